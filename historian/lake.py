@@ -1,0 +1,277 @@
+"""`LakeStore`: the embedded historian store, a directory with two Delta tables.
+
+`samples/` is append-only, partitioned by UTC day, and each row carries the `ingested_at` of its write: of rows with the
+same (tag, timestamp) the newest write wins when they are read, and `compact` makes that physical. `ledger/` says what
+was written when. Any number of processes may read while others write: Delta gives each reader a snapshot, and writers
+take turns through a lock file, which also makes `ingested_at` strictly increasing.
+
+A write returns when its files have reached the disk (fsync), because the spool deletes its copy then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+import polars as pl
+import pyarrow as pa
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import DeltaError
+
+from historian.errors import StoreUnavailable
+from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
+from historian.stores import LEDGER, ledger_rows
+from historian.times import from_micros, micros
+
+_APP: Final = "ingested_at"
+_BINS: Final = 1_000_000
+_PREFIX: Final = 32
+_FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+# Delta has no unsigned integers; `ingested_at` and `day` are the lake's own.
+_STORED: Final = pl.Schema({**SCHEMA, "quality": pl.Int64(), "ingested_at": pl.Datetime("us", "UTC"), "day": pl.Date()})
+_ARROW: Final = _STORED.to_frame().to_arrow().schema
+# Timestamps are close to evenly spaced and values are noise: deltas suit the first, dictionaries neither.
+_PARQUET: Final = WriterProperties(
+    compression="ZSTD",
+    compression_level=1,
+    column_properties={
+        "timestamp": ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED"),
+        "value": ColumnProperties(dictionary_enabled=False),
+    },
+)
+
+
+class LakeStore:
+    """See `Sink` and `Reader` for the promises. The directory is made on first use."""
+
+    def __init__(self, path: Path, *, page_rows: int = 4_000_000) -> None:
+        self.path = path
+        self._page_rows = page_rows
+        with _unavailable(path, "opened"):
+            path.mkdir(parents=True, exist_ok=True)
+            with self._writing():
+                self._samples = _open(path / "samples", _STORED, partition_by=["day"])
+                self._ledger = _open(path / "ledger", LEDGER)
+
+    def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
+        """See `Sink.write`."""
+        if batch.is_empty():
+            return
+        with _unavailable(self.path, "written"), self._writing():
+            self._ledger.update_incremental()
+            last = self._ledger.transaction_version(_APP)
+            ingested_at = now if last is None else max(now, from_micros(last + 1))
+            _append(self._samples, _stored(batch.with_columns(ingested_at=pl.lit(ingested_at, _STORED["ingested_at"]))))
+            entry = ledger_rows(batch, source=source, ingested_at=ingested_at)
+            _append(self._ledger, entry, CommitProperties(app_transactions=[Transaction(_APP, micros(ingested_at))]))
+
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
+        """See `Reader.read`."""
+        for rows in self._pages(tags, start, end):
+            yield sample_batch(rows.select(SCHEMA.names()))
+
+    def latest(self, tags: Sequence[str]) -> SampleBatch:
+        """See `Reader.latest`. The ledger tells when; only the files around those instants are read."""
+        ledger = self.changes(None).filter(pl.col("tag").is_in(tags))
+        newest = ledger.group_by("tag").agg(timestamp=pl.col("last").max()).sort("timestamp")
+        if newest.is_empty():
+            return empty_batch()
+        instants = newest["timestamp"]
+        with _unavailable(self.path, "read"):
+            self._samples.update_incremental()
+            files = _files(self._samples, tags, instants[0], instants[-1] + timedelta(microseconds=1))
+            held = instants.search_sorted(files["last"], side="right") > instants.search_sorted(files["first"])
+            rows = pl.scan_parquet(files.filter(held)["path"].to_list()).with_columns(pl.col("quality").cast(pl.UInt32))
+            found = rows.filter(pl.col("timestamp").is_in(instants.implode())).collect()
+        found = found.join(newest, on=["tag", "timestamp"], how="semi")
+        return sample_batch(newest_wins(found, written="ingested_at").select(SCHEMA.names()))
+
+    def changes(self, since: datetime | None) -> pl.DataFrame:
+        """See `Reader.changes`."""
+        with _unavailable(self.path, "read"):
+            self._ledger.update_incremental()
+            entries = pl.scan_delta(self._ledger)
+            if since is not None:
+                entries = entries.filter(pl.col("ingested_at") > since)
+            return entries.collect().cast(dict(LEDGER)).sort("ingested_at", "tag")  # type: ignore[arg-type]
+
+    def compact(self, *, small: int = 32 * 2**20, target: int = 256 * 2**20) -> dict[str, int]:
+        """Merges small files, day by day, and drops superseded rows; readers are not disturbed.
+
+        A day is rewritten, in files of about `target` bytes, when two or more of its files are smaller than `small`.
+        Returns the number of files before and after. The old files stay on disk until `vacuum`.
+        """
+        with _unavailable(self.path, "compacted"), self._writing():
+            self._samples.update_incremental()
+            before = len(self._samples.file_uris()) + len(self._ledger.file_uris())
+            files = _files(self._samples, None, _FIRST, _LAST)
+            crowded = files.filter(pl.col("size_bytes") < small).group_by("day").len().filter(pl.col("len") > 1)
+            days = crowded["day"].sort().to_list()
+        for day in days:  # the lock is let go between days, so that a live stream waits for one day at most
+            with _unavailable(self.path, "compacted"), self._writing():
+                self._rewrite_day(day, target=target)
+        with _unavailable(self.path, "compacted"), self._writing():
+            self._ledger.update_incremental()
+            self._ledger.optimize.compact()
+            after = len(self._samples.file_uris()) + len(self._ledger.file_uris())
+        return {"files_before": before, "files_after": after}
+
+    def vacuum(self, *, keep: timedelta, dry_run: bool) -> list[str]:
+        """Deletes files that no snapshot younger than `keep` needs and returns them. A longer read fails."""
+        hours = int(keep / timedelta(hours=1))
+        gone: list[str] = []
+        with _unavailable(self.path, "vacuumed"), self._writing():
+            for name, table in (("samples", self._samples), ("ledger", self._ledger)):
+                table.update_incremental()
+                paths = table.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False)
+                gone += [f"{name}/{path}" for path in paths]
+        return gone
+
+    def _pages(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """Settled rows with their `ingested_at`, in pages that follow one another in time."""
+        with _unavailable(self.path, "read"):
+            self._samples.update_incremental()
+            files = _files(self._samples, tags, start, end)
+        yield from self._pages_of(files, tags, start, end)
+
+    def _pages_of(
+        self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime
+    ) -> Iterator[pl.DataFrame]:
+        if files.is_empty():
+            return
+        rows = pl.scan_parquet(files["path"].to_list()).filter(pl.col("tag").is_in(tags), _within(start, end))
+        rows = rows.with_columns(pl.col("quality").cast(pl.UInt32))
+        for first, last in self._page_ranges(files, rows, start, end):
+            with _unavailable(self.path, "read"):
+                page = rows.filter(_within(first, last)).collect(engine="in-memory")
+            if not page.is_empty():
+                yield newest_wins(page, written="ingested_at")
+
+    def _page_ranges(
+        self, files: pl.DataFrame, rows: pl.LazyFrame, start: datetime, end: datetime
+    ) -> Iterator[tuple[datetime, datetime]]:
+        """Half-open time ranges of about `page_rows` stored rows each, counted in bins only where that is needed."""
+        if files["num_records"].sum() <= self._page_rows:
+            yield start, end
+            return
+        first, last = files.select(pl.col("first").min(), pl.col("last").max()).row(0)
+        step = max(timedelta(seconds=1), (min(end, last) - max(start, first)) / _BINS)
+        with _unavailable(self.path, "read"):
+            bins = rows.group_by(pl.col("timestamp").dt.truncate(step)).len().collect().sort("timestamp")
+        bins = bins.with_columns(page=(pl.col("len").cum_sum() - 1) // self._page_rows)
+        starts = bins.group_by("page", maintain_order=True).first()["timestamp"].to_list()
+        yield from pairwise([start, *starts[1:], end])
+
+    def _rewrite_day(self, day: date, *, target: int) -> None:
+        """Replaces a day's files by few large sorted ones without superseded rows, one page in memory at a time."""
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        end = start + timedelta(days=1)
+        self._samples.update_incremental()
+        files = _files(self._samples, None, start, end)
+        tags = pl.scan_parquet(files["path"].to_list()).select(pl.col("tag").unique()).collect()["tag"].sort()
+        # The stream is drawn inside delta-rs: nothing in it may touch a DeltaTable.
+        pages = (page for tag in tags for page in self._pages_of(files, [tag], start, end))
+        batches = (batch for page in pages for batch in _stored(page).to_arrow().cast(_ARROW).to_batches())
+        write_deltalake(
+            self._samples,
+            pa.RecordBatchReader.from_batches(_ARROW, batches),
+            mode="overwrite",
+            predicate=f"day = '{day}'",
+            target_file_size=target,
+            writer_properties=_PARQUET,
+        )
+        _sync(self._samples)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Writers take turns. The lock is the kernel's: it goes with the process that held it."""
+        with (self.path / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _open(path: Path, schema: pl.Schema, *, partition_by: list[str] | None = None) -> DeltaTable:
+    fields = Schema.from_arrow(schema.to_frame().to_arrow().schema)
+    return DeltaTable.create(path, fields, mode="ignore", partition_by=partition_by)
+
+
+def _files(table: DeltaTable, tags: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
+    """The files that may hold samples of `tags` in [start, end): path, size_bytes, num_records, first, last, day.
+
+    Statistics may be shortened, instants to milliseconds and strings to a prefix; the comparisons allow for it.
+    """
+    root = table.table_uri.removeprefix("file://")
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    if files.is_empty():
+        return files
+    files = files.select(
+        "size_bytes",
+        "num_records",
+        path=pl.Series([f"{root.rstrip('/')}/{unquote(path)}" for path in files["path"]]),
+        first="min.timestamp",
+        last=pl.col("max.timestamp") + timedelta(milliseconds=1),
+        day=pl.col("partition.day").cast(pl.Date),
+        lowest=pl.col("min.tag").str.slice(0, _PREFIX),
+        highest=pl.col("max.tag").str.slice(0, _PREFIX),
+    ).filter(pl.col("first") < end, pl.col("last") >= start)
+    if tags is None:
+        return files
+    return files.filter(
+        pl.col("lowest") <= max(tags, default="")[:_PREFIX], pl.col("highest") >= min(tags, default="")[:_PREFIX]
+    )
+
+
+def _within(start: datetime, end: datetime) -> pl.Expr:
+    return pl.col("timestamp").is_between(start, end, closed="left")
+
+
+def _stored(batch: pl.DataFrame) -> pl.DataFrame:
+    """Samples with `ingested_at` -> rows as the Delta table holds them."""
+    return batch.with_columns(pl.col("quality").cast(pl.Int64), day=pl.col("timestamp").dt.date()).select(
+        _STORED.names()
+    )
+
+
+def _append(table: DeltaTable, rows: pl.DataFrame, properties: CommitProperties | None = None) -> None:
+    write_deltalake(table, rows, mode="append", commit_properties=properties, writer_properties=_PARQUET)
+    table.update_incremental()
+    _sync(table)
+
+
+def _sync(table: DeltaTable) -> None:
+    """Forces the newest commit and the files it added to the disk: without it a power cut could take them back."""
+    root = Path(table.table_uri.removeprefix("file://"))
+    commit = root / "_delta_log" / f"{table.version():020d}.json"
+    actions = [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
+    added = [root / unquote(action["add"]["path"]) for action in actions if "add" in action]
+    for path in {*added, commit, *(file.parent for file in added), commit.parent}:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _unavailable(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
+        raise StoreUnavailable(f"the lake at {path} cannot be {what}: {error}") from error

@@ -1,0 +1,201 @@
+"""Reads and checks a plant file with its tag lists; every problem is reported at once, with file and row.
+
+No socket is opened and no data touched: a plant that loads is a plant that can be tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from historian.drivers import Driver, find_driver
+from historian.errors import ConfigError, InvalidInput, Problem, near_misses
+from historian.plant import Feed, Plant, Tag, View
+from historian.plant_model import AssetClass, Connection, FeatureSet, PlantFile, TagRow
+from historian.plant_text import Document, problems_of, read_toml, told
+from historian.tag_list import parse_row, read_rows
+from historian.times import format_duration
+
+
+def load_plant(path: Path) -> Plant:
+    """Reads and checks a plant file.
+
+    Raises:
+        ConfigError: with every problem found, each with file and row.
+    """
+    file = path / "plant.toml" if path.is_dir() else path
+    document = read_toml(file)
+    try:
+        model = PlantFile.model_validate(document.values)
+    except ValidationError as error:
+        raise ConfigError(list(problems_of(error, document))) from None
+    return _Resolver(model, document).plant()
+
+
+class _Resolver:
+    """Joins classes, assets and tag lists, collecting problems as it goes."""
+
+    def __init__(self, model: PlantFile, document: Document) -> None:
+        self.model = model
+        self.document = document
+        self.root = document.path.resolve().parent
+        self.problems: list[Problem] = []
+        self.tags: dict[str, Tag] = {}
+        self.where: dict[str, str] = {}
+        self.filled: dict[tuple[str, str], str] = {}
+
+    def plant(self) -> Plant:
+        self._check_assets()
+        sources = {name: self._feed("sources", name) for name in self.model.sources}
+        archives = {name: self._feed("archives", name) for name in self.model.archives}
+        views = {view.name: view for view in self._views()}
+        if self.problems:
+            raise ConfigError(self.problems)
+        model = self.model
+        return Plant(
+            site=model.site.name,
+            root=self.root,
+            state=self.root / model.site.state,
+            store_url=model.historian.url,
+            classes=model.classes,
+            assets=model.assets,
+            sources={name: feed for name, feed in sources.items() if feed},
+            archives={name: feed for name, feed in archives.items() if feed},
+            tags=self.tags,
+            views=views,
+        )
+
+    def _check_assets(self) -> None:
+        for name, asset in self.model.assets.items():
+            if asset.asset_class not in self.model.classes:
+                hint = near_misses(asset.asset_class, self.model.classes)
+                text = f"asset {name} has the unknown class {asset.asset_class!r}{hint}"
+                self.problems.append(self.document.problem(text, "assets", name, "class"))
+            bearing = asset.bearing
+            if bearing and bearing.ball_diameter >= bearing.pitch_diameter:
+                text = f"asset {name}: ball_diameter must be smaller than pitch_diameter"
+                self.problems.append(self.document.problem(text, "assets", name, "bearing"))
+
+    def _feed(self, section: Literal["sources", "archives"], name: str) -> Feed | None:
+        connection: Connection = getattr(self.model, section)[name]
+        keys = (section, name)
+        try:
+            driver = find_driver(connection.driver)
+        except ValueError as error:
+            self.problems.append(self.document.problem(str(error), *keys, "driver"))
+            return None
+        if (driver.source if section == "sources" else driver.archive) is None:
+            other = "an archive" if section == "sources" else "a live source"
+            text = f"driver {connection.driver!r} is {other}; it cannot stand under [{section}.{name}]"
+            self.problems.append(self.document.problem(text, *keys, "driver"))
+            return None
+        options = None
+        try:
+            options = driver.options.model_validate(connection.options)
+        except ValidationError as error:
+            for detail in error.errors():
+                inner = tuple(map(str, detail["loc"]))
+                text = f"{'.'.join(keys + inner)}: {told(detail['msg'], detail['input'])}"
+                self.problems.append(self.document.problem(text, *keys, *inner))
+        tags = tuple(self._tags(connection, driver, keys))
+        return Feed(name, driver, options, tags, self.root) if options else None
+
+    def _tags(self, connection: Connection, driver: Driver, keys: tuple[str, str]) -> Iterator[Tag]:
+        try:
+            rows = read_rows(self.root / connection.tags, connection.tags)
+        except InvalidInput as error:
+            self.problems.append(self.document.problem(str(error), *keys, "tags"))
+            return
+        for place, cells in rows:
+            try:
+                row, options = parse_row(cells, driver)
+            except InvalidInput as error:
+                self.problems += [Problem(connection.tags, place, problem.text) for problem in error.problems]
+                continue
+            complaint = self._complaint(row, section=keys[0], place=f"{connection.tags} {place}")
+            if complaint:
+                self.problems.append(Problem(connection.tags, place, complaint))
+                continue
+            point = self.model.classes[self.model.assets[row.asset].asset_class].points[row.point]
+            tag = Tag(
+                name=row.tag,
+                asset=row.asset,
+                point=row.point,
+                kind=point.kind,
+                unit=point.unit,
+                sample_rate=point.sample_rate,
+                range=point.range,
+                max_staleness=point.max_staleness,
+                address=row.address,
+                scale=row.scale,
+                offset=row.offset,
+                options=options,
+            )
+            self.tags.setdefault(tag.name, tag)
+            yield tag
+
+    def _complaint(self, row: TagRow, *, section: str, place: str) -> str | None:
+        """What is wrong with a row in the light of the other rows and of the plant file."""
+        asset = self.model.assets.get(row.asset)
+        if asset is None:
+            return f"unknown asset {row.asset!r}{near_misses(row.asset, self.model.assets)}"
+        points = self.model.classes[asset.asset_class].points if asset.asset_class in self.model.classes else {}
+        if row.point not in points:
+            return f"class {asset.asset_class} has no point {row.point!r}{near_misses(row.point, points)}"
+        name = f"{section} {row.tag}"  # an archive brings the history of the very tags a source brings live
+        if name in self.where:
+            return f"tag {row.tag!r} stands in {self.where[name]} already"
+        filled_by = self.filled.setdefault((row.asset, row.point), row.tag)
+        if filled_by != row.tag:
+            return f"point {row.point} of {row.asset} is filled by tag {filled_by!r} already"
+        known = self.tags.get(row.tag)
+        if known and (known.asset, known.point) != (row.asset, row.point):
+            return f"tag {row.tag!r} fills {known.point} of {known.asset} elsewhere; a tag fills one point"
+        self.where[name] = place
+        return None
+
+    def _views(self) -> Iterator[View]:
+        for class_name, asset_class in self.model.classes.items():
+            for set_name, features in asset_class.features.items():
+                keys = ("classes", class_name, "features", set_name)
+                complaint = _feature_complaint(asset_class, features)
+                if complaint:
+                    self.problems.append(self.document.problem(f"{'.'.join(keys)}: {complaint}", *keys))
+                    continue
+                first = asset_class.points[features.points[0]].kind
+                yield View(
+                    name=f"{class_name}_{set_name}",
+                    asset_class=class_name,
+                    points=features.points,
+                    kind="vibration" if first == "vibration" else "process",
+                    window=features.window,
+                    hop=features.hop or features.window,
+                    align=features.align,
+                    ttl=features.ttl,
+                )
+
+
+def _feature_complaint(asset_class: AssetClass, features: FeatureSet) -> str | None:
+    """What is wrong with a feature set in the light of its class."""
+    for name in features.points:
+        if name not in asset_class.points:
+            return f"unknown point {name!r}{near_misses(name, asset_class.points)}"
+        point = asset_class.points[name]
+        if point.kind == "state":
+            return f"point {name} is a text state; features need a number"
+        if point.sample_rate is not None:
+            samples = features.window.total_seconds() * point.sample_rate
+            if abs(samples - round(samples)) > 1e-6 or round(samples) < 16:
+                return (
+                    f"window {format_duration(features.window)} holds {samples:g} samples of {name} at "
+                    f"{point.sample_rate:g} Hz; it must hold a whole number of them, at least 16"
+                )
+    kinds = {asset_class.points[name].kind == "vibration" for name in features.points}
+    if len(kinds) > 1:
+        return "mixes vibration with slow points; give each kind a feature set of its own"
+    if features.align == "burst" and kinds == {False}:
+        return 'align = "burst" is for vibration points'
+    return None

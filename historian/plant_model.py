@@ -1,0 +1,149 @@
+"""What may stand in `plant.toml`: strict pydantic models, unknown keys refused.
+
+These models say what is allowed in one place of the file; `historian.plant` joins them with the tag lists, checks what
+spans several places, and resolves everything into a `Plant`. The JSON Schema for editors is generated from here.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from historian.times import Duration
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+"""Names of classes, points, feature sets and assets: they become parts of column and view names."""
+
+TagName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=256, strip_whitespace=True)]
+"""A tag's name is the historian's own: anything printable."""
+
+
+class Model(BaseModel):
+    """Strict, immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Site(Model):
+    """Who this is."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
+    state: str = Field(".penstock", description="Directory for spool, lake, feature tables and registry.")
+
+
+class Historian(Model):
+    """Where samples are stored. Without a url: a Delta Lake directory under the site's state directory."""
+
+    url: str = Field("", description="file:///path of a Delta Lake directory; empty for the default.")
+
+
+class Point(Model):
+    """A role on an asset class, filled by one tag of each asset."""
+
+    kind: Literal["vibration", "process", "speed", "state"]
+    unit: str = ""
+    sample_rate: float | None = Field(None, gt=0, le=500_000, description="Hz; required for vibration.")
+    range: tuple[float, float] | None = Field(None, description="Values outside go to quarantine.")
+    max_staleness: Duration = Field(
+        timedelta(minutes=10), description="How long a slow tag's last value may stand for the present."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Point:
+        if (self.kind == "vibration") != (self.sample_rate is not None):
+            raise ValueError("sample_rate belongs to vibration points, and every vibration point needs one")
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"range {list(self.range)} is empty; write [low, high]")
+        return self
+
+
+class FeatureSet(Model):
+    """Windowed features over some points of one class; becomes one feature view `<class>_<name>`."""
+
+    window: Duration
+    hop: Duration | None = Field(None, description="Distance between window starts; the window itself if absent.")
+    points: tuple[Name, ...] = Field(min_length=1)
+    align: Literal["epoch", "burst"] = Field(
+        "epoch", description="Windows lie on the epoch's grid, or start where each burst starts."
+    )
+    ttl: Duration | None = Field(None, description="A feature older than this counts as missing; unlimited if absent.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> FeatureSet:
+        if self.hop is not None and self.hop > self.window:
+            raise ValueError("hop is longer than window: samples between windows would be ignored")
+        if self.hop is not None and self.window % self.hop:
+            raise ValueError("window must be a whole number of hops, so that every sample lies in as many windows")
+        if len(set(self.points)) < len(self.points):
+            raise ValueError("points names a point twice")
+        return self
+
+
+class AssetClass(Model):
+    """A template: the points and features every asset of this class has."""
+
+    points: dict[Name, Point] = Field(min_length=1)
+    features: dict[Name, FeatureSet] = {}
+
+
+class Bearing(Model):
+    """Geometry of the rolling bearing under the vibration points; lengths in one unit, the angle in degrees."""
+
+    balls: int = Field(ge=3)
+    ball_diameter: float = Field(gt=0)
+    pitch_diameter: float = Field(gt=0)
+    contact_angle: float = Field(0, ge=0, lt=90)
+
+
+class Asset(Model):
+    """A machine."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    asset_class: Name = Field(alias="class")
+    owner: str = ""
+    bearing: Bearing | None = None
+
+
+class Connection(BaseModel):
+    """A source or an archive. Keys other than these are the driver's own and are checked by it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    driver: str
+    tags: str = Field(description="The tag list, a CSV file beside plant.toml.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The driver's own keys, unchecked."""
+        return dict(self.model_extra or {})
+
+
+class PlantFile(Model):
+    """The whole of `plant.toml`."""
+
+    site: Site
+    historian: Historian = Historian(url="")
+    classes: dict[Name, AssetClass] = Field(min_length=1)
+    assets: dict[Name, Asset] = Field(min_length=1)
+    sources: dict[Name, Connection] = {}
+    archives: dict[Name, Connection] = {}
+
+
+class TagRow(Model):
+    """The columns every tag list has; a driver adds its own."""
+
+    tag: TagName
+    asset: Name
+    point: Name
+    address: str = Field(min_length=1, description="Where the driver finds the tag: a node id, a register, a column.")
+    scale: float = Field(1.0, description="value = raw * scale + offset")
+    offset: float = 0.0
+
+    @model_validator(mode="after")
+    def _agree(self) -> TagRow:
+        if self.scale == 0:
+            raise ValueError("scale 0 would erase every value")
+        return self

@@ -1,0 +1,57 @@
+"""Quality: the raw OPC UA StatusCode of a sample, UInt32. 0 is Good; the top two bits are the severity.
+
+Codes and names are those of OPC UA Part 4, table 177 and Part 6, annex A. Other systems' qualities are translated to
+them by their drivers. Only the codes Penstock itself assigns or shows often are named here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+GOOD: Final = 0x00000000
+UNCERTAIN: Final = 0x40000000
+BAD: Final = 0x80000000
+BAD_COMMUNICATION_ERROR: Final = 0x80050000
+BAD_DECODING_ERROR: Final = 0x80070000
+BAD_TIMEOUT: Final = 0x800A0000
+BAD_NODE_ID_UNKNOWN: Final = 0x80340000
+BAD_OUT_OF_RANGE: Final = 0x803C0000
+BAD_NOT_CONNECTED: Final = 0x808A0000
+BAD_DEVICE_FAILURE: Final = 0x808B0000
+BAD_SENSOR_FAILURE: Final = 0x808C0000
+BAD_NO_DATA: Final = 0x809B0000
+
+NAMES: Final = {
+    GOOD: "Good",
+    UNCERTAIN: "Uncertain",
+    BAD: "Bad",
+    BAD_COMMUNICATION_ERROR: "BadCommunicationError",
+    BAD_DECODING_ERROR: "BadDecodingError",
+    BAD_TIMEOUT: "BadTimeout",
+    BAD_NODE_ID_UNKNOWN: "BadNodeIdUnknown",
+    BAD_OUT_OF_RANGE: "BadOutOfRange",
+    BAD_NOT_CONNECTED: "BadNotConnected",
+    BAD_DEVICE_FAILURE: "BadDeviceFailure",
+    BAD_SENSOR_FAILURE: "BadSensorFailure",
+    BAD_NO_DATA: "BadNoData",
+}
+
+
+def is_good(quality: pl.Expr) -> pl.Expr:
+    """True where the severity is Good. Info bits in the low half do not matter."""
+    return quality < UNCERTAIN
+
+
+def is_bad(quality: pl.Expr) -> pl.Expr:
+    """True where the severity is Bad: the value must not be used."""
+    return quality >= BAD
+
+
+def quality_name(code: int) -> str:
+    """`BadTimeout` for 0x800A0000; an unnamed code as its severity and number, `Bad (0x80AB0000)`."""
+    if code in NAMES:
+        return NAMES[code]
+    severity = "Bad" if code >= BAD else "Uncertain" if code >= UNCERTAIN else "Good"
+    return f"{severity} (0x{code:08X})"

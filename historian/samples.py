@@ -1,0 +1,111 @@
+"""`SampleBatch`: the one shape in which samples travel, from a driver's border to the store and back.
+
+A sample is (tag, timestamp, value, text, quality). Numbers and booleans live in `value`, strings in `text`; a bad
+sample is a row of its own, with its own timestamp. A batch is sorted by (tag, timestamp) and that pair is unique.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, NewType
+
+import polars as pl
+
+from historian.errors import InvalidInput
+from historian.quality import BAD_NO_DATA, is_bad
+
+SCHEMA: Final = pl.Schema(
+    {
+        "tag": pl.String(),
+        "timestamp": pl.Datetime("us", "UTC"),
+        "value": pl.Float64(),
+        "text": pl.String(),
+        "quality": pl.UInt32(),
+    }
+)
+KEY: Final = ("tag", "timestamp")
+
+SampleBatch = NewType("SampleBatch", pl.DataFrame)
+"""A Polars frame that `sample_batch` has checked."""
+
+
+class Settled(NamedTuple):
+    """Raw samples after `settle`: what can be stored, and what cannot because it contradicts it."""
+
+    batch: SampleBatch
+    conflicts: pl.DataFrame
+    """Same columns as a batch: rows whose (tag, timestamp) already carries another value. They belong in quarantine."""
+
+
+def empty_batch() -> SampleBatch:
+    """A batch without samples."""
+    return SampleBatch(SCHEMA.to_frame())
+
+
+def sample_batch(frame: pl.DataFrame) -> SampleBatch:
+    """Checks that `frame` is a batch and gives it the type; costs one pass and copies nothing.
+
+    Raises:
+        InvalidInput: a wrong column or type, a null key, a non-finite value, or rows unsorted or repeated.
+    """
+    if frame.schema != SCHEMA:
+        raise InvalidInput(f"a sample batch needs the columns {dict(SCHEMA)}, not {dict(frame.schema)}")
+    tag, timestamp = pl.col("tag"), pl.col("timestamp")
+    repeats_tag = tag == tag.shift()
+    in_order = (tag > tag.shift()) | (repeats_tag & (timestamp > timestamp.shift()))
+    checks = frame.select(
+        nulls=pl.any_horizontal(tag.null_count() > 0, timestamp.null_count() > 0, pl.col("quality").null_count() > 0),
+        finite=pl.col("value").is_finite().all(),
+        ordered=in_order.slice(1).all(),
+    ).row(0)
+    if checks != (False, True, True):
+        wrong = ["a null tag, timestamp or quality"] * checks[0]
+        wrong += ["a value that is not finite"] * (not checks[1])
+        wrong += ["rows that are not sorted by (tag, timestamp) or repeat one"] * (not checks[2])
+        raise InvalidInput(f"not a sample batch: it has {' and '.join(wrong)}; drivers call settle() first")
+    return SampleBatch(frame)
+
+
+def settle(frame: pl.DataFrame) -> Settled:
+    """Raw rows of a driver, in any order and with repeats -> a batch, and the conflicts.
+
+    Rows that repeat a sample exactly are dropped. Of rows that share (tag, timestamp) with *different* contents the
+    first one given stays and the later ones are conflicts: nobody can know which is right, and a silent overwrite
+    would hide it. NaN and infinities cannot be stored; they become a null value, and Good or Uncertain becomes
+    BadNoData.
+    """
+    rows = frame.select(SCHEMA.names()).cast(dict(SCHEMA))  # type: ignore[arg-type]
+    if rows["value"].is_finite().all() is False:
+        bad = pl.when(is_bad(pl.col("quality"))).then("quality").otherwise(pl.lit(BAD_NO_DATA, pl.UInt32))
+        undefined = pl.col("value").is_nan() | pl.col("value").is_infinite()
+        rows = rows.with_columns(
+            quality=pl.when(undefined).then(bad).otherwise("quality"),
+            value=pl.when(undefined).then(None).otherwise("value"),
+        )
+    rows = rows.sort(*KEY, maintain_order=True)
+    if not _has_repeats(rows):
+        return Settled(sample_batch(rows), SCHEMA.to_frame())
+    distinct = rows.unique(maintain_order=True)
+    first = pl.struct(*KEY).is_first_distinct()
+    return Settled(sample_batch(distinct.filter(first)), distinct.filter(~first))
+
+
+def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFrame:
+    """Rows with repeats -> rows sorted by (tag, timestamp), of which the last written stays.
+
+    `written` names a column that tells when a row was written; without it, the order of the rows does. Other columns
+    are kept. Sorting tag by tag is five times as fast as sorting by a string key.
+    """
+    by_tag = frame.partition_by("tag", as_dict=True, maintain_order=True)
+    order = ["timestamp", written] if written else ["timestamp"]
+    parts = [by_tag[tag].sort(order, maintain_order=True) for tag in sorted(by_tag)]
+    rows = pl.concat(parts) if parts else frame
+    return rows.filter(~_same_key_as(-1).fill_null(value=False)) if _has_repeats(rows) else rows
+
+
+def _same_key_as(shift: int) -> pl.Expr:
+    """True where the sorted neighbour `shift` rows before has the same key."""
+    return pl.all_horizontal(pl.col(column) == pl.col(column).shift(shift) for column in KEY)
+
+
+def _has_repeats(rows: pl.DataFrame) -> bool:
+    return bool(rows.select(_same_key_as(1).any()).item())

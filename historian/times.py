@@ -1,0 +1,90 @@
+"""Time at the border: durations as people write them, instants that must carry a zone.
+
+Inside, time is UTC microseconds and comes in as an argument; only the commands ask a clock, through `utc_now`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from historian.errors import InvalidInput
+
+_UNITS: Final = {
+    "us": timedelta(microseconds=1),
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)")
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_duration(text: str | timedelta) -> timedelta:
+    """`100ms`, `1s`, `10m`, `2h`, `1d` -> timedelta. Zero and negative durations are refused."""
+    if isinstance(text, timedelta):
+        return text
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write a number and one of {', '.join(_UNITS)}, such as 10m")
+    span = float(match[1]) * _UNITS[match[2]]
+    if span <= timedelta(0):
+        raise ValueError(f"the duration {text!r} is shorter than one microsecond")
+    return span
+
+
+def format_duration(span: timedelta) -> str:
+    """The inverse of `parse_duration`, in the largest unit that keeps it whole."""
+    for unit in reversed(_UNITS):
+        if span % _UNITS[unit] == timedelta(0):
+            return f"{span // _UNITS[unit]}{unit}"
+    raise ValueError(f"{span!r} is not a whole number of microseconds")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(us|ms|s|m|h|d|w)$", "examples": ["100ms", "10m"]}),
+]
+
+
+def parse_instant(text: str, *, now: datetime) -> datetime:
+    """An instant given on a command line -> UTC.
+
+    Accepts ISO 8601 with a zone (`2026-03-01T00:00:00Z`) or `now`, `now-2h`. A naive time is refused: the plant's
+    local time has holes and repeats.
+    """
+    text = text.strip()
+    if text == "now":
+        return now
+    try:
+        if text.startswith("now-"):
+            return now - parse_duration(text[4:])
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(f"{text!r} is not a time ({error}); write 2026-03-01T00:00:00Z or now-2h") from None
+    if instant.tzinfo is None:
+        raise InvalidInput(f"the time {text!r} has no zone; write {text}Z for UTC, or an offset such as +01:00")
+    return instant.astimezone(UTC)
+
+
+def micros(instant: datetime) -> int:
+    """Microseconds since the epoch, exactly."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(value: int) -> datetime:
+    """The inverse of `micros`."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+def utc_now() -> datetime:
+    """The clock. For commands and runners only; everything below takes `now` as an argument."""
+    return datetime.now(UTC)

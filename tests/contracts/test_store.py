@@ -1,0 +1,172 @@
+"""The store contract: what `historian.stores` promises, held against every store Penstock ships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from historian.lake import LakeStore
+from historian.memory import MemoryStore
+from historian.quality import BAD_TIMEOUT
+from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
+from historian.stores import LEDGER, Store
+
+T0 = datetime(2026, 3, 1, 23, 59, 58, tzinfo=UTC)  # two seconds before midnight: ranges cross a day
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+EVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
+
+Open = Callable[[int], Store]
+
+
+@pytest.fixture(params=["memory", "lake"])
+def open_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """Opens an empty store that pages after so many rows."""
+
+    def open_one(page_rows: int = 4_000_000) -> Store:
+        if request.param == "memory":
+            return MemoryStore(page_rows=page_rows)
+        return LakeStore(tmp_path_factory.mktemp("lake"), page_rows=page_rows)
+
+    return open_one
+
+
+@pytest.fixture
+def store(open_store: Open) -> Store:
+    """An empty store."""
+    return open_store(4_000_000)
+
+
+def numbers(tag: str, *values: float | None, start: datetime = T0, step: timedelta = SECOND) -> SampleBatch:
+    """One sample a `step` of one tag; None is a Bad sample."""
+    rows = [
+        (tag, start + index * step, value, None, 0 if value is not None else BAD_TIMEOUT)
+        for index, value in enumerate(values)
+    ]
+    return sample_batch(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+
+
+def everything(store: Store, *tags: str) -> pl.DataFrame:
+    """All samples of some tags in one frame."""
+    pages = list(store.read(tags, *EVER))
+    return pl.concat(pages or [empty_batch()]).sort("tag", "timestamp")
+
+
+def test_what_is_written_is_read_exactly(store: Store) -> None:
+    """Values, texts, qualities, microseconds and awkward tag names come back as they went in."""
+    rows = [
+        ('käse, "x" = y/%20\\', T0 + timedelta(microseconds=1), 0.1 + 0.2, None, 0),
+        ("c101.de_h", T0, -0.0, None, 0),
+        ("c101.de_h", T0 + 3 * SECOND, None, None, 0xFFFFFFFF),
+        ("c101.state", T0, None, 'läuft\n"\\', 0x40000000),
+        ("c101.state", T0 + SECOND, None, "", 0),
+    ]
+    batch = sample_batch(pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("tag", "timestamp"))
+    store.write(batch, source="line1", now=NOW)
+    assert_frame_equal(everything(store, 'käse, "x" = y/%20\\', "c101.de_h", "c101.state"), batch, check_exact=True)
+
+
+def test_ranges_are_half_open_and_only_the_tags_asked_for(store: Store) -> None:
+    """start <= timestamp < end, to the microsecond."""
+    store.write(numbers("a", 1, 2, 3, 4), source="s", now=NOW)
+    store.write(numbers("b", 9, 9, 9, 9), source="s", now=NOW)
+    pages = list(store.read(["a"], T0 + SECOND, T0 + 3 * SECOND))
+    assert_frame_equal(pl.concat(pages), numbers("a", 2, 3, start=T0 + SECOND))
+
+
+def test_writing_again_overwrites(store: Store) -> None:
+    """The same (tag, timestamp) is one sample: the last written."""
+    store.write(numbers("a", 1, 2, 3), source="s", now=NOW)
+    store.write(numbers("a", 7, start=T0 + SECOND), source="s", now=NOW)
+    store.write(numbers("a", 7, start=T0 + SECOND), source="s", now=NOW - timedelta(days=1))
+    assert_frame_equal(everything(store, "a"), numbers("a", 1, 7, 3))
+
+
+def test_latest_is_the_newest_sample_not_the_last_written(store: Store) -> None:
+    """A backfill of last year does not become the latest value; tags without samples have no row."""
+    store.write(numbers("a", 1, 2), source="s", now=NOW)
+    store.write(numbers("b", 5, None), source="s", now=NOW)
+    store.write(numbers("a", 0, start=T0 - timedelta(days=365)), source="s", now=NOW)
+    expected = pl.concat([numbers("a", 2, start=T0 + SECOND), numbers("b", None, start=T0 + SECOND)])
+    assert_frame_equal(store.latest(["a", "b", "never"]), expected)
+    assert store.latest([]).is_empty()
+
+
+def test_changes_list_each_write_once_a_tag(store: Store) -> None:
+    """The ledger says which source wrote which stretch of which tag."""
+    both = sample_batch(pl.concat([numbers("a", 1, 2), numbers("b", 5)]))
+    store.write(both, source="line1", now=NOW)
+    expected = pl.DataFrame(
+        [(NOW, "line1", "a", T0, T0 + SECOND, 2), (NOW, "line1", "b", T0, T0, 1)], schema=LEDGER, orient="row"
+    )
+    assert_frame_equal(store.changes(None).sort("tag"), expected)
+
+
+def test_the_cursor_never_misses_nor_repeats_a_write(store: Store) -> None:
+    """`ingested_at` strictly increases even when clocks stand still or go back."""
+    seen: list[datetime] = []
+    for number, now in enumerate([NOW, NOW, NOW - timedelta(hours=1), NOW + SECOND]):
+        store.write(numbers("a", number, start=T0 + number * SECOND), source="s", now=now)
+        fresh = store.changes(seen[-1] if seen else None)
+        assert fresh["first"].to_list() == [T0 + number * SECOND]
+        seen += fresh["ingested_at"].to_list()
+    assert seen == sorted(set(seen))
+    assert store.changes(seen[-1]).is_empty()
+
+
+def test_an_empty_batch_leaves_no_trace(store: Store) -> None:
+    """No samples, no ledger row."""
+    store.write(empty_batch(), source="s", now=NOW)
+    assert store.changes(None).is_empty()
+    assert list(store.read(["a"], *EVER)) == []
+
+
+def test_pages_are_bounded_and_follow_one_another_in_time(open_store: Open) -> None:
+    """Each page lies wholly after the one before, and all together are everything."""
+    store = open_store(100)
+    batch = sample_batch(pl.concat([numbers("a", *range(500)), numbers("b", *range(500))]))
+    store.write(batch, source="s", now=NOW)
+    pages = list(store.read(["a", "b"], *EVER))
+    spans = [(page["timestamp"].min(), page["timestamp"].max()) for page in pages]
+    assert max(page.height for page in pages) <= 102
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(spans))  # type: ignore[operator]  # Polars types min() loosely
+    assert_frame_equal(pl.concat(pages).sort("tag", "timestamp"), batch)
+
+
+WRITE = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.integers(-5, 5)), min_size=1, unique_by=lambda row: row[:2]
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes=st.lists(WRITE, max_size=6), page_rows=st.integers(1, 40))
+def test_any_history_of_writes_reads_like_a_dictionary(
+    open_store: Open, writes: list[list[tuple[str, int, int]]], page_rows: int
+) -> None:
+    """A store is a dictionary from (tag, timestamp) to sample, whatever was written in which order."""
+    store = open_store(page_rows)
+    model: dict[tuple[str, datetime], float] = {}
+    for rows in writes:
+        frame = pl.DataFrame([(tag, T0 + at * SECOND, value, None, 0) for tag, at, value in rows], SCHEMA, orient="row")
+        store.write(sample_batch(frame.sort("tag", "timestamp")), source="s", now=NOW)
+        model |= {(tag, T0 + at * SECOND): float(value) for tag, at, value in rows}
+    found = everything(store, "a", "b", "c")
+    keys = zip(found["tag"], found["timestamp"], strict=True)
+    assert dict(zip(keys, found["value"], strict=True)) == model
+    newest = {tag: max(at for name, at in model if name == tag) for tag, _ in model}
+    latest = store.latest(["a", "b", "c"])
+    assert dict(zip(latest["tag"], latest["timestamp"], strict=True)) == newest
+
+
+def test_the_lake_has_a_directory_of_its_own(tmp_path: Path) -> None:
+    """Opening makes it; opening again finds what was written."""
+    LakeStore(tmp_path / "new" / "lake").write(numbers("a", 1), source="s", now=NOW)
+    assert_frame_equal(everything(LakeStore(tmp_path / "new" / "lake"), "a"), numbers("a", 1))
