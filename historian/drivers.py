@@ -68,7 +68,10 @@ class Archive(Protocol):
 
 @dataclass(frozen=True)
 class Driver:
-    """What a driver module offers under its entry point; one of `source` and `archive` is set."""
+    """What a driver module offers under its entry point; one of `source` and `archive` is set.
+
+    Both raise `ConfigError` for tags they cannot bring, and open nothing: `penstock check` makes every feed once.
+    """
 
     options: type[BaseModel]
     """The keys the driver takes in its table of `plant.toml`."""

@@ -110,7 +110,7 @@ class LakeStore:
             entries = pl.scan_delta(self._ledger)
             if since is not None:
                 entries = entries.filter(pl.col("ingested_at") > since)
-            return entries.collect().cast(dict(LEDGER)).sort("ingested_at", "tag")  # type: ignore[arg-type]
+            return entries.collect().cast(LEDGER).sort("ingested_at", "tag")
 
     def compact(self, *, small: int = 32 * 2**20, target: int = 256 * 2**20) -> dict[str, int]:
         """Merges small files, day by day, and drops superseded rows; readers are not disturbed.

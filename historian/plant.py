@@ -31,6 +31,8 @@ class Tag:
     offset: float
     options: BaseModel
     """The driver's own columns of the tag list, checked."""
+    listed: tuple[str, str] = ("", "")
+    """Where a person wrote it: file and row, as `errors.Problem` takes them."""
 
 
 @dataclass(frozen=True)

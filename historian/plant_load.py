@@ -101,7 +101,20 @@ class _Resolver:
                 text = f"{'.'.join(keys + inner)}: {told(detail['msg'], detail['input'])}"
                 self.problems.append(self.document.problem(text, *keys, *inner))
         tags = tuple(self._tags(connection, driver, keys))
-        return Feed(name, driver, options, tags, self.root) if options else None
+        if options is None:
+            return None
+        feed = Feed(name, driver, options, tags, self.root)
+        self._try(feed)
+        return feed
+
+    def _try(self, feed: Feed) -> None:
+        """Lets the driver look at its tags: it checks addresses when it is made, and connects only when told to."""
+        make = feed.driver.source or feed.driver.archive
+        try:
+            if make:
+                make(feed)
+        except ConfigError as error:
+            self.problems += error.problems
 
     def _tags(self, connection: Connection, driver: Driver, keys: tuple[str, str]) -> Iterator[Tag]:
         try:
@@ -133,6 +146,7 @@ class _Resolver:
                 scale=row.scale,
                 offset=row.offset,
                 options=options,
+                listed=(connection.tags, place),
             )
             self.tags.setdefault(tag.name, tag)
             yield tag

@@ -49,13 +49,10 @@ def sample_batch(frame: pl.DataFrame) -> SampleBatch:
     """
     if frame.schema != SCHEMA:
         raise InvalidInput(f"a sample batch needs the columns {dict(SCHEMA)}, not {dict(frame.schema)}")
-    tag, timestamp = pl.col("tag"), pl.col("timestamp")
-    repeats_tag = tag == tag.shift()
-    in_order = (tag > tag.shift()) | (repeats_tag & (timestamp > timestamp.shift()))
     checks = frame.select(
-        nulls=pl.any_horizontal(tag.null_count() > 0, timestamp.null_count() > 0, pl.col("quality").null_count() > 0),
+        nulls=pl.any_horizontal(pl.col("tag", "timestamp", "quality").null_count() > 0),
         finite=pl.col("value").is_finite().all(),
-        ordered=in_order.slice(1).all(),
+        ordered=_in_order(),
     ).row(0)
     if checks != (False, True, True):
         wrong = ["a null tag, timestamp or quality"] * checks[0]
@@ -73,7 +70,7 @@ def settle(frame: pl.DataFrame) -> Settled:
     would hide it. NaN and infinities cannot be stored; they become a null value, and Good or Uncertain becomes
     BadNoData.
     """
-    rows = frame.select(SCHEMA.names()).cast(dict(SCHEMA))  # type: ignore[arg-type]
+    rows = frame.select(SCHEMA.names()).cast(SCHEMA)
     if rows["value"].is_finite().all() is False:
         bad = pl.when(is_bad(pl.col("quality"))).then("quality").otherwise(pl.lit(BAD_NO_DATA, pl.UInt32))
         undefined = pl.col("value").is_nan() | pl.col("value").is_infinite()
@@ -81,7 +78,8 @@ def settle(frame: pl.DataFrame) -> Settled:
             quality=pl.when(undefined).then(bad).otherwise("quality"),
             value=pl.when(undefined).then(None).otherwise("value"),
         )
-    rows = rows.sort(*KEY, maintain_order=True)
+    if not rows.select(_in_order()).item():  # most sources give rows in order, and sorting is the dearest step
+        rows = rows.sort(*KEY, maintain_order=True)
     if not _has_repeats(rows):
         return Settled(sample_batch(rows), SCHEMA.to_frame())
     distinct = rows.unique(maintain_order=True)
@@ -100,6 +98,13 @@ def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFr
     parts = [by_tag[tag].sort(order, maintain_order=True) for tag in sorted(by_tag)]
     rows = pl.concat(parts) if parts else frame
     return rows.filter(~_same_key_as(-1).fill_null(value=False)) if _has_repeats(rows) else rows
+
+
+def _in_order() -> pl.Expr:
+    """Whether each row comes after the one before it by (tag, timestamp), and is another sample."""
+    tag, timestamp = pl.col("tag"), pl.col("timestamp")
+    after = (tag > tag.shift()) | ((tag == tag.shift()) & (timestamp > timestamp.shift()))
+    return after.slice(1).all()
 
 
 def _same_key_as(shift: int) -> pl.Expr:

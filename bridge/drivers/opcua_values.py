@@ -1,0 +1,122 @@
+"""OPC UA values -> raw sample rows. Pure: what one publish response holds, as a frame.
+
+| value of the node | rows |
+|---|---|
+| number, boolean | one, in `value` |
+| text, time, identifier, and integers that float64 cannot hold | one, in `text` |
+| array of numbers of a tag with a sample rate | one an element, spaced by the rate from the value's timestamp |
+| any other array | one, in `text` |
+| anything with a Bad status | one, without value |
+
+Nothing is refused here; the contract tells what does not fit its tag. The status code is the quality. The timestamp is
+the source's, else the server's, else when the value was received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+import numpy as np
+import polars as pl
+from asyncua import ua
+from numpy.typing import NDArray
+
+from historian.quality import BAD, BAD_NO_DATA, GOOD
+from historian.samples import SCHEMA
+from historian.times import micros
+
+Stamp = Literal["first", "last"]
+
+_NUMBERS: Final = {
+    ua.VariantType[name]
+    for name in ("SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double")
+}
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How to read the values of one tag."""
+
+    tag: str
+    sample_rate: float | None = None
+    stamp: Stamp = "first"
+    """Whether an array's timestamp is that of its first or of its last element."""
+
+
+def sample_rows(values: Iterable[tuple[Channel, ua.DataValue]], *, received: datetime) -> pl.DataFrame:
+    """Rows with the columns of `samples.SCHEMA`, in the order of `values`; those of arrays come last."""
+    singles: list[tuple[str, int, float | None, str | None, int]] = []
+    bursts: list[pl.DataFrame] = []
+    for channel, given in values:
+        quality = given.StatusCode.value if given.StatusCode else GOOD
+        at = micros(_timestamp(given, received))
+        variant = given.Value if quality < BAD else None
+        rate = channel.sample_rate
+        if rate is None or variant is None or not _is_waveform(variant):
+            singles.append((channel.tag, at, *_single(variant), quality))
+        elif variant.Value:
+            times = at + _offsets(len(variant.Value), rate, channel.stamp)
+            bursts.append(_burst(channel.tag, times, variant.Value, quality))
+        else:
+            singles.append((channel.tag, at, None, None, BAD_NO_DATA))
+    return pl.concat([_rows(singles), *bursts])
+
+
+def bad_rows(codes: Iterable[tuple[str, int]], *, at: datetime) -> pl.DataFrame:
+    """A row without value for each (tag, status code)."""
+    return _rows([(tag, micros(at), None, None, code) for tag, code in codes])
+
+
+def _rows(singles: list[tuple[str, int, float | None, str | None, int]]) -> pl.DataFrame:
+    return pl.DataFrame(singles, schema={**SCHEMA, "timestamp": pl.Int64()}, orient="row").cast(SCHEMA)
+
+
+def _timestamp(given: ua.DataValue, received: datetime) -> datetime:
+    # Some servers send the null DateTime, which is the year 1601, where they have no time.
+    stamps = (given.SourceTimestamp, given.ServerTimestamp)
+    return next((stamp for stamp in stamps if stamp and stamp.year > 1601), received)
+
+
+def _is_waveform(variant: ua.Variant) -> bool:
+    return bool(variant.is_array) and variant.VariantType in _NUMBERS and len(variant.Dimensions or [0]) == 1
+
+
+def _offsets(count: int, rate: float, stamp: Stamp) -> NDArray[np.int64]:
+    """Microseconds from the stamped element to each: round(i * 1e6 / rate)."""
+    steps = np.arange(count) - (count - 1 if stamp == "last" else 0)
+    offsets: NDArray[np.int64] = np.rint(steps * 1e6 / rate).astype(np.int64)
+    return offsets
+
+
+def _burst(tag: str, times: NDArray[np.int64], elements: list[float], quality: int) -> pl.DataFrame:
+    rows = pl.DataFrame({"timestamp": times, "value": np.asarray(elements, dtype=np.float64)})
+    constants = {"tag": pl.lit(tag), "text": pl.lit(None), "quality": pl.lit(quality)}
+    return rows.with_columns(**constants).select(SCHEMA.names()).cast(SCHEMA)
+
+
+def _single(variant: ua.Variant | None) -> tuple[float | None, str | None]:
+    """(value, text) of one value; text for whatever is not a number, or would not stay the same number."""
+    content = None if variant is None else variant.Value
+    if content is None:
+        return None, None
+    if isinstance(content, (bool, int, float)) and (content != content or float(content) == content):
+        return float(content), None
+    return None, _text(content)
+
+
+def _text(content: object) -> str:
+    match content:
+        case datetime():
+            return content.isoformat()
+        case bytes():
+            return content.hex()
+        case ua.LocalizedText():
+            return str(content.Text or "")
+        case ua.QualifiedName():
+            return str(content.Name or "")
+        case ua.NodeId():
+            return str(content.to_string())
+    return str(content)

@@ -1,0 +1,185 @@
+"""What the tests of the bridge's core share: an edge database, tags, and feeds with a scripted source or archive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import BaseModel
+
+from bridge.edge import Edge
+from historian.drivers import Driver, Page
+from historian.errors import BatchRejected, EndOfInput, StoreUnavailable
+from historian.memory import MemoryStore
+from historian.plant import Feed, Tag
+from historian.samples import SampleBatch
+
+
+class NoOptions(BaseModel):
+    """A driver without keys or columns of its own."""
+
+
+ANY_TAG = Tag(
+    name="t",
+    asset="a",
+    point="p",
+    kind="process",
+    unit="",
+    sample_rate=None,
+    range=None,
+    max_staleness=timedelta(minutes=10),
+    address="1",
+    scale=1,
+    offset=0,
+    options=NoOptions(),
+)
+
+
+class ScriptedSource:
+    """A source that says its lines: a frame is returned, an error raised, an event waited for; then it ends."""
+
+    def __init__(self, script: Sequence[pl.DataFrame | Exception | asyncio.Event]) -> None:
+        self.script = list(script)
+        self.connections = 0
+        self.closed = 0
+
+    async def connect(self) -> None:
+        """Counts."""
+        self.connections += 1
+
+    async def read(self) -> pl.DataFrame:
+        """The next line."""
+        line = self.script.pop(0) if self.script else EndOfInput("the script is over")
+        if isinstance(line, asyncio.Event):
+            await line.wait()
+            return await self.read()
+        if isinstance(line, Exception):
+            raise line
+        return line
+
+    async def close(self) -> None:
+        """Counts."""
+        self.closed += 1
+
+
+class FrameArchive:
+    """An archive over frames, a page each; remembers what it was asked, and can fail once in place of a page."""
+
+    def __init__(self, frames: Sequence[pl.DataFrame], *, fails: Mapping[int, Exception] | None = None) -> None:
+        self.frames = list(frames)
+        self.fails = dict(fails or {})
+        self.asked: list[tuple[tuple[str, ...], datetime, datetime]] = []
+        self.served = 0
+
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[Page]:
+        """See `Archive.read`."""
+        self.asked.append((tuple(tags), start, end))
+        within = pl.col("tag").is_in(tags) & pl.col("timestamp").is_between(start, end, closed="left")
+        for number, frame in enumerate(self.frames):
+            page = frame.filter(within)
+            if page.is_empty():
+                continue
+            failure = self.fails.pop(self.served, None)
+            self.served += 1
+            if failure:
+                raise failure
+            yield Page(page, origin=f"frame {number}")
+
+    def extent(self) -> tuple[datetime, datetime]:
+        """See `Archive.extent`."""
+        times = pl.concat([frame["timestamp"] for frame in self.frames])
+        first, last = times.min(), times.max()
+        assert isinstance(first, datetime)
+        assert isinstance(last, datetime)
+        return first, last + timedelta(microseconds=1)
+
+
+class MoodyStore:
+    """A store in memory that can be down, and that refuses samples with certain values; remembers each write's size."""
+
+    def __init__(self, *refused: float) -> None:
+        self.memory = MemoryStore()
+        self.refused = refused
+        self.down = False
+        self.writes: list[int] = []
+
+    def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
+        """See `Sink.write`."""
+        if self.down:
+            raise StoreUnavailable("the store is down")
+        guilty = batch["value"].is_in(self.refused)
+        if guilty.any():
+            raise BatchRejected(f"{guilty.sum()} of {batch.height} values are refused")
+        self.writes.append(batch.height)
+        self.memory.write(batch, source=source, now=now)
+
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
+        """See `Reader.read`."""
+        return self.memory.read(tags, start, end)
+
+    def latest(self, tags: Sequence[str]) -> SampleBatch:
+        """See `Reader.latest`."""
+        return self.memory.latest(tags)
+
+    def changes(self, since: datetime | None) -> pl.DataFrame:
+        """See `Reader.changes`."""
+        return self.memory.changes(since)
+
+
+@pytest.fixture
+def make_store() -> Callable[..., MoodyStore]:
+    """The class, which a test cannot import from here."""
+    return MoodyStore
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Iterator[Edge]:
+    """An empty edge database."""
+    database = Edge(tmp_path / "edge.db")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def make_tag() -> Callable[..., Tag]:
+    """Makes a numeric tag, with whatever is given changed."""
+
+    def make(name: str, **changes: Any) -> Tag:
+        return Tag(**{**vars(ANY_TAG), "name": name, **changes})
+
+    return make
+
+
+@pytest.fixture
+def source_feed(make_tag: Callable[..., Tag]) -> Callable[..., Feed]:
+    """Makes a feed whose source says the lines given."""
+
+    def make(name: str, lines: Sequence[Any], *tags: Tag) -> Feed:
+        source = ScriptedSource(lines)
+        driver = Driver(options=NoOptions, address=NoOptions, source=lambda _: source)
+        return Feed(name, driver, NoOptions(), tags or (make_tag("a"), make_tag("b")), Path())
+
+    return make
+
+
+@pytest.fixture
+def archive_feed(make_tag: Callable[..., Tag]) -> Callable[..., Feed]:
+    """Makes a feed over the archive given, or over an archive of the frames given."""
+
+    def make(name: str, archive: FrameArchive | Sequence[pl.DataFrame], *tags: Tag) -> Feed:
+        held = archive if isinstance(archive, FrameArchive) else FrameArchive(archive)
+        driver = Driver(options=NoOptions, address=NoOptions, archive=lambda _: held)
+        return Feed(name, driver, NoOptions(), tags or (make_tag("a"), make_tag("b")), Path())
+
+    return make
+
+
+@pytest.fixture
+def make_archive() -> Callable[..., FrameArchive]:
+    """The class, which a test cannot import from here."""
+    return FrameArchive
