@@ -29,7 +29,9 @@ class Model(BaseModel):
 class Site(Model):
     """Who this is."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)] = Field(
+        description="Names the Feast project."
+    )
     state: str = Field(".penstock", description="Directory for spool, lake, feature tables and registry.")
 
 
@@ -42,8 +44,10 @@ class Historian(Model):
 class Point(Model):
     """A role on an asset class, filled by one tag of each asset."""
 
-    kind: Literal["vibration", "process", "speed", "state"]
-    unit: str = ""
+    kind: Literal["vibration", "process", "speed", "state"] = Field(
+        description="A waveform, a slow number, a shaft speed, or text."
+    )
+    unit: str = Field("", description="Of the values after scale and offset, such as g, mm/s, degC, rpm.")
     sample_rate: float | None = Field(None, gt=0, le=500_000, description="Hz; required for vibration.")
     range: tuple[float, float] | None = Field(None, description="Values outside go to quarantine.")
     max_staleness: Duration = Field(
@@ -62,9 +66,9 @@ class Point(Model):
 class FeatureSet(Model):
     """Windowed features over some points of one class; becomes one feature view `<class>_<name>`."""
 
-    window: Duration
+    window: Duration = Field(description="Length of a window, such as 100ms or 10m.")
     hop: Duration | None = Field(None, description="Distance between window starts; the window itself if absent.")
-    points: tuple[Name, ...] = Field(min_length=1)
+    points: tuple[Name, ...] = Field(min_length=1, description="All vibration, or none.")
     align: Literal["epoch", "burst"] = Field(
         "epoch", description="Windows lie on the epoch's grid, or start where each burst starts."
     )
@@ -84,17 +88,17 @@ class FeatureSet(Model):
 class AssetClass(Model):
     """A template: the points and features every asset of this class has."""
 
-    points: dict[Name, Point] = Field(min_length=1)
-    features: dict[Name, FeatureSet] = {}
+    points: dict[Name, Point] = Field(min_length=1, description="By name.")
+    features: dict[Name, FeatureSet] = Field({}, description="By name.")
 
 
 class Bearing(Model):
     """Geometry of the rolling bearing under the vibration points; lengths in one unit, the angle in degrees."""
 
-    balls: int = Field(ge=3)
-    ball_diameter: float = Field(gt=0)
-    pitch_diameter: float = Field(gt=0)
-    contact_angle: float = Field(0, ge=0, lt=90)
+    balls: int = Field(ge=3, description="Rolling elements.")
+    ball_diameter: float = Field(gt=0, description="Of a rolling element.")
+    pitch_diameter: float = Field(gt=0, description="Of the circle through their centres.")
+    contact_angle: float = Field(0, ge=0, lt=90, description="0 for deep-groove ball bearings.")
 
 
 class Asset(Model):
@@ -102,9 +106,9 @@ class Asset(Model):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    asset_class: Name = Field(alias="class")
-    owner: str = ""
-    bearing: Bearing | None = None
+    asset_class: Name = Field(alias="class", description="One of the classes.")
+    owner: str = Field("", description="Whom to ask about it.")
+    bearing: Bearing | None = Field(None, description="For features that look for bearing faults.")
 
 
 class Connection(BaseModel):
@@ -112,7 +116,7 @@ class Connection(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    driver: str
+    driver: str = Field(description="How it is read.")
     tags: str = Field(description="The tag list, a CSV file beside plant.toml.")
 
     @property
@@ -126,21 +130,21 @@ class PlantFile(Model):
 
     site: Site
     historian: Historian = Historian(url="")
-    classes: dict[Name, AssetClass] = Field(min_length=1)
-    assets: dict[Name, Asset] = Field(min_length=1)
-    sources: dict[Name, Connection] = {}
-    archives: dict[Name, Connection] = {}
+    classes: dict[Name, AssetClass] = Field(min_length=1, description="By name.")
+    assets: dict[Name, Asset] = Field(min_length=1, description="By name.")
+    sources: dict[Name, Connection] = Field({}, description="Live connections, by name.")
+    archives: dict[Name, Connection] = Field({}, description="Legacy historians, by name.")
 
 
 class TagRow(Model):
     """The columns every tag list has; a driver adds its own."""
 
-    tag: TagName
-    asset: Name
-    point: Name
+    tag: TagName = Field(description="The name samples are stored under.")
+    asset: Name = Field(description="The machine it belongs to.")
+    point: Name = Field(description="The role it fills there; one tag a point.")
     address: str = Field(min_length=1, description="Where the driver finds the tag: a node id, a register, a column.")
     scale: float = Field(1.0, description="value = raw * scale + offset")
-    offset: float = 0.0
+    offset: float = Field(0.0, description="In the unit of the point.")
 
     @model_validator(mode="after")
     def _agree(self) -> TagRow:

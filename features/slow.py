@@ -1,0 +1,179 @@
+"""Time-weighted statistics of slow tags.
+
+Historians store what changed, not what was: a plain mean of event-spaced samples is wrong. Here a Good value holds
+until the tag's next sample, and at most `max_staleness`; a sample that is not Good, or has no number, ends the hold.
+Nothing is interpolated, for a line to the next sample would use the future. A window [end - length, end) is valid when
+values held for at least 80 % of it; otherwise everything but `count` and `good_share` is undefined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from features.spec import Floats, ratio
+from features.windows import Booleans, Integers, Span, Windows, counters, touched_ends
+
+LEAST_GOOD_SHARE: Final = 0.8
+_MICROSECONDS_PER_HOUR: Final = 3_600_000_000
+_NEVER: Final = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Holds:
+    """When a tag held which value; ascending, without overlap, times in microseconds since the epoch."""
+
+    start: Integers
+    """[holds]"""
+    stop: Integers
+    """[holds]"""
+    values: Floats
+    """[holds]"""
+
+    def known_before(self, instants: Integers) -> Integers:
+        """[instants] for how many microseconds, since the first hold, a value held before each."""
+        if not len(self.start):
+            return np.zeros_like(instants)
+        begun = np.searchsorted(self.start, instants)
+        held = np.concatenate([[0], np.cumsum(self.stop - self.start)])[begun]
+        yet_to_come = np.where(begun > 0, self.stop[begun - 1] - instants, 0)
+        return held - np.maximum(yet_to_come, 0)
+
+
+@dataclass(frozen=True)
+class HeldWindows:
+    """A batch of windows and the pieces of time in which a value held in them, in order."""
+
+    count: Integers
+    """[windows] Good samples inside."""
+    good_share: Floats
+    """[windows] the part of the window, 0 to 1, in which a value held."""
+    pieces: Integers
+    """[windows] pieces of each window; none where it is not valid."""
+    values: Floats
+    """[pieces]"""
+    start: Floats
+    """[pieces] hours before the window's end, negative."""
+    stop: Floats
+    """[pieces] the same; start < stop <= 0."""
+
+    @cached_property
+    def weights(self) -> Floats:
+        """[pieces] hours."""
+        return self.stop - self.start
+
+    @cached_property
+    def hours(self) -> Floats:
+        """[windows] Σ weights."""
+        return self.each(np.add, self.weights)
+
+    @cached_property
+    def mean(self) -> Floats:
+        """[windows] the time-weighted mean."""
+        return ratio(self.each(np.add, self.weights * self.values), self.hours)
+
+    @cached_property
+    def centred(self) -> Floats:
+        """[pieces] value minus its window's mean."""
+        return self.values - np.repeat(self.mean, self.pieces)
+
+    def each(self, ufunc: np.ufunc, values: Floats) -> Floats:
+        """[pieces] -> [windows]: the ufunc over the pieces of each window, NaN where there are none."""
+        known = self.pieces > 0
+        result = np.full(len(self.pieces), np.nan)
+        if known.any():
+            result[known] = ufunc.reduceat(values, (np.cumsum(self.pieces) - self.pieces)[known])
+        return result
+
+
+def holds(times: Integers, values: Floats, usable: Booleans, *, staleness: int) -> Holds:
+    """When the samples held: until the next sample, at most for `staleness` microseconds, and only if usable."""
+    stop = np.minimum(np.append(times[1:], _NEVER), times + staleness)
+    return Holds(times[usable], stop[usable], values[usable])
+
+
+def slow_windows(times: Integers, held: Holds, *, length: int, hop: int, staleness: int, span: Span) -> Windows:
+    """The windows on the hop's grid about which the samples say something, up to `span.ready`; in microseconds.
+
+    Args:
+        times: [samples] ascending; all samples from `Windows.resume` of the span before.
+        held: what these samples held.
+        length: of a window.
+        hop: from window to window.
+        staleness: how long a value may stand for the present.
+        span: which windows are wanted.
+    """
+    span = span._replace(until=min(span.until, span.ready))
+    end = touched_ends(times, times, hop=hop, reach=length + staleness, span=span)
+    first, stop = np.searchsorted(times, [end - length, end])
+    known = held.known_before(end) - held.known_before(end - length)
+    told = (stop > first) | (known > 0)
+    valid = known >= LEAST_GOOD_SHARE * length
+    resume = span.until - length - staleness
+    return Windows(end[told], first[told], (stop - first)[told], valid[told], resume)
+
+
+def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) -> HeldWindows:
+    """What the kernels need of the windows that end at `end`; pieces of those that are not valid are left out."""
+    start = end - length
+    low, high = np.searchsorted(held.stop, start, side="right"), np.searchsorted(held.start, end)
+    pieces = np.where(valid, high - low, 0)
+    window, piece = np.repeat(np.arange(len(end)), pieces), np.repeat(low, pieces) + counters(pieces)
+    return HeldWindows(
+        count=high - np.searchsorted(held.start, start),
+        good_share=(held.known_before(end) - held.known_before(start)) / length,
+        pieces=pieces,
+        values=held.values[piece],
+        start=np.maximum(held.start[piece] - end[window], -length) / _MICROSECONDS_PER_HOUR,
+        stop=np.minimum(held.stop[piece] - end[window], 0) / _MICROSECONDS_PER_HOUR,
+    )
+
+
+def mean(batch: HeldWindows) -> Floats:
+    """∫v dt / ∫dt."""
+    return batch.mean
+
+
+def minimum(batch: HeldWindows) -> Floats:
+    """min v."""
+    return batch.each(np.minimum, batch.values)
+
+
+def maximum(batch: HeldWindows) -> Floats:
+    """max v."""
+    return batch.each(np.maximum, batch.values)
+
+
+def standard_deviation(batch: HeldWindows) -> Floats:
+    """sqrt(∫(v - mean)² dt / ∫dt)."""
+    return np.sqrt(ratio(batch.each(np.add, batch.weights * batch.centred**2), batch.hours))
+
+
+def last(batch: HeldWindows) -> Floats:
+    """The value that held last."""
+    result = np.full(len(batch.pieces), np.nan)
+    known = batch.pieces > 0
+    result[known] = batch.values[np.cumsum(batch.pieces)[known] - 1]
+    return result
+
+
+def slope(batch: HeldWindows) -> Floats:
+    """∫(t - t̄)(v - mean) dt / ∫(t - t̄)² dt: the least-squares line through the held signal, per hour."""
+    middle = (batch.start + batch.stop) / 2
+    centre = ratio(batch.each(np.add, batch.weights * middle), batch.hours)
+    middle = middle - np.repeat(centre, batch.pieces)
+    rise = batch.each(np.add, batch.weights * middle * batch.centred)
+    return ratio(rise, batch.each(np.add, batch.weights * (middle**2 + batch.weights**2 / 12)))
+
+
+def count(batch: HeldWindows) -> Integers:
+    """The number of Good samples inside."""
+    return batch.count
+
+
+def good_share(batch: HeldWindows) -> Floats:
+    """∫dt / length of the window."""
+    return batch.good_share

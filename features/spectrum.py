@@ -1,0 +1,131 @@
+"""The 10 spectral kernels of a vibration window; conventions in `features.vibration`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final
+
+import numpy as np
+from scipy.fft import rfft
+
+from features.spec import Floats, each_window, ratio
+from features.vibration import Waveforms
+
+STANDARD_GRAVITY: Final = 9.80665
+ACCELERATION: Final = {"g": STANDARD_GRAVITY, "m/s2": 1.0, "m/s²": 1.0, "m/s^2": 1.0}
+"""m/s² per unit, of the units velocity can be computed from."""
+_SMALLEST: Final = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The power spectra of a batch of windows, and what several kernels need of them, computed once."""
+
+    lines: Floats
+    """[windows, K] p: P_k without DC, in the point's unit squared."""
+    frequencies: Floats
+    """[K] f_k in Hz."""
+    sample_rate: float
+    """Hz."""
+    unit: str
+
+    @property
+    def resolution(self) -> float:
+        """df in Hz."""
+        return float(self.frequencies[0])
+
+    @cached_property
+    def total(self) -> Floats:
+        """[windows] Σp."""
+        return each_window(np.add, self.lines)
+
+    @cached_property
+    def logarithm(self) -> Floats:
+        """[windows, K] ln p; p is floored at the smallest normal number, so that 0 ln 0 = 0."""
+        floored = np.maximum(self.lines, _SMALLEST)
+        return np.log(floored, out=floored)
+
+    @cached_property
+    def centroid(self) -> Floats:
+        """[windows] Σf q in Hz, with q = p/Σp."""
+        return ratio(np.einsum("ij,j->i", self.lines, self.frequencies), self.total)
+
+    def band(self, low: float, high: float, *, closed: bool = False) -> slice | None:
+        """Where low <= f_k < high (<= high if `closed`) lies in `lines`; None where a window cannot resolve it."""
+        if low < 3 * self.resolution or high > 0.45 * self.sample_rate:
+            return None
+        start = np.searchsorted(self.frequencies, low, side="left")
+        return slice(start, np.searchsorted(self.frequencies, high, side="right" if closed else "left"))
+
+
+def spectra(batch: Waveforms) -> Spectra:
+    """The energy-corrected power spectra of windows [windows, N]."""
+    window, frequencies = _window(batch.size, batch.sample_rate)
+    lines = rfft(batch.centred * window, axis=1)[:, 1:]
+    power = np.square(lines.real)
+    power += np.square(lines.imag)
+    if batch.size % 2 == 0:
+        power[:, -1] /= 2  # Nyquist has no twin among the negative frequencies
+    return Spectra(power, frequencies, batch.sample_rate, batch.unit)
+
+
+@lru_cache(maxsize=8)
+def _window(size: int, sample_rate: float) -> tuple[Floats, Floats]:
+    """The periodic Hann window times sqrt(2/(N Σw²)), so that |X_k|² is P_k; and f_k without DC."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)  # importing scipy.signal takes a second
+    window *= np.sqrt(2 / (size * np.sum(np.square(window))))
+    frequencies = np.arange(1, size // 2 + 1) * sample_rate / size
+    for shared in (window, frequencies):
+        shared.setflags(write=False)
+    return window, frequencies
+
+
+def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
+    """sqrt(ΣP_k) over low <= f_k < high."""
+    band = batch.band(low, high)
+    return _undefined(batch) if band is None else np.sqrt(each_window(np.add, batch.lines[:, band]))
+
+
+def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
+    """sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s, with a the m/s² per unit of acceleration."""
+    band = batch.band(low, high, closed=True)
+    if band is None or batch.unit not in ACCELERATION:
+        return _undefined(batch)
+    weights = (1e3 * ACCELERATION[batch.unit] / (2 * np.pi * batch.frequencies[band])) ** 2
+    energy: Floats = np.einsum("ij,j->i", batch.lines[:, band], weights)
+    return np.sqrt(energy)
+
+
+def centroid(batch: Spectra) -> Floats:
+    """Σf q."""
+    return batch.centroid
+
+
+def spread(batch: Spectra) -> Floats:
+    """sqrt(Σ(f - centroid)² q)."""
+    distance = batch.frequencies - batch.centroid[:, None]
+    distance *= distance
+    return np.sqrt(ratio(np.einsum("ij,ij->i", batch.lines, distance), batch.total))
+
+
+def entropy(batch: Spectra) -> Floats:
+    """-Σ q ln q / ln K, from 0 for one line to 1 for white noise."""
+    weighted = np.einsum("ij,ij->i", batch.lines, batch.logarithm)
+    nats = np.log(np.maximum(batch.total, _SMALLEST)) - ratio(weighted, batch.total)
+    return nats / float(np.log(len(batch.frequencies)))
+
+
+def flatness(batch: Spectra) -> Floats:
+    """exp(mean ln p) / mean p, from 0 for one line to 1 for white noise."""
+    count = len(batch.frequencies)
+    return ratio(np.exp(each_window(np.add, batch.logarithm) / count), batch.total / count)
+
+
+def peak_frequency(batch: Spectra) -> Floats:
+    """f_k of the largest p."""
+    return np.where(batch.total > 0, batch.frequencies[batch.lines.argmax(axis=1)], np.nan)
+
+
+def _undefined(batch: Spectra) -> Floats:
+    return np.full(len(batch.lines), np.nan)

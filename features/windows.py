@@ -1,0 +1,174 @@
+"""Where windows lie over the samples of one tag: continuous runs are found by gaps, then tiled.
+
+A window is labelled by its end, the first instant at which its features can be known. Windows that samples touch but
+do not fill are listed as not valid, never filled up and never left out silently. All times are microseconds since the
+epoch.
+
+`align = "epoch"`: ends lie on the hop's grid since 1970, and a window is the N samples just before its end. The
+device's clock may drift against ours by one sample: the first sample may be up to one period early, the last must lie
+within 1.5 periods of the end.
+
+`align = "burst"`: windows start where a run starts, then every hop, and end N/fs after their first sample.
+A run shorter than one window is one window that is not valid. What remains of a longer run has no window, for it
+would be the newest one of every burst and hide the good one before it; it is counted as a leftover.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil, floor
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+
+class Span(NamedTuple):
+    """Which windows are wanted: after < end <= until."""
+
+    after: int
+    until: int
+    ready: int
+    """Later than this an incomplete window may yet be filled: it is pending, and not listed."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How windows of fixed length lie over a signal of fixed rate."""
+
+    length: int
+    """Microseconds; a whole number of samples."""
+    hop: int
+    """Microseconds."""
+    sample_rate: float
+    """Hz, from the tag's configuration."""
+
+    @property
+    def period(self) -> float:
+        """Microseconds from sample to sample."""
+        return 1e6 / self.sample_rate
+
+    @property
+    def samples(self) -> int:
+        """N, the samples of a window."""
+        return round(self.length / self.period)
+
+    @property
+    def hop_samples(self) -> int:
+        """The hop of burst windows, in whole samples."""
+        return max(1, round(self.hop / self.period))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over the samples of one tag, by their end."""
+
+    end: Integers
+    """[windows] the event timestamp; ascending."""
+    first: Integers
+    """[windows] index of the first sample inside."""
+    found: Integers
+    """[windows] samples inside."""
+    valid: Booleans
+    """[windows] whether features can be computed."""
+    resume: int
+    """Time of the first sample that windows after this span may need."""
+    leftovers: int = 0
+    """Ends of runs that were too short for a window of their own."""
+
+
+def microseconds(span: timedelta) -> int:
+    """The span in whole microseconds."""
+    return span // timedelta(microseconds=1)
+
+
+def runs(times: Integers, period: float) -> tuple[Integers, Integers]:
+    """Start and stop indices of the continuous runs of ascending times; |dt - period| > period/2 is a gap."""
+    steps = np.diff(times)
+    gaps = np.flatnonzero((steps < ceil(0.5 * period)) | (steps > floor(1.5 * period))) + 1
+    edges = np.concatenate([[0], gaps, [len(times)]]) if len(times) else np.zeros(1, np.int64)
+    return edges[:-1], edges[1:]
+
+
+def touched_ends(first: Integers, last: Integers, *, hop: int, reach: int, span: Span) -> Integers:
+    """The ends e on the hop's grid, within the span, that first < e <= last + reach for any of the stretches.
+
+    `first` and `last` are the ends of stretches of time, both ascending.
+    """
+    low = np.maximum(first, span.after) // hop + 1
+    high = np.minimum(last + reach, span.until) // hop
+    low[1:] = np.maximum(low[1:], high[:-1] + 1)
+    count = np.maximum(high - low + 1, 0)
+    return (np.repeat(low, count) + counters(count)) * hop
+
+
+def epoch_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span) -> Windows:
+    """The windows on the hop's grid that the samples touch.
+
+    Args:
+        times: [samples] ascending; all samples from `Windows.resume` of the span before.
+        usable: [samples] whether the sample is Good and has a value.
+    """
+    starts, stops = runs(times, tiling.period)
+    span = span._replace(until=min(span.until, span.ready))
+    end = touched_ends(times[starts], times[stops - 1], hop=tiling.hop, reach=tiling.length, span=span)
+    stop = np.searchsorted(times, end)
+    inside = np.searchsorted(times, end - tiling.length)
+    first = np.maximum(stop - tiling.samples, 0)
+    complete = (
+        (stop - first == tiling.samples)
+        & (np.searchsorted(starts, first, side="right") == np.searchsorted(starts, stop - 1, side="right"))
+        & (times[first] >= end - tiling.length - tiling.period)
+        & (times[stop - 1] >= end - 1.5 * tiling.period)
+    )
+    return Windows(
+        end=end,
+        first=np.where(complete, first, inside),
+        found=np.where(complete, tiling.samples, stop - inside),
+        valid=complete & _all_usable(usable, first, stop),
+        resume=span.until - tiling.length - ceil(tiling.period),
+    )
+
+
+def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span) -> Windows:
+    """The windows that start with the runs of the samples.
+
+    Args:
+        times: [samples] ascending; all samples from `Windows.resume` of the span before, or from the start of a run.
+        usable: [samples] whether the sample is Good and has a value.
+    """
+    starts, stops = runs(times, tiling.period)
+    complete = np.maximum((stops - starts - tiling.samples) // tiling.hop_samples + 1, 0)
+    count = np.maximum(complete, 1)
+    first = np.repeat(starts, count) + counters(count) * tiling.hop_samples
+    stop = np.minimum(first + tiling.samples, np.repeat(stops, count))
+    end = times[first] + tiling.length
+    full = stop - first == tiling.samples
+    wanted = (end > span.after) & (end <= span.until) & (full | (end <= span.ready))
+    emitted = int(np.searchsorted(end, span.until, side="right"))
+    rest = starts + complete * tiling.hop_samples
+    rest = rest[(complete > 0) & (rest + tiling.samples - tiling.hop_samples < stops)]
+    rest_end = times[rest] + tiling.length
+    return Windows(
+        end=end[wanted],
+        first=first[wanted],
+        found=(stop - first)[wanted],
+        valid=(full & _all_usable(usable, first, stop))[wanted],
+        resume=int(times[first[max(emitted - 1, 0)]]) if len(first) else span.until,
+        leftovers=int(np.sum((rest_end > span.after) & (rest_end <= min(span.until, span.ready)))),
+    )
+
+
+def counters(count: Integers) -> Integers:
+    """[2, 3] -> [0, 1, 0, 1, 2]."""
+    return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+
+
+def _all_usable(usable: Booleans, first: Integers, stop: Integers) -> Booleans:
+    """Whether usable[first:stop] is true throughout, for each pair."""
+    unusable: Integers = np.concatenate([[0], np.cumsum(~usable)])
+    return np.equal(unusable[stop], unusable[first])
