@@ -1,0 +1,52 @@
+"""References such as `compressor_vibration:de_h_rms_ac`, checked against what is registered in Feast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from feast import FeatureStore, FeatureView
+
+from historian.errors import UnknownFeature, near_misses
+
+
+def views_of(store: FeatureStore, refs: Sequence[str]) -> Mapping[str, FeatureView]:
+    """The feature view of each reference.
+
+    Raises:
+        UnknownFeature: names every reference that is not registered, with near misses.
+    """
+    registered = {view.name: view for view in store.list_feature_views(allow_cache=True)}
+    known = {f"{name}:{feature.name}": view for name, view in registered.items() for feature in view.features}
+    unknown = [ref for ref in dict.fromkeys(refs) if ref not in known]
+    if unknown:
+        told = "\n".join(f"unknown feature {ref!r}{near_misses(ref, known)}" for ref in unknown)
+        raise UnknownFeature(told if known else f"{told}; nothing is registered, run penstock apply")
+    return {ref: known[ref] for ref in refs}
+
+
+def service_refs(store: FeatureStore, name: str) -> list[str]:
+    """The references a feature service stands for.
+
+    Raises:
+        UnknownFeature: no such service is registered.
+    """
+    services = {found.name: found for found in store.registry.list_feature_services(store.project, allow_cache=True)}
+    if name not in services:
+        hint = near_misses(name, services) if services else "; nothing is registered, run penstock apply"
+        raise UnknownFeature(f"unknown feature service {name!r}{hint}")
+    return [
+        f"{view.name}:{feature.name}" for view in services[name].feature_view_projections for feature in view.features
+    ]
+
+
+def column_of(ref: str) -> str:
+    """What a reference is called as a column: `compressor_vibration__de_h_rms_ac`."""
+    return ref.replace(":", "__")
+
+
+def meaning_of(ref: str, view: FeatureView) -> dict[str, str]:
+    """What is registered with a feature: unit, formula, version, point, and the tags it is computed from."""
+    described = next(field.tags for field in view.features if field.name == ref.partition(":")[2])
+    lineage = view.tags.get(f"tags of {described.get('point')}")
+    # In one order: the registry keeps none, and a training set's bytes must not depend on it.
+    return dict(sorted({**described, **({"tags": lineage} if lineage else {})}.items()))

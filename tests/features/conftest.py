@@ -1,0 +1,55 @@
+"""A plant of two compressors and a pump, and feature rows made by hand for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from features.tables import FeatureTable, table_path, table_schema
+from historian.plant import Plant
+from historian.plant_load import load_plant
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Plant:
+    """The plant of tests/cases/feast in a directory of its own."""
+    shutil.copytree(Path(__file__).parents[1] / "cases" / "feast", tmp_path / "plant")
+    return load_plant(tmp_path / "plant")
+
+
+@pytest.fixture
+def add_rows(plant: Plant) -> Callable[..., None]:
+    """Appends feature rows to a view: (asset, event and created timestamp in seconds after START, value).
+
+    Every number of a row is `value` and every flag true; None makes them all missing.
+    """
+
+    def append(view: str, *rows: tuple[str, float, float, float | None]) -> None:
+        FeatureTable(plant, plant.views[view])
+        schema = table_schema(plant, plant.views[view])
+        values = [
+            {
+                **{name: _cell(dtype, value) for name, dtype in schema.items()},
+                "asset": asset,
+                "event_timestamp": START + timedelta(seconds=event),
+                "created_timestamp": START + timedelta(seconds=created),
+            }
+            for asset, event, created, value in rows
+        ]
+        write_deltalake(table_path(plant, view), pl.DataFrame(values, schema=schema), mode="append")
+
+    return append
+
+
+def _cell(dtype: pl.DataType, value: float | None) -> float | bool | None:
+    if value is None:
+        return None
+    return True if dtype == pl.Boolean() else int(value) if dtype == pl.Int64() else value

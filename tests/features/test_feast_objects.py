@@ -1,0 +1,92 @@
+"""What Feast is told of the plant, and that it stays true when the plant changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from feast import FeatureService, FeatureView
+
+from features.catalogue import view_columns
+from features.feast_objects import feast_objects
+from features.feast_repo import Applied, apply, open_feature_store, registered, repo_path
+from features.tables import table_path
+from historian.errors import NotEnoughData
+from historian.plant import Plant
+
+
+def test_every_view_becomes_a_feature_view_with_its_columns(plant: Plant) -> None:
+    """Name, columns, ttl and source are the plant's; unit, formula and lineage travel along."""
+    views = {item.name: item for item in feast_objects(plant) if isinstance(item, FeatureView)}
+    assert list(views) == list(plant.views)
+    process = views["compressor_process"]
+    assert [field.name for field in process.features] == [
+        column.name for column in view_columns(plant, plant.views["compressor_process"])
+    ]
+    assert (process.entities, process.ttl) == (["asset"], timedelta(minutes=5))
+    assert process.batch_source.path == str(table_path(plant, "compressor_process"))
+    slope = next(field for field in process.features if field.name == "oil_temp_slope")
+    assert (slope.tags["unit"], slope.tags["point"], slope.tags["version"]) == ("degC/h", "oil_temp", "1")
+    assert slope.tags["formula"] in slope.description
+    assert views["compressor_vibration"].tags["tags of de_h"] == "c101=c101.de_h, c102=c102.de_h"
+    assert views["compressor_vibration"].ttl == timedelta(0)
+
+
+def test_every_class_becomes_a_feature_service_with_all_its_views(plant: Plant) -> None:
+    """A model of a compressor asks for `compressor`."""
+    services = {item.name: item for item in feast_objects(plant) if isinstance(item, FeatureService)}
+    views = {name: [view.name for view in service.feature_view_projections] for name, service in services.items()}
+    assert views == {"compressor": ["compressor_vibration", "compressor_process"], "pump": ["pump_process"]}
+
+
+def test_applying_twice_changes_nothing(plant: Plant) -> None:
+    """The second apply reports the same and registers nothing new."""
+    first = apply(plant)
+    before = registered(repo_path(plant))
+    assert first == Applied(
+        "north_works", ("compressor_vibration", "compressor_process", "pump_process"), ("compressor", "pump"), ()
+    )
+    assert apply(plant) == first
+    assert registered(repo_path(plant)) == before
+
+
+def test_what_the_plant_no_longer_has_is_removed(plant: Plant) -> None:
+    """A view and a service that left the plant file leave the registry, with their source."""
+    apply(plant)
+    smaller = replace(plant, views={name: view for name, view in plant.views.items() if name != "pump_process"})
+    assert apply(smaller).removed == ("pump", "pump_process")
+    store = open_feature_store(plant)
+    assert [view.name for view in store.list_feature_views()] == ["compressor_vibration", "compressor_process"]
+    assert [service.name for service in store.list_feature_services()] == ["compressor"]
+    assert "pump_process" not in [source.name for source in store.list_data_sources()]
+
+
+def test_a_changed_ttl_reaches_the_registry(plant: Plant) -> None:
+    """Applying again updates what is there."""
+    apply(plant)
+    view = replace(plant.views["compressor_process"], ttl=timedelta(hours=1))
+    apply(replace(plant, views={**plant.views, view.name: view}))
+    assert open_feature_store(plant).get_feature_view("compressor_process").ttl == timedelta(hours=1)
+
+
+def test_before_the_first_apply_the_advice_is_to_apply(plant: Plant) -> None:
+    """Opening Feast makes no empty registry."""
+    with pytest.raises(NotEnoughData, match="run penstock apply"):
+        open_feature_store(plant)
+    assert not repo_path(plant).exists()
+
+
+@pytest.mark.slow
+def test_feasts_own_command_keeps_what_is_registered(plant: Plant) -> None:
+    """`feast apply` in the repository changes nothing, where it would otherwise delete everything."""
+    apply(plant)
+    before = registered(repo_path(plant))
+    feast = Path(sys.executable).with_name("feast")
+    done = subprocess.run([feast, "apply"], cwd=repo_path(plant), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "Deleted" not in done.stdout
+    assert registered(repo_path(plant)) == before

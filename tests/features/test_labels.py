@@ -1,0 +1,155 @@
+"""Label files: what is kept, and how what cannot be used is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from features.labels import checked_labels, read_labels
+from historian.errors import InvalidInput
+
+ASSETS = ("c101", "c102")
+
+
+def problems(path: Path) -> str:
+    """What `read_labels` says of a file it cannot use."""
+    with pytest.raises(InvalidInput) as raised:
+        read_labels(path, ASSETS)
+    return str(raised.value)
+
+
+def csv(directory: Path, *rows: str) -> Path:
+    """A label file with these lines."""
+    path = directory / "labels.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_other_columns_and_repeated_rows_are_kept(tmp_path: Path) -> None:
+    """Every row and column of the file comes back, in order, with the time in UTC."""
+    path = csv(
+        tmp_path,
+        "event_timestamp,asset,rul,note",
+        "2026-03-01T01:00:00+01:00,c102,3.5,",
+        "2026-03-01T00:00:00Z,c101,7,seal",
+        "2026-03-01T00:00:00Z,c101,7,seal",
+    )
+    midnight = datetime(2026, 3, 1, tzinfo=UTC)
+    expected = pl.DataFrame(
+        {
+            "event_timestamp": [midnight] * 3,
+            "asset": ["c102", "c101", "c101"],
+            "rul": [3.5, 7.0, 7.0],
+            "note": [None, "seal", "seal"],
+        },
+        schema_overrides={"event_timestamp": pl.Datetime("us", "UTC")},
+    )
+    assert_frame_equal(read_labels(path, ASSETS), expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-02-28T23:30:00.000250Z",
+        "2026-02-28 23:30:00.00025+00:00",
+        "2026-03-01T05:00:00.00025+0530",
+        "2026-03-01T00:30:00.000250+01",
+    ],
+)
+def test_times_with_any_offset_mean_the_same_instant(text: str) -> None:
+    """The zone of each row is its own, down to the microsecond."""
+    frame = pl.DataFrame({"asset": ["c101"], "event_timestamp": [text]})
+    checked = checked_labels(frame, ASSETS, file="request")
+    assert checked["event_timestamp"].to_list() == [datetime(2026, 2, 28, 23, 30, 0, 250, tzinfo=UTC)]
+
+
+def test_every_problem_is_told_at_once_with_its_row(tmp_path: Path) -> None:
+    """Unknown assets, naive, unreadable and absent times are all in one message, each with advice."""
+    path = csv(
+        tmp_path,
+        "asset,event_timestamp",
+        "c103,2026-03-01T00:00:00Z",
+        "c101,2026-03-01T00:00:00",
+        "c101,yesterday",
+        "c101,",
+        ",2026-03-01T00:00:00Z",
+    )
+    assert problems(path).splitlines() == [
+        "labels.csv row 2: unknown asset 'c103'; did you mean c102, c101?",
+        "labels.csv row 3: the time '2026-03-01T00:00:00' has no zone; write 2026-03-01T00:00:00Z for UTC, "
+        "or an offset such as +01:00",
+        "labels.csv row 4: 'yesterday' is not a time; write 2026-03-01T00:00:00Z",
+        "labels.csv row 5: event_timestamp is empty",
+        "labels.csv row 6: asset is empty",
+    ]
+
+
+def test_a_thousand_bad_rows_do_not_flood_the_terminal(tmp_path: Path) -> None:
+    """The first hundred are shown, and how many there are."""
+    told = problems(csv(tmp_path, "asset,event_timestamp", *["c101,never"] * 1000))
+    assert "1000 rows have problems; the first 100 of them are shown" in told
+    assert len(told.splitlines()) == 101
+
+
+def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+    """A file without event_timestamp says what it has instead."""
+    assert problems(csv(tmp_path, "asset,time", "c101,2026-03-01T00:00:00Z")) == (
+        "labels.csv: has no column 'event_timestamp'; it has asset, time"
+    )
+
+
+def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
+    """A header alone is no label file."""
+    assert problems(csv(tmp_path, "asset,event_timestamp")) == "labels.csv: has no labels"
+
+
+def test_an_absent_and_a_garbled_file_are_told_apart(tmp_path: Path) -> None:
+    """Neither ends with a stack trace."""
+    assert problems(tmp_path / "gone.csv") == f"there is no label file {tmp_path / 'gone.csv'}"
+    (tmp_path / "labels.parquet").write_bytes(b"not parquet")
+    assert problems(tmp_path / "labels.parquet").startswith("labels.parquet: cannot be read as Parquet: ")
+
+
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    """Timestamps of any zone become UTC microseconds, categories of pandas strings; the rest stays."""
+    berlin = pl.Series([datetime(2026, 3, 1, tzinfo=UTC)], dtype=pl.Datetime("ns", "UTC"))
+    frame = pl.DataFrame(
+        {
+            "asset": pl.Series(["c101"], dtype=pl.Categorical()),
+            "event_timestamp": berlin.dt.convert_time_zone("Europe/Berlin"),
+            "n": pl.Series([None], dtype=pl.Int16()),
+        }
+    )
+    frame.write_parquet(tmp_path / "labels.parquet")
+    expected = frame.cast({"asset": pl.String()}).with_columns(
+        berlin.cast(pl.Datetime("us", "UTC")).alias("event_timestamp")
+    )
+    assert_frame_equal(read_labels(tmp_path / "labels.parquet", ASSETS), expected)
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (
+            {"asset": ["c101"], "event_timestamp": [datetime(2026, 3, 1)]},  # noqa: DTZ001 - a naive time is the case
+            "column event_timestamp holds times without a zone; store them in UTC, with the zone",
+        ),
+        (
+            {"asset": [7], "event_timestamp": ["2026-03-01T00:00:00Z"]},
+            "column asset holds Int64, not the names of assets",
+        ),
+        (
+            {"asset": ["c101"], "event_timestamp": [1772323200]},
+            "column event_timestamp holds Int64, not times such as 2026-03-01T00:00:00Z",
+        ),
+    ],
+)
+def test_columns_of_the_wrong_type_are_refused_as_a_whole(frame: dict[str, list[object]], told: str) -> None:
+    """One problem for the column, not one a row."""
+    with pytest.raises(InvalidInput) as raised:
+        checked_labels(pl.DataFrame(frame), ASSETS, file="request")
+    assert str(raised.value) == f"request: {told}"
