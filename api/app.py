@@ -1,0 +1,32 @@
+"""The HTTP API: the plant's tags and assets, training sets, and online features in Feast's own protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api import feature_routes, plant_routes
+from api.errors import add_error_answers
+from api.service import Service
+from historian.plant import Plant
+from historian.stores import Reader
+from historian.times import utc_now
+
+
+def create_app(plant: Plant, samples: Reader, *, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """The application. Nothing is opened here but what is given; Feast is opened by the first request that needs it.
+
+    Args:
+        plant: What there is.
+        samples: The historian store.
+        clock: Tells when a feature has outlived its ttl.
+    """
+    app = FastAPI(title="Penstock", version=version("penstock"), description=__doc__)
+    app.state.service = Service(plant, samples, clock)
+    app.include_router(plant_routes.router)
+    app.include_router(feature_routes.router)
+    add_error_answers(app)
+    return app

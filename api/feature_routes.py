@@ -1,0 +1,83 @@
+"""Training sets and online features over HTTP."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Final
+
+import polars as pl
+from fastapi import APIRouter, HTTPException, Response
+from fastapi.responses import JSONResponse
+from feast.feature_server_utils import convert_response_to_dict
+
+from api.models import OnlineRequest, TrainingSetRequest
+from api.service import Served
+from features.feature_refs import service_refs
+from features.labels import ASSET, checked_labels
+from features.online import online_response
+from features.training_set import default_refs, training_set, write
+from historian.errors import InvalidInput
+
+MOST_LABELS: Final = 10_000
+"""A training set is made while the caller waits; larger ones are for the command."""
+
+_MEDIA_TYPES: Final = {
+    "parquet": "application/vnd.apache.parquet",
+    "arrow": "application/vnd.apache.arrow.file",
+    "csv": "text/csv; charset=utf-8",
+}
+
+router = APIRouter(tags=["features"])
+
+
+@router.post(
+    "/v1/training-sets",
+    response_class=Response,
+    responses={200: {"content": {media: {} for media in _MEDIA_TYPES.values()}}},
+)
+def make_training_set(wanted: TrainingSetRequest, service: Served) -> Response:
+    """The labels with the features as they were at each label's time: one row a label, in the order given."""
+    if len(wanted.labels) > MOST_LABELS:
+        advice = f"at most {MOST_LABELS} labels are answered at once, not {len(wanted.labels)}"
+        raise HTTPException(413, f"{advice}; run penstock training-set, or send them in parts")
+    labels = checked_labels(_frame(wanted.labels), service.plant.assets, file="labels")
+    store = service.feature_store
+    refs = wanted.features or default_refs(store, service.plant, labels)
+    body = BytesIO()
+    write(training_set(store, labels, refs, known_then=wanted.known_then), body, wanted.format)
+    name = {"Content-Disposition": f'attachment; filename="training-set.{wanted.format}"'}
+    return Response(body.getvalue(), media_type=_MEDIA_TYPES[wanted.format], headers=name)
+
+
+@router.post("/get-online-features")
+def get_online_features(wanted: OnlineRequest, service: Served) -> JSONResponse:
+    """The newest features of assets, asked and answered in Feast's own words: its remote online store works here."""
+    if set(wanted.entities) != {ASSET}:
+        raise InvalidInput(f'entities must be {{"{ASSET}": [...]}}, not {", ".join(wanted.entities) or "empty"}')
+    store = service.feature_store
+    refs = service_refs(store, wanted.feature_service) if wanted.feature_service else wanted.features
+    if not refs:
+        raise InvalidInput("name features, or a feature_service")
+    answer = online_response(
+        store,
+        refs,
+        wanted.entities[ASSET],
+        full_feature_names=wanted.full_feature_names,
+        versions=wanted.include_feature_view_version_metadata,
+        now=service.clock(),
+    )
+    return JSONResponse(convert_response_to_dict(answer))
+
+
+def _frame(labels: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows -> a frame. A key that a row lacks is null there; text and numbers in one column are not guessed at."""
+    names = dict.fromkeys(name for row in labels for name in row)
+    columns = {name: [row.get(name) for row in labels] for name in names}
+    mixed = [name for name, values in columns.items() if len(_kinds(values)) > 1]
+    if mixed:
+        raise InvalidInput(f"labels: column {', '.join(mixed)} holds values of several kinds; send one kind a column")
+    return pl.DataFrame(columns, strict=False)
+
+
+def _kinds(values: list[Any]) -> set[type]:
+    return {float if type(value) is int else type(value) for value in values if value is not None}

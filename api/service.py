@@ -1,0 +1,43 @@
+"""What the endpoints work on: the plant, its samples, and Feast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated
+
+from fastapi import Depends, Request
+from feast import FeatureStore
+
+from features.feast_repo import open_feature_store
+from historian.plant import Plant
+from historian.stores import Reader
+
+
+@dataclass(frozen=True)
+class Service:
+    """One a process, shared by all requests."""
+
+    plant: Plant
+    samples: Reader
+    clock: Callable[[], datetime]
+
+    @cached_property
+    def feature_store(self) -> FeatureStore:
+        """Feast, opened when first asked for; it looks at the registry's file each time, so an apply is seen at once.
+
+        Raises:
+            NotEnoughData: nothing has been registered yet; the next request tries again.
+        """
+        return open_feature_store(self.plant)
+
+
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(_service)]
+"""An endpoint's parameter of this type is the app's service."""

@@ -1,0 +1,45 @@
+"""`penstock serve`, run as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from historian.plant import Plant
+
+pytestmark = pytest.mark.slow  # a process of its own that imports Feast
+
+PENSTOCK = str(Path(sys.executable).with_name("penstock"))
+
+
+def test_the_server_says_where_it_listens_and_serves(served: Plant) -> None:
+    """One JSON line once it listens; Ctrl-C ends it without a stack trace."""
+    command = [PENSTOCK, "serve", "--port", "0", "--json", "--plant", str(served.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            ready = json.loads(server.stdout.readline())
+            assert ready["ready"] is True
+            assert httpx.get(f"{ready['url']}/readyz", timeout=60).json() == {"status": "ok"}
+            assert len(httpx.get(f"{ready['url']}/v1/tags", timeout=60).json()) == len(served.tags)
+        finally:
+            server.send_signal(signal.SIGINT)
+            _, told = server.communicate(timeout=60)
+    assert "Traceback" not in told
+
+
+def test_a_port_in_use_is_told(plant: Plant) -> None:
+    """With advice, and exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [PENSTOCK, "serve", "--port", port, "--plant", str(plant.root)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port" in done.stderr

@@ -1,0 +1,113 @@
+"""What the API says of the plant, and of itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from httpx import Client
+
+from features.feast_repo import apply
+from historian.memory import MemoryStore
+from historian.plant import Plant
+from historian.quality import BAD_TIMEOUT, GOOD
+from historian.samples import SCHEMA, settle
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_a_server_is_up_before_anything_is_there(client: Client) -> None:
+    """/healthz asks nothing of anybody."""
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_a_server_is_ready_once_features_are_online(client: Client, served: Plant) -> None:
+    """Samples, registry and online store answer."""
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_a_server_becomes_ready_by_an_apply_while_it_runs(client: Client, plant: Plant) -> None:
+    """Before, it says what is missing and what to do; it needs no restart."""
+    before = client.get("/readyz")
+    apply(plant)
+    assert before.status_code == 503
+    assert before.json()["error"]["code"] == "unavailable"
+    assert [problem["place"] for problem in before.json()["error"]["problems"]] == ["features"]
+    assert "run penstock apply" in before.json()["error"]["message"]
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_lost_online_store_is_not_ready(client: Client, served: Plant) -> None:
+    """A file someone deleted while nobody had it open."""
+    (served.state / "online.db").unlink()
+    assert "the online store cannot be read" in client.get("/readyz").json()["error"]["message"]
+
+
+def test_every_tag_is_listed_with_its_newest_sample(client: Client, samples: MemoryStore) -> None:
+    """Also those without samples, and those whose newest sample is bad."""
+    rows = [
+        ("c101.oil", START, 60.5, None, GOOD),
+        ("c101.oil", START + timedelta(seconds=5), None, None, BAD_TIMEOUT),
+        ("p201.flow", START, 3.0, None, GOOD),
+    ]
+    batch = settle(pl.DataFrame(rows, schema=SCHEMA, orient="row")).batch
+    samples.write(batch, source="test", now=START)
+    answer = client.get("/v1/tags").json()
+    assert {tag["tag"]: tag["latest"] for tag in answer} == {
+        "c101.de_h": None,
+        "c102.de_h": None,
+        "c101.oil": {"timestamp": "2026-03-01T00:00:05Z", "value": None, "text": None, "quality": "BadTimeout"},
+        "p201.flow": {"timestamp": "2026-03-01T00:00:00Z", "value": 3.0, "text": None, "quality": "Good"},
+    }
+    assert {key: value for key, value in answer[0].items() if key != "latest"} == {
+        "tag": "c101.de_h",
+        "asset": "c101",
+        "point": "de_h",
+        "kind": "vibration",
+        "unit": "g",
+        "sources": [],
+        "archives": ["history"],
+    }
+
+
+def test_every_asset_is_listed_with_points_and_views(client: Client) -> None:
+    """A point that no tag fills is there, and empty."""
+    answer = client.get("/v1/assets").json()
+    assert [asset["asset"] for asset in answer] == ["c101", "c102", "p201"]
+    assert answer[0] == {
+        "asset": "c101",
+        "class": "compressor",
+        "owner": "ot-north@example.org",
+        "points": {"de_h": "c101.de_h", "oil_temp": "c101.oil"},
+        "views": ["compressor_vibration", "compressor_process"],
+    }
+    assert answer[1]["points"] == {"de_h": "c102.de_h", "oil_temp": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/v1/nothing", 404, "not_found"), ("DELETE", "/v1/tags", 405, "method_not_allowed")],
+)
+def test_a_wrong_address_is_told_in_the_one_shape(
+    client: Client, method: str, path: str, status: int, code: str
+) -> None:
+    """Code, message and problems, as with every error."""
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == code
+    assert answer.json()["error"]["message"].startswith(f"{method} {path}: ")
+
+
+def test_the_api_describes_itself(client: Client) -> None:
+    """The OpenAPI document has every path."""
+    assert set(client.get("/openapi.json").json()["paths"]) == {
+        "/healthz",
+        "/readyz",
+        "/v1/tags",
+        "/v1/assets",
+        "/v1/training-sets",
+        "/get-online-features",
+    }

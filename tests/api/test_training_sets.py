@@ -1,0 +1,134 @@
+"""POST /v1/training-sets."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import polars as pl
+import pytest
+from httpx import Client
+from polars.testing import assert_frame_equal
+
+from api.feature_routes import MOST_LABELS
+from features.feast_repo import apply
+from historian.plant import Plant
+
+RMS = "compressor_vibration:de_h_rms_ac"
+LABELS = [
+    {"asset": "c102", "event_timestamp": "2026-03-01T00:00:15Z", "rul": 7},
+    {"asset": "c102", "event_timestamp": "2026-03-01T00:00:15Z", "rul": 7},
+    {"asset": "c101", "event_timestamp": "2026-03-01T01:00:05+01:00", "rul": 8, "note": "early"},
+]
+
+
+def ask(client: Client, **request: Any) -> Any:
+    """Posts a request; `labels` are LABELS unless given."""
+    return client.post("/v1/training-sets", json={"labels": LABELS, **request})
+
+
+@pytest.mark.parametrize(
+    ("as_format", "media", "read"),
+    [
+        ("parquet", "application/vnd.apache.parquet", pl.read_parquet),
+        ("arrow", "application/vnd.apache.arrow.file", pl.read_ipc),
+        ("csv", "text/csv; charset=utf-8", lambda body: pl.read_csv(body, try_parse_dates=True)),
+    ],
+)
+def test_labels_come_back_with_their_features(
+    client: Client, served: Plant, as_format: str, media: str, read: Any
+) -> None:
+    """One row a label in the order given, repeats included, in each format."""
+    answer = ask(client, features=[RMS], format=as_format)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media)
+    assert answer.headers["content-disposition"] == f'attachment; filename="training-set.{as_format}"'
+    found = read(io.BytesIO(answer.content))
+    expected = pl.DataFrame(
+        {
+            "asset": ["c102", "c102", "c101"],
+            "rul": [7, 7, 8],
+            "note": [None, None, "early"],
+            "compressor_vibration__de_h_rms_ac": [1.0, 1.0, None],
+        }
+    )
+    assert_frame_equal(found.drop("event_timestamp"), expected)
+
+
+def test_without_features_named_it_is_all_of_the_class(client: Client, served: Plant) -> None:
+    """Parquet, every feature of a compressor."""
+    answer = ask(client)
+    columns = pl.read_parquet(io.BytesIO(answer.content)).columns
+    assert columns[:4] == ["asset", "event_timestamp", "rul", "note"]
+    assert {name.partition("__")[0] for name in columns[4:]} == {"compressor_vibration", "compressor_process"}
+
+
+def test_what_was_computed_later_is_left_out_on_request(client: Client, served: Plant) -> None:
+    """The row of second 10 was computed in second 11."""
+    labels = [{"asset": "c101", "event_timestamp": f"2026-03-01T00:00:{second}Z"} for second in ("10.5", "11")]
+    answer = ask(client, labels=labels, features=[RMS], known_then=True)
+    assert pl.read_parquet(io.BytesIO(answer.content))["compressor_vibration__de_h_rms_ac"].to_list() == [None, 1.0]
+
+
+def test_every_wrong_label_is_told(client: Client, served: Plant) -> None:
+    """As the command tells them, row by row."""
+    wrong = [{"asset": "c103", "event_timestamp": "2026-03-01T00:00:00"}, {"asset": "c101"}]
+    answer = ask(client, labels=wrong)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "invalid"
+    assert [(problem["file"], problem["place"]) for problem in answer.json()["error"]["problems"]] == [
+        ("labels", "row 1"),
+        ("labels", "row 1"),
+        ("labels", "row 2"),
+    ]
+    assert "write 2026-03-01T00:00:00Z for UTC" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("request_body", "place"),
+    [
+        ({"labels": []}, "body.labels"),
+        ({"labels": LABELS, "formt": "csv"}, "body.formt"),
+        ({"labels": LABELS, "format": "xlsx"}, "body.format"),
+        ({"labels": [{"asset": ["c101"]}]}, "body.labels.0.asset"),
+    ],
+)
+def test_a_request_of_the_wrong_shape_says_where(client: Client, request_body: Any, place: str) -> None:
+    """The place is the path to the value."""
+    answer = client.post("/v1/training-sets", json=request_body)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["problems"][0]["place"].startswith(place)
+
+
+def test_a_column_of_several_kinds_is_no_table(client: Client) -> None:
+    """Text and numbers in one column are not guessed at."""
+    answer = ask(client, labels=[{**LABELS[0], "x": 1}, {**LABELS[0], "x": "one"}])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid")
+    assert "column x holds values of several kinds" in answer.json()["error"]["message"]
+
+
+def test_whole_numbers_and_fractions_are_one_kind(client: Client, served: Plant) -> None:
+    """JSON writers leave out the fraction of a whole number."""
+    answer = ask(client, labels=[{**LABELS[0], "x": 1}, {**LABELS[0], "x": 1.5}], features=[RMS])
+    assert pl.read_parquet(io.BytesIO(answer.content))["x"].to_list() == [1.0, 1.5]
+
+
+def test_too_many_labels_are_sent_to_the_command(client: Client) -> None:
+    """Making a large set would keep the caller waiting."""
+    answer = ask(client, labels=[LABELS[0]] * (MOST_LABELS + 1))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    assert "run penstock training-set" in answer.json()["error"]["message"]
+
+
+def test_unknown_features_are_not_found(client: Client, served: Plant) -> None:
+    """With near misses."""
+    answer = ask(client, features=["compressor_vibration:de_h_rms"])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert RMS in answer.json()["error"]["message"]
+
+
+def test_features_never_computed_are_incomplete(client: Client, plant: Plant) -> None:
+    """Registered, but without a table: the advice is to compute."""
+    apply(plant)
+    answer = ask(client, features=[RMS])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "incomplete")
+    assert "run penstock compute" in answer.json()["error"]["message"]
