@@ -36,6 +36,7 @@ check: install  ## style, types, layers, dead code, docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/pump-loop  # apart, because both examples are called run.py
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python docs/generate.py --check

@@ -1,0 +1,76 @@
+"""Slow tags, holes and all: the SKAB water loop, from CSV files to a training set with anomaly labels.
+
+    python examples/pump-loop/run.py --data DIRECTORY_OF_THE_SKAB_FILES
+
+Shows what becomes of a window that has no data for part of its time: its features are undefined, not guessed.
+Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from api.commands import Commands
+
+HERE = Path(__file__).parent
+
+
+def tell(text: str) -> None:
+    """Progress goes to standard error; standard output is the answer."""
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Runs the example in a directory that is thrown away, unless `--dir` names one."""
+    arguments = argparse.ArgumentParser(description="The SKAB water loop, from CSV files to a training set.")
+    arguments.add_argument("--data", type=Path, required=True, help="directory of valve1_0.csv and the others")
+    arguments.add_argument("--dir", type=Path, help="keep plant, state and training set in this directory")
+    given = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = given.dir or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        print(json.dumps(run(given.data.resolve(), directory), indent=2))
+
+
+def run(skab: Path, directory: Path) -> dict[str, Any]:
+    """Backfill, compute, label, export; then what the holes did."""
+    shutil.copy(HERE / "plant.toml", directory)
+    shutil.copy(HERE / "loop.csv", directory)
+    recorded = pl.concat([pl.read_csv(path, separator=";") for path in sorted(skab.glob("valve1_*.csv"))])
+    instants = pl.col("datetime").str.to_datetime(time_unit="us").dt.replace_time_zone("Europe/Moscow")
+    recorded = recorded.select(event_timestamp=instants.dt.convert_time_zone("UTC"), anomaly="anomaly")
+    recorded = recorded.sort("event_timestamp")
+    # A label every half minute: was the valve closing just then?
+    labels = recorded.gather_every(30).select("event_timestamp", pl.lit("loop").alias("asset"), "anomaly")
+    labels.write_csv(directory / "labels.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+
+    penstock = Commands(directory, say=tell, environment={"SKAB_DIR": str(skab)}).run
+    backfilled = penstock("backfill")
+    penstock("compute")
+    penstock("apply")
+    penstock("training-set", "labels.csv", "--out", "training.parquet")
+    rows = pl.read_delta(str(directory / ".penstock" / "features" / "water_loop_process"))
+    training = pl.read_parquet(directory / "training.parquet")
+    steps = recorded["event_timestamp"].diff().dt.total_seconds()
+    return {
+        "samples": backfilled["samples_backfilled"],
+        "holes": int((steps > 1).sum()),
+        "longest_hole_s": steps.max(),
+        "windows": rows.height,
+        "undefined_windows": rows.filter(pl.col("current_mean").is_null()).height,
+        "training_rows": training.height,
+        "training_rows_without_features": training.filter(pl.col("water_loop_process__current_mean").is_null()).height,
+        "anomalous_training_rows": training.filter(pl.col("anomaly") == 1).height,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What the documentation tells people to type works: every `sh` block of the README is run, in order."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
+    """A newcomer who types them one after the other gets to the end."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) >= 8
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    script = "set -e\n" + "\n".join(blocks)
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "plant" / "training.parquet").exists()
+
+
+def test_every_command_is_in_the_readme_or_the_reference() -> None:
+    """Nothing is left for people to find out by themselves."""
+    reference = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in entry_points(group="penstock.commands").names if f"penstock {name}" not in reference] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Relative links name files that exist."""
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,0 +1,86 @@
+"""The whole job as a plant would do it, with commands and HTTP alone; then the same numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from api.commands import Commands
+from features.tables import table_path
+from historian.open_store import open_store
+from historian.plant_load import load_plant
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def told(text: str) -> None:
+    """pytest shows it when the story fails."""
+    print(text)
+
+
+def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tmp_path: Path) -> None:
+    """Backfill, stream, compute, register, materialise, label, look up: and the served value is the true one."""
+    penstock = Commands(tmp_path, told)
+    simulate = ["simulate", "--plant-dir", ".", "--history", "20m", "--opcua-port", "0", "--modbus-port", "0"]
+    with penstock.ready(*simulate):
+        # OT describes the plant, and is told at once whether the description can work.
+        assert penstock.run("check")["tags"] == 6
+        plant = load_plant(tmp_path)
+
+        # Years of history come first; here it is twenty minutes in three files of three shapes, warts included.
+        would = penstock.run("backfill", "--dry-run")
+        assert (would["samples_backfilled"], set(would["archives"])) == (0, {"vibration", "slow", "pressure"})
+        backfilled = penstock.run("backfill")
+        # 120 bursts of two points, and the slow tags.
+        assert backfilled["samples_backfilled"] > 2 * 120 * 2560
+        # The one impossible temperature was kept out, with its reason.
+        assert backfilled["quarantined"] == 1
+        assert "outside" in json.dumps(penstock.run("quarantine")["reasons"])
+        # Asking again costs nothing: what is covered is not read twice.
+        assert penstock.run("backfill")["samples_backfilled"] == 0
+
+        # Then the PLCs, live: OPC UA waveforms and Modbus registers.
+        streamed = penstock.run("stream", "--for", "5s")
+        assert set(streamed["sources"]) == {"line1", "plc"}
+        assert streamed["samples_streamed"] == streamed["samples_stored"] > 2 * 2560
+
+        # Everything that changed becomes feature rows; nothing changed, nothing new.
+        assert penstock.run("compute")["feature_rows"] > 120
+        assert penstock.run("compute")["feature_rows"] == 0
+
+        # Data science registers the features, makes them servable and joins them with labels.
+        penstock.run("apply")
+        penstock.run("materialize")
+        exported = penstock.run("training-set", "labels.csv", "--out", "training.parquet")
+
+    labels = pl.read_csv(tmp_path / "labels.csv", try_parse_dates=True)
+    training = pl.read_parquet(tmp_path / "training.parquet")
+    assert exported["training_rows"] == training.height == labels.height
+    assert training["severity"].to_list() == labels["severity"].to_list()
+
+    # A model looks the compressor up, over HTTP.
+    with penstock.ready("serve", "--port", "0") as served:
+        names = ["compressor_vibration:de_h_rms_ac", "compressor_vibration:de_h_kurtosis"]
+        body = {"features": names, "entities": {"asset": ["c101"]}}
+        answer = httpx.post(f"{served['url']}/get-online-features", json=body, timeout=60).raise_for_status().json()
+    online = {
+        name: result["values"][0]
+        for name, result in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+    }
+
+    # By hand: the newest window's raw samples, and scipy.
+    rows = pl.read_delta(str(table_path(plant, "compressor_vibration"))).filter("de_h_valid")
+    end = rows.sort("event_timestamp", "created_timestamp")["event_timestamp"].to_list()[-1]
+    pages = open_store(plant).read(["c101.de_h"], end - timedelta(milliseconds=100), end)
+    samples = pl.concat(pages)["value"].to_numpy()
+    assert samples.size == 2560
+    assert online["asset"] == "c101"
+    assert online["de_h_rms_ac"] == pytest.approx(np.std(samples), rel=1e-9)
+    assert online["de_h_kurtosis"] == pytest.approx(stats.kurtosis(samples, fisher=False), rel=1e-9)
