@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _storable(value: str | int | float | bool | None) -> str | int | float | bool | None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number must fit into 64 bits")
+    if isinstance(value, str):
+        value.encode()  # JSON may carry half a character, which no file can
+    return value
+
+
+Cell = Annotated[str | int | float | bool | None, AfterValidator(_storable)]
+"""A value of a label column."""
 
 
 class TrainingSetRequest(BaseModel):
@@ -14,7 +26,7 @@ class TrainingSetRequest(BaseModel):
     # A misspelt option must not be ignored.
     model_config = ConfigDict(extra="forbid")
 
-    labels: list[dict[str, str | int | float | bool | None]] = Field(
+    labels: list[dict[str, Cell]] = Field(
         min_length=1, description="Rows with asset, event_timestamp (ISO 8601 with zone) and any other columns."
     )
     features: list[str] | None = Field(
@@ -29,7 +41,9 @@ class TrainingSetRequest(BaseModel):
 class OnlineRequest(BaseModel):
     """Feast's own request; what Feast may add to it later is not looked at."""
 
-    entities: dict[str, list[str]] = Field(description='{"asset": ["c101", "c102"]}')
+    entities: dict[str, Annotated[list[str], Field(min_length=1, max_length=1_000)]] = Field(
+        description='{"asset": ["c101", "c102"]}'
+    )
     features: list[str] = []
     feature_service: str | None = None
     full_feature_names: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from features.point_in_time import EVENT, ROW, as_of_rows
 from historian.times import EPOCH
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MICROSECOND
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _span(times: pl.Series, ttl: timedelta | None) -> tuple[datetime | None, dat
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         return EPOCH, EPOCH - _MICROSECOND
     # Python's datetime cuts nanoseconds off, hence one microsecond more at the end.
-    return first - ttl if ttl and ttl < first - EPOCH else None, last + _MICROSECOND
+    return first - ttl if ttl and ttl < first - EPOCH else None, min(last, _LATEST) + _MICROSECOND
 
 
 def plain_arrow(frame: pl.DataFrame) -> pa.Table:

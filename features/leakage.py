@@ -24,15 +24,16 @@ class Claim:
     ttl: timedelta | None
 
 
-def leaking_rows(training: pl.DataFrame, claims: Sequence[Claim]) -> int:
-    """How many rows of `training` hold a value other than the newest one known at their `event_timestamp`."""
-    wrong = 0
-    for row in training.iter_rows(named=True):
+def leaking_rows(training: pl.DataFrame, claims: Sequence[Claim]) -> set[int]:
+    """Which rows of `training` hold a value other than the newest one known at their `event_timestamp`."""
+    wrong = set()
+    for number, row in enumerate(training.iter_rows(named=True)):
         expected: dict[str, object] = {}
         for claim in claims:
             newest = _newest_known(claim, row["asset"], row["event_timestamp"])
             expected |= {column: newest.get(feature) for column, feature in claim.columns.items()}
-        wrong += any(row[column] != value for column, value in expected.items())
+        if any(row[column] != value for column, value in expected.items()):
+            wrong.add(number)
     return wrong
 
 

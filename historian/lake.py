@@ -89,8 +89,10 @@ class LakeStore:
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """See `Reader.latest`. The ledger tells when; only the files around those instants are read."""
-        ledger = self.changes(None).filter(pl.col("tag").is_in(tags))
-        newest = ledger.group_by("tag").agg(timestamp=pl.col("last").max()).sort("timestamp")
+        with _unavailable(self.path, "read"):
+            self._ledger.update_incremental()
+            ledger = pl.scan_delta(self._ledger).filter(pl.col("tag").is_in(tags))
+            newest = ledger.group_by("tag").agg(timestamp=pl.col("last").max()).collect().sort("timestamp")
         if newest.is_empty():
             return empty_batch()
         instants = newest["timestamp"]

@@ -172,6 +172,7 @@ class _Resolver:
         return None
 
     def _views(self) -> Iterator[View]:
+        names: set[str] = set()
         for class_name, asset_class in self.model.classes.items():
             for set_name, features in asset_class.features.items():
                 keys = ("classes", class_name, "features", set_name)
@@ -179,9 +180,15 @@ class _Resolver:
                 if complaint:
                     self.problems.append(self.document.problem(f"{'.'.join(keys)}: {complaint}", *keys))
                     continue
+                name = f"{class_name}_{set_name}"
+                if name in names:
+                    text = f"{'.'.join(keys)} makes a second feature view {name}; call one of them differently"
+                    self.problems.append(self.document.problem(text, *keys))
+                    continue
+                names.add(name)
                 first = asset_class.points[features.points[0]].kind
                 yield View(
-                    name=f"{class_name}_{set_name}",
+                    name=name,
                     asset_class=class_name,
                     points=features.points,
                     kind="vibration" if first == "vibration" else "process",

@@ -128,3 +128,12 @@ def test_feasts_remote_online_store_reads_a_view(remote: FeatureStore) -> None:
         (START + timedelta(seconds=10), {"de_h_rms_ac": Value(double_val=1.0)}),
         (START + timedelta(seconds=10), {"de_h_rms_ac": Value()}),  # Feast's client takes the first row's time for all
     ]
+
+
+@pytest.mark.parametrize("assets", [[], ["c101"] * 1_001])
+def test_nobody_and_too_many_are_refused(client: Client, served: Plant, assets: list[str]) -> None:
+    """A 422 that says where, before any work is done."""
+    body = {"features": ["compressor_vibration:de_h_rms_ac"], "entities": {"asset": assets}}
+    answer = client.post("/get-online-features", json=body)
+    assert answer.status_code == 422
+    assert "entities.asset" in answer.json()["error"]["message"]

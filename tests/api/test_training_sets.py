@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import polars as pl
@@ -132,3 +133,19 @@ def test_features_never_computed_are_incomplete(client: Client, plant: Plant) ->
     answer = ask(client, features=[RMS])
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "incomplete")
     assert "run penstock compute" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("column", "value"), [("work_order", 2**70), ("note", "\ud800")])
+def test_a_value_no_table_can_hold_is_refused(client: Client, column: str, value: Any) -> None:
+    """A number beyond 64 bits, half a character: a 422 that says where, not a 500."""
+    body = json.dumps({"labels": [{**LABELS[0], column: value}]})
+    answer = client.post("/v1/training-sets", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert column in answer.json()["error"]["message"]
+
+
+def test_the_end_of_time_is_a_time(client: Client, served: Plant) -> None:
+    """The last instant there is can be asked about."""
+    label = {"asset": "c101", "event_timestamp": "9999-12-31T23:59:59.999999Z"}
+    answer = client.post("/v1/training-sets", json={"labels": [label], "features": [RMS]})
+    assert answer.status_code == 200
