@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
-def _storable(value: str | int | float | bool | None) -> str | int | float | bool | None:
+_Value = TypeVar("_Value")
+
+
+def _storable(value: _Value) -> _Value:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("a whole number must fit into 64 bits")
     if isinstance(value, str):
