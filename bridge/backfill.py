@@ -77,12 +77,16 @@ class Backfill:
         self._coverage = Coverage(edge)
         self._clock = clock
 
-    def plan(self, start: datetime | None, end: datetime | None) -> list[Slice]:
-        """The slices of start <= t < end that are still to be read; all the archive has where None is given."""
+    def plan(self, start: datetime | None, end: datetime | None, *, again: bool = False) -> list[Slice]:
+        """The slices of start <= t < end that are still to be read; all the archive has where None is given.
+
+        With `again`, those too that are covered: after an address was corrected, or a file came late.
+        """
         # Beyond its present extent the archive may still grow: that time must not count as covered.
         first, last = self.archive.extent()
         start, end = max(start or first, first), min(end or last, last)
-        return slices(self._coverage.of(self._tags, start, end), self._tags, start, end)
+        covered = STRETCHES.to_frame() if again else self._coverage.of(self._tags, start, end)
+        return slices(covered, self._tags, start, end)
 
     async def run(self, plan: Sequence[Slice], *, advance: Callable[[int], None]) -> None:
         """Reads the slices of a plan and forwards what they hold; calls `advance(1)` after each.

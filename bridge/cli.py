@@ -109,6 +109,9 @@ def backfill(
         str | None, typer.Option(help="From this time on, such as 2026-03-01T00:00:00Z or now-7d.")
     ] = None,
     end: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Read what was read before too: an address was wrong, a file came late.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be read.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -121,7 +124,11 @@ def backfill(
     with open_edge(loaded) as edge:
         store = open_store(loaded)
         for task in [Backfill(feed, edge, store) for feed in feeds]:
-            plan = task.plan(since, until)
+            plan: list[Slice] = []
+            try:
+                plan = task.plan(since, until, again=again)
+            except SourceError as error:
+                failures.append(str(error))
             with progress(f"backfilling {task.name}", unit="slices", total=len(plan), quiet=as_json) as advance:
                 try:
                     if not dry_run:

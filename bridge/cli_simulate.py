@@ -34,6 +34,7 @@ def simulate(  # noqa: PLR0913 (a parameter an option)
     history: Annotated[str | None, typer.Option(help="And so much of the past as files, such as 2h.")] = None,
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Or only write the files.")] = True,
     span: Annotated[str | None, typer.Option("--for", help="Stop after this long, such as 30s.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     opcua_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 0,
     modbus_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 0,
     burst_every: Annotated[str, typer.Option(help="Time from one waveform to the next.")] = "1s",
@@ -41,7 +42,7 @@ def simulate(  # noqa: PLR0913 (a parameter an option)
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another compressor.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Plays a compressor whose bearing fails, on real OPC UA and Modbus servers of this machine, until interrupted.
+    """Plays a compressor whose bearing fails, on real OPC UA and Modbus servers, until interrupted.
 
     Prints one line, READY, when both servers listen.
     """
@@ -52,14 +53,14 @@ def simulate(  # noqa: PLR0913 (a parameter an option)
     if every is not None and every < BURST:
         raise InvalidInput(f"--burst-every must be at least {format_duration(BURST)}, the length of a burst")
     compressor = _compressor(now, past or _SPAN, seed)
-    ports = {"opcua_port": _free_port(opcua_port), "modbus_port": _free_port(modbus_port)}
-    written = _write(plant_dir, compressor, ports, past, now) if plant_dir else {}
+    ports = {"opcua_port": _free_port(host, opcua_port), "modbus_port": _free_port(host, modbus_port)}
+    written = _write(plant_dir, compressor, host, ports, past, now) if plant_dir else {}
     if not serve:
         answer({"ready": False, **written}, f"wrote {plant_dir}", as_json=as_json)
         return
-    opcua = OpcuaServer(compressor, port=ports["opcua_port"], burst_every=every or BURST, rate=rate)
-    modbus = ModbusServer(compressor, port=ports["modbus_port"])
-    address = f"127.0.0.1:{modbus.port}"
+    opcua = OpcuaServer(compressor, host=host, port=ports["opcua_port"], burst_every=every or BURST, rate=rate)
+    modbus = ModbusServer(compressor, host=host, port=ports["modbus_port"])
+    address = f"{host}:{modbus.port}"
     record = {"ready": True, "opcua": opcua.endpoint, "modbus": address, **written}
 
     def ready() -> None:
@@ -73,10 +74,10 @@ def _compressor(now: datetime, past: timedelta, seed: int) -> Compressor:
 
 
 def _write(
-    directory: Path, compressor: Compressor, ports: dict[str, int], past: timedelta | None, now: datetime
+    directory: Path, compressor: Compressor, host: str, ports: dict[str, int], past: timedelta | None, now: datetime
 ) -> dict[str, object]:
     try:
-        write_plant(directory, **ports)
+        write_plant(directory, host=host, **ports)
         history = write_history(directory, compressor, now - past, now) if past else {}
     except OSError as error:
         raise InvalidInput(f"cannot write the plant to {directory}: {error}") from None
@@ -103,13 +104,15 @@ async def _serve(
     await opcua.stop()
 
 
-def _free_port(wanted: int) -> int:
+def _free_port(host: str, wanted: int) -> int:
     """The port itself if it is free, any free one for 0."""
     try:
-        with create_server(("127.0.0.1", wanted)) as probe:
+        with create_server((host, wanted)) as probe:
             return int(probe.getsockname()[1])
     except OSError as error:
-        raise InvalidInput(f"port {wanted} cannot be used: {error}; choose another, or 0 for any free one") from None
+        raise InvalidInput(
+            f"{host} port {wanted} cannot be used: {error}; choose another, or 0 for any free one"
+        ) from None
 
 
 def _duration(text: str | None) -> timedelta | None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from historian.errors import HistorianError
+from historian.errors import HistorianError, SpoolFull
 from historian.plant import Plant
 
 _SETTINGS: Final = """
@@ -26,6 +26,9 @@ PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA journal_size_limit = 67108864;
 """
+
+_PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
+"""Failures after which the same transaction may succeed."""
 
 # Times are microseconds since the epoch; frames are Arrow IPC. `size` stands before the blobs, so that summing it never
 # reads them.
@@ -90,8 +93,12 @@ class Edge:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and durable when the block ends. A transaction inside another joins it."""
-        with self._lock:
+        """All or nothing, and durable when the block ends. A transaction inside another joins it.
+
+        Raises:
+            SpoolFull: nothing was written; the disk is full or another process holds the database. Try again.
+        """
+        with self._lock, _room():
             if self._depth == 0:
                 self._connection.execute("BEGIN IMMEDIATE")
             self._depth += 1
@@ -115,6 +122,16 @@ class Edge:
         """Closes the database."""
         with self._lock:
             self._connection.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _PASSING:  # the low byte; extended codes say more above it
+            raise
+        raise SpoolFull(f"the edge database cannot be written ({error}); free some space on its disk") from None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from bridge.coverage import Coverage
 from bridge.edge import Edge
 from bridge.quarantine import Quarantine, reasoned
 from bridge.spool import Spool, SpoolItem
-from historian.errors import BatchRejected, StoreUnavailable
+from historian.errors import BatchRejected, SpoolFull, StoreUnavailable
 from historian.samples import SampleBatch
 from historian.stores import Sink
 from historian.times import utc_now
@@ -52,9 +52,9 @@ class Forwarder:
             try:
                 while await asyncio.to_thread(self.forward, clock()):
                     failures = 0
-            except StoreUnavailable as error:
+            except (StoreUnavailable, SpoolFull) as error:
                 failures += 1
-                log.warning("the store cannot be written (%s); what was read stays in the spool", error)
+                log.warning("nothing can be forwarded (%s); what was read stays in the spool", error)
                 if last_round:
                     return
             if last_round:

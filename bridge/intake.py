@@ -75,17 +75,7 @@ class Intake:
             self._spool.append(found.batch, source=self.name, now=now, proven=proven)
             self.samples += found.batch.height
 
-        told = False
-        while True:
-            try:
-                await _finished(append)
-            except SpoolFull as error:
-                if not told:
-                    log.warning("%s: not read any further: %s", self.name, error)
-                told = True
-                await asyncio.sleep(FULL_WAIT_S)
-            else:
-                return
+        await self._when_there_is_room(append)
 
     async def refuse(self, rejected: pl.DataFrame, *, origin: str, now: datetime, conflicts: int = 0) -> None:
         """Puts rows (columns of `quarantine.REASONED`) into quarantine."""
@@ -95,7 +85,21 @@ class Intake:
             self.quarantined += rejected.height
             self.conflicts += conflicts
 
-        await _finished(add)
+        await self._when_there_is_room(add)
+
+    async def _when_there_is_room(self, work: Callable[[], None]) -> None:
+        """Does the work, trying again for as long as the spool or its disk is full."""
+        told = False
+        while True:
+            try:
+                await _finished(work)
+            except SpoolFull as error:
+                if not told:
+                    log.warning("%s: not read any further: %s", self.name, error)
+                told = True
+                await asyncio.sleep(FULL_WAIT_S)
+            else:
+                return
 
 
 async def _finished(work: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 
@@ -24,6 +25,8 @@ from historian.plant import Feed
 from historian.quality import BAD_NOT_CONNECTED
 from historian.samples import SCHEMA
 from historian.times import utc_now
+
+CANCEL_AGAIN_S: Final = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +112,10 @@ async def stream(pumps: Sequence[Pump], forwarder: Forwarder, stop: asyncio.Even
 
 async def _cancel_when(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
     await stop.wait()
-    for task in tasks:
-        task.cancel()
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)  # asyncua's disconnect may swallow a cancellation
 
 
 def _source(feed: Feed) -> Source:

@@ -5,7 +5,6 @@ What `append` has accepted survives a crash, a power cut and a store that is dow
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -57,22 +56,17 @@ class Spool:
         """
         payload, marks = pack(batch), pack(proven)
         size = len(payload) + len(marks)
-        try:
-            with self._edge.transaction() as database:
-                self._check_room(source, size)
-                database.execute(
-                    "INSERT INTO spool (source, accepted_at, rows, size, proven, payload) VALUES (?, ?, ?, ?, ?, ?)",
-                    (source, micros(now), batch.height, size, marks, payload),
-                )
-                database.execute(
-                    "INSERT INTO accepted VALUES (?, ?) "
-                    "ON CONFLICT (source) DO UPDATE SET samples = samples + excluded.samples",
-                    (source, batch.height),
-                )
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-                raise
-            raise SpoolFull(f"the disk under the spool is full; free some space ({source} waits)") from None
+        with self._edge.transaction() as database:
+            self._check_room(source, size)
+            database.execute(
+                "INSERT INTO spool (source, accepted_at, rows, size, proven, payload) VALUES (?, ?, ?, ?, ?, ?)",
+                (source, micros(now), batch.height, size, marks, payload),
+            )
+            database.execute(
+                "INSERT INTO accepted VALUES (?, ?) "
+                "ON CONFLICT (source) DO UPDATE SET samples = samples + excluded.samples",
+                (source, batch.height),
+            )
 
     def oldest(self, source: str, *, rows: int = 1_000_000) -> SpoolItem | None:
         """The oldest batches of a source, joined into one of about `rows` samples; None when nothing waits.

@@ -42,6 +42,7 @@ from historian.times import from_micros, micros
 _APP: Final = "ingested_at"
 _BINS: Final = 1_000_000
 _PREFIX: Final = 32
+_MERGE_EVERY: Final = 200
 _FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
 # Delta has no unsigned integers; `ingested_at` and `day` are the lake's own.
@@ -75,12 +76,15 @@ class LakeStore:
         if batch.is_empty():
             return
         with _unavailable(self.path, "written"), self._writing():
+            self._samples.update_incremental()  # another process may have compacted what we know
             self._ledger.update_incremental()
             last = self._ledger.transaction_version(_APP)
             ingested_at = now if last is None else max(now, from_micros(last + 1))
             _append(self._samples, _stored(batch.with_columns(ingested_at=pl.lit(ingested_at, _STORED["ingested_at"]))))
             entry = ledger_rows(batch, source=source, ingested_at=ingested_at)
             _append(self._ledger, entry, CommitProperties(app_transactions=[Transaction(_APP, micros(ingested_at))]))
+            if self._samples.version() % _MERGE_EVERY == 0:
+                self._merge_small()
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
@@ -100,7 +104,9 @@ class LakeStore:
             self._samples.update_incremental()
             files = _files(self._samples, tags, instants[0], instants[-1] + timedelta(microseconds=1))
             held = instants.search_sorted(files["last"], side="right") > instants.search_sorted(files["first"])
-            rows = pl.scan_parquet(files.filter(held)["path"].to_list()).with_columns(pl.col("quality").cast(pl.UInt32))
+            rows = pl.scan_parquet(files.filter(held)["path"].to_list(), glob=False).with_columns(
+                pl.col("quality").cast(pl.UInt32)
+            )
             found = rows.filter(pl.col("timestamp").is_in(instants.implode())).collect()
         found = found.join(newest, on=["tag", "timestamp"], how="semi")
         return sample_batch(newest_wins(found, written="ingested_at").select(SCHEMA.names()))
@@ -130,19 +136,22 @@ class LakeStore:
             with _unavailable(self.path, "compacted"), self._writing():
                 self._rewrite_day(day, target=target)
         with _unavailable(self.path, "compacted"), self._writing():
-            self._ledger.update_incremental()
-            self._ledger.optimize.compact()
+            self._merge_small()
             after = len(self._samples.file_uris()) + len(self._ledger.file_uris())
         return {"files_before": before, "files_after": after}
 
     def vacuum(self, *, keep: timedelta, dry_run: bool) -> list[str]:
         """Deletes files that no snapshot younger than `keep` needs and returns them. A longer read fails."""
-        hours = int(keep / timedelta(hours=1))
+        hours = -(-keep // timedelta(hours=1)) if keep else 0
         gone: list[str] = []
         with _unavailable(self.path, "vacuumed"), self._writing():
             for name, table in (("samples", self._samples), ("ledger", self._ledger)):
                 table.update_incremental()
-                paths = table.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False)
+                paths = table.vacuum(
+                    retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False, full=True
+                )
+                table.update_incremental()
+                _sync(table)
                 gone += [f"{name}/{path}" for path in paths]
         return gone
 
@@ -158,7 +167,9 @@ class LakeStore:
     ) -> Iterator[pl.DataFrame]:
         if files.is_empty():
             return
-        rows = pl.scan_parquet(files["path"].to_list()).filter(pl.col("tag").is_in(tags), _within(start, end))
+        rows = pl.scan_parquet(files["path"].to_list(), glob=False).filter(
+            pl.col("tag").is_in(tags), _within(start, end)
+        )
         rows = rows.with_columns(pl.col("quality").cast(pl.UInt32))
         for first, last in self._page_ranges(files, rows, start, end):
             with _unavailable(self.path, "read"):
@@ -187,7 +198,9 @@ class LakeStore:
         end = start + timedelta(days=1)
         self._samples.update_incremental()
         files = _files(self._samples, None, start, end)
-        tags = pl.scan_parquet(files["path"].to_list()).select(pl.col("tag").unique()).collect()["tag"].sort()
+        tags = (
+            pl.scan_parquet(files["path"].to_list(), glob=False).select(pl.col("tag").unique()).collect()["tag"].sort()
+        )
         # The stream is drawn inside delta-rs: nothing in it may touch a DeltaTable.
         pages = (page for tag in tags for page in self._pages_of(files, [tag], start, end))
         batches = (batch for page in pages for batch in _stored(page).to_arrow().cast(_ARROW).to_batches())
@@ -200,6 +213,14 @@ class LakeStore:
             writer_properties=_PARQUET,
         )
         _sync(self._samples)
+
+    def _merge_small(self) -> None:
+        """Joins small files as they are: every write looks at every file, so their number must not grow for ever."""
+        for table in (self._samples, self._ledger):
+            table.update_incremental()
+            table.optimize.compact()
+            table.update_incremental()
+            _sync(table)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -219,14 +240,14 @@ def _files(table: DeltaTable, tags: Sequence[str] | None, start: datetime, end: 
 
     Statistics may be shortened, instants to milliseconds and strings to a prefix; the comparisons allow for it.
     """
-    root = table.table_uri.removeprefix("file://")
+    root = _root(table)
     files = pl.DataFrame(table.get_add_actions(flatten=True))
     if files.is_empty():
-        return files
+        return pl.DataFrame(schema={"day": pl.Date(), "size_bytes": pl.Int64(), "num_records": pl.Int64()})
     files = files.select(
         "size_bytes",
         "num_records",
-        path=pl.Series([f"{root.rstrip('/')}/{unquote(path)}" for path in files["path"]]),
+        path=pl.Series([str(root / unquote(path)) for path in files["path"]]),
         first="min.timestamp",
         last=pl.col("max.timestamp") + timedelta(milliseconds=1),
         day=pl.col("partition.day").cast(pl.Date),
@@ -257,13 +278,20 @@ def _append(table: DeltaTable, rows: pl.DataFrame, properties: CommitProperties 
     _sync(table)
 
 
+def _root(table: DeltaTable) -> Path:
+    """The table's directory; delta-rs names it by a percent-encoded url."""
+    return Path(unquote(table.table_uri.removeprefix("file://")))
+
+
 def _sync(table: DeltaTable) -> None:
     """Forces the newest commit and the files it added to the disk: without it a power cut could take them back."""
-    root = Path(table.table_uri.removeprefix("file://"))
-    commit = root / "_delta_log" / f"{table.version():020d}.json"
+    root = _root(table)
+    log = root / "_delta_log"
+    commit = log / f"{table.version():020d}.json"
     actions = [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
     added = [root / unquote(action["add"]["path"]) for action in actions if "add" in action]
-    for path in {*added, commit, *(file.parent for file in added), commit.parent}:
+    checkpoint = [*log.glob(f"{table.version():020d}.checkpoint*"), *log.glob("_last_checkpoint")]
+    for path in {*added, commit, *checkpoint, *(file.parent for file in added), log, root}:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -98,7 +98,8 @@ class _Resolver:
         except ValidationError as error:
             for detail in error.errors():
                 inner = tuple(map(str, detail["loc"]))
-                text = f"{'.'.join(keys + inner)}: {told(detail['msg'], detail['input'])}"
+                given = "" if detail["type"] == "extra_forbidden" else detail["input"]
+                text = f"{'.'.join(keys + inner)}: {told(detail['msg'], given)}"
                 self.problems.append(self.document.problem(text, *keys, *inner))
         tags = tuple(self._tags(connection, driver, keys))
         if options is None:

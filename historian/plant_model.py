@@ -23,7 +23,7 @@ TagName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_l
 class Model(BaseModel):
     """Strict, immutable, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Site(Model):

@@ -85,7 +85,9 @@ def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]
     """pydantic's complaints about the whole document, each with its line."""
     for detail in error.errors():
         keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
-        yield document.problem(f"{'.'.join(keys)}: {told(detail['msg'], detail['input'])}", *keys)
+        # The value of an unknown key may be a secret under a misspelt name.
+        given = "" if detail["type"] == "extra_forbidden" else detail["input"]
+        yield document.problem(f"{'.'.join(keys)}: {told(detail['msg'], given)}", *keys)
 
 
 def told(message: str, given: object) -> str:

@@ -22,14 +22,15 @@ def read_rows(path: Path, name: str) -> list[tuple[str, dict[str | None, str | l
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.DictReader(lines, strict=True))
+            reader = csv.DictReader(lines, strict=True)
+            rows = [(f"row {reader.line_num}", row) for row in reader]
     except FileNotFoundError:
         raise InvalidInput(f"the tag list {name} does not exist") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(f"the tag list {name} cannot be read: {error}") from None
     if not rows:
         raise InvalidInput(f"the tag list {name} has no tags")
-    return [(f"row {number}", row) for number, row in enumerate(rows, 2)]
+    return rows
 
 
 def parse_row(cells: Mapping[str | None, str | list[str]], driver: Driver) -> tuple[TagRow, BaseModel]:

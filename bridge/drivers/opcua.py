@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,6 +33,7 @@ import polars as pl
 from asyncua import Client, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.client.ua_session import UaSession
+from asyncua.ua.ua_binary import nodeid_to_binary
 from pydantic import Field, SecretStr, model_validator
 
 from bridge.drivers.opcua_values import Channel, Stamp, bad_rows, sample_rows
@@ -246,8 +248,10 @@ def _node_ids(feed: Feed) -> list[ua.NodeId]:
     found, problems = [], []
     for tag in feed.tags:
         try:
-            found.append(ua.NodeId.from_string(tag.address))
-        except ua.UaError:
+            node = ua.NodeId.from_string(tag.address)
+            nodeid_to_binary(node)  # a number may be too large to send
+            found.append(node)
+        except (ua.UaError, struct.error):
             text = f"the address {tag.address!r} is not a node id; write it as ns=2;s=c101.de_h"
             problems.append(Problem(*tag.listed, text))
     if problems:

@@ -108,6 +108,11 @@ def _single(variant: ua.Variant | None) -> tuple[float | None, str | None]:
 
 
 def _text(content: object) -> str:
+    """Text as UTF-8 can hold it: asyncua marks bytes that are none by lone surrogates."""
+    return _words(content).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _words(content: object) -> str:
     match content:
         case datetime():
             return content.isoformat()

@@ -28,8 +28,9 @@ _READ_FUNCTIONS: Final = (1, 2, 3, 4)
 class ModbusServer:
     """Call `start`, later `stop`; it needs nothing in between."""
 
-    def __init__(self, compressor: Compressor, *, port: int) -> None:
+    def __init__(self, compressor: Compressor, *, host: str, port: int) -> None:
         self.port = port
+        self._host = host
         self._compressor = compressor
         self._server: Any = None
 
@@ -38,7 +39,7 @@ class ModbusServer:
         bits = SimData(0, values=[False] * 16, datatype=DataType.BITS)
         words = SimData(0, values=registers(0.0), datatype=DataType.REGISTERS)
         device = SimDevice(1, ([bits], [bits], [words], [words]), action=self._refresh)
-        self._server = ModbusTcpServer(device, address=("127.0.0.1", self.port))
+        self._server = ModbusTcpServer(device, address=(self._host, self.port))
         await self._server.serve_forever(background=True)
 
     async def stop(self) -> None:

@@ -36,15 +36,15 @@ _NODES: Final[dict[str, tuple[ua.VariantType, object]]] = {
 }
 """Each node's type, and a value of its shape that no client ever sees."""
 
-# What asyncua would warn of, missing encryption above all, is meant so: this server is for the machine it runs on.
+# What asyncua would warn of, missing encryption above all, is meant so: this server is for trying things out.
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
 class OpcuaServer:
     """Call `start`, then `publish` until it is cancelled, then `stop`."""
 
-    def __init__(self, compressor: Compressor, *, port: int, burst_every: timedelta, rate: float) -> None:
-        self.endpoint = f"opc.tcp://127.0.0.1:{port}"
+    def __init__(self, compressor: Compressor, *, host: str, port: int, burst_every: timedelta, rate: float) -> None:
+        self.endpoint = f"opc.tcp://{host}:{port}"
         self._compressor = compressor
         self._burst_every = burst_every
         self._rate = rate

@@ -107,6 +107,16 @@ def test_an_archive_comes_into_the_store_completely(edge: Edge, archive_feed: Fe
     assert_frame_equal(Coverage(edge).of(["a", "b"], T0, NOW), covered)
 
 
+def test_a_backfill_can_be_told_to_read_again(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
+    """After an address was corrected, or a file came late, what is covered is read all the same."""
+    store, archive = MemoryStore(), make_archive([minutes("a", 0, 30)])
+    run(edge, store, archive_feed("old", archive))
+    task = Backfill(archive_feed("old", archive), edge, store)
+    assert task.plan(None, None) == []
+    [whole] = task.plan(None, None, again=True)
+    assert (whole.start, whole.tags) == (T0, ("a", "b"))
+
+
 def test_a_second_backfill_reads_nothing(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
     """And a wider range reads only what is new, but never beyond what the archive has."""
     store, archive = MemoryStore(), make_archive([minutes("a", 0, 300), minutes("b", 0, 300)])

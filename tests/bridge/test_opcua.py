@@ -227,10 +227,10 @@ def test_a_node_that_does_not_exist_is_one_bad_sample(tmp_path: Path, device: Pl
 def test_addresses_that_are_no_node_ids_are_found_before_any_connection(tmp_path: Path) -> None:
     """All of them at once."""
     with pytest.raises(ConfigError) as caught:
-        feed_of(tmp_path, 1, ["x1,nonsense,first", "speed,ns=2;s=c101.speed,first", "x2,ns=two;i=1,last"])
+        feed_of(tmp_path, 1, ["x1,nonsense,first", "speed,ns=2;s=c101.speed,first", "x2,ns=2;i=99999999999,last"])
     assert [(problem.place, problem.text.split(" is ")[0]) for problem in caught.value.problems] == [
         ("row 2", "the address 'nonsense'"),
-        ("row 4", "the address 'ns=two;i=1'"),
+        ("row 4", "the address 'ns=2;i=99999999999'"),
     ]
 
 

@@ -96,6 +96,7 @@ def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, 
     [
         ('käse,"x" = y', ua.VariantType.String, 'käse,"x" = y'),
         ("", ua.VariantType.String, ""),
+        (b"l\xe4uft".decode(errors="surrogateescape"), ua.VariantType.String, "l\ufffduft"),  # a server's Latin-1
         (2**53 + 1, ua.VariantType.Int64, "9007199254740993"),
         (T0, ua.VariantType.DateTime, "2026-03-01T00:00:00+00:00"),
         (b"\x01\xff", ua.VariantType.ByteString, "01ff"),

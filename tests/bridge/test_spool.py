@@ -131,7 +131,7 @@ def test_a_full_disk_is_a_full_spool(tmp_path: Path) -> None:
         pages = database.execute("PRAGMA page_count").fetchone()[0]
     edge.rows(f"PRAGMA max_page_count = {pages + 2}")
     noise = sample_batch(numbered(0, 20_000).with_columns(value=pl.Series(os.urandom(20_000)).cast(pl.Float64).sin()))
-    with pytest.raises(SpoolFull, match="disk under the spool is full"):
+    with pytest.raises(SpoolFull, match="free some space on its disk"):
         Spool(edge).append(noise, source="s", now=T0, proven=NOTHING)
     assert Spool(edge).waiting() == {}
     edge.close()

@@ -149,3 +149,38 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         contents(store, "a")
+
+
+def test_a_stream_goes_on_beside_a_compaction_by_another_process(tmp_path: Path) -> None:
+    """A store that was open before somebody else compacted can write afterwards."""
+    streaming, other = LakeStore(tmp_path), LakeStore(tmp_path)
+    for number in range(3):
+        streaming.write(stretch("a", number * 10, 10), source="s", now=NOW)
+    other.compact()
+    other.vacuum(keep=timedelta(0), dry_run=False)
+    streaming.write(stretch("a", 30, 10), source="s", now=NOW)
+    assert_frame_equal(contents(streaming, "a"), stretch("a", 0, 40))
+
+
+def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
+    """After many small writes there are few files, whoever never called for compaction."""
+    store = LakeStore(tmp_path)
+    for number in range(205):
+        store.write(stretch("a", number, 1), source="s", now=NOW)
+    assert store.compact()["files_before"] < 30
+    assert_frame_equal(contents(store, "a"), stretch("a", 0, 205))
+
+
+@pytest.mark.parametrize("name", ["my plant", "jörg", "50%", "a#b", "a?b"])
+def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Delta names tables by percent-encoded urls; we name files."""
+    store = LakeStore(tmp_path / name)
+    for number in range(2):
+        store.write(stretch("a", number * 10, 10), source="s", now=NOW)
+    store.compact()
+    assert_frame_equal(contents(LakeStore(tmp_path / name), "a"), stretch("a", 0, 20))
+
+
+def test_an_empty_lake_is_compact(tmp_path: Path) -> None:
+    """Nothing to do is not an error."""
+    assert LakeStore(tmp_path).compact() == {"files_before": 0, "files_after": 0}
