@@ -16,6 +16,7 @@ from historian.errors import HistorianError, InvalidInput, Problem
 STATUS: Final = {
     "invalid": 422,
     "rejected": 422,
+    "refused": 503,
     "not_found": 404,
     "incomplete": 409,
     "unavailable": 503,

@@ -48,25 +48,28 @@ class Forwarder:
         """Forwards until `finish` is set and the spool is empty, or the store cannot be reached any more by then."""
         failures = 0
         while True:
-            last_round = finish.is_set()
+            last_round, wait = finish.is_set(), None
             try:
                 while await asyncio.to_thread(self.forward, clock()):
                     failures = 0
             except (StoreUnavailable, SpoolFull) as error:
                 failures += 1
+            except (StoreUnavailable, SpoolFull) as error:
+                failures += 1
+                wait = error.retry_after if isinstance(error, StoreUnavailable) else None
                 log.warning("nothing can be forwarded (%s); what was read stays in the spool", error)
                 if last_round:
                     return
             if last_round:
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(finish.wait(), backoff(failures) if failures else every)
+                await asyncio.wait_for(finish.wait(), wait or (backoff(failures) if failures else every))
 
     def forward(self, now: datetime) -> bool:
         """Forwards the oldest item of every source; True while there is more than one write can take.
 
         Raises:
-            StoreUnavailable: the item stays in the spool.
+            StoreUnavailable, StoreRefused: the item stays in the spool.
         """
         more = False
         for source in self._sources:
@@ -89,7 +92,7 @@ class Forwarder:
         try:
             self._store.write(batch, source=source, now=now)
         except BatchRejected as error:
-            if batch.height == 1:
+            if batch.height in (1, error.dropped):
                 self._quarantine.add(reasoned(batch, str(error)), source=source, origin="store", now=now)
                 return 0
             half = batch.height // 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points, version
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -59,5 +60,18 @@ def main() -> None:
     try:
         app()
     except HistorianError as error:
-        print(f"penstock: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end_with([error])
+    except ExceptionGroup as group:  # of tasks side by side
+        if group.split(HistorianError)[1] is not None:
+            raise
+        _end_with(_leaves(group))
+
+
+def _end_with(errors: Iterable[Exception]) -> NoReturn:
+    print("penstock: " + "\n".join(dict.fromkeys(map(str, errors))), file=sys.stderr)
+    sys.exit(2)
+
+
+def _leaves(group: ExceptionGroup) -> Iterator[Exception]:
+    for error in group.exceptions:
+        yield from _leaves(error) if isinstance(error, ExceptionGroup) else [error]

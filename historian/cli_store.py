@@ -1,19 +1,106 @@
-"""`penstock store …`: upkeep of the embedded store."""
+"""`penstock store …`: making, looking at, copying and keeping up the historian store."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from historian.console import JsonOption, PlantOption, answer
+from historian import influx_admin
+from historian.console import JsonOption, PlantOption, answer, progress
+from historian.errors import InvalidInput
+from historian.influx_wire import parse_address
 from historian.lake import LakeStore
-from historian.open_store import lake_path
+from historian.open_store import is_influx, lake_path, open_store, open_url
+from historian.plant import Plant
 from historian.plant_load import load_plant
-from historian.times import parse_duration
+from historian.store_copy import copy as copy_samples
+from historian.times import parse_duration, utc_now
 
-app = typer.Typer(no_args_is_help=True, help="Upkeep of the embedded store: compact and vacuum.")
+app = typer.Typer(
+    no_args_is_help=True, help="The historian store: init, status, copy; compact and vacuum for the lake."
+)
+
+
+@app.command()
+def init(
+    plant: PlantOption = Path("plant.toml"),
+    *,
+    retention: Annotated[
+        str | None, typer.Option(help="Keep samples this long, such as 1825d; for ever if absent.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes the store's database or bucket; needs an administrator's token, once. Safe to repeat."""
+    checked = load_plant(plant)
+    span = _duration(retention, "--retention") if retention else None
+    if is_influx(checked.store_url):
+        told = influx_admin.initialise(parse_address(checked.store_url), checked.store_token, retention=span)
+    else:
+        told = f"the lake at {LakeStore(lake_path(checked)).path} is there"
+    answer({"store": checked.store_url or str(lake_path(checked)), "done": told}, told, as_json=as_json)
+
+
+@app.command()
+def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
+    """Shows the store's version, size and the newest sample of every asset."""
+    checked = load_plant(plant)
+    if is_influx(checked.store_url):
+        found = influx_admin.status(parse_address(checked.store_url), checked.store_token)
+    else:
+        found = LakeStore(lake_path(checked)).size()
+    found["newest"] = _newest(checked)
+    newest = [f"  {asset}: {instant or 'no samples yet'}" for asset, instant in found["newest"].items()]
+    lines = [f"{name}: {value}" for name, value in found.items() if name != "newest"]
+    answer(found, "\n".join([*lines, "newest sample:", *newest]), as_json=as_json)
+
+
+def _newest(plant: Plant) -> dict[str, Any]:
+    latest = open_store(plant).latest(list(plant.tags))
+    instants = dict(zip(latest["tag"], latest["timestamp"], strict=True))
+    return {
+        asset: max(
+            (instants[tag.name] for tag in plant.tags.values() if tag.asset == asset and tag.name in instants),
+            default=None,
+        )
+        for asset in plant.assets
+    }
+
+
+@app.command()
+def copy(
+    source: Annotated[str, typer.Argument(help="file:///PATH or influxdb://…; its token in PENSTOCK_FROM_TOKEN.")],
+    target: Annotated[str, typer.Argument(help="The same; its token in PENSTOCK_TO_TOKEN.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copies all samples from one store to another, verified page by page. Run it again to resume."""
+    if source == target:
+        raise InvalidInput("source and target are the same store")
+    origin = open_url(source, os.environ.get("PENSTOCK_FROM_TOKEN", ""))
+    ledger = origin.changes(None)
+    tags, total = ledger["tag"].unique().sort().to_list(), int(ledger["rows"].sum())
+    if dry_run:
+        text = f"would copy up to {total:,} samples of {len(tags)} tags"
+        answer({"tags": len(tags), "samples": total, "dry_run": True}, text, as_json=as_json)
+        return
+    with progress("copying", unit="samples", total=total, quiet=as_json) as advance:
+        goal = open_url(target, os.environ.get("PENSTOCK_TO_TOKEN", ""))
+        done = copy_samples(origin, goal, tags, now=utc_now(), advance=advance)
+    text = f"{done.samples:,} samples of {len(tags)} tags are in both; {done.written:,} of them were written now"
+    answer({"tags": len(tags), **asdict(done)}, text, as_json=as_json)
+
+
+def _duration(text: str, option: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 @app.command()
@@ -32,10 +119,7 @@ def vacuum(
     as_json: JsonOption = False,
 ) -> None:
     """Deletes files that compaction has replaced. Reads and time travel older than --keep stop working."""
-    try:
-        span = parse_duration(keep)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--keep") from None
+    span = _duration(keep, "--keep")
     files = LakeStore(lake_path(load_plant(plant))).vacuum(keep=span, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     answer({"files": files, "dry_run": dry_run}, "\n".join([f"{verb} {len(files)} files", *files]), as_json=as_json)

@@ -10,6 +10,7 @@
       StoreError
         StoreUnavailable     unavailable   the batch stays in the spool
         BatchRejected        rejected      the guilty samples go to quarantine with the reason
+        StoreRefused         refused       stops with the message; what was read stays in the spool
       FeatureError
         UnknownFeature       not_found     names the near misses
         NotEnoughData        incomplete    says how many samples, how many needed
@@ -92,11 +93,27 @@ class StoreError(HistorianError):
 class StoreUnavailable(StoreError):
     """The store cannot be reached or is not ready; the same batch may be written again later."""
 
+    def __init__(self, text: str, *, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+        """Seconds the store asks us to wait, if it does."""
+
 
 class BatchRejected(StoreError):
     """The store refuses this batch for what is in it; writing it again cannot help."""
 
     code = "rejected"
+
+    def __init__(self, text: str, *, dropped: int = 0) -> None:
+        super().__init__(text)
+        self.dropped = dropped
+        """How many samples the store says it refused, if it says so; the others are stored."""
+
+
+class StoreRefused(StoreError):
+    """The store will not serve us until a person changes something: a token, a right, a bucket."""
+
+    code = "refused"
 
 
 class FeatureError(HistorianError):

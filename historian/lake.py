@@ -140,6 +140,16 @@ class LakeStore:
             after = len(self._samples.file_uris()) + len(self._ledger.file_uris())
         return {"files_before": before, "files_after": after}
 
+    def size(self) -> dict[str, int]:
+        """Stored rows (superseded ones among them), files and bytes on disk."""
+        with _unavailable(self.path, "read"):
+            self._samples.update_incremental()
+            files = _files(self._samples, None, _FIRST, _LAST)
+        if files.is_empty():
+            return {"rows": 0, "files": 0, "disk_bytes": 0}
+        rows, disk_bytes = files.select(pl.col("num_records").sum(), pl.col("size_bytes").sum()).row(0)
+        return {"rows": rows, "files": files.height, "disk_bytes": disk_bytes}
+
     def vacuum(self, *, keep: timedelta, dry_run: bool) -> list[str]:
         """Deletes files that no snapshot younger than `keep` needs and returns them. A longer read fails."""
         hours = -(-keep // timedelta(hours=1)) if keep else 0

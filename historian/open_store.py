@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from historian.errors import ConfigError
+from historian.influx import InfluxStore
+from historian.influx_wire import open_wire, parse_address
 from historian.lake import LakeStore
 from historian.plant import Plant
 from historian.stores import Store
@@ -17,14 +19,28 @@ def open_store(plant: Plant) -> Store:
     Raises:
         ConfigError: a url of a kind there is no store for.
     """
-    return LakeStore(lake_path(plant))
+    return open_url(plant.store_url, plant.store_token) if is_influx(plant.store_url) else LakeStore(lake_path(plant))
+
+
+def open_url(url: str, token: str) -> Store:
+    """The store of a url; `file:///PATH` or an InfluxDB. Raises as `open_store` does."""
+    if is_influx(url):
+        return InfluxStore(open_wire(parse_address(url), token))
+    return LakeStore(_directory(url))
+
+
+def is_influx(url: str) -> bool:
+    """Whether the url names an InfluxDB."""
+    return urlsplit(url).scheme in ("influxdb", "influxdb+https")
 
 
 def lake_path(plant: Plant) -> Path:
-    """The directory of the embedded store."""
-    url = urlsplit(plant.store_url)
-    if not plant.store_url:
-        return plant.state / "lake"
-    if url.scheme == "file" and url.netloc in ("", "localhost"):
-        return Path(unquote(url.path))
-    raise ConfigError(f"historian.url {plant.store_url!r} is of no known kind; use file:///path, or leave it out")
+    """The directory of the embedded store. Raises `ConfigError` if the plant has another store."""
+    return _directory(plant.store_url) if plant.store_url else plant.state / "lake"
+
+
+def _directory(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    raise ConfigError(f"the store {url!r} is no directory; use file:///PATH")

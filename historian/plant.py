@@ -76,6 +76,7 @@ class Plant:
     archives: Mapping[str, Feed]
     tags: Mapping[str, Tag]
     views: Mapping[str, View]
+    store_token: str = ""
 
     def tag_of(self, asset: str, point: str) -> Tag | None:
         """The tag that fills `point` of `asset`, or None where no tag list names one."""

@@ -5,6 +5,7 @@ No socket is opened and no data touched: a plant that loads is a plant that can 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -59,7 +60,8 @@ class _Resolver:
             site=model.site.name,
             root=self.root,
             state=self.root / model.site.state,
-            store_url=model.historian.url,
+            store_url=os.environ.get("PENSTOCK_HISTORIAN", model.historian.url),
+            store_token=os.environ.get("PENSTOCK_HISTORIAN_TOKEN", model.historian.token),
             classes=model.classes,
             assets=model.assets,
             sources={name: feed for name, feed in sources.items() if feed},

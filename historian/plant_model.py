@@ -38,7 +38,12 @@ class Site(Model):
 class Historian(Model):
     """Where samples are stored. Without a url: a Delta Lake directory under the site's state directory."""
 
-    url: str = Field("", description="file:///path of a Delta Lake directory; empty for the default.")
+    url: str = Field(
+        "",
+        description="file:///PATH of a Delta Lake directory; influxdb://HOST:8086/DATABASE for InfluxDB 1.x, "
+        "influxdb://HOST:8086/ORG?bucket=BUCKET for 2.x; influxdb+https:// for TLS.",
+    )
+    token: str = Field("", description="InfluxDB 2.x: a token. 1.x: the password of the user in the url. Use ${NAME}.")
 
 
 class Point(Model):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.servers import Server, influx1, influx2, set_up2, shim
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +20,34 @@ def shared_data() -> Path:
             pytest.fail(f"the real data is not at {path}; set PENSTOCK_TEST_DATA")
         pytest.skip(f"the real data is not at {path}; set PENSTOCK_TEST_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def influx1_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """InfluxDB 1.6."""
+    server = influx1(tmp_path_factory.mktemp("influx1"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shim_server(tmp_path_factory: pytest.TempPathFactory, influx1_server: Server) -> Iterator[Server]:
+    """The 2.x write path in front of it."""
+    server = shim(tmp_path_factory.mktemp("shim"), influx1_server)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def influx2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """InfluxDB 2, which no package registry has: `PENSTOCK_TEST_INFLUXD2` names its program."""
+    program = os.environ.get("PENSTOCK_TEST_INFLUXD2")
+    if not program:
+        pytest.skip("PENSTOCK_TEST_INFLUXD2 names no influxd of version 2")
+    server = influx2(tmp_path_factory.mktemp("influx2"), program)
+    server.start()
+    set_up2(server)
+    yield server
+    server.stop()

@@ -12,7 +12,7 @@ def test_every_error_is_in_one_tree_with_a_known_code() -> None:
     kinds = [kind for kind in raised if issubclass(kind, HistorianError)]
     assert kinds == raised
     assert {kind.code for kind in kinds} == {
-        "internal", "invalid", "unavailable", "done", "full", "rejected", "not_found", "incomplete",
+        "internal", "invalid", "unavailable", "done", "full", "rejected", "refused", "not_found", "incomplete",
     }  # fmt: skip
 
 

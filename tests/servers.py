@@ -1,0 +1,146 @@
+"""Real servers for tests, each in a directory and on a port of its own, on loopback only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import create_server
+
+import httpx
+import pytest
+
+_INFLUX1 = """
+reporting-disabled = true
+bind-address = "127.0.0.1:{rpc}"
+[meta]
+  dir = "{directory}/meta"
+  logging-enabled = false
+[data]
+  dir = "{directory}/data"
+  wal-dir = "{directory}/wal"
+  index-version = "tsi1"
+  query-log-enabled = false
+  max-series-per-database = 0
+  max-values-per-tag = 0
+[http]
+  bind-address = "127.0.0.1:{port}"
+  auth-enabled = {auth}
+  log-enabled = false
+  max-row-limit = 0
+  max-body-size = {max_body}
+[monitor]
+  store-enabled = false
+[subscriber]
+  enabled = false
+[logging]
+  level = "error"
+"""
+
+# The 2.x write path in front of a 1.x engine: `influxdb-client` writes to it as to InfluxDB 2.
+_SHIM = """
+daemon off; pid {directory}/nginx.pid; error_log {directory}/error.log warn; worker_processes 1;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_max_body_size 0; client_body_buffer_size 32m;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+  map $arg_precision $unit {{ default $arg_precision; "" ns; "us" u; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location = /api/v2/write {{ proxy_pass http://127.0.0.1:{behind}/write?db=$arg_bucket&precision=$unit; }}
+    location / {{ proxy_pass http://127.0.0.1:{behind}; }}
+  }}
+}}
+"""
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def needed(program: str) -> str:
+    """The path of a server's program. Without it the test is skipped; CI must have it."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
+    if path:
+        return path
+    told = f"{program} is not installed"
+    if os.environ.get("CI"):
+        pytest.fail(told)
+    pytest.skip(told)
+
+
+@dataclass
+class Server:
+    """A server in a process of its own, that can be killed and started again on its old data."""
+
+    command: list[str]
+    port: int
+    health: str
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def base(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(600):
+            try:
+                if httpx.get(self.base + self.health, timeout=5).status_code < 300:
+                    return
+            except httpx.TransportError:
+                pass
+            assert self.process.poll() is None, f"{self.command} ended at once"
+            time.sleep(0.05)
+        raise AssertionError(f"{self.command} does not answer")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stops it, with kill -9 if asked to."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+
+
+def influx1(directory: Path, *, auth: bool = False, max_body: int = 0) -> Server:
+    """Debian's InfluxDB 1.6, not started."""
+    port = free_port()
+    text = _INFLUX1.format(directory=directory, port=port, rpc=free_port(), auth=str(auth).lower(), max_body=max_body)
+    (directory / "influxdb.conf").write_text(text)
+    return Server([needed("influxd"), "-config", str(directory / "influxdb.conf")], port, "/ping")
+
+
+def shim(directory: Path, behind: Server) -> Server:
+    """nginx as InfluxDB 2's write path in front of InfluxDB 1, not started."""
+    port = free_port()
+    (directory / "nginx.conf").write_text(_SHIM.format(directory=directory, port=port, behind=behind.port))
+    command = [needed("nginx"), "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "log")]
+    return Server(command, port, "/ping")
+
+
+def influx2(directory: Path, program: str) -> Server:
+    """InfluxDB 2, not started, with organisation `north` and an operator's token `secret` once `set_up2` has run."""
+    port = free_port()
+    options = {
+        "bolt-path": directory / "influxd.bolt",
+        "sqlite-path": directory / "influxd.sqlite",
+        "engine-path": directory / "engine",
+        "http-bind-address": f"127.0.0.1:{port}",
+        "log-level": "error",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return Server([program, "--reporting-disabled", *flags], port, "/health")
+
+
+def set_up2(server: Server) -> None:
+    """Makes the first user, the organisation and a token, as an administrator does once."""
+    body = {"username": "admin", "password": "only-a-test", "org": "north", "bucket": "first", "token": "secret"}
+    httpx.post(f"{server.base}/api/v2/setup", json=body, timeout=30).raise_for_status()
