@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -23,11 +24,19 @@ def demo(
         Path | None, typer.Option("--dir", help="Keep everything in this new directory; a temporary one if absent.")
     ] = None,
     stream_for: Annotated[str, typer.Option("--stream-for", help="How long to stream live.")] = "10s",
+    historian: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep samples in this empty InfluxDB, such as influxdb://127.0.0.1:8086/demo; see `historian.url`."
+        ),
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Leave everything running until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Runs the whole job on a simulated compressor: history, live data, features, training set, online lookup."""
     started = time.monotonic()
+    if historian:
+        os.environ["PENSTOCK_HISTORIAN"] = historian  # every command of the demo, and the leakage check, go by it
     with ExitStack() as stack:
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-demo-")))

@@ -16,7 +16,7 @@ from api.commands import Commands, Record, Say
 from features.catalogue import view_columns
 from features.leakage import Claim, leaking_rows, rms_before
 from features.tables import table_path
-from historian.open_store import open_store
+from historian.open_store import is_influx, open_store
 from historian.plant import Plant
 from historian.plant_load import load_plant
 
@@ -36,6 +36,8 @@ def run_demo(directory: Path, *, stream_for: str, say: Say, afterwards: Callable
         stack.enter_context(commands.ready(*simulate))
         say("  one compressor with a growing bearing fault; two hours of vibration and slow tags\n")
         plant = load_plant(directory)
+        if is_influx(plant.store_url):
+            commands.run("store", "init")
         result, told = _to_features(commands, stream_for)
         say(told)
         training = _training_set(commands, plant, result)

@@ -38,14 +38,15 @@ def main() -> None:
         "--data", type=Path, required=True, help="directory of Bearing1_1_acc.parquet and the others"
     )
     arguments.add_argument("--dir", type=Path, help="keep plant, state and training set in this directory")
+    arguments.add_argument("--historian", help="url of an empty InfluxDB to keep the samples in")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         directory = given.dir or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
-        print(json.dumps(run(given.data.resolve(), directory), indent=2))
+        print(json.dumps(run(given.data.resolve(), directory, given.historian), indent=2))
 
 
-def run(femto: Path, directory: Path) -> dict[str, Any]:
+def run(femto: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     """Backfill, compute, label, export; then what became of each bearing."""
     for file in [*HERE.glob("*.toml"), *HERE.glob("*.csv")]:
         shutil.copy(file, directory)
@@ -54,7 +55,9 @@ def run(femto: Path, directory: Path) -> dict[str, Any]:
         directory / "labels.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ"
     )
 
-    penstock = Commands(directory, say=tell, environment={"FEMTO_DIR": str(femto)}).run
+    environment = {"FEMTO_DIR": str(femto), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
+    penstock = Commands(directory, say=tell, environment=environment).run
+    penstock("store", "init")
     penstock("backfill")
     penstock("compute")
     penstock("apply")

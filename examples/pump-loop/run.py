@@ -33,14 +33,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="The SKAB water loop, from CSV files to a training set.")
     arguments.add_argument("--data", type=Path, required=True, help="directory of valve1_0.csv and the others")
     arguments.add_argument("--dir", type=Path, help="keep plant, state and training set in this directory")
+    arguments.add_argument("--historian", help="url of an empty InfluxDB to keep the samples in")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         directory = given.dir or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
-        print(json.dumps(run(given.data.resolve(), directory), indent=2))
+        print(json.dumps(run(given.data.resolve(), directory, given.historian), indent=2))
 
 
-def run(skab: Path, directory: Path) -> dict[str, Any]:
+def run(skab: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     """Backfill, compute, label, export; then what the holes did."""
     shutil.copy(HERE / "plant.toml", directory)
     shutil.copy(HERE / "loop.csv", directory)
@@ -52,7 +53,9 @@ def run(skab: Path, directory: Path) -> dict[str, Any]:
     labels = recorded.gather_every(30).select("event_timestamp", pl.lit("loop").alias("asset"), "anomaly")
     labels.write_csv(directory / "labels.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
 
-    penstock = Commands(directory, say=tell, environment={"SKAB_DIR": str(skab)}).run
+    environment = {"SKAB_DIR": str(skab), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
+    penstock = Commands(directory, say=tell, environment=environment).run
+    penstock("store", "init")
     backfilled = penstock("backfill")
     penstock("compute")
     penstock("apply")
