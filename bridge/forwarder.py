@@ -54,8 +54,6 @@ class Forwarder:
                     failures = 0
             except (StoreUnavailable, SpoolFull) as error:
                 failures += 1
-            except (StoreUnavailable, SpoolFull) as error:
-                failures += 1
                 wait = error.retry_after if isinstance(error, StoreUnavailable) else None
                 log.warning("nothing can be forwarded (%s); what was read stays in the spool", error)
                 if last_round:
