@@ -6,14 +6,19 @@ Windows of `align = "burst"` are counted from the start of their run, so a run i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 
 from features.windows import Integers
+from historian.errors import ConfigError
 from historian.stores import Reader
 from historian.times import from_micros
+
+_MOST_LOOKS: Final = 10_000
+_MOST_GAPS: Final = 40_000_000
+"""About 64 million samples."""
 
 
 def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, gap: int, look: int) -> tuple[int, int]:
@@ -21,17 +26,26 @@ def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, g
 
     A burst of these tags together is a stretch of samples of which no two are more than `gap` apart. The store is read
     `look` microseconds at a time, then twice that, and so on.
-    """
 
-    def edge(start: int, direction: Literal[-1, 1]) -> int:
-        reach = look
-        while True:
+    Raises:
+        ConfigError: no end is found within 10,000 times `look`, or 40 million times `gap`; what arrives of a signal
+            without gaps would mean to compute it all again, every time.
+    """
+    limit = min(_MOST_LOOKS * look, _MOST_GAPS * gap)
+
+    def edge(origin: int, direction: Literal[-1, 1]) -> int:
+        start, reach = origin, look
+        while abs(start - origin) < limit:
             near = (start - reach, start) if direction < 0 else (start + 1, start + 1 + reach)
             times = np.append(start, _times(store, tags, *near)[::direction])
             gaps = np.flatnonzero(np.abs(np.diff(times)) > gap)
             if len(times) == 1 or len(gaps):
                 return int(times[gaps[0] if len(gaps) else 0])
             start, reach = int(times[-1]), 2 * reach
+        raise ConfigError(
+            f"{', '.join(tags)}: samples follow each other without a gap for {abs(start - origin) // 1_000_000} s and "
+            f'more, so this signal is continuous; write align = "epoch" in its feature view'
+        )
 
     return edge(first, -1), edge(last, 1)
 

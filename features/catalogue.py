@@ -98,16 +98,25 @@ class Column:
     """`g`, `mm/s`, `degC/h`; empty for a pure number."""
 
 
-QUALITY: Final[tuple[FeatureSpec[Windows], ...]] = (
-    FeatureSpec("n", "", "samples found, of any quality", "", attrgetter("found"), dtype=pl.Int64()),
-    FeatureSpec("valid", "", "window complete, and all samples Good", "", attrgetter("valid"), dtype=pl.Boolean()),
-)
+def _quality(valid: str) -> tuple[FeatureSpec[Windows], ...]:
+    """What every point has; `valid` says when its features can be computed."""
+    return (
+        FeatureSpec("n", "", "samples found, of any quality", "", attrgetter("found"), dtype=pl.Int64()),
+        FeatureSpec("valid", "", valid, "", attrgetter("valid"), dtype=pl.Boolean()),
+    )
+
+
+QUALITY: Final = {
+    "vibration": _quality("window complete, and all samples Good"),
+    "process": _quality("good_share >= 0.8"),
+}
+"""By the kind of point; the names and kernels are the same."""
 
 
 def view_columns(plant: Plant, view: View) -> tuple[Column, ...]:
     """The columns of a view: point by point its features, then `<point>_n` and `<point>_valid`."""
     points = plant.classes[view.asset_class].points
-    specs = (*specs_of(view.kind), *QUALITY)
+    specs = (*specs_of(view.kind), *QUALITY[view.kind])
     return tuple(
         Column(f"{point}_{spec.name}", point, spec, spec.dtype, spec.unit.replace("{unit}", points[point].unit))
         for point in view.points
@@ -125,8 +134,8 @@ def catalogue_markdown() -> str:
     kinds: dict[str, Iterable[FeatureSpec[Any]]] = {
         "Vibration, time domain": TIME,
         "Vibration, spectrum": SPECTRAL,
-        "Slow tags": SLOW,
-        "Every point": QUALITY,
+        "Vibration, quality": QUALITY["vibration"],
+        "Slow tags": (*SLOW, *QUALITY["process"]),
     }
     return "\n\n".join(f"### {title}\n\n{_table(specs)}" for title, specs in kinds.items()) + "\n"
 

@@ -28,7 +28,7 @@ def compute(
     store = open_store(checked)
     start = monotonic()
     with progress("compute", unit="samples", total=job.samples_due(checked, store, view), quiet=as_json) as advance:
-        reports = job.compute(checked, store, utc_now(), views=view, advance=advance)
+        reports = job.compute(checked, store, utc_now, views=view, advance=advance)
     seconds = round(monotonic() - start, 3)
     views = {name: asdict(report) for name, report in reports.items()}
     totals = {key: sum(counts[key] for counts in views.values()) for key in asdict(ViewReport())}

@@ -19,8 +19,13 @@ TAG_REACH: Final = pl.Schema(
         "tag": pl.String(),
         "asset": pl.String(),
         "reach": pl.Duration("us"),
+        "known": pl.Datetime("us", "UTC"),
         "newest": pl.Datetime("us", "UTC"),
     }
+)
+
+SPANS: Final = pl.Schema(
+    {"asset": pl.String(), "after": pl.Datetime("us", "UTC"), "until": pl.Datetime("us", "UTC")},
 )
 
 
@@ -36,16 +41,17 @@ def dirty_spans(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         changes: columns of `historian.stores.LEDGER`; rows of other tags are left out.
-        tags: columns of `TAG_REACH`, a row a tag; `newest` is its newest sample when changes were last taken in, or
-            null. Windows that were pending then depend on it, and another sample of the asset may have made them due.
+        tags: columns of `TAG_REACH`, a row a tag; `known` is up to when its windows were known when changes were last
+            taken in, or null, and `newest` its newest sample now. Windows that were pending then end in between or
+            within reach, and another sample of the asset, or the clock alone, may have made them due.
 
     Returns:
         Columns asset, after, until: windows with after < end <= until are dirty. Sorted; the spans of an asset neither
         overlap nor touch.
     """
     changed = changes.join(tags, on="tag").select("asset", "first", "last", "reach")
-    waiting = tags.drop_nulls("newest").join(changed, on="asset", how="semi")
-    pending = waiting.select("asset", "reach", first="newest", last="newest").select(changed.columns)
+    waiting = tags.drop_nulls("known").join(changed, on="asset", how="semi")
+    pending = waiting.select("asset", first="known", last=pl.max_horizontal("known", "newest"), reach="reach")
     stretches = pl.concat([changed, pending])
     return joined_spans(stretches.select("asset", after="first", until=pl.col("last") + pl.col("reach")))
 

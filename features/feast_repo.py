@@ -16,6 +16,7 @@ from feast import FeatureService, FeatureStore, FeatureView
 from feast.feature_view import DUMMY_ENTITY_NAME
 
 from features.feast_objects import feast_objects
+from features.tables import check_definition
 from historian.errors import NotEnoughData
 from historian.plant import Plant
 
@@ -64,7 +65,13 @@ def repo_config(plant: Plant) -> dict[str, Any]:
 
 
 def apply(plant: Plant) -> Applied:
-    """Registers the plant's feature views and services, and removes those it no longer has. Idempotent."""
+    """Registers the plant's feature views and services, and removes those it no longer has. Idempotent.
+
+    Raises:
+        FeatureError: a feature table was made by another definition of its view; nothing has been registered.
+    """
+    for view in plant.views.values():
+        check_definition(plant, view)
     path = repo_path(plant)
     path.mkdir(parents=True, exist_ok=True)
     (path / "definitions.py").write_text(_DEFINITIONS, encoding="utf-8")

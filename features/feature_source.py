@@ -18,6 +18,7 @@ from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 
 from features.point_in_time import CREATED, EVENT, ROW
+from historian.errors import FeatureError
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class FeatureRows:
         """Keys and times of the rows `within`: `keys` (new name -> column), `EVENT`, `CREATED`, `ROW`.
 
         Raises:
-            KeyError: the source lacks a column.
+            FeatureError: the source lacks a column.
             ValueError: a time column holds no timestamps.
         """
         self._check([*keys.values(), self.event, *filter(None, [self.created])])
@@ -49,7 +50,7 @@ class FeatureRows:
         """`ROW` and `columns` of the rows `within`, in the source's order; event and created timestamp in UTC.
 
         Raises:
-            KeyError: the source lacks a column.
+            FeatureError: the source lacks a column.
         """
         self._check(columns)
         times = (self.event, self.created)
@@ -83,7 +84,10 @@ class FeatureRows:
     def _check(self, columns: Sequence[str]) -> None:
         absent = sorted({column for column in columns if column not in self.schema})
         if absent:
-            raise KeyError(f"the feature source has no column {', '.join(absent)}; it has {', '.join(self.schema)}")
+            raise FeatureError(
+                f"the feature source has no column {', '.join(absent)}; it has {', '.join(self.schema)}. If the "
+                f"plant's features have changed, move or delete its directory, run penstock compute and penstock apply"
+            )
 
 
 def open_rows(source: DataSource | None, repo_path: Path | None, *, event: str, created: str | None) -> FeatureRows:

@@ -2,13 +2,14 @@
 
 For each view: the ledger rows since the last run become dirty spans of window ends; just the samples these windows can
 touch are read, page by page; rows that differ from the stored ones are appended, and with the last of them the cursor.
-A run that dies is repeated from the old cursor, and finds its first rows stored already.
+Stored rows of these spans whose windows no longer exist are withdrawn first. A run that dies, also in between, is
+repeated from the old cursor, and finds its first rows stored already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
@@ -17,7 +18,7 @@ import polars as pl
 import polars.selectors as cs
 
 from features.bursts import whole_bursts
-from features.dirty import TAG_REACH, dirty_spans, joined_spans, reach
+from features.dirty import SPANS, TAG_REACH, dirty_spans, joined_spans, reach
 from features.rows import Rows, asset_rows
 from features.tables import FeatureTable, Progress
 from features.windows import Span, microseconds
@@ -55,7 +56,7 @@ class ViewReport:
 def compute(
     plant: Plant,
     store: Reader,
-    now: datetime,
+    clock: Callable[[], datetime],
     *,
     views: Sequence[str] = (),
     advance: Callable[[int], None] = lambda _: None,
@@ -66,7 +67,7 @@ def compute(
     Args:
         plant: whose views.
         store: where the samples are.
-        now: the created timestamp of the rows.
+        clock: what time it is; asked for the created timestamp of rows once their samples have been read.
         views: which views; all if empty.
         advance: called with the number of samples read, as they are read.
         rows_per_commit: how many rows may wait in memory before they are appended.
@@ -79,7 +80,7 @@ def compute(
         StoreUnavailable: the store cannot be read, or another run was faster; run again later.
     """
     return {
-        view.name: _compute_view(plant, view, store, now, advance, rows_per_commit) for view in _chosen(plant, views)
+        view.name: _compute_view(plant, view, store, clock, advance, rows_per_commit) for view in _chosen(plant, views)
     }
 
 
@@ -101,7 +102,12 @@ def _chosen(plant: Plant, names: Sequence[str]) -> list[View]:
 
 
 def _compute_view(
-    plant: Plant, view: View, store: Reader, now: datetime, advance: Callable[[int], None], rows_per_commit: int
+    plant: Plant,
+    view: View,
+    store: Reader,
+    clock: Callable[[], datetime],
+    advance: Callable[[int], None],
+    rows_per_commit: int,
 ) -> ViewReport:
     table, report = FeatureTable(plant, view), ViewReport()
     changes = store.changes(table.cursor())
@@ -111,21 +117,45 @@ def _compute_view(
     before = {tag.name: table.newest_sample(tag.name) for tag in tags}
     # Asked after `changes`: no change is newer than it.
     newest = dict(store.latest([tag.name for tag in tags]).select("tag", "timestamp").iter_rows())
-    waiting = [table.schema.to_frame()]
-    for asset, span in _due_spans(store, view, tags, changes, before):
+    now = clock()
+    waiting = _Waiting(table, clock)
+    for asset, span in _due_spans(store, view, tags, changes, before, newest):
         present = [tag for tag in tags if tag.asset == asset and tag.name in newest]
         pages = _pages(store, view, present, span, advance)
-        for rows in asset_rows(pages, present, view, span, _ready(present, newest)):
+        for rows in asset_rows(pages, present, view, span, _ready(present, newest, now)):
             report.add(rows)
-            waiting.append(rows.frame.with_columns(asset=pl.lit(asset)))
-            if sum(map(len, waiting)) >= rows_per_commit:
-                report.feature_rows += table.append(pl.concat(waiting, how="diagonal"), now=now)
-                waiting = waiting[:1]
-    moved = {name: instant for name, instant in newest.items() if instant != before[name]}
-    progress = Progress(changes["ingested_at"][-1], moved)
-    report.feature_rows += table.append(pl.concat(waiting, how="diagonal"), now=now, progress=progress)
+            waiting.add(asset, rows)
+            if sum(map(len, waiting.frames)) >= rows_per_commit:
+                report.feature_rows += waiting.commit()
+    known = {name: min(instant, now) for name, instant in newest.items()}
+    moved = {name: instant for name, instant in known.items() if instant != before[name]}
+    report.feature_rows += waiting.commit(Progress(changes["ingested_at"][-1], moved))
     table.compact()
     return report
+
+
+@dataclass
+class _Waiting:
+    """Rows that wait to be appended together, and the spans of which they are all rows."""
+
+    table: FeatureTable
+    clock: Callable[[], datetime]
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    spans: list[tuple[str, datetime, datetime]] = field(default_factory=list)
+
+    def add(self, asset: str, rows: Rows) -> None:
+        """Rows of an asset."""
+        self.frames.append(rows.frame.with_columns(asset=pl.lit(asset)))
+        if rows.after < rows.until:
+            self.spans.append((asset, from_micros(rows.after), from_micros(rows.until)))
+
+    def commit(self, progress: Progress | None = None) -> int:
+        """Appends them; returns how many were new."""
+        rows = pl.concat([self.table.schema.to_frame(), *self.frames], how="diagonal")
+        recomputed = joined_spans(pl.DataFrame(self.spans, SPANS, orient="row"))
+        appended = self.table.append(rows, now=self.clock(), progress=progress, recomputed=recomputed)
+        self.frames, self.spans = [], []
+        return appended
 
 
 def view_tags(plant: Plant, view: View) -> list[Tag]:
@@ -140,9 +170,10 @@ def _due_spans(
     tags: Sequence[Tag],
     changes: pl.DataFrame,
     before: Mapping[str, datetime | None],
+    newest: Mapping[str, datetime],
 ) -> Iterator[tuple[str, Span]]:
-    """Which windows to compute again: (asset, span), sorted and apart. `before`: newest samples at the last run."""
-    reaches = [(tag.name, tag.asset, reach(view, tag), before[tag.name]) for tag in tags]
+    """Which windows to compute again: (asset, span), sorted and apart. `before`: known up to, at the last run."""
+    reaches = [(tag.name, tag.asset, reach(view, tag), before[tag.name], newest.get(tag.name)) for tag in tags]
     spans = dirty_spans(changes, pl.DataFrame(reaches, TAG_REACH, orient="row"))
     spans = joined_spans(spans, within=_NEARBY)
     if view.align == "burst":
@@ -155,31 +186,37 @@ def _due_spans(
 def _bursts(
     store: Reader, view: View, tags: Sequence[Tag], asset: str, after: datetime, until: datetime
 ) -> tuple[str, datetime, datetime]:
-    """The span widened to whole bursts."""
+    """The windows of all bursts that have samples less than a window before the span, or in it.
+
+    Theirs end a window or more after the first of these samples; those of the bursts before end earlier.
+    """
     gap = int(1.5e6 / min(tag.sample_rate for tag in tags if tag.sample_rate))
     names = [tag.name for tag in tags]
-    first, last = whole_bursts(store, names, micros(after), micros(until), gap=gap, look=microseconds(view.window))
-    return asset, from_micros(first - 1), from_micros(last) + view.window
+    length = microseconds(view.window)
+    first, last = whole_bursts(store, names, micros(after) - length, micros(until), gap=gap, look=length)
+    return asset, from_micros(first - 1 + length), from_micros(last + length)
 
 
 def _pages(
     store: Reader, view: View, tags: Sequence[Tag], span: Span, advance: Callable[[int], None]
 ) -> Iterator[SampleBatch]:
     """The samples that the windows of the span can touch."""
-    before = timedelta(0) if view.align == "burst" else max(reach(view, tag) for tag in tags)
+    before = view.window if view.align == "burst" else max(reach(view, tag) for tag in tags)
     start, end = from_micros(span.after) - before, from_micros(span.until)
     for page in store.read([tag.name for tag in tags], start, end):
         advance(page.height)
         yield page
 
 
-def _ready(tags: Sequence[Tag], newest: Mapping[str, datetime]) -> dict[str, int]:
+def _ready(tags: Sequence[Tag], newest: Mapping[str, datetime], now: datetime) -> dict[str, int]:
     """`Span.ready` of the tags of one asset.
 
     A waveform is known up to its newest sample and one period more. A slow tag may be silent because nothing changes;
-    it is known up to the newest sample of any of the asset's tags in the view.
+    it is known up to the newest sample of any of the asset's tags in the view. Nothing is known of the future, whatever
+    a device with a wrong clock says.
     """
     latest = max(micros(newest[tag.name]) for tag in tags)
-    return {
+    known = {
         tag.name: micros(newest[tag.name]) + ceil(1e6 / tag.sample_rate) if tag.sample_rate else latest for tag in tags
     }
+    return {name: min(instant, micros(now)) for name, instant in known.items()}

@@ -59,7 +59,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         Raises:
             ValueError: `entity_df` is no pandas frame, or has a column called as a feature is.
             FeastEntityDFMissingColumnsError: it lacks a join key.
-            KeyError: a source lacks a column. FileNotFoundError: there is no source.
+            FeatureError: a source lacks a column. FileNotFoundError: there is no source.
         """
         if not isinstance(entity_df, pd.DataFrame):
             raise ValueError(

@@ -40,6 +40,9 @@ def materialize(store: FeatureStore, *, end: datetime, advance: Callable[[int], 
 
     Returns:
         The views for which there is no feature table yet.
+
+    Raises:
+        FeatureError: a view's table lacks a column; it was made before the plant file had it.
     """
     absent = []
     for view in store.list_feature_views():

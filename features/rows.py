@@ -41,6 +41,9 @@ class Rows(NamedTuple):
     """event_timestamp, then the columns of the points."""
     leftovers: int
     """Ends of bursts too short for a window."""
+    after: int
+    """These are all rows of the asset with after < event_timestamp <= until; what is later may yet be pending."""
+    until: int
 
 
 def asset_rows(
@@ -68,7 +71,7 @@ def asset_rows(
             known[tag.name] = samples.filter(pl.col("timestamp").to_physical() >= windows.resume)
             points.append(frame)
             leftovers += windows.leftovers
-        yield Rows(pl.concat(points, how="align_full"), leftovers)
+        yield Rows(pl.concat(points, how="align_full"), leftovers, span.after, min(until, max(ready.values())))
         span = span._replace(after=max(span.after, until))
 
 
@@ -96,7 +99,7 @@ def point_rows(samples: pl.DataFrame, tag: Tag, view: View, span: Span) -> tuple
         lay = epoch_windows if view.align == "epoch" else burst_windows
         windows = lay(times, usable, tiling, span)
         features = _spread(waveform_values(values, windows.first[windows.valid], tiling, tag.unit), windows.valid)
-    quality = {spec.name: spec.kernel(windows) for spec in QUALITY}
+    quality = {spec.name: spec.kernel(windows) for spec in QUALITY[view.kind]}
     return windows, _frame(tag.point, windows.end, {**features, **quality})
 
 

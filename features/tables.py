@@ -1,8 +1,10 @@
 """Feature tables: one Delta table a feature view, with event and created timestamp, under `<state>/features`.
 
-Rows are only ever appended; of the rows that share (asset, event_timestamp) the one created last counts, and the others
-say what was known before. How far the job has read the store's ledger stands in the same commits as the rows (as Delta
-application transactions), so that a crash can neither lose nor repeat them.
+Rows are appended; of the rows that share (asset, event_timestamp) the one created last counts, and the others say what
+was known before. Only the rows of a window that no longer exists are deleted, for nothing younger would replace them
+(late samples joined two bursts to one, say); Delta's history keeps them for a week. How far the job has read the
+store's ledger stands in the same commits as the rows (as Delta application transactions), so that a crash can neither
+lose nor repeat them.
 """
 
 from __future__ import annotations
@@ -42,6 +44,17 @@ def table_schema(plant: Plant, view: View) -> pl.Schema:
     return pl.Schema({"asset": pl.String(), "event_timestamp": _INSTANT, "created_timestamp": _INSTANT, **columns})
 
 
+def check_definition(plant: Plant, view: View) -> None:
+    """Looks at the view's feature table, if there is one yet.
+
+    Raises:
+        FeatureError: it was made by another definition of the view.
+        StoreUnavailable: the disk fails us.
+    """
+    if DeltaTable.is_deltatable(str(table_path(plant, view.name))):
+        FeatureTable(plant, view)
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far the job has come with a view; written together with the last rows of a run."""
@@ -49,7 +62,7 @@ class Progress:
     cursor: datetime
     """`ingested_at` of the newest ledger row taken in."""
     newest: Mapping[str, datetime]
-    """The newest sample of each tag at that time: windows that end later may still be pending."""
+    """The newest sample of each tag at that time, the run itself at the latest: later windows may still be pending."""
 
     def transactions(self) -> list[Transaction]:
         """As Delta Lake keeps it."""
@@ -89,11 +102,26 @@ class FeatureTable:
         rows = near.join(keys.lazy().select(KEY), on=KEY, how="semi").collect()
         return rows.sort("created_timestamp").unique(KEY, keep="last")
 
-    def append(self, rows: pl.DataFrame, *, now: datetime, progress: Progress | None = None) -> int:
+    def append(
+        self,
+        rows: pl.DataFrame,
+        *,
+        now: datetime,
+        progress: Progress | None = None,
+        recomputed: pl.DataFrame | None = None,
+    ) -> int:
         """Appends the rows that are not known yet, created `now`, and the progress, in one commit.
 
         A row that equals the newest stored row of its (asset, event_timestamp) is left out, so appending twice has the
-        effect of appending once; a row that differs replaces the older one, which stays readable.
+        effect of appending once; a row that differs replaces the older one, which stays readable. Stored rows that are
+        missing from what was computed again are withdrawn, in a commit before: whoever dies between the two has not
+        moved the cursor, and the rerun appends what is missing.
+
+        Args:
+            rows: columns of `table_schema` but created_timestamp.
+            now: when their samples had all been read.
+            progress: how far the job has come with them.
+            recomputed: columns asset, after, until: `rows` has all there are with after < event_timestamp <= until.
 
         Returns:
             The number of rows appended.
@@ -101,10 +129,10 @@ class FeatureTable:
         Raises:
             StoreUnavailable: another writer was faster, or the disk fails us; nothing was appended.
         """
-        # Every commit claims the next version as its own, so that two writers at once cannot both append the same rows.
-        claim = Transaction("writer", self._delta.version() + 1)
-        commit = CommitProperties(app_transactions=[claim, *(progress.transactions() if progress else [])])
         with _available(self.path):
+            if recomputed is not None:
+                self._withdraw(rows, recomputed)
+            commit = self._claim(*(progress.transactions() if progress else []))
             fresh = self._unknown(rows, now)
             if not fresh.is_empty():
                 write_deltalake(self._delta, fresh, mode="append", commit_properties=commit)
@@ -135,6 +163,27 @@ class FeatureTable:
     def _instant(self, app_id: str) -> datetime | None:
         version = self._delta.transaction_version(app_id)
         return None if version is None else from_micros(version)
+
+    def _claim(self, *transactions: Transaction) -> CommitProperties:
+        """Claims the next version as this writer's own, so that two at once cannot both append the same rows."""
+        return CommitProperties(app_transactions=[Transaction("writer", self._delta.version() + 1), *transactions])
+
+    def _withdraw(self, rows: pl.DataFrame, recomputed: pl.DataFrame) -> None:
+        """Deletes the rows of the spans whose (asset, event_timestamp) is not among `rows`."""
+        event = pl.col("event_timestamp")
+        spans = [
+            (pl.col("asset") == asset) & (event > after) & (event <= until)
+            for asset, after, until in recomputed.select("asset", "after", "until").iter_rows()
+        ]
+        if not spans:
+            return
+        stored = self.scan().select(KEY).filter(pl.any_horizontal(spans))
+        gone = stored.join(rows.lazy().select(KEY), on=KEY, how="anti").unique().collect()
+        for (asset,), keys in gone.sort(KEY).group_by("asset", maintain_order=True):
+            name = str(asset).replace("'", "''")
+            instants = ", ".join(keys["event_timestamp"].dt.to_string("'%Y-%m-%dT%H:%M:%S%.6fZ'"))
+            predicate = f"asset = '{name}' AND event_timestamp IN ({instants})"
+            self._delta.delete(predicate, commit_properties=self._claim())
 
     def _unknown(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         if rows.is_empty():

@@ -51,6 +51,7 @@ def training_set(store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str],
         UnknownFeature: a reference is not registered.
         InvalidInput: a label column is called as a feature is.
         NotEnoughData: a view has no rows at all.
+        FeatureError: a view's table lacks a column; it was made before the plant file had it.
     """
     views = views_of(store, refs)
     names = [column_of(ref) for ref in views]

@@ -8,7 +8,8 @@ epoch.
 device's clock may drift against ours by one sample: the first sample may be up to one period early, the last must lie
 within 1.5 periods of the end.
 
-`align = "burst"`: windows start where a run starts, then every hop, and end N/fs after their first sample.
+`align = "burst"`: windows start where a run starts, then every hop, and end N/fs after their first sample. Here too the
+clock may drift by one sample: the N-th sample must lie before the end, and within 2.5 periods of it.
 A run shorter than one window is one window that is not valid. What remains of a longer run has no window, for it
 would be the newest one of every burst and hide the good one before it; it is counted as a leftover.
 """
@@ -142,25 +143,35 @@ def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span)
         usable: [samples] whether the sample is Good and has a value.
     """
     starts, stops = runs(times, tiling.period)
-    complete = np.maximum((stops - starts - tiling.samples) // tiling.hop_samples + 1, 0)
-    count = np.maximum(complete, 1)
-    first = np.repeat(starts, count) + counters(count) * tiling.hop_samples
-    stop = np.minimum(first + tiling.samples, np.repeat(stops, count))
+    # Whether a window exists, and what is in it, is decided by samples before its end alone.
+    places = (stops - starts - 1) // tiling.hop_samples + 1
+    first = np.repeat(starts, places) + counters(places) * tiling.hop_samples
+    run_stop = np.repeat(stops, places)
     end = times[first] + tiling.length
-    full = stop - first == tiling.samples
+    stop = np.minimum(np.minimum(first + tiling.samples, run_stop), np.searchsorted(times, end))
+    enough = stop - first == tiling.samples
+    reached = times[run_stop - 1] >= end - 1.5 * tiling.period
+    exists = enough | reached | np.isin(first, starts)
+    first, stop, run_stop, end, enough = (each[exists] for each in (first, stop, run_stop, end, enough))
+    full = enough & (times[stop - 1] >= end - 2.5 * tiling.period)
     wanted = (end > span.after) & (end <= span.until) & (full | (end <= span.ready))
     emitted = int(np.searchsorted(end, span.until, side="right"))
-    rest = starts + complete * tiling.hop_samples
-    rest = rest[(complete > 0) & (rest + tiling.samples - tiling.hop_samples < stops)]
-    rest_end = times[rest] + tiling.length
     return Windows(
         end=end[wanted],
         first=first[wanted],
         found=(stop - first)[wanted],
         valid=(full & _all_usable(usable, first, stop))[wanted],
         resume=int(times[first[max(emitted - 1, 0)]]) if len(first) else span.until,
-        leftovers=int(np.sum((rest_end > span.after) & (rest_end <= min(span.until, span.ready)))),
+        leftovers=_leftovers(times, first, run_stop, tiling, span),
     )
+
+
+def _leftovers(times: Integers, first: Integers, run_stop: Integers, tiling: Tiling, span: Span) -> int:
+    """How many runs have samples after their last window, such that the next one would end in the span."""
+    last = np.append(run_stop[1:] != run_stop[:-1], True)[: len(first)]
+    rest = (first + tiling.hop_samples)[last & (first + tiling.samples < run_stop)]
+    end = times[np.minimum(rest, len(times) - 1)] + tiling.length
+    return int(np.sum((end > span.after) & (end <= min(span.until, span.ready))))
 
 
 def counters(count: Integers) -> Integers:

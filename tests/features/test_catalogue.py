@@ -40,7 +40,9 @@ def test_has_the_registered_features() -> None:
 def test_a_view_has_the_columns_of_its_points_in_order() -> None:
     """Per point the features, then the samples found and whether the window is valid."""
     view = View("compressor_vibration", "compressor", ("nde_h", "de_h"), "vibration", SECOND, SECOND, "epoch", None)
-    names = [f"{point}_{spec.name}" for point in view.points for spec in (*specs_of("vibration"), *QUALITY)]
+    names = [
+        f"{point}_{spec.name}" for point in view.points for spec in (*specs_of("vibration"), *QUALITY["vibration"])
+    ]
     columns = {column.name: column for column in view_columns(plant(), view)}
     assert list(columns) == names
     assert [columns[name].unit for name in ("de_h_rms_ac", "nde_h_rms_ac", "de_h_crest")] == ["g", "m/s2", ""]
@@ -51,7 +53,7 @@ def test_a_slow_view_has_slow_columns() -> None:
     """Slow points get time-weighted statistics, with units that follow the point's."""
     view = View("compressor_process", "compressor", ("oil_temp",), "process", SECOND, SECOND, "epoch", None)
     columns = {column.name: column.unit for column in view_columns(plant(), view)}
-    assert list(columns) == [f"oil_temp_{spec.name}" for spec in (*specs_of("process"), *QUALITY)]
+    assert list(columns) == [f"oil_temp_{spec.name}" for spec in (*specs_of("process"), *QUALITY["process"])]
     assert columns["oil_temp_slope"] == "degC/h"
 
 
@@ -59,6 +61,10 @@ def test_the_reference_lists_every_feature_once_per_kind() -> None:
     """The Markdown tables have a row a feature, and cells that a pipe in a formula does not split."""
     lines = catalogue_markdown().splitlines()
     rows = [line for line in lines if line.startswith("| `")]
-    every = (*specs_of("vibration"), *specs_of("process"), *QUALITY)
+    every = [spec for kind in ("vibration", "process") for spec in (*specs_of(kind), *QUALITY[kind])]
     assert [row.split("`")[1] for row in rows] == [spec.name for spec in every]
+    assert [row.split(" | ")[2] for row in rows if row.startswith("| `valid`")] == [
+        "`window complete, and all samples Good`",
+        "`good_share >= 0.8`",
+    ]
     assert {row.replace(r"\|", "").count("|") for row in rows} == {7}

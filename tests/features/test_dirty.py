@@ -10,13 +10,12 @@ import polars as pl
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
-from features.dirty import TAG_REACH, dirty_spans, joined_spans
+from features.dirty import SPANS, TAG_REACH, dirty_spans, joined_spans
 from features.windows import Booleans, Integers, Span, Tiling, epoch_windows
 from historian.stores import LEDGER
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-SPANS = pl.Schema({"asset": pl.String(), "after": LEDGER["first"], "until": LEDGER["first"]})
 
 
 def at(seconds: float) -> datetime:
@@ -31,8 +30,10 @@ def ledger(*rows: tuple[str, float, float]) -> pl.DataFrame:
 
 
 def tags(*rows: tuple[str, str, float, float | None]) -> pl.DataFrame:
-    """Rows of (tag, asset, reach, newest)."""
-    cells = [(tag, asset, reach * SECOND, None if newest is None else at(newest)) for tag, asset, reach, newest in rows]
+    """Rows of (tag, asset, reach, known); no sample is newer than what was known, but for those of the ledger."""
+    cells = [
+        (tag, asset, reach * SECOND, *[None if known is None else at(known)] * 2) for tag, asset, reach, known in rows
+    ]
     return pl.DataFrame(cells, TAG_REACH, orient="row")
 
 
@@ -61,6 +62,12 @@ def test_windows_that_were_pending_are_looked_at_again() -> None:
         tags(("a.x", "a", 2, 100), ("a.y", "a", 3, 90), ("b.x", "b", 2, 100)),
     )
     assert_frame_equal(found, spans(("a", 90, 93), ("a", 100, 102), ("a", 500, 503)))
+
+
+def test_windows_that_waited_for_the_clock_are_looked_at_again() -> None:
+    """A tag whose newest sample lay in the future: from what was known then to within reach of that sample."""
+    waiting = tags(("a.x", "a", 2, 100)).with_columns(newest=pl.lit(at(150)))
+    assert_frame_equal(dirty_spans(ledger(("a.x", 30, 31)), waiting), spans(("a", 30, 33), ("a", 100, 152)))
 
 
 def test_spans_near_each_other_can_be_joined() -> None:

@@ -14,8 +14,8 @@ from feast import FeatureService, FeatureView
 from features.catalogue import view_columns
 from features.feast_objects import feast_objects
 from features.feast_repo import Applied, apply, open_feature_store, registered, repo_path
-from features.tables import table_path
-from historian.errors import NotEnoughData
+from features.tables import FeatureTable, table_path
+from historian.errors import FeatureError, NotEnoughData
 from historian.plant import Plant
 
 
@@ -63,6 +63,18 @@ def test_what_the_plant_no_longer_has_is_removed(plant: Plant) -> None:
     assert [view.name for view in store.list_feature_views()] == ["compressor_vibration", "compressor_process"]
     assert [service.name for service in store.list_feature_services()] == ["compressor"]
     assert "pump_process" not in [source.name for source in store.list_data_sources()]
+
+
+def test_a_table_of_another_definition_is_refused(plant: Plant) -> None:
+    """What is registered would promise what the table does not hold; the registry stays as it was."""
+    apply(plant)
+    view = plant.views["compressor_process"]
+    FeatureTable(plant, view)
+    changed = replace(plant, views={**plant.views, view.name: replace(view, window=timedelta(minutes=5))})
+    with pytest.raises(FeatureError, match=r"another definition of compressor_process; move or delete"):
+        apply(replace(changed, views={name: each for name, each in changed.views.items() if name != "pump_process"}))
+    assert "pump_process" in [view.name for view in open_feature_store(plant).list_feature_views()]
+    assert apply(plant).removed == ()
 
 
 def test_a_changed_ttl_reaches_the_registry(plant: Plant) -> None:

@@ -21,6 +21,8 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float64, Int64, String
 from polars.testing import assert_frame_equal
 
+from historian.errors import FeatureError
+
 # Feast calls two of its own parts experimental with every use.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:On demand feature view is an experimental feature:RuntimeWarning"),
@@ -330,9 +332,9 @@ def test_labels_that_cannot_be_joined_are_refused(
 
 
 def test_a_column_the_source_lacks_is_named(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """A view whose schema promises too much fails with a KeyError."""
+    """A view whose schema promises too much fails with advice."""
     store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows"), peak=Float64))
-    with pytest.raises(KeyError, match="no column peak"):
+    with pytest.raises(FeatureError, match=r"no column peak; it has .* run penstock compute"):
         store.get_historical_features(labels("1", [5]), ["vib:peak"]).to_arrow()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
 from features.tables import FeatureTable, Progress, table_path, table_schema
@@ -117,6 +118,44 @@ def test_two_writers_at_once_do_not_both_append(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="another penstock compute"):
         second.append(rows(("a", 1, 1.0)), now=NOW, progress=Progress(START, {}))
     assert (contents(first), FeatureTable(plant(tmp_path), VIEW).cursor()) == ([("a", 1, 1.0, NOW)], None)
+
+
+def minutes(asset: str, after: int, until: int) -> pl.DataFrame:
+    """A span that was computed again."""
+    times = {"after": START + after * 60 * SECOND, "until": START + until * 60 * SECOND}
+    return pl.DataFrame({"asset": asset, **times}).cast(
+        {"after": pl.Datetime("us", "UTC"), "until": pl.Datetime("us", "UTC")}
+    )
+
+
+def test_rows_missing_from_what_was_computed_again_are_withdrawn(tmp_path: Path) -> None:
+    """All versions of them, but of no other asset and outside the span; what is found again stays as it is."""
+    table = FeatureTable(plant(tmp_path), VIEW)
+    table.append(rows(*(("o'b", minute, 1.0) for minute in range(6)), ("c", 3, 1.0)), now=NOW)
+    table.append(rows(("o'b", 3, 2.0)), now=NOW + SECOND)
+    before = contents(table)
+    table.append(rows(("o'b", 2, 1.0)), now=NOW + SECOND, recomputed=minutes("o'b", 1, 4))
+    assert contents(table) == [row for row in before if row[0] == "c" or row[1] not in (3, 4)]
+    assert table.append(rows(("o'b", 3, 1.0)), now=NOW, recomputed=minutes("o'b", 2, 4)) == 1
+
+
+def test_nothing_is_committed_where_nothing_is_to_be_withdrawn(tmp_path: Path) -> None:
+    """A span that comes out as it was leaves the table's version alone."""
+    table = FeatureTable(plant(tmp_path), VIEW)
+    table.append(rows(("a", 1, 1.0)), now=NOW)
+    version = DeltaTable(table.path).version()
+    table.append(rows(("a", 1, 1.0)), now=NOW, recomputed=minutes("a", 0, 4))
+    assert DeltaTable(table.path).version() == version
+
+
+def test_two_writers_at_once_do_not_both_withdraw(tmp_path: Path) -> None:
+    """The slower one is told, and has deleted nothing."""
+    FeatureTable(plant(tmp_path), VIEW).append(rows(("a", 1, 1.0)), now=NOW)
+    first, second = FeatureTable(plant(tmp_path), VIEW), FeatureTable(plant(tmp_path), VIEW)
+    first.append(rows(("a", 2, 1.0)), now=NOW)
+    with pytest.raises(StoreUnavailable, match="another penstock compute"):
+        second.append(rows(), now=NOW, recomputed=minutes("a", 0, 4))
+    assert contents(first) == [("a", 1, 1.0, NOW), ("a", 2, 1.0, NOW)]
 
 
 def test_another_definition_is_refused(tmp_path: Path) -> None:

@@ -13,12 +13,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 from feast import FeatureStore
 from polars.testing import assert_frame_equal
 
 from features.feast_repo import apply, open_feature_store
+from features.online import materialize
+from features.tables import table_path
 from features.training_set import Format, default_refs, format_of, null_rates, save, training_set, write
-from historian.errors import InvalidInput, NotEnoughData, UnknownFeature
+from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
 from historian.plant import Plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -67,6 +70,20 @@ def test_a_correction_made_later_is_left_out_on_request(store: FeatureStore, add
         training_set(store, labels(("c101", 30)), [RMS], known_then=then)[2].to_pylist() for then in (True, False)
     ]
     assert values == [[1.0], [9.0]]
+
+
+def test_a_table_older_than_the_registered_view_is_named(
+    plant: Plant, store: FeatureStore, add_rows: Callable[..., None]
+) -> None:
+    """It lacks a column: advice, not a traceback; for materialize as for training sets."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
+    path = table_path(plant, "compressor_vibration")
+    older = pl.read_delta(str(path)).drop("de_h_rms_ac")
+    write_deltalake(path, older, mode="overwrite", schema_mode="overwrite")
+    with pytest.raises(FeatureError, match=r"no column de_h_rms_ac; it has .* penstock compute"):
+        training_set(store, labels(("c101", 5)), [RMS], known_then=False)
+    with pytest.raises(FeatureError, match=r"no column de_h_rms_ac; it has .* penstock compute"):
+        materialize(store, end=START + timedelta(hours=1), advance=lambda _: None)
 
 
 def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Callable[..., None]) -> None:

@@ -41,11 +41,12 @@ class Signal(NamedTuple):
 
 @st.composite
 def broken_signals(draw: st.DrawFn) -> Signal:
-    """Pieces of up to 60 samples, one to 200 ms apart."""
+    """Pieces of up to 60 samples, one to 200 ms apart, of a device that may be slower or faster than it should be."""
+    period = draw(st.sampled_from([1000, 1000, 700, 990, 1010, 1400]))
     pieces = draw(st.lists(st.tuples(st.integers(1, 200_000), st.integers(1, 60)), min_size=1, max_size=6))
-    steps = [step for gap, count in pieces for step in (gap, *[1000] * (count - 1))]
+    steps = [step for gap, count in pieces for step in (gap, *[period] * (count - 1))]
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    jitter = random.integers(0, 400, len(steps)) * draw(st.booleans())
+    jitter = random.integers(0, 400, len(steps)) * draw(st.booleans()) * (period == 1000)
     times = np.unique(START + draw(st.integers(0, 20_000)) + np.cumsum(steps) + jitter)
     usable = random.random(len(times)) >= draw(st.sampled_from([0, 0.03]))
     return Signal(times, usable)
@@ -96,14 +97,19 @@ def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
 @settings(max_examples=100, deadline=None)
 def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
     """Against an oracle that walks along the runs."""
-    edges = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(signal.times.tolist())) if not 500 <= b - a <= 1500)]
+    times = signal.times.tolist()
+    edges = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(times)) if not 500 <= b - a <= 1500)]
     expected, leftovers = [], 0
-    for start, stop in pairwise([*edges, len(signal.times)]):
-        firsts = list(range(start, stop - 15, 8)) or [start]
-        for first in firsts:
-            found = min(16, stop - first)
-            valid = found == 16 and bool(signal.usable[first : first + 16].all())
-            expected.append((int(signal.times[first]) + SMALL.length, found, valid))
+    for start, stop in pairwise([*edges, len(times)]):
+        firsts = []
+        for first in range(start, stop, 8):
+            end = times[first] + SMALL.length
+            inside = [i for i in range(first, min(first + 16, stop)) if times[i] < end]
+            if first > start and len(inside) < 16 and times[stop - 1] < end - 1500:
+                continue
+            firsts.append(first)
+            complete = len(inside) == 16 and times[inside[-1]] >= end - 2500
+            expected.append((end, len(inside), complete and bool(signal.usable[inside].all())))
         leftovers += stop - firsts[-1] > 16
     windows = burst_windows(signal.times, signal.usable, SMALL, ALWAYS)
     assert listed(windows) == expected
@@ -169,6 +175,34 @@ def test_a_drifting_clock_gives_complete_windows() -> None:
         times = START + np.floor(np.arange(25_600 * 20) * (1e6 / 25_600) * (1 + drift)).astype(np.int64)
         whole_seconds = {(START + k * 1_000_000, 25_600, True) for k in range(1, 20)}
         assert whole_seconds <= set(listed(epoch_windows(times, good(times), tiling, ALWAYS)))
+
+
+def test_a_burst_of_a_drifting_clock_is_complete() -> None:
+    """A second of a device whose clock runs 35 ppm fast or slow."""
+    tiling = Tiling(1_000_000, 1_000_000, 25_600.0)
+    for drift in (-35e-6, 35e-6):
+        times = START + np.floor(np.arange(25_600) * (1e6 / 25_600) * (1 + drift)).astype(np.int64)
+        assert listed(burst_windows(times, good(times), tiling, ALWAYS)) == [(START + 1_000_000, 25_600, True)]
+
+
+def test_a_device_of_another_rate_has_no_valid_burst() -> None:
+    """At 700 Hz for 1000 Hz its steps pass as continuous; but N samples end after the label, or long before it."""
+    for rate in (700, 990, 1010, 1400):
+        times = steady(rate, sample_rate=rate)
+        windows = burst_windows(times, good(times), Tiling(500_000, 500_000, 1000.0), ALWAYS)
+        assert windows.end[0] == START + 500_000
+        assert not windows.valid.any()
+
+
+@given(broken_signals(), st.integers(0, 300_000))
+@settings(max_examples=100, deadline=None)
+def test_no_window_depends_on_what_came_at_or_after_its_end(signal: Signal, cut: int) -> None:
+    """Windows that end by an instant are the same whatever follows it."""
+    span = Span(0, START + cut, 2 * START)
+    past = signal.times < span.until
+    for lay in (epoch_windows, burst_windows):
+        known = listed(lay(signal.times[past], signal.usable[past], SMALL, span))
+        assert listed(lay(signal.times, signal.usable, SMALL, span)) == known
 
 
 def test_a_burst_is_tiled_from_its_start() -> None:
