@@ -114,12 +114,12 @@ def compact(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = Fa
 def vacuum(
     plant: PlantOption = Path("plant.toml"),
     *,
-    keep: Annotated[str, typer.Option(help="Files needed by snapshots younger than this stay.")] = "7d",
+    keep: Annotated[str, typer.Option(help="Files that younger snapshots need stay; whole hours, or 0.")] = "7d",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Deletes files that compaction has replaced. Reads and time travel older than --keep stop working."""
-    span = _duration(keep, "--keep")
+    span = timedelta(0) if keep == "0" else _duration(keep, "--keep")
     files = LakeStore(lake_path(load_plant(plant))).vacuum(keep=span, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     answer({"files": files, "dry_run": dry_run}, "\n".join([f"{verb} {len(files)} files", *files]), as_json=as_json)

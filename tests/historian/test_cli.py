@@ -81,7 +81,7 @@ def test_upkeep_of_the_store(tmp_path: Path, *, as_json: bool) -> None:
     flags = ["--json"] * as_json
     merged = penstock("store", "compact", "--plant", tmp_path, *flags).stdout
     assert merged == ('{"files_before": 6, "files_after": 2}\n' if as_json else "6 files became 2\n")
-    listed = penstock("store", "vacuum", "--plant", tmp_path, "--keep", "1us", "--dry-run", *flags).stdout
+    listed = penstock("store", "vacuum", "--plant", tmp_path, "--keep", "0", "--dry-run", *flags).stdout
     assert len(json.loads(listed)["files"]) == 6 if as_json else listed.startswith("would delete 6 files\nsamples/")
-    assert penstock("store", "vacuum", "--plant", tmp_path, "--keep", "1us").stdout.startswith("deleted 6 files")
+    assert penstock("store", "vacuum", "--plant", tmp_path, "--keep", "0").stdout.startswith("deleted 6 files")
     assert "is not a duration" in penstock("store", "vacuum", "--plant", tmp_path, "--keep", "x").stderr
