@@ -6,24 +6,25 @@ import os
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from historian import influx_admin
 from historian.console import JsonOption, PlantOption, answer, progress
-from historian.errors import InvalidInput
+from historian.errors import InvalidInput, near_misses
 from historian.influx_wire import parse_address
 from historian.lake import LakeStore
 from historian.open_store import is_influx, lake_path, open_store, open_url
 from historian.plant import Plant
 from historian.plant_load import load_plant
 from historian.store_copy import copy as copy_samples
-from historian.times import parse_duration, utc_now
+from historian.times import parse_duration, parse_instant, utc_now
 
 app = typer.Typer(
-    no_args_is_help=True, help="The historian store: init, status, copy; compact and vacuum for the lake."
+    no_args_is_help=True, help="The historian store: init, status, gaps, copy; compact and vacuum for the lake."
 )
+_EVERY_TAG: Final[list[str]] = []
 
 
 @app.command()
@@ -94,6 +95,31 @@ def copy(
         done = copy_samples(origin, goal, tags, now=utc_now(), advance=advance)
     text = f"{done.samples:,} samples of {len(tags)} tags are in both; {done.written:,} of them were written now"
     answer({"tags": len(tags), **asdict(done)}, text, as_json=as_json)
+
+
+@app.command()
+def gaps(
+    plant: PlantOption = Path("plant.toml"),
+    *,
+    tag: Annotated[list[str], typer.Option("--tag", help="Only this tag; may be given several times.")] = _EVERY_TAG,
+    start: Annotated[str, typer.Option(help="ISO 8601 with zone, or now-7d.")] = "now-7d",
+    end: Annotated[str, typer.Option(help="ISO 8601 with zone, or now.")] = "now",
+    longer_than: Annotated[str, typer.Option(help="Shorter pauses are none.")] = "10m",
+    as_json: JsonOption = False,
+) -> None:
+    """Lists where tags have no samples, of any quality."""
+    checked, now = load_plant(plant), utc_now()
+    for name in tag:
+        if name not in checked.tags:
+            raise InvalidInput(f"there is no tag {name!r}{near_misses(name, checked.tags)}")
+    first, last = parse_instant(start, now=now), parse_instant(end, now=now)
+    span = _duration(longer_than, "--longer-than")
+    found = open_store(checked).gaps(tag or sorted(checked.tags), first, last, longer_than=span)
+    lines = [
+        f"{name}: {after:%Y-%m-%d %H:%M:%S} to {before:%Y-%m-%d %H:%M:%S} UTC" for name, after, before in found.rows()
+    ]
+    text = "\n".join([*lines, f"{len(lines)} gaps longer than {longer_than} since {start}"])
+    answer({"gaps": found.to_dicts()}, text, as_json=as_json)
 
 
 def _duration(text: str, option: str) -> timedelta:

@@ -14,28 +14,34 @@ from typing import Final
 
 import polars as pl
 
+from historian.ahead import ahead
 from historian.errors import StoreUnavailable
 from historian.influx_wire import Wire
 from historian.line_protocol import (
+    HAS_NUMBER,
     MEASUREMENT,
     bodies,
     decoded,
     escaped_tag,
     escaped_text,
+    tag_name,
     tag_value,
     unescaped_tag,
 )
-from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
-from historian.stores import LEDGER
+from historian.samples import SCHEMA, SampleBatch, newest_wins, sample_batch
+from historian.stores import EXTREMES, GAPS, LEDGER
 from historian.times import from_micros, micros
 
 _BODY_LINES: Final = 20_000
 """Samples a request: larger ones are no faster, and hold up others."""
+_AHEAD: Final = 4
+"""Requests that may wait in memory while the one before is written."""
 _TAGS_PER_QUERY: Final = 200
 _ENTRIES_PER_POINT: Final = 200
 """InfluxDB takes strings of up to 64 KiB, and a tag's name may have 256 characters."""
 _POINTS_PER_BODY: Final = 20
 _BINS: Final = 1_000
+_MICROSECOND: Final = timedelta(microseconds=1)
 _LATE_US: Final = 10 * 10**6
 """How long after its stamp a ledger point may become visible."""
 _ENTRY: Final = pl.Struct({"tag": pl.String(), "first": pl.Int64(), "last": pl.Int64(), "rows": pl.Int64()})
@@ -61,7 +67,7 @@ class InfluxStore:
         """See `Sink.write`. Raises `StoreRefused` besides: we may not write there, or there is no such bucket."""
         if batch.is_empty():
             return
-        for body in bodies(batch, lines=_BODY_LINES):
+        for body in ahead(bodies(batch, lines=_BODY_LINES), depth=_AHEAD):
             self._wire.write(body, precision="us")
         for body in _ledger_bodies(batch, source):
             self._wire.write(body, precision="ns")
@@ -76,6 +82,32 @@ class InfluxStore:
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """See `Reader.latest`."""
         return self._samples(tags, '"value","text",last("quality") AS "quality"', _FIRST, _LAST)
+
+    def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
+        """See `Overview.extremes`; found by the server."""
+        found = self._by_tag(
+            f'SELECT min("value") AS "low", max("value") AS "high" FROM "{MEASUREMENT}" WHERE {{where}} '
+            f'AND {HAS_NUMBER} GROUP BY time({every // _MICROSECOND}u), "tag" fill(none)',
+            *(tags, start, end),
+            fields={"low": pl.Float64(), "high": pl.Float64()},
+        )
+        return found.select(EXTREMES.names()).sort("tag", "timestamp")
+
+    def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
+        """See `Overview.gaps`; between samples they are found by the server."""
+        within = (tags, start, end)
+        inside = self._by_tag(
+            f'SELECT "gap" FROM (SELECT elapsed("quality", 1u) AS "gap" FROM "{MEASUREMENT}" WHERE {{where}} '
+            f'GROUP BY "tag") WHERE "gap" > {longer_than // _MICROSECOND} GROUP BY "tag"',
+            *within,
+            fields={"gap": pl.Int64()},
+        ).select("tag", after=pl.col("timestamp") - pl.duration(microseconds="gap"), before="timestamp")
+        first, last = (self._instants(each, *within) for each in ("first", "last"))
+        edges = pl.DataFrame({"tag": sorted(set(tags))}, schema={"tag": pl.String()}).join(first, on="tag", how="left")
+        head = edges.select("tag", after=pl.lit(start, GAPS["after"]), before=pl.col("timestamp").fill_null(end))
+        tail = last.select("tag", after="timestamp", before=pl.lit(end, GAPS["before"]))
+        outer = pl.concat([head, tail]).filter(pl.col("before") - pl.col("after") > longer_than)
+        return pl.concat([inside, outer]).sort("tag", "after")
 
     def changes(self, since: datetime | None) -> pl.DataFrame:
         """See `Reader.changes`.
@@ -98,26 +130,34 @@ class InfluxStore:
 
     def _samples(self, tags: Sequence[str], fields: str, start: datetime, end: datetime) -> SampleBatch:
         """The samples of some tags and a range in one batch."""
-        parts = [
-            self._answer(f'SELECT {fields} FROM "{MEASUREMENT}" WHERE {where} GROUP BY "tag"', _FIELDS)
-            for where in _wheres(tags, start, end)
-        ]
-        if not parts:
-            return empty_batch()
-        tag = unescaped_tag(pl.col("tags").str.slice(len("tag=")))
-        instant = (pl.col("time") // 1000).cast(SCHEMA["timestamp"])
-        rows = decoded(pl.concat(parts).with_columns(tag=tag, timestamp=instant))
+        query = f'SELECT {fields} FROM "{MEASUREMENT}" WHERE {{where}} GROUP BY "tag"'
+        rows = decoded(self._by_tag(query, tags, start, end, _FIELDS))
         return sample_batch(newest_wins(rows))
+
+    def _instants(self, selector: str, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """When each tag's `first` or `last` sample of the range was: tag, timestamp."""
+        query = f'SELECT {selector}("quality") FROM "{MEASUREMENT}" WHERE {{where}} GROUP BY "tag"'
+        return self._by_tag(query, tags, start, end, {selector: pl.Int64()}).select("tag", "timestamp")
+
+    def _by_tag(
+        self, query: str, tags: Sequence[str], start: datetime, end: datetime, fields: dict[str, pl.DataType]
+    ) -> pl.DataFrame:
+        """The rows of a query that is grouped by tag: tag, timestamp, then the fields. `{where}` is filled in."""
+        schema = pl.Schema({"name": pl.String(), "tags": pl.String(), "time": pl.Int64(), **fields})
+        parts = [self._answer(query.replace("{where}", where), fields) for where in _wheres(tags, start, end)]
+        tag = tag_name(unescaped_tag(pl.col("tags").str.slice(len("tag="))))
+        instant = (pl.col("time") // 1000).cast(SCHEMA["timestamp"])
+        return pl.concat([schema.to_frame(), *parts]).select(tag.alias("tag"), instant.alias("timestamp"), *fields)
 
     def _page_ranges(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Half-open ranges of about `page_rows` samples at most, as the server counts them; empty ones are left out."""
         if start >= end:
             return
-        step = max((end - start) // _BINS, timedelta(microseconds=1))
+        step = max((end - start) // _BINS, _MICROSECOND)
         counts = [
             self._answer(
                 f'SELECT count("quality") FROM "{MEASUREMENT}" WHERE {where} '
-                f"GROUP BY time({step // timedelta(microseconds=1)}u) fill(none)",
+                f"GROUP BY time({step // _MICROSECOND}u) fill(none)",
                 {"count": pl.Int64()},
             )
             for where in _wheres(tags, start, end)
@@ -129,7 +169,7 @@ class InfluxStore:
             if held and held + count > self._page_rows:
                 yield first, bin_start
                 first, held = bin_start, 0
-            if count > self._page_rows and step > timedelta(microseconds=1):
+            if count > self._page_rows and step > _MICROSECOND:
                 yield from self._page_ranges(tags, bin_start, min(bin_start + step, end))
                 first, held = min(bin_start + step, end), 0
                 continue
@@ -171,7 +211,8 @@ def _wheres(tags: Sequence[str], start: datetime, end: datetime) -> Iterator[str
     values = pl.Series(tags, dtype=pl.String).to_frame("tag").select(tag_value(pl.col("tag"))).to_series().to_list()
     for first in range(0, len(values), _TAGS_PER_QUERY):
         named = " OR ".join(f'"tag" = {_literal(value)}' for value in values[first : first + _TAGS_PER_QUERY])
-        yield f"({named}) AND time >= {micros(start) * 1000} AND time < {micros(end) * 1000}"
+        first_ns, end_ns = micros(max(start, _FIRST)) * 1000, micros(min(end, _LAST)) * 1000
+        yield f"({named}) AND time >= {first_ns} AND time < {end_ns}"
 
 
 def _literal(text: str) -> str:

@@ -35,6 +35,7 @@ from deltalake import (
 from deltalake.exceptions import DeltaError
 
 from historian.errors import StoreUnavailable
+from historian.overview import extremes_of, gaps_of
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.stores import LEDGER, ledger_rows
 from historian.times import from_micros, micros
@@ -110,6 +111,14 @@ class LakeStore:
             found = rows.filter(pl.col("timestamp").is_in(instants.implode())).collect()
         found = found.join(newest, on=["tag", "timestamp"], how="semi")
         return sample_batch(newest_wins(found, written="ingested_at").select(SCHEMA.names()))
+
+    def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
+        """See `Overview.extremes`."""
+        return extremes_of(self.read(tags, start, end), every)
+
+    def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
+        """See `Overview.gaps`."""
+        return gaps_of(self.read(tags, start, end), tags, start, end, longer_than)
 
     def changes(self, since: datetime | None) -> pl.DataFrame:
         """See `Reader.changes`."""

@@ -15,7 +15,7 @@ so that for numbers `quality` is the bare code, and `quality = 0` in a dashboard
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final
 
 import polars as pl
@@ -24,13 +24,14 @@ from historian.samples import SCHEMA, SampleBatch
 
 MEASUREMENT: Final = "samples"
 _NUMBER, _TEXT, _NEITHER, _BOTH = range(4)
+HAS_NUMBER: Final = f'("quality" < {_TEXT * 2**32} OR "quality" >= {_BOTH * 2**32})'
+"""An InfluxQL condition: the field `value` counts."""
 
 
-def bodies(batch: SampleBatch, *, lines: int) -> Iterator[bytes]:
+def bodies(batch: SampleBatch, *, lines: int) -> Generator[bytes]:
     """The batch as bodies of write requests, of so many lines each, in the order of the batch."""
-    every = sample_lines(batch)
-    for start in range(0, batch.height, lines):
-        yield every[start : start + lines].str.join("\n").item().encode()
+    for part in batch.rechunk().iter_slices(lines):
+        yield sample_lines(SampleBatch(part)).str.join("\n").item().encode()
 
 
 def sample_lines(batch: SampleBatch) -> pl.Series:
@@ -42,7 +43,7 @@ def sample_lines(batch: SampleBatch) -> pl.Series:
         pl.format('text="{}",', escaped_text(pl.col("text"))),
         pl.format("quality={}i {}", quality, pl.col("timestamp").cast(pl.Int64)),
     ]
-    return batch.rechunk().select(pl.concat_str(parts, ignore_nulls=True)).to_series()
+    return batch.select(pl.concat_str(parts, ignore_nulls=True)).to_series()
 
 
 def escaped_text(text: pl.Expr) -> pl.Expr:
@@ -78,7 +79,7 @@ def decoded(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of an answer (tag, timestamp, value, text, quality with its shape) -> raw samples."""
     shape, code = pl.col("quality") // 2**32, pl.col("quality") % 2**32
     return rows.select(
-        tag_name(pl.col("tag")),
+        "tag",
         "timestamp",
         pl.when(shape.is_in([_NUMBER, _BOTH])).then("value"),
         pl.when(shape.is_in([_TEXT, _BOTH])).then(pl.col("text").fill_null("")),  # CSV has no word for an empty string

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from historian.overview import extremes_of, gaps_of
 from historian.samples import SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.stores import LEDGER, ledger_rows
 
@@ -43,6 +44,14 @@ class MemoryStore:
         """See `Reader.latest`."""
         newest = self._samples.filter(pl.col("tag").is_in(tags)).group_by("tag", maintain_order=True).last()
         return sample_batch(newest.select(self._samples.columns).sort("tag"))
+
+    def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
+        """See `Overview.extremes`."""
+        return extremes_of(self.read(tags, start, end), every)
+
+    def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
+        """See `Overview.gaps`."""
+        return gaps_of(self.read(tags, start, end), tags, start, end, longer_than)
 
     def changes(self, since: datetime | None) -> pl.DataFrame:
         """See `Reader.changes`."""

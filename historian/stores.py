@@ -6,7 +6,7 @@ One contract suite (`tests/contracts/test_store.py`) holds every implementation 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import polars as pl
@@ -23,6 +23,11 @@ LEDGER: Final = pl.Schema(
         "rows": pl.Int64(),
     }
 )
+
+EXTREMES: Final = pl.Schema(
+    {"tag": pl.String(), "timestamp": pl.Datetime("us", "UTC"), "low": pl.Float64(), "high": pl.Float64()}
+)
+GAPS: Final = pl.Schema({"tag": pl.String(), "after": pl.Datetime("us", "UTC"), "before": pl.Datetime("us", "UTC")})
 
 
 class Sink(Protocol):
@@ -57,8 +62,27 @@ class Reader(Protocol):
         ...
 
 
-class Store(Sink, Reader, Protocol):
-    """Both."""
+class Overview(Protocol):
+    """What people ask of a long range, without its samples coming over the network."""
+
+    def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
+        """The lowest and the highest number in each stretch of `every`, counted from 1970: what a plot can show.
+
+        Numbers of any quality. Columns of `EXTREMES`, `timestamp` being where a stretch begins, sorted by (tag,
+        timestamp); stretches without a number have no row.
+        """
+        ...
+
+    def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
+        """Where a tag has no sample, of any quality, for longer than that: columns of `GAPS`, sorted by (tag, after).
+
+        `after` is the time of the sample before, or `start`; `before` is that of the next one, or `end`.
+        """
+        ...
+
+
+class Store(Sink, Reader, Overview, Protocol):
+    """All of it."""
 
 
 def ledger_rows(batch: SampleBatch, *, source: str, ingested_at: datetime) -> pl.DataFrame:

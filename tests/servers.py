@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import create_server
@@ -52,7 +54,7 @@ http {{
   map $arg_precision $unit {{ default $arg_precision; "" ns; "us" u; }}
   server {{
     listen 127.0.0.1:{port};
-    location = /api/v2/write {{ proxy_pass http://127.0.0.1:{behind}/write?db=$arg_bucket&precision=$unit; }}
+    location = /api/v2/write {{ {busy} proxy_pass http://127.0.0.1:{behind}/write?db=$arg_bucket&precision=$unit; }}
     location / {{ proxy_pass http://127.0.0.1:{behind}; }}
   }}
 }}
@@ -74,6 +76,18 @@ def needed(program: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(told)
     pytest.skip(told)
+
+
+@contextmanager
+def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of that size, in memory. Without the right to mount one the test is skipped."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(directory)]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("mounting a small file system takes root")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 @dataclass
@@ -118,10 +132,12 @@ def influx1(directory: Path, *, auth: bool = False, max_body: int = 0) -> Server
     return Server([needed("influxd"), "-config", str(directory / "influxdb.conf")], port, "/ping")
 
 
-def shim(directory: Path, behind: Server) -> Server:
-    """nginx as InfluxDB 2's write path in front of InfluxDB 1, not started."""
+def shim(directory: Path, behind: Server, *, busy: int = 0) -> Server:
+    """nginx as InfluxDB 2's write path in front of InfluxDB 1, not started; `busy` is how it answers every write."""
     port = free_port()
-    (directory / "nginx.conf").write_text(_SHIM.format(directory=directory, port=port, behind=behind.port))
+    refusal = f"add_header Retry-After 17 always; return {busy};" if busy else ""
+    text = _SHIM.format(directory=directory, port=port, behind=behind.port, busy=refusal)
+    (directory / "nginx.conf").write_text(text)
     command = [needed("nginx"), "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "log")]
     return Server(command, port, "/ping")
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -24,7 +25,7 @@ from historian.errors import StoreRefused, StoreUnavailable
 from historian.influx import InfluxStore
 from historian.influx_wire import open_wire, parse_address
 from historian.samples import SCHEMA, SampleBatch, sample_batch, settle
-from tests.servers import Server, influx1
+from tests.servers import Server, influx1, shim, small_disk
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -137,6 +138,62 @@ def test_an_outage_is_caught_up_with_in_order(edge: Edge, store: InfluxStore, se
     drain(forwarder)
     assert_frame_equal(stored(store, "a"), pl.concat(hours))
     assert spool.waiting() == {}
+
+
+def test_a_full_disk_of_the_server_is_an_outage(edge: Edge, tmp_path: Path) -> None:
+    """The spool keeps what InfluxDB cannot: once there is room and it was restarted, every sample is there once.
+
+    InfluxDB 1.6 refuses writes even when there is room again, until it is restarted.
+    """
+    noise = pl.Series(np.random.default_rng(0).normal(size=800_000))  # which it cannot compress
+    samples = sample_batch(stretch("a", 0, 800_000).with_columns(value=noise))
+    with small_disk(tmp_path, 32) as disk:
+        (disk / "ballast").write_bytes(bytes(24 * 2**20))
+        server = influx1(disk)
+        server.start()
+        command(server, "CREATE DATABASE north")
+        store = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{server.port}/north"), ""))
+        spool = spooled(edge, *(SampleBatch(part) for part in samples.iter_slices(50_000)))
+        forwarder = Forwarder(edge, store, ["line1"])
+        with pytest.raises(StoreUnavailable, match="no space left on device"):
+            drain(forwarder)
+        assert spool.waiting()["line1"] > 0
+        (disk / "ballast").unlink()
+        server.stop(signal.SIGKILL)
+        server.start()
+        drain(forwarder)
+        server.stop(signal.SIGKILL)
+        server.start()
+        assert_frame_equal(stored(store, "a"), samples)
+        assert Quarantine(edge).counts().is_empty()
+        store.close()
+        server.stop()
+
+
+def test_a_busy_server_says_when_to_come_back(edge: Edge, tmp_path: Path, server: Server) -> None:
+    """A proxy before it answers 429 or 503 with Retry-After: the batch stays in the spool for as long as it asks."""
+    for status in (429, 503):
+        directory = tmp_path / str(status)
+        directory.mkdir()
+        limited = shim(directory, server, busy=status)
+        limited.start()
+        store = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{limited.port}/north?bucket=north"), "any"))
+        spool = spooled(edge, stretch("a", 0, 10))
+        with pytest.raises(StoreUnavailable, match=f"answers {status}") as refused:
+            Forwarder(edge, store, ["line1"]).forward(NOW)
+        assert refused.value.retry_after == 17
+        assert spool.waiting()["line1"] >= 10
+        store.close()
+        limited.stop()
+
+
+def test_what_goes_over_a_network_is_compressed(server: Server) -> None:
+    """An address that is not this machine's own loopback gets gzip; the server reads it all the same."""
+    store = InfluxStore(open_wire(parse_address(f"influxdb://0.0.0.0:{server.port}/north"), ""))
+    batch = stretch("a", 0, 30_000)
+    store.write(batch, source="line1", now=NOW)
+    assert_frame_equal(stored(store, "a"), batch)
+    store.close()
 
 
 def test_a_guilty_sample_goes_to_quarantine_with_the_servers_reason(

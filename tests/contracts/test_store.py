@@ -20,7 +20,7 @@ from historian.lake import LakeStore
 from historian.memory import MemoryStore
 from historian.quality import BAD_TIMEOUT
 from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
-from historian.stores import LEDGER, Store
+from historian.stores import EXTREMES, GAPS, LEDGER, Store
 from tests.servers import Server
 
 T0 = datetime(2026, 3, 1, 23, 59, 58, tzinfo=UTC)  # two seconds before midnight: ranges cross a day
@@ -203,3 +203,31 @@ def test_the_lake_has_a_directory_of_its_own(tmp_path: Path) -> None:
     """Opening makes it; opening again finds what was written."""
     LakeStore(tmp_path / "new" / "lake").write(numbers("a", 1), source="s", now=NOW)
     assert_frame_equal(everything(LakeStore(tmp_path / "new" / "lake"), "a"), numbers("a", 1))
+
+
+def test_extremes_show_what_a_plot_can_show(store: Store) -> None:
+    """Per tag and stretch the lowest and the highest number; texts, Bad samples and overwritten numbers are none."""
+    store.write(numbers("a", 5, 1, None, 3, 7, 9), source="s", now=NOW)
+    store.write(numbers("b", -1), source="s", now=NOW)
+    store.write(numbers("a", 99, start=T0 + 9 * SECOND), source="s", now=NOW)
+    store.write(numbers("a", None, start=T0 + 9 * SECOND), source="s", now=NOW)  # 99 is no more
+    found = store.extremes(["a", "b"], T0, T0 + 10 * SECOND, every=2 * SECOND)
+    rows = [("a", 0, 1.0, 5.0), ("a", 2, 3.0, 3.0), ("a", 4, 7.0, 9.0), ("b", 0, -1.0, -1.0)]
+    expected = [(tag, T0 + second * SECOND, low, high) for tag, second, low, high in rows]
+    assert_frame_equal(found, pl.DataFrame(expected, schema=EXTREMES, orient="row"))
+    assert store.extremes(["a"], T0 + SECOND, T0 + 4 * SECOND, every=2 * SECOND)["high"].to_list() == [1, 3]
+    assert store.extremes([], *EVER, every=SECOND).schema == EXTREMES
+
+
+def test_gaps_are_listed_with_their_ends(open_store: Open) -> None:
+    """Between samples, before the first and after the last; whatever their quality, and however they are paged."""
+    store = open_store(2)
+    for first in (1, 10, 12, 30):
+        store.write(numbers("a b", 1, None, start=T0 + first * SECOND), source="s", now=NOW)
+    store.write(numbers("b", 1, start=T0), source="s", now=NOW)
+    found = store.gaps(["a b", "b", "never"], T0, T0 + 40 * SECOND, longer_than=5 * SECOND)
+    rows = [("a b", 2, 10), ("a b", 13, 30), ("a b", 31, 40), ("b", 0, 40), ("never", 0, 40)]
+    expected = [(tag, T0 + after * SECOND, T0 + before * SECOND) for tag, after, before in rows]
+    assert_frame_equal(found, pl.DataFrame(expected, schema=GAPS, orient="row"))
+    assert store.gaps(["a b"], T0, T0 + 40 * SECOND, longer_than=17 * SECOND).is_empty()
+    assert store.gaps([], *EVER, longer_than=SECOND).schema == GAPS

@@ -92,6 +92,9 @@ def check_operations(plant: Path, url: str, token: str) -> None:
     assert full["newest"] == {"p1": "2026-03-01T00:16:39Z", "p2": None}
     assert full["version"][0] in "12"
     assert full["disk_bytes"] >= 0
+    within = ["--start", "2026-03-01T00:00:00Z", "--end", "2026-03-01T01:00:00Z", "--longer-than", "30m"]
+    gap = {"tag": "p1.flow", "after": "2026-03-01T00:16:39Z", "before": "2026-03-01T01:00:00Z"}
+    assert told("store", "gaps", "--plant", plant, *within)["gaps"] == [gap]
     store.close()  # type: ignore[attr-defined]  # an InfluxStore
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.servers import Server
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -22,9 +24,19 @@ def answer_of(*command: str | Path) -> dict[str, Any]:
     return answer
 
 
-def test_the_demo_does_the_main_job_and_leaks_nothing() -> None:
+@pytest.fixture(params=["lake", "influx1"])
+def historian(request: pytest.FixtureRequest) -> list[str]:
+    """What to add to a command so that the samples go into the embedded store, or into InfluxDB 1.6."""
+    if request.param == "lake":
+        return []
+    server: Server = request.getfixturevalue("influx1_server")
+    return ["--historian", f"influxdb://127.0.0.1:{server.port}/{request.node.originalname}"]
+
+
+def test_the_demo_does_the_main_job_and_leaks_nothing(historian: list[str]) -> None:
     """One object, with every step's count, and a leakage check that is not the join's own."""
-    told = answer_of(Path(sys.executable).with_name("penstock"), "demo", "--stream-for", "4s", "--json")
+    demo = Path(sys.executable).with_name("penstock"), "demo", "--stream-for", "4s", "--json"
+    told = answer_of(*demo, *historian)
     assert list(told) == [
         "samples_backfilled", "samples_streamed", "feature_rows", "training_rows", "leakage_rows", "online", "seconds",
     ]  # fmt: skip
@@ -36,9 +48,9 @@ def test_the_demo_does_the_main_job_and_leaks_nothing() -> None:
     assert told["online"]["de_h_rms_ac"] > 2  # the fault has grown; a sound bearing of this machine has 0.4 g
 
 
-def test_the_bearing_rig_tells_when_each_bearing_began_to_fail(shared_data: Path) -> None:
+def test_the_bearing_rig_tells_when_each_bearing_began_to_fail(shared_data: Path, historian: list[str]) -> None:
     """Real run-to-failure data; the two snapshots that share one wrong time are a conflict, not an overwrite."""
-    told = answer_of(sys.executable, "examples/bearing-rig/run.py", "--data", shared_data / "femto")
+    told = answer_of(sys.executable, "examples/bearing-rig/run.py", "--data", shared_data / "femto", *historian)
     assert told == {
         "bearing1_1": {
             "snapshots": 2803,
