@@ -36,7 +36,8 @@ check: install  ## style, types, layers, dead code, docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy examples/pump-loop  # apart, because both examples are called run.py
+	$(BIN)/mypy examples/pump-loop  # apart, because every example is called run.py
+	$(BIN)/mypy examples/bearing-diagnosis
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python docs/generate.py --check

@@ -1,4 +1,4 @@
-"""How fast the vibration kernels are, against a naive loop and against the bare FFT, which is their ceiling.
+"""How fast the vibration features are beside other ways to get them, and beside the bare FFT, which is their ceiling.
 
 Both sides run over the same windows, turn by turn in one run, so that a busy machine slows both. Prints JSON lines;
 `ratio` is our windows per second over theirs. Run it with `python -m benchmarks.features`.
@@ -8,55 +8,118 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from statistics import median
 from time import perf_counter
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+from scipy import signal
 from scipy.fft import rfft
 
 from benchmarks.naive import naive_features
-from features.rows import waveform_values
+from features.envelope import envelopes
+from features.spec import Floats
+from features.waveform_rows import waveform_values
 from features.windows import Tiling
 
-_SAMPLE_RATE = 25_600
-_ROUNDS = 9
+Work = Callable[[Floats], object]
+"""Of windows [windows, N]."""
+
+_SAMPLE_RATE: Final = 25_600
+_ROUNDS: Final = 9
+_TSFEL: Final = {
+    "statistical": (
+        "Mean",
+        "Standard deviation",
+        "Root mean square",
+        "Max",
+        "Peak to peak distance",
+        "Skewness",
+        "Kurtosis",
+    ),
+    "temporal": ("Zero crossing rate",),
+    "spectral": ("Max power spectrum", "Spectral centroid", "Spectral spread", "Spectral entropy"),
+}
+"""The 12 of the 22 that tsfel has, though not all by the same conventions."""
+_BAND: Final = (1_000, 0.4 * _SAMPLE_RATE)
+_CHUNK: Final = 8
 
 
-def _signal(samples: int, windows: int) -> npt.NDArray[np.float64]:
+def _noise(samples: int, windows: int) -> Floats:
     return np.random.default_rng(0).normal(size=(windows, samples))
 
 
-def _ours(windows: npt.NDArray[np.float64]) -> None:
+def _features(windows: Floats) -> None:
     count, samples = windows.shape
     length = round(samples * 1e6 / _SAMPLE_RATE)
     waveform_values(windows.ravel(), np.arange(count) * samples, Tiling(length, length, _SAMPLE_RATE), "g")
 
 
-def _naive(windows: npt.NDArray[np.float64]) -> None:
+def _naive(windows: Floats) -> None:
     for window in windows:
         naive_features(window, _SAMPLE_RATE)
 
 
-def _compare(
-    name: str, windows: npt.NDArray[np.float64], other: Callable[[npt.NDArray[np.float64]], object], *, sample: int = 1
-) -> None:
-    """Prints one line; `other` gets one window of every `sample`, since the naive loop is slow."""
-    turns = [(_seconds(_ours, windows), _seconds(other, windows[::sample]) * sample) for _ in range(1 + _ROUNDS)][1:]
-    ours, theirs = (median(side) for side in zip(*turns, strict=True))
-    ratio = median(their / our for our, their in turns)
-    record = {"name": name, "ratio": ratio, "windows_per_second": len(windows) / ours, "other": len(windows) / theirs}
+def _tsfel() -> Work | None:
+    """None where it is not installed."""
+    try:
+        tsfel = import_module("tsfel")
+    except ImportError:
+        return None
+    domains = tsfel.get_features_by_domain()
+    wanted = {domain: {name: domains[domain][name] for name in names} for domain, names in _TSFEL.items()}
+
+    def work(windows: Floats) -> None:
+        size = windows.shape[1]
+        tsfel.time_series_features_extractor(
+            wanted, windows.ravel(), fs=_SAMPLE_RATE, window_size=size, n_jobs=None, verbose=0
+        )
+
+    return work
+
+
+def _envelopes(windows: Floats) -> None:
+    """FFT, band, short inverse FFT, FFT; the first one is shared with the kurtogram, but is counted here."""
+    for start in range(0, len(windows), _CHUNK):
+        chunk = windows[start : start + _CHUNK]
+        transform = rfft(chunk - chunk.mean(axis=1, keepdims=True), axis=1)
+        envelopes(transform, windows.shape[1], _SAMPLE_RATE, np.full(len(chunk), 30.0))
+
+
+def _hilbert(windows: Floats) -> None:
+    """The textbook's way: band-pass forth and back, Hilbert transform, square, window, FFT."""
+    sections = signal.butter(4, _BAND, "bandpass", fs=_SAMPLE_RATE, output="sos")
+    hann = signal.windows.hann(windows.shape[1], sym=False)
+    for start in range(0, len(windows), _CHUNK):
+        filtered = signal.sosfiltfilt(sections, windows[start : start + _CHUNK], axis=1)
+        squared = np.abs(signal.hilbert(filtered, axis=1)) ** 2
+        rfft((squared - squared.mean(axis=1, keepdims=True)) * hann, axis=1)
+
+
+def _compare(name: str, ours: Work, theirs: Work, windows: Floats, *, sample: int = 1) -> None:
+    """Prints one line; `theirs` gets one window of every `sample`, where it is slow."""
+    turns = [(_seconds(ours, windows), _seconds(theirs, windows[::sample]) * sample) for _ in range(1 + _ROUNDS)][1:]
+    our, their = (median(side) for side in zip(*turns, strict=True))
+    ratio = median(slow / fast for fast, slow in turns)
+    record = {"name": name, "ratio": ratio, "windows_per_second": len(windows) / our, "other": len(windows) / their}
     print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in record.items()}))
 
 
-def _seconds(work: Callable[[npt.NDArray[np.float64]], object], windows: npt.NDArray[np.float64]) -> float:
+def _seconds(work: Work, windows: Floats) -> float:
     start = perf_counter()
     work(windows)
     return perf_counter() - start
 
 
 if __name__ == "__main__":
-    short, long = _signal(2048, 1024), _signal(25_600, 96)
-    _compare("features_2048_vs_naive", short, _naive, sample=16)
-    _compare("features_2048_vs_rfft", short, rfft)
-    _compare("features_25600_vs_rfft", long, rfft)
+    short, long = _noise(2_048, 1_024), _noise(25_600, 96)
+    _compare("features_2048_vs_naive", _features, _naive, short, sample=16)
+    tsfel = _tsfel()
+    if tsfel is None:
+        print(json.dumps({"name": "features_2048_vs_tsfel", "skipped": "tsfel is not installed"}))
+    else:
+        _compare("features_2048_vs_tsfel", _features, tsfel, short, sample=32)
+    _compare("features_2048_vs_rfft", _features, rfft, short)
+    _compare("features_25600_vs_rfft", _features, rfft, long)
+    _compare("envelope_vs_hilbert", _envelopes, _hilbert, long)

@@ -1,6 +1,6 @@
 """The 22 vibration features of one window, as one would write them down first: one window, one feature at a time.
 
-The yardstick of `benchmarks/features.py`, and a second opinion in the tests: nothing here is shared with `features`.
+The yardstick of `benchmarks/features.py`, and the truth of the tests of the kernels: nothing here is shared with them.
 """
 
 from __future__ import annotations
@@ -15,33 +15,37 @@ GRAVITY: Final = 9.80665
 
 
 def naive_features(window: npt.NDArray[np.float64], sample_rate: float, *, unit: str = "g") -> dict[str, float]:
-    """Name -> value of every feature of one window [samples]; NaN where undefined."""
+    """Name -> value of every feature of one window [samples] that is not constant; NaN where undefined."""
     return time_features(window, sample_rate) | spectral_features(window, sample_rate, unit=unit)
 
 
 def time_features(window: npt.NDArray[np.float64], sample_rate: float) -> dict[str, float]:
-    """The 12 of the time domain."""
+    """The 12 of the time domain, of a window that may be constant."""
     centred = window - np.mean(window)
     rms = float(np.std(window))
     peak = float(np.max(np.abs(centred)))
-    return {
+    features = {
         "mean": float(np.mean(window)),
-        "std": float(np.std(window)),
+        "std": rms,
         "rms_ac": rms,
         "peak": peak,
         "p2p": float(np.ptp(window)),
+        "zero_crossing_rate": int(np.sum(np.diff(np.signbit(centred)))) * sample_rate / (len(window) - 1),
+    }
+    if np.ptp(window) == 0:
+        return features | dict.fromkeys(("crest", "skewness", "kurtosis", "shape", "impulse", "clearance"), np.nan)
+    return features | {
         "crest": peak / rms,
         "skewness": float(stats.skew(window)),
         "kurtosis": float(stats.kurtosis(window, fisher=False)),
         "shape": rms / float(np.mean(np.abs(centred))),
         "impulse": peak / float(np.mean(np.abs(centred))),
         "clearance": peak / float(np.mean(np.sqrt(np.abs(centred)))) ** 2,
-        "zero_crossing_rate": int(np.sum(np.diff(np.signbit(centred)))) * sample_rate / (len(window) - 1),
     }
 
 
 def spectral_features(window: npt.NDArray[np.float64], sample_rate: float, *, unit: str = "g") -> dict[str, float]:
-    """The 10 of the spectrum."""
+    """The 10 of the spectrum, of a window that is not constant."""
     count = len(window)
     frequency, density = signal.welch(window, sample_rate, "hann", nperseg=count, noverlap=0, detrend="constant")
     resolution = sample_rate / count

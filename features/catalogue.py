@@ -1,58 +1,100 @@
-"""Every feature Penstock computes, in one table, and the columns a feature view has because of it."""
+"""Every feature Penstock computes, in groups, and the columns a feature view has because of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import partial
-from operator import attrgetter
-from typing import Any, Final, Literal
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, Final
 
 import polars as pl
 
-from features import slow, spectrum, vibration
+from features import diagnosis, point_windows, slow, spectrum, vibration
 from features.slow import HeldWindows
-from features.spec import FeatureSpec
+from features.spec import FeatureGroup, FeatureSpec
 from features.spectrum import Spectra
+from features.states import state_specs
 from features.vibration import Waveforms
-from features.windows import Windows
+from historian.errors import ConfigError
+from historian.feature_groups import Role, groups_of, load_group, needs_of, other_groups
 from historian.plant import Plant, View
+from historian.plant_model import BANDS, Band
 
 _KINDS: Final = "Kim et al. 2020, doi 10.3390/app10207302"
 _ISO: Final = "ISO 20816-1"
-_CONSTANT: Final = "signal is constant"
-_SILENT: Final = "no power outside DC"
+_FLAT: Final[Any] = {"undefined": "signal is constant", "reasons": ("constant",)}
+_SILENT: Final[Any] = {"undefined": "no power outside DC", "reasons": ("constant",)}
 _UNRESOLVED: Final = "lo < 3 df or hi > 0.45 fs"
 
 TIME: Final[tuple[FeatureSpec[Waveforms], ...]] = (
-    FeatureSpec("mean", "{unit}", "Σx/N", "sensor bias", vibration.mean),
-    FeatureSpec("std", "{unit}", "sqrt(Σc²/N)", "ddof 0; equals rms_ac", vibration.rms_ac),
-    FeatureSpec("rms_ac", "{unit}", "sqrt(Σc²/N)", _ISO, vibration.rms_ac),
-    FeatureSpec("peak", "{unit}", "max|c|", _ISO, vibration.peak),
-    FeatureSpec("p2p", "{unit}", "max x - min x", _ISO, vibration.peak_to_peak),
-    FeatureSpec("crest", "", "peak/rms_ac", _KINDS, vibration.crest, _CONSTANT),
-    FeatureSpec("skewness", "", "m3/m2^1.5", "scipy.stats.skew", vibration.skewness, _CONSTANT),
-    FeatureSpec("kurtosis", "", "m4/m2²", "scipy.stats.kurtosis(fisher=False)", vibration.kurtosis, _CONSTANT),
-    FeatureSpec("shape", "", "rms_ac/mean|c|", _KINDS, vibration.shape, _CONSTANT),
-    FeatureSpec("impulse", "", "peak/mean|c|", _KINDS, vibration.impulse, _CONSTANT),
-    FeatureSpec("clearance", "", "peak/(mean sqrt|c|)²", _KINDS, vibration.clearance, _CONSTANT),
+    FeatureSpec("mean", "{unit}", "Σx/N", "sensor bias", vibration.mean, what="sensor bias, not vibration"),
+    FeatureSpec("std", "{unit}", "sqrt(Σc²/N)", "ddof 0; equals rms_ac", vibration.rms_ac, what="equals rms_ac"),
+    FeatureSpec("rms_ac", "{unit}", "sqrt(Σc²/N)", _ISO, vibration.rms_ac, what="overall level"),
+    FeatureSpec("peak", "{unit}", "max|c|", _ISO, vibration.peak, what="largest excursion"),
+    FeatureSpec("p2p", "{unit}", "max x - min x", _ISO, vibration.peak_to_peak, what="peak to peak"),
     FeatureSpec(
-        "zero_crossing_rate", "1/s", "sign changes of c · fs/(N-1)", "zero counts as positive", vibration.crossing_rate
+        "crest", "", "peak/rms_ac", _KINDS, vibration.crest, **_FLAT, what="impacts; falls again in late damage"
+    ),
+    FeatureSpec("skewness", "", "m3/m2^1.5", "scipy.stats.skew", vibration.skewness, **_FLAT, what="lopsidedness"),
+    FeatureSpec(
+        "kurtosis",
+        "",
+        "m4/m2²",
+        "scipy.stats.kurtosis(fisher=False)",
+        vibration.kurtosis,
+        **_FLAT,
+        what="impacts; 3 for a healthy bearing",
+    ),
+    FeatureSpec(
+        "shape", "", "rms_ac/mean|c|", _KINDS, vibration.shape, **_FLAT, what="1.11 for a sine, 1.25 for noise"
+    ),
+    FeatureSpec("impulse", "", "peak/mean|c|", _KINDS, vibration.impulse, **_FLAT, what="impacts, like crest"),
+    FeatureSpec(
+        "clearance",
+        "",
+        "peak/(mean sqrt|c|)²",
+        _KINDS,
+        vibration.clearance,
+        **_FLAT,
+        what="impacts, the earliest to rise",
+    ),
+    FeatureSpec(
+        "zero_crossing_rate",
+        "1/s",
+        "sign changes of c · fs/(N-1)",
+        "zero counts as positive",
+        vibration.crossing_rate,
+        what="twice the dominant frequency",
     ),
 )
 
 
-def _band(low: int, high: int) -> FeatureSpec[Spectra]:
+def spectral(bands: tuple[Band, ...]) -> tuple[FeatureSpec[Spectra], ...]:
+    """The spectral features, with the RMS of each of these bands in Hz."""
+    return (*(_band(low, high) for low, high in bands), *_SPECTRAL)
+
+
+def _band(low: float, high: float) -> FeatureSpec[Spectra]:
     kernel = partial(spectrum.band_rms, low=low, high=high)
-    formula = f"sqrt(ΣP_k), {low} <= f_k < {high} Hz"
-    return FeatureSpec(f"band_rms_{low}_{high}", "{unit}", formula, "scipy.signal.welch", kernel, _UNRESOLVED)
+    return FeatureSpec(
+        f"band_rms_{_hertz(low)}_{_hertz(high)}",
+        "{unit}",
+        f"sqrt(ΣP_k), {low:g} <= f_k < {high:g} Hz",
+        "scipy.signal.welch",
+        kernel,
+        _UNRESOLVED,
+        reasons=("resolution",),
+        what="level in a band",
+    )
 
 
-SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
-    _band(10, 1000),
-    _band(1000, 2000),
-    _band(2000, 5000),
-    _band(5000, 10000),
+def _hertz(frequency: float) -> str:
+    """10, 2p5: as it can stand in the name of a column."""
+    return f"{frequency:.3f}".rstrip("0").rstrip(".").replace(".", "p")
+
+
+_SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
     FeatureSpec(
         "vel_rms_10_1000",
         "mm/s",
@@ -60,29 +102,167 @@ SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
         "ISO 20816-3",
         partial(spectrum.velocity_rms, low=10, high=1000),
         f"{_UNRESOLVED}, or unit is neither g nor m/s²",
+        reasons=("unit", "resolution"),
+        what="severity, to hold against ISO zones",
     ),
-    FeatureSpec("centroid", "Hz", "Σf q, q = p/Σp, p = P_k without DC", _KINDS, spectrum.centroid, _SILENT),
-    FeatureSpec("spread", "Hz", "sqrt(Σ(f - centroid)² q)", _KINDS, spectrum.spread, _SILENT),
-    FeatureSpec("entropy", "", "-Σ q ln q/ln K, K lines", _KINDS, spectrum.entropy, _SILENT),
     FeatureSpec(
-        "flatness", "", "exp(mean ln p)/mean p", "librosa.feature.spectral_flatness", spectrum.flatness, _SILENT
+        "centroid",
+        "Hz",
+        "Σf q, q = p/Σp, p = P_k without DC",
+        _KINDS,
+        spectrum.centroid,
+        **_SILENT,
+        what="centre of power",
     ),
-    FeatureSpec("peak_freq", "Hz", "f_k of the largest p", _KINDS, spectrum.peak_frequency, _SILENT),
+    FeatureSpec("spread", "Hz", "sqrt(Σ(f - centroid)² q)", _KINDS, spectrum.spread, **_SILENT, what="width around it"),
+    FeatureSpec(
+        "entropy",
+        "",
+        "-Σ q ln q/ln K, K lines",
+        _KINDS,
+        spectrum.entropy,
+        **_SILENT,
+        what="0 for one line, 1 for white noise",
+    ),
+    FeatureSpec(
+        "flatness",
+        "",
+        "exp(mean ln p)/mean p",
+        "librosa.feature.spectral_flatness",
+        spectrum.flatness,
+        **_SILENT,
+        what="0 for lines, 1 for white noise",
+    ),
+    FeatureSpec(
+        "peak_freq", "Hz", "f_k of the largest p", _KINDS, spectrum.peak_frequency, **_SILENT, what="the strongest line"
+    ),
 )
+SPECTRAL: Final = spectral(BANDS)
+
 
 _HELD: Final = "time-weighted, stepped"
 _UNKNOWN: Final = "good_share < 0.8"
 
 SLOW: Final[tuple[FeatureSpec[HeldWindows], ...]] = (
-    FeatureSpec("mean", "{unit}", "∫v dt/∫dt", _HELD, slow.mean, _UNKNOWN),
-    FeatureSpec("min", "{unit}", "min v", _HELD, slow.minimum, _UNKNOWN),
-    FeatureSpec("max", "{unit}", "max v", _HELD, slow.maximum, _UNKNOWN),
-    FeatureSpec("std", "{unit}", "sqrt(∫(v - mean)² dt/∫dt)", _HELD, slow.standard_deviation, _UNKNOWN),
-    FeatureSpec("last", "{unit}", "the value that held last", _HELD, slow.last, _UNKNOWN),
-    FeatureSpec("slope", "{unit}/h", "∫(t - t̄)(v - mean) dt/∫(t - t̄)² dt", "least squares", slow.slope, _UNKNOWN),
-    FeatureSpec("count", "", "Good samples inside", _HELD, slow.count, dtype=pl.Int64()),
-    FeatureSpec("good_share", "", "∫dt/length, v Good and no older than max_staleness", _HELD, slow.good_share),
+    FeatureSpec("mean", "{unit}", "∫v dt/∫dt", _HELD, slow.mean, _UNKNOWN, what="the level"),
+    FeatureSpec("min", "{unit}", "min v", _HELD, slow.minimum, _UNKNOWN, what="the lowest value that held"),
+    FeatureSpec("max", "{unit}", "max v", _HELD, slow.maximum, _UNKNOWN, what="the highest value that held"),
+    FeatureSpec(
+        "std", "{unit}", "sqrt(∫(v - mean)² dt/∫dt)", _HELD, slow.standard_deviation, _UNKNOWN, what="restlessness"
+    ),
+    FeatureSpec("last", "{unit}", "the value that held last", _HELD, slow.last, _UNKNOWN, what="the present"),
+    FeatureSpec(
+        "slope",
+        "{unit}/h",
+        "∫(t - t̄)(v - mean) dt/∫(t - t̄)² dt",
+        "least squares",
+        slow.slope,
+        _UNKNOWN,
+        what="the trend",
+    ),
+    FeatureSpec(
+        "count", "", "Good samples inside", _HELD, slow.count, dtype=pl.Int64(), what="how often it was reported"
+    ),
+    FeatureSpec(
+        "good_share",
+        "",
+        "∫dt/length, v Good and no older than max_staleness",
+        _HELD,
+        slow.good_share,
+        what="share of the window that is known",
+    ),
+    FeatureSpec(
+        "seconds_since_change",
+        "s",
+        "window end - start of the last v that differs from the one before; the window's length if none does",
+        _HELD,
+        slow.since_change,
+        _UNKNOWN,
+        what="as long as the window: the value stands still",
+    ),
 )
+
+GROUPS: Final[Mapping[str, FeatureGroup]] = {
+    "time": FeatureGroup("waveforms", TIME, "The waveform itself: level, impacts, shape."),
+    "spectrum": FeatureGroup("spectra", SPECTRAL, "Where the power lies; a feature set may have other `bands`."),
+    "orders": FeatureGroup("diagnosis", diagnosis.ORDERS, "Lines at multiples of the shaft's speed."),
+    "envelope": FeatureGroup(
+        "diagnosis", diagnosis.ENVELOPE, "Lines of bearing faults in the squared-envelope spectrum."
+    ),
+    "kurtogram": FeatureGroup("diagnosis", diagnosis.KURTOGRAM, "The band in which impacts stand out most."),
+    "slow": FeatureGroup("holds", SLOW, "Numbers of slow tags."),
+    "states": FeatureGroup(
+        "states", state_specs(("state",), alone=True), "States: texts, and numbers that stand for them."
+    ),
+}
+"""Ours, by name; `features.reference` shows them like this, and views have them for their own bands and states."""
+
+SAID: Final[Mapping[str, tuple[FeatureSpec[Any], ...]]] = {
+    "quality": point_windows.WAVEFORM,
+    "speed": point_windows.SPEED,
+    "quality of slow points": point_windows.SLOW,
+}
+"""What rows say of points besides their features."""
+
+DEFAULT_GROUPS: Final = (GROUPS["time"], GROUPS["spectrum"])
+"""Of vibration points."""
+
+
+@lru_cache
+def find_group(name: str) -> FeatureGroup:
+    """The group of that name, ours or of another package.
+
+    Raises:
+        ConfigError: there is none, or a feature of it is called like one of ours.
+    """
+    if name in GROUPS:
+        return GROUPS[name]
+    try:
+        needs_of(name)
+        group: FeatureGroup = load_group(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if twice := sorted(_taken(group) & {spec.name for spec in group.specs}):
+        raise ConfigError(f"group {name}: there is a feature {', '.join(twice)} already; call it differently")
+    return group
+
+
+def _taken(group: FeatureGroup) -> set[str]:
+    """The names of our features and of what is said besides, of the points that the group fits."""
+    ours = [each.specs for each in GROUPS.values() if each.needs.kinds & group.needs.kinds]
+    return {spec.name for specs in (*ours, *SAID.values()) for spec in specs}
+
+
+def all_groups() -> dict[str, FeatureGroup]:
+    """Ours, then those of other packages."""
+    return {name: find_group(name) for name in (*GROUPS, *other_groups())}
+
+
+def point_groups(view: View, point: Role) -> dict[str, FeatureGroup]:
+    """The groups a view has for one of its points, with the view's bands and the point's states."""
+    names = groups_of(view.features, point)
+    return {name: _group(name, view.bands, tuple(point.states), alone="slow" not in names) for name in names}
+
+
+@lru_cache
+def _group(name: str, bands: tuple[Band, ...], states: tuple[str, ...], *, alone: bool) -> FeatureGroup:
+    group = find_group(name)
+    if name == "spectrum":
+        return replace(group, specs=spectral(bands))
+    return replace(group, specs=state_specs(states, alone=alone)) if name == "states" else group
+
+
+def said(view: View, point: Role) -> dict[str, tuple[FeatureSpec[Any], ...]]:
+    """What a view says of one of its points besides its features, by the names of `SAID`."""
+    if point.kind != "vibration":
+        return {"quality of slow points": point_windows.SLOW}
+    speed = {"speed": point_windows.SPEED} if tells_speed(view, point) else {}
+    return {"quality": point_windows.WAVEFORM, **speed}
+
+
+def tells_speed(view: View, point: Role) -> bool:
+    """Whether the view says with which speed it computed the features of a vibration point."""
+    return view.speed is not None or any(group.needs.speed for group in point_groups(view, point).values())
 
 
 @dataclass(frozen=True)
@@ -98,50 +278,25 @@ class Column:
     """`g`, `mm/s`, `degC/h`; empty for a pure number."""
 
 
-def _quality(valid: str) -> tuple[FeatureSpec[Windows], ...]:
-    """What every point has; `valid` says when its features can be computed."""
-    return (
-        FeatureSpec("n", "", "samples found, of any quality", "", attrgetter("found"), dtype=pl.Int64()),
-        FeatureSpec("valid", "", valid, "", attrgetter("valid"), dtype=pl.Boolean()),
-    )
-
-
-QUALITY: Final = {
-    "vibration": _quality("window complete, and all samples Good"),
-    "process": _quality("good_share >= 0.8"),
-}
-"""By the kind of point; the names and kernels are the same."""
+def point_specs(view: View, point: Role) -> dict[str, tuple[FeatureSpec[Any], ...]]:
+    """All that a view tells of one of its points: its features by group, then what is said besides."""
+    return {**{name: group.specs for name, group in point_groups(view, point).items()}, **said(view, point)}
 
 
 def view_columns(plant: Plant, view: View) -> tuple[Column, ...]:
-    """The columns of a view: point by point its features, then `<point>_n` and `<point>_valid`."""
+    """The columns of a view: point by point its features, group by group, then what is said of it besides.
+
+    Raises:
+        ConfigError: two groups of other packages have a feature of one name.
+    """
     points = plant.classes[view.asset_class].points
-    specs = (*specs_of(view.kind), *QUALITY[view.kind])
-    return tuple(
-        Column(f"{point}_{spec.name}", point, spec, spec.dtype, spec.unit.replace("{unit}", points[point].unit))
-        for point in view.points
+    columns = tuple(
+        Column(f"{name}_{spec.name}", name, spec, spec.dtype, spec.unit.replace("{unit}", points[name].unit))
+        for name in view.points
+        for specs in point_specs(view, points[name]).values()
         for spec in specs
     )
-
-
-def specs_of(kind: Literal["vibration", "process"]) -> tuple[FeatureSpec[Any], ...]:
-    """The features of a point of that kind."""
-    return (*TIME, *SPECTRAL) if kind == "vibration" else SLOW
-
-
-def catalogue_markdown() -> str:
-    """The feature reference: one Markdown table a kind of point."""
-    kinds: dict[str, Iterable[FeatureSpec[Any]]] = {
-        "Vibration, time domain": TIME,
-        "Vibration, spectrum": SPECTRAL,
-        "Vibration, quality": QUALITY["vibration"],
-        "Slow tags": (*SLOW, *QUALITY["process"]),
-    }
-    return "\n\n".join(f"### {title}\n\n{_table(specs)}" for title, specs in kinds.items()) + "\n"
-
-
-def _table(specs: Iterable[FeatureSpec[Any]]) -> str:
-    head = ("feature", "unit", "definition", "missing when", "source", "version")
-    rows = [(f"`{s.name}`", s.unit, f"`{s.formula}`", s.undefined, s.source, str(s.version)) for s in specs]
-    escaped = [[cell.replace("|", r"\|").replace("{unit}", "unit of the point") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *escaped])
+    twice = [name for name, count in Counter(column.name for column in columns).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{view.name}: several groups have the column {', '.join(twice)}; leave out one of them")
+    return columns

@@ -118,7 +118,8 @@ def online(
 
 def _line(reading: Reading, now: datetime) -> str:
     """`compressor_vibration:de_h_rms_ac    0.4823 g    2.1 s old`"""
-    value = "missing" if reading.value is None else f"{reading.value:.6g} {reading.unit}".rstrip()
+    told = reading.value if isinstance(reading.value, str | None) else f"{reading.value:.6g} {reading.unit}".rstrip()
+    value = told or "missing"
     if reading.event_timestamp is None:
         return f"{reading.feature:48} {value:>20}"
     seconds = (now - reading.event_timestamp).total_seconds()

@@ -20,7 +20,12 @@ from features.tables import table_path
 from historian.plant import Plant, View
 from historian.times import format_duration
 
-_TYPES: Final[dict[type[pl.DataType], PrimitiveFeastType]] = {pl.Float64: Float64, pl.Int64: Int64, pl.Boolean: Bool}
+_TYPES: Final[dict[type[pl.DataType], PrimitiveFeastType]] = {
+    pl.Float64: Float64,
+    pl.Int64: Int64,
+    pl.Boolean: Bool,
+    pl.String: String,
+}
 
 
 def feast_objects(plant: Plant) -> list[Entity | FeatureView | FeatureService]:

@@ -1,35 +1,35 @@
 """The incremental job: what the store's ledger says has changed -> feature rows, appended once.
 
-For each view: the ledger rows since the last run become dirty spans of window ends; just the samples these windows can
-touch are read, page by page; rows that differ from the stored ones are appended, and with the last of them the cursor.
-Stored rows of these spans whose windows no longer exist are withdrawn first. A run that dies, also in between, is
-repeated from the old cursor, and finds its first rows stored already.
+For each view: the ledger rows since the last run become dirty spans of window ends, and these partitions
+(`features.due`); an engine reads just the samples their windows can touch and computes (`features.engine`); rows that
+differ from the stored ones are appended here, and with the last of them the cursor. Stored rows of these spans whose
+windows no longer exist are withdrawn first. A run that dies, also in between, is repeated from the old cursor, and
+finds its first rows stored already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from math import ceil
+from datetime import datetime
 from typing import Final
 
 import polars as pl
-import polars.selectors as cs
 
-from features.bursts import whole_bursts
-from features.dirty import SPANS, TAG_REACH, dirty_spans, joined_spans, reach
-from features.rows import Rows, asset_rows
+from features.dirty import SPANS, joined_spans
+from features.due import Budget, Due, Planner, budget, changed, stale, view_tags
+from features.engine import Engine, here
+from features.partition import Computed
 from features.tables import FeatureTable, Progress
-from features.windows import Span, microseconds
 from historian.errors import UnknownFeature, near_misses
-from historian.plant import Plant, Tag, View
-from historian.samples import SampleBatch
+from historian.plant import Plant, View
 from historian.stores import Reader
-from historian.times import from_micros, micros
+from historian.times import from_micros
 
-_NEARBY: Final = timedelta(minutes=1)
-"""Dirty spans closer than this are read as one: a minute of samples costs less than another query."""
+ROWS_PER_COMMIT: Final = 20_000
+MEMORY: Final = 2 * 2**30
+"""Bytes."""
+_COUNTS: Final = ("feature_rows", "windows", "invalid", "leftovers")
 
 
 @dataclass
@@ -44,13 +44,106 @@ class ViewReport:
     """Those of them that were incomplete, or had samples that are not Good."""
     leftovers: int = 0
     """Ends of bursts that were too short for a window of their own."""
+    stale_columns: list[str] = field(default_factory=list)
+    """Of which rows by older versions may remain; `penstock compute --stale` makes them anew."""
+    stale_assets: list[str] = field(default_factory=list)
+    """Of which rows from other tags, or with another bearing, speed, range or states, may remain; the same helps."""
 
-    def add(self, rows: Rows) -> None:
-        """Counts the windows of some rows."""
-        valid = rows.frame.select(cs.boolean())
-        self.windows += sum(valid.count().row(0))
-        self.invalid += sum(valid.select(~pl.all()).sum().row(0))
-        self.leftovers += rows.leftovers
+    def plus(self, before: ViewReport | None) -> ViewReport:
+        """Both runs counted together."""
+        if before is None:
+            return self
+        numbers = {key: getattr(self, key) + getattr(before, key) for key in _COUNTS}
+        return ViewReport(**numbers, stale_columns=self.stale_columns, stale_assets=self.stale_assets)
+
+    def add(self, done: Computed) -> None:
+        """Counts the windows of a partition."""
+        self.windows += done.windows
+        self.invalid += done.invalid
+        self.leftovers += done.leftovers
+
+
+class ViewJob:
+    """Brings one view's table up to date, as often as asked to."""
+
+    def __init__(self, plant: Plant, view: View, store: Reader, clock: Callable[[], datetime]) -> None:
+        """Opens the table.
+
+        Raises:
+            FeatureError: it was made by another definition of the view.
+            StoreUnavailable: the disk fails us.
+        """
+        self.view = view
+        self.table = FeatureTable(plant, view)
+        self._tags = view_tags(plant, view)
+        self._store = store
+        self._clock = clock
+        self._known = {tag.name: self.table.newest_sample(tag.name) for tag in self._tags}
+        self._newest: dict[str, datetime] | None = None
+
+    def due(self, limits: Budget) -> Due:
+        """What the ledger says has changed since the last run."""
+        changes = self._store.changes(self.table.cursor())
+        if changes.is_empty():
+            return Due([], None)
+        return changed(self._planner(limits, changes), changes, self._known)
+
+    def stale(self, limits: Budget) -> Due:
+        """What older versions have made."""
+        self.table.adopt(self._clock())
+        return stale(self._planner(limits, None), self.table)
+
+    def run(
+        self,
+        due: Due,
+        engine: Engine,
+        *,
+        advance: Callable[[int], None] = lambda _: None,
+        appended: Callable[[View, pl.DataFrame], None] = lambda _, __: None,
+        rows_per_commit: int = ROWS_PER_COMMIT,
+    ) -> ViewReport:
+        """Computes and appends what is due.
+
+        Args:
+            due: from `due` or `stale`.
+            engine: who computes.
+            advance: called with the number of samples read, as they are read.
+            appended: called with rows once they are stored.
+            rows_per_commit: how many rows may wait in memory before they are appended.
+
+        Raises:
+            StoreUnavailable: the store cannot be read, or another run was faster; run again later.
+        """
+        report = ViewReport()
+        self.table.adopt(self._clock())
+        # Samples may have gone since older versions made rows of them: such rows stay.
+        waiting = _Waiting(self.table, self._clock, withdraw=not due.stale)
+        for done in engine(due.partitions):
+            advance(done.samples)
+            report.add(done)
+            waiting.add(done)
+            if sum(map(len, waiting.frames)) >= rows_per_commit:
+                report.feature_rows += _told(waiting.commit(), self.view, appended)
+        if waiting.frames or due.progress:
+            report.feature_rows += _told(waiting.commit(due.progress), self.view, appended)
+            self.table.compact()
+        if due.progress:
+            self._known.update(due.progress.newest)
+        if due.stale:
+            self.table.forget_older()
+        report.stale_columns, report.stale_assets = self.table.stale_columns, self.table.stale_assets
+        return report
+
+    def _planner(self, limits: Budget, changes: pl.DataFrame | None) -> Planner:
+        """Asked after `changes`: no change is newer than the newest samples."""
+        names = [tag.name for tag in self._tags]
+        if self._newest is None or changes is None:
+            self._newest = dict(self._store.latest(names).select("tag", "timestamp").iter_rows())
+        else:
+            written = changes.filter(pl.col("tag").is_in(names)).group_by("tag").agg(pl.col("last").max())
+            for tag, last in written.iter_rows():
+                self._newest[tag] = max(last, self._newest.get(tag, last))
+        return Planner(self._store, self.view, self._tags, self._newest, self._clock(), limits)
 
 
 def compute(
@@ -60,9 +153,10 @@ def compute(
     *,
     views: Sequence[str] = (),
     advance: Callable[[int], None] = lambda _: None,
-    rows_per_commit: int = 20_000,
+    rows_per_commit: int = ROWS_PER_COMMIT,
+    memory: int = MEMORY,
 ) -> dict[str, ViewReport]:
-    """Brings the feature tables up to date with the store.
+    """Brings the feature tables up to date with the store, in this process.
 
     Args:
         plant: whose views.
@@ -71,6 +165,7 @@ def compute(
         views: which views; all if empty.
         advance: called with the number of samples read, as they are read.
         rows_per_commit: how many rows may wait in memory before they are appended.
+        memory: bytes the work may take.
 
     Returns:
         A report a view.
@@ -79,59 +174,30 @@ def compute(
         UnknownFeature: no such view.
         StoreUnavailable: the store cannot be read, or another run was faster; run again later.
     """
-    return {
-        view.name: _compute_view(plant, view, store, clock, advance, rows_per_commit) for view in _chosen(plant, views)
-    }
+    reports = {}
+    for view in chosen_views(plant, views):
+        job = ViewJob(plant, view, store, clock)
+        due = job.due(budget(memory, 1))
+        reports[view.name] = job.run(due, here(store), advance=advance, rows_per_commit=rows_per_commit)
+    return reports
 
 
-def samples_due(plant: Plant, store: Reader, views: Sequence[str] = ()) -> int:
-    """About how many samples `compute` would read: for a progress bar."""
-    due = 0
-    for view in _chosen(plant, views):
-        names = [tag.name for tag in view_tags(plant, view)]
-        changes = store.changes(FeatureTable(plant, view).cursor())
-        due += int(changes.filter(pl.col("tag").is_in(names))["rows"].sum())
-    return due
+def chosen_views(plant: Plant, names: Sequence[str]) -> list[View]:
+    """The views of these names; all, sorted, if there are none.
 
-
-def _chosen(plant: Plant, names: Sequence[str]) -> list[View]:
+    Raises:
+        UnknownFeature: no such view.
+    """
     for name in names:
         if name not in plant.views:
             raise UnknownFeature(f"there is no feature view {name!r}{near_misses(name, plant.views)}")
     return [plant.views[name] for name in names or sorted(plant.views)]
 
 
-def _compute_view(
-    plant: Plant,
-    view: View,
-    store: Reader,
-    clock: Callable[[], datetime],
-    advance: Callable[[int], None],
-    rows_per_commit: int,
-) -> ViewReport:
-    table, report = FeatureTable(plant, view), ViewReport()
-    changes = store.changes(table.cursor())
-    if changes.is_empty():
-        return report
-    tags = view_tags(plant, view)
-    before = {tag.name: table.newest_sample(tag.name) for tag in tags}
-    # Asked after `changes`: no change is newer than it.
-    newest = dict(store.latest([tag.name for tag in tags]).select("tag", "timestamp").iter_rows())
-    now = clock()
-    waiting = _Waiting(table, clock)
-    for asset, span in _due_spans(store, view, tags, changes, before, newest):
-        present = [tag for tag in tags if tag.asset == asset and tag.name in newest]
-        pages = _pages(store, view, present, span, advance)
-        for rows in asset_rows(pages, present, view, span, _ready(present, newest, now)):
-            report.add(rows)
-            waiting.add(asset, rows)
-            if sum(map(len, waiting.frames)) >= rows_per_commit:
-                report.feature_rows += waiting.commit()
-    known = {name: min(instant, now) for name, instant in newest.items()}
-    moved = {name: instant for name, instant in known.items() if instant != before[name]}
-    report.feature_rows += waiting.commit(Progress(changes["ingested_at"][-1], moved))
-    table.compact()
-    return report
+def _told(rows: pl.DataFrame, view: View, appended: Callable[[View, pl.DataFrame], None]) -> int:
+    if not rows.is_empty():
+        appended(view, rows)
+    return rows.height
 
 
 @dataclass
@@ -140,83 +206,20 @@ class _Waiting:
 
     table: FeatureTable
     clock: Callable[[], datetime]
+    withdraw: bool
     frames: list[pl.DataFrame] = field(default_factory=list)
     spans: list[tuple[str, datetime, datetime]] = field(default_factory=list)
 
-    def add(self, asset: str, rows: Rows) -> None:
-        """Rows of an asset."""
-        self.frames.append(rows.frame.with_columns(asset=pl.lit(asset)))
-        if rows.after < rows.until:
-            self.spans.append((asset, from_micros(rows.after), from_micros(rows.until)))
+    def add(self, done: Computed) -> None:
+        """What a partition came to."""
+        self.frames.append(done.rows)
+        if self.withdraw and done.after < done.until:
+            self.spans.append((done.asset, from_micros(done.after), from_micros(done.until)))
 
-    def commit(self, progress: Progress | None = None) -> int:
-        """Appends them; returns how many were new."""
+    def commit(self, progress: Progress | None = None) -> pl.DataFrame:
+        """Appends them; returns those that were new."""
         rows = pl.concat([self.table.schema.to_frame(), *self.frames], how="diagonal")
         recomputed = joined_spans(pl.DataFrame(self.spans, SPANS, orient="row"))
         appended = self.table.append(rows, now=self.clock(), progress=progress, recomputed=recomputed)
         self.frames, self.spans = [], []
         return appended
-
-
-def view_tags(plant: Plant, view: View) -> list[Tag]:
-    """The tags that fill points of the view, on all assets of its class."""
-    assets = set(plant.assets_of(view.asset_class))
-    return [tag for tag in plant.tags.values() if tag.asset in assets and tag.point in view.points]
-
-
-def _due_spans(
-    store: Reader,
-    view: View,
-    tags: Sequence[Tag],
-    changes: pl.DataFrame,
-    before: Mapping[str, datetime | None],
-    newest: Mapping[str, datetime],
-) -> Iterator[tuple[str, Span]]:
-    """Which windows to compute again: (asset, span), sorted and apart. `before`: known up to, at the last run."""
-    reaches = [(tag.name, tag.asset, reach(view, tag), before[tag.name], newest.get(tag.name)) for tag in tags]
-    spans = dirty_spans(changes, pl.DataFrame(reaches, TAG_REACH, orient="row"))
-    spans = joined_spans(spans, within=_NEARBY)
-    if view.align == "burst":
-        bursts = [_bursts(store, view, [tag for tag in tags if tag.asset == span[0]], *span) for span in spans.rows()]
-        spans = joined_spans(pl.DataFrame(bursts, spans.schema, orient="row"))
-    for asset, after, until in spans.iter_rows():
-        yield asset, Span(micros(after), micros(until), ready=micros(until))
-
-
-def _bursts(
-    store: Reader, view: View, tags: Sequence[Tag], asset: str, after: datetime, until: datetime
-) -> tuple[str, datetime, datetime]:
-    """The windows of all bursts that have samples less than a window before the span, or in it.
-
-    Theirs end a window or more after the first of these samples; those of the bursts before end earlier.
-    """
-    gap = int(1.5e6 / min(tag.sample_rate for tag in tags if tag.sample_rate))
-    names = [tag.name for tag in tags]
-    length = microseconds(view.window)
-    first, last = whole_bursts(store, names, micros(after) - length, micros(until), gap=gap, look=length)
-    return asset, from_micros(first - 1 + length), from_micros(last + length)
-
-
-def _pages(
-    store: Reader, view: View, tags: Sequence[Tag], span: Span, advance: Callable[[int], None]
-) -> Iterator[SampleBatch]:
-    """The samples that the windows of the span can touch."""
-    before = view.window if view.align == "burst" else max(reach(view, tag) for tag in tags)
-    start, end = from_micros(span.after) - before, from_micros(span.until)
-    for page in store.read([tag.name for tag in tags], start, end):
-        advance(page.height)
-        yield page
-
-
-def _ready(tags: Sequence[Tag], newest: Mapping[str, datetime], now: datetime) -> dict[str, int]:
-    """`Span.ready` of the tags of one asset.
-
-    A waveform is known up to its newest sample and one period more. A slow tag may be silent because nothing changes;
-    it is known up to the newest sample of any of the asset's tags in the view. Nothing is known of the future, whatever
-    a device with a wrong clock says.
-    """
-    latest = max(micros(newest[tag.name]) for tag in tags)
-    known = {
-        tag.name: micros(newest[tag.name]) + ceil(1e6 / tag.sample_rate) if tag.sample_rate else latest for tag in tags
-    }
-    return {name: min(instant, micros(now)) for name, instant in known.items()}

@@ -23,7 +23,7 @@ class Reading:
 
     feature: str
     """`view:feature`"""
-    value: float | int | bool | None
+    value: float | int | bool | str | None
     """None where it is missing; `status` says why."""
     unit: str
     event_timestamp: datetime | None

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from features.reasons import Flags
 from features.spec import Floats, ratio
 from features.windows import Booleans, Integers, Span, Windows, counters, touched_ends
 
@@ -59,6 +60,8 @@ class HeldWindows:
     """[pieces] hours before the window's end, negative."""
     stop: Floats
     """[pieces] the same; start < stop <= 0."""
+    length: float
+    """Of each window, in hours."""
 
     @cached_property
     def weights(self) -> Floats:
@@ -80,6 +83,13 @@ class HeldWindows:
         """[pieces] value minus its window's mean."""
         return self.values - np.repeat(self.mean, self.pieces)
 
+    @cached_property
+    def changed(self) -> Booleans:
+        """[pieces] whether the value is another than that of the piece before in the same window."""
+        differs = np.append(False, self.values[1:] != self.values[:-1])[: len(self.values)]
+        differs[(np.cumsum(self.pieces) - self.pieces)[self.pieces > 0]] = False
+        return differs
+
     def each(self, ufunc: np.ufunc, values: Floats) -> Floats:
         """[pieces] -> [windows]: the ufunc over the pieces of each window, NaN where there are none."""
         known = self.pieces > 0
@@ -95,12 +105,15 @@ def holds(times: Integers, values: Floats, usable: Booleans, *, staleness: int) 
     return Holds(times[usable], stop[usable], values[usable])
 
 
-def slow_windows(times: Integers, held: Holds, *, length: int, hop: int, staleness: int, span: Span) -> Windows:
+def slow_windows(
+    times: Integers, held: Holds, lost: Holds, *, length: int, hop: int, staleness: int, span: Span
+) -> Windows:
     """The windows on the hop's grid about which the samples say something, up to `span.ready`; in microseconds.
 
     Args:
         times: [samples] ascending; all samples from `Windows.resume` of the span before.
         held: what these samples held.
+        lost: when samples that are not usable stood in the way.
         length: of a window.
         hop: from window to window.
         staleness: how long a value may stand for the present.
@@ -109,11 +122,11 @@ def slow_windows(times: Integers, held: Holds, *, length: int, hop: int, stalene
     span = span._replace(until=min(span.until, span.ready))
     end = touched_ends(times, times, hop=hop, reach=length + staleness, span=span)
     first, stop = np.searchsorted(times, [end - length, end])
-    known = held.known_before(end) - held.known_before(end - length)
+    known, bad = (each.known_before(end) - each.known_before(end - length) for each in (held, lost))
     told = (stop > first) | (known > 0)
-    valid = known >= LEAST_GOOD_SHARE * length
-    resume = span.until - length - staleness
-    return Windows(end[told], first[told], (stop - first)[told], valid[told], resume)
+    little = known < LEAST_GOOD_SHARE * length
+    faults: Flags = {"bad_quality": (little & (bad > 0))[told], "stale": (little & (known + bad < length))[told]}
+    return Windows(end[told], first[told], (stop - first)[told], faults, resume=span.until - length - staleness)
 
 
 def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) -> HeldWindows:
@@ -129,6 +142,7 @@ def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) ->
         values=held.values[piece],
         start=np.maximum(held.start[piece] - end[window], -length) / _MICROSECONDS_PER_HOUR,
         stop=np.minimum(held.stop[piece] - end[window], 0) / _MICROSECONDS_PER_HOUR,
+        length=length / _MICROSECONDS_PER_HOUR,
     )
 
 
@@ -177,3 +191,8 @@ def count(batch: HeldWindows) -> Integers:
 def good_share(batch: HeldWindows) -> Floats:
     """∫dt / length of the window."""
     return batch.good_share
+
+
+def since_change(batch: HeldWindows) -> Floats:
+    """The time from the last change of the value to the window's end in seconds; all of it where nothing changed."""
+    return -3600 * batch.each(np.maximum, np.where(batch.changed, batch.start, -batch.length))

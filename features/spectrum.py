@@ -7,28 +7,38 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
-from scipy.fft import rfft
 
-from features.spec import Floats, each_window, ratio
+from features.scratch import Scratch
+from features.spec import Floats, ratio
+from features.sums import dot, total
 from features.vibration import Waveforms
 
 STANDARD_GRAVITY: Final = 9.80665
 ACCELERATION: Final = {"g": STANDARD_GRAVITY, "m/s2": 1.0, "m/s²": 1.0, "m/s^2": 1.0}
 """m/s² per unit, of the units velocity can be computed from."""
 _SMALLEST: Final = np.finfo(np.float64).tiny
+_NARROW: Final = 1e-4
+"""Below this (spread/centroid)², mean f² less centroid² has lost too many digits."""
 
 
 @dataclass(frozen=True)
 class Spectra:
     """The power spectra of a batch of windows, and what several kernels need of them, computed once."""
 
-    lines: Floats
-    """[windows, K] p: P_k without DC, in the point's unit squared."""
+    power: Floats
+    """[windows, 1 + K] P_k in the point's unit squared, but 0 at DC."""
     frequencies: Floats
     """[K] f_k in Hz."""
     sample_rate: float
     """Hz."""
     unit: str
+    scratch: Scratch
+    """Of the waveforms, where the lines live too."""
+
+    @property
+    def lines(self) -> Floats:
+        """[windows, K] p: P_k without DC."""
+        return self.power[:, 1:]
 
     @property
     def resolution(self) -> float:
@@ -38,18 +48,23 @@ class Spectra:
     @cached_property
     def total(self) -> Floats:
         """[windows] Σp."""
-        return each_window(np.add, self.lines)
+        return total(self.lines)
 
     @cached_property
-    def logarithm(self) -> Floats:
-        """[windows, K] ln p; p is floored at the smallest normal number, so that 0 ln 0 = 0."""
-        floored = np.maximum(self.lines, _SMALLEST)
-        return np.log(floored, out=floored)
+    def logarithms(self) -> tuple[Floats, Floats]:
+        """[windows] each: Σ ln p and Σ p ln p; where p = 0, ln p is that of the smallest number, so that 0 ln 0 = 0."""
+        with np.errstate(divide="ignore"):
+            logarithm = np.log(self.lines, out=self.scratch.array("logarithm", self.lines.shape, np.float64))
+        summed = total(logarithm)
+        if np.isneginf(summed).any():
+            logarithm[np.isneginf(logarithm)] = np.log(_SMALLEST)
+            summed = total(logarithm)
+        return summed, dot(self.lines, logarithm)
 
     @cached_property
     def centroid(self) -> Floats:
         """[windows] Σf q in Hz, with q = p/Σp."""
-        return ratio(np.einsum("ij,j->i", self.lines, self.frequencies), self.total)
+        return ratio(dot(self.lines, self.frequencies), self.total)
 
     def band(self, low: float, high: float, *, closed: bool = False) -> slice | None:
         """Where low <= f_k < high (<= high if `closed`) lies in `lines`; None where a window cannot resolve it."""
@@ -62,12 +77,17 @@ class Spectra:
 def spectra(batch: Waveforms) -> Spectra:
     """The energy-corrected power spectra of windows [windows, N]."""
     window, frequencies = _window(batch.size, batch.sample_rate)
-    lines = rfft(batch.centred * window, axis=1)[:, 1:]
-    power = np.square(lines.real)
-    power += np.square(lines.imag)
+    shape = (len(batch.samples), batch.size // 2 + 1)
+    transform = batch.scratch.array("transform", shape, np.complex128)
+    power = batch.scratch.array("power", shape, np.float64)
+    np.fft.rfft(np.multiply(batch.centred, window, out=batch.work), axis=1, out=transform)
+    parts = transform.reshape(-1).view(np.float64)  # real, imaginary, real … of all windows in one row is fastest
+    np.square(parts, out=parts)
+    np.add(parts[::2], parts[1::2], out=power.reshape(-1))
+    power[:, 0] = 0
     if batch.size % 2 == 0:
         power[:, -1] /= 2  # Nyquist has no twin among the negative frequencies
-    return Spectra(power, frequencies, batch.sample_rate, batch.unit)
+    return Spectra(power, frequencies, batch.sample_rate, batch.unit, batch.scratch)
 
 
 @lru_cache(maxsize=8)
@@ -84,7 +104,7 @@ def _window(size: int, sample_rate: float) -> tuple[Floats, Floats]:
 def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
     """sqrt(ΣP_k) over low <= f_k < high."""
     band = batch.band(low, high)
-    return _undefined(batch) if band is None else np.sqrt(each_window(np.add, batch.lines[:, band]))
+    return _undefined(batch) if band is None else np.sqrt(total(batch.lines[:, band]))
 
 
 def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
@@ -93,8 +113,7 @@ def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
     if band is None or batch.unit not in ACCELERATION:
         return _undefined(batch)
     weights = (1e3 * ACCELERATION[batch.unit] / (2 * np.pi * batch.frequencies[band])) ** 2
-    energy: Floats = np.einsum("ij,j->i", batch.lines[:, band], weights)
-    return np.sqrt(energy)
+    return np.sqrt(dot(batch.lines[:, band], weights))
 
 
 def centroid(batch: Spectra) -> Floats:
@@ -104,14 +123,18 @@ def centroid(batch: Spectra) -> Floats:
 
 def spread(batch: Spectra) -> Floats:
     """sqrt(Σ(f - centroid)² q)."""
-    distance = batch.frequencies - batch.centroid[:, None]
-    distance *= distance
-    return np.sqrt(ratio(np.einsum("ij,ij->i", batch.lines, distance), batch.total))
+    square = batch.centroid * batch.centroid
+    variance = ratio(dot(batch.lines, batch.frequencies * batch.frequencies), batch.total) - square
+    narrow = variance < _NARROW * square
+    if narrow.any():
+        distance = batch.frequencies - batch.centroid[narrow, None]
+        variance[narrow] = dot(batch.lines[narrow], distance * distance) / batch.total[narrow]
+    return np.sqrt(variance)
 
 
 def entropy(batch: Spectra) -> Floats:
     """-Σ q ln q / ln K, from 0 for one line to 1 for white noise."""
-    weighted = np.einsum("ij,ij->i", batch.lines, batch.logarithm)
+    _, weighted = batch.logarithms
     nats = np.log(np.maximum(batch.total, _SMALLEST)) - ratio(weighted, batch.total)
     return nats / float(np.log(len(batch.frequencies)))
 
@@ -119,12 +142,14 @@ def entropy(batch: Spectra) -> Floats:
 def flatness(batch: Spectra) -> Floats:
     """exp(mean ln p) / mean p, from 0 for one line to 1 for white noise."""
     count = len(batch.frequencies)
-    return ratio(np.exp(each_window(np.add, batch.logarithm) / count), batch.total / count)
+    summed, _ = batch.logarithms
+    return ratio(np.exp(summed / count), batch.total / count)
 
 
 def peak_frequency(batch: Spectra) -> Floats:
     """f_k of the largest p."""
-    return np.where(batch.total > 0, batch.frequencies[batch.lines.argmax(axis=1)], np.nan)
+    largest = batch.power.argmax(axis=1)  # numpy would copy `lines`, which are not contiguous
+    return np.where(batch.total > 0, batch.frequencies[largest - 1], np.nan)
 
 
 def _undefined(batch: Spectra) -> Floats:

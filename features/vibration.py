@@ -19,12 +19,14 @@ Conventions, for this module and for `features.spectrum`:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from features.scratch import Scratch
 from features.spec import Floats, each_window, ratio
+from features.sums import dot, total
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,18 @@ class Waveforms:
     sample_rate: float
     """Hz."""
     unit: str
+    scratch: Scratch = field(default_factory=Scratch)
+    """Where [windows, N] arrays of this batch live; the next batch that is given the same one overwrites them."""
 
     @property
     def size(self) -> int:
         """N."""
         return int(self.samples.shape[1])
+
+    @property
+    def work(self) -> Floats:
+        """[windows, N] for one kernel's own use."""
+        return self.scratch.array("work", self.samples.shape, np.float64)
 
     @cached_property
     def highest(self) -> Floats:
@@ -55,32 +64,34 @@ class Waveforms:
     @cached_property
     def mean(self) -> Floats:
         """[windows]; rounding cannot push it outside the samples' range, so a constant signal has c = 0."""
-        return np.clip(each_window(np.add, self.samples) / self.size, self.lowest, self.highest)
+        mean = each_window(np.add, self.samples) / self.size
+        return np.minimum(np.maximum(mean, self.lowest), self.highest)
 
     @cached_property
     def centred(self) -> Floats:
         """[windows, N] c = x - mean."""
-        return self.samples - self.mean[:, None]
+        place = self.scratch.array("centred", self.samples.shape, np.float64)
+        return np.subtract(self.samples, self.mean[:, None], out=place)
 
     @cached_property
-    def squares(self) -> Floats:
-        """[windows, N] c²."""
-        return self.centred * self.centred
+    def moments(self) -> tuple[Floats, Floats, Floats]:
+        """[windows] each: m2, m3, m4 = Σc²/N, Σc³/N, Σc⁴/N."""
+        squares = np.square(self.centred, out=self.work)
+        factors = (self.centred, self.centred), (squares, self.centred), (squares, squares)
+        second, third, fourth = (dot(one, other) / self.size for one, other in factors)
+        return second, third, fourth
 
     @cached_property
-    def magnitude(self) -> Floats:
-        """[windows, N] |c|."""
-        return np.abs(self.centred)
+    def magnitudes(self) -> tuple[Floats, Floats]:
+        """[windows] each: Σ|c|/N, Σsqrt|c|/N."""
+        magnitude = np.abs(self.centred, out=self.work)
+        mean = total(magnitude) / self.size
+        return mean, total(np.sqrt(magnitude, out=magnitude)) / self.size
 
     @cached_property
-    def variance(self) -> Floats:
-        """[windows] m2 = Σc²/N."""
-        return each_window(np.add, self.squares) / self.size
-
-    @cached_property
-    def mean_magnitude(self) -> Floats:
-        """[windows] Σ|c|/N."""
-        return each_window(np.add, self.magnitude) / self.size
+    def rms(self) -> Floats:
+        """[windows] sqrt(m2)."""
+        return np.sqrt(self.moments[0])
 
     @cached_property
     def peak(self) -> Floats:
@@ -95,7 +106,7 @@ def mean(batch: Waveforms) -> Floats:
 
 def rms_ac(batch: Waveforms) -> Floats:
     """sqrt(Σc²/N)."""
-    return np.sqrt(batch.variance)
+    return batch.rms
 
 
 def peak(batch: Waveforms) -> Floats:
@@ -110,40 +121,47 @@ def peak_to_peak(batch: Waveforms) -> Floats:
 
 def crest(batch: Waveforms) -> Floats:
     """peak / rms_ac."""
-    return ratio(batch.peak, np.sqrt(batch.variance))
+    return ratio(batch.peak, batch.rms)
 
 
 def skewness(batch: Waveforms) -> Floats:
     """m3 / m2^1.5."""
-    third = np.einsum("ij,ij->i", batch.squares, batch.centred) / batch.size
-    return ratio(third, batch.variance * np.sqrt(batch.variance))
+    second, third, _ = batch.moments
+    return ratio(third, second * batch.rms)
 
 
 def kurtosis(batch: Waveforms) -> Floats:
     """m4 / m2²."""
-    fourth = np.einsum("ij,ij->i", batch.squares, batch.squares) / batch.size
-    return ratio(fourth, batch.variance * batch.variance)
+    second, _, fourth = batch.moments
+    return ratio(fourth, second * second)
 
 
 def shape(batch: Waveforms) -> Floats:
     """rms_ac / mean|c|."""
-    return ratio(np.sqrt(batch.variance), batch.mean_magnitude)
+    return ratio(batch.rms, batch.magnitudes[0])
 
 
 def impulse(batch: Waveforms) -> Floats:
     """peak / mean|c|."""
-    return ratio(batch.peak, batch.mean_magnitude)
+    return ratio(batch.peak, batch.magnitudes[0])
 
 
 def clearance(batch: Waveforms) -> Floats:
     """peak / (mean sqrt|c|)²."""
-    roots = each_window(np.add, np.sqrt(batch.magnitude)) / batch.size
+    _, roots = batch.magnitudes
     return ratio(batch.peak, roots * roots)
 
 
 def crossing_rate(batch: Waveforms) -> Floats:
     """fs/(N-1) times the number of sign changes of c; zero counts as positive. Crossings per second."""
-    negative = np.signbit(batch.centred)
-    crossings = np.count_nonzero(negative[:, 1:] != negative[:, :-1], axis=1)
-    rate: Floats = crossings * (batch.sample_rate / (batch.size - 1))
+    rows, size = batch.samples.shape
+    padded = rows, -(-size // 8) * 8
+    negative = batch.scratch.array("negative", padded, np.bool_)
+    changes = batch.scratch.array("changes", padded, np.bool_)
+    np.signbit(batch.centred, out=negative[:, :size])
+    np.not_equal(negative.reshape(-1)[1:], negative.reshape(-1)[:-1], out=changes.reshape(-1)[:-1])
+    changes[:, size - 1 :] = False  # from one window to the next, and the padding
+    # Eight at a time: numpy counts one by one where it counts along an axis.
+    crossings = np.bitwise_count(changes.view(np.uint64)).sum(axis=1)
+    rate: Floats = crossings * (batch.sample_rate / (size - 1))
     return rate

@@ -5,24 +5,30 @@ do not fill are listed as not valid, never filled up and never left out silently
 epoch.
 
 `align = "epoch"`: ends lie on the hop's grid since 1970, and a window is the N samples just before its end. The
-device's clock may drift against ours by one sample: the first sample may be up to one period early, the last must lie
-within 1.5 periods of the end.
+device's clock may drift against ours by one sample: the first sample may be up to one period early and 2.5 late, the
+last must lie within 1.5 periods of the end. A device of another rate than the configured one has no valid window.
 
 `align = "burst"`: windows start where a run starts, then every hop, and end N/fs after their first sample. Here too the
 clock may drift by one sample: the N-th sample must lie before the end, and within 2.5 periods of it.
 A run shorter than one window is one window that is not valid. What remains of a longer run has no window, for it
 would be the newest one of every burst and hide the good one before it; it is counted as a leftover.
+
+A window that is not valid says why: `gap` if samples are missing between its first and its last, or where it begins or
+ends; `length` if they follow each other without a gap and yet are not N over the whole window; `bad_quality`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from features.reasons import Flags
 
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
@@ -74,12 +80,18 @@ class Windows:
     """[windows] index of the first sample inside."""
     found: Integers
     """[windows] samples inside."""
-    valid: Booleans
-    """[windows] whether features can be computed."""
+    faults: Flags
+    """[windows] each, why features cannot be computed."""
     resume: int
     """Time of the first sample that windows after this span may need."""
     leftovers: int = 0
     """Ends of runs that were too short for a window of their own."""
+
+    @cached_property
+    def valid(self) -> Booleans:
+        """[windows] whether features can be computed."""
+        valid: Booleans = ~np.logical_or.reduce(list(self.faults.values()))
+        return valid
 
 
 def microseconds(span: timedelta) -> int:
@@ -120,17 +132,22 @@ def epoch_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span)
     stop = np.searchsorted(times, end)
     inside = np.searchsorted(times, end - tiling.length)
     first = np.maximum(stop - tiling.samples, 0)
+    reached = (stop > 0) & (times[stop - 1] >= end - 1.5 * tiling.period)
     complete = (
         (stop - first == tiling.samples)
-        & (np.searchsorted(starts, first, side="right") == np.searchsorted(starts, stop - 1, side="right"))
+        & _same_run(starts, first, stop)
         & (times[first] >= end - tiling.length - tiling.period)
-        & (times[stop - 1] >= end - 1.5 * tiling.period)
+        & (times[first] <= end - tiling.length + 2.5 * tiling.period)
+        & reached
     )
+    first = np.where(complete, first, inside)
+    begun = times[np.minimum(first, len(times) - 1)] <= end - tiling.length + tiling.period
+    unbroken = reached & begun & (stop > first) & _same_run(starts, first, stop)
     return Windows(
         end=end,
-        first=np.where(complete, first, inside),
-        found=np.where(complete, tiling.samples, stop - inside),
-        valid=complete & _all_usable(usable, first, stop),
+        first=first,
+        found=stop - first,
+        faults=_faults(complete, ~unbroken, ~_all_usable(usable, first, stop)),
         resume=span.until - tiling.length - ceil(tiling.period),
     )
 
@@ -156,11 +173,13 @@ def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span)
     full = enough & (times[stop - 1] >= end - 2.5 * tiling.period)
     wanted = (end > span.after) & (end <= span.until) & (full | (end <= span.ready))
     emitted = int(np.searchsorted(end, span.until, side="right"))
+    goes_on = (stop < len(times)) & (times[np.minimum(stop, len(times) - 1)] < end)  # in another run
+    faults = _faults(full, (stop == run_stop) & goes_on, ~_all_usable(usable, first, stop))
     return Windows(
         end=end[wanted],
         first=first[wanted],
         found=(stop - first)[wanted],
-        valid=(full & _all_usable(usable, first, stop))[wanted],
+        faults={code: holds[wanted] for code, holds in faults.items()},
         resume=int(times[first[max(emitted - 1, 0)]]) if len(first) else span.until,
         leftovers=_leftovers(times, first, run_stop, tiling, span),
     )
@@ -177,6 +196,15 @@ def _leftovers(times: Integers, first: Integers, run_stop: Integers, tiling: Til
 def counters(count: Integers) -> Integers:
     """[2, 3] -> [0, 1, 0, 1, 2]."""
     return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+
+
+def _faults(complete: Booleans, gap: Booleans, bad: Booleans) -> Flags:
+    return {"gap": ~complete & gap, "length": ~complete & ~gap, "bad_quality": bad}
+
+
+def _same_run(starts: Integers, first: Integers, stop: Integers) -> Booleans:
+    """Whether the samples first..stop - 1 are of one run."""
+    return np.equal(np.searchsorted(starts, first, side="right"), np.searchsorted(starts, stop - 1, side="right"))
 
 
 def _all_usable(usable: Booleans, first: Integers, stop: Integers) -> Booleans:

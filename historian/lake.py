@@ -90,7 +90,7 @@ class LakeStore:
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
         for rows in self._pages(tags, start, end):
-            yield sample_batch(rows.select(SCHEMA.names()))
+            yield SampleBatch(rows.select(SCHEMA.names()))  # `newest_wins` has seen to it
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """See `Reader.latest`. The ledger tells when; only the files around those instants are read."""
@@ -186,7 +186,8 @@ class LakeStore:
     ) -> Iterator[pl.DataFrame]:
         if files.is_empty():
             return
-        rows = pl.scan_parquet(files["path"].to_list(), glob=False).filter(
+        # By time, so that what was written in order is read in order and need not be sorted.
+        rows = pl.scan_parquet(files.sort("first")["path"].to_list(), glob=False).filter(
             pl.col("tag").is_in(tags), _within(start, end)
         )
         rows = rows.with_columns(pl.col("quality").cast(pl.UInt32))

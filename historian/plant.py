@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from historian.drivers import Driver
-from historian.plant_model import Asset, AssetClass
+from historian.plant_model import BANDS, Asset, AssetClass, Band, Bearing
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Tag:
     """The driver's own columns of the tag list, checked."""
     listed: tuple[str, str] = ("", "")
     """Where a person wrote it: file and row, as `errors.Problem` takes them."""
+    states: Mapping[str, float | str] = field(default_factory=dict, hash=False)
+    """Of its point: name -> the number or text that stands for it."""
+    bearing: Bearing | None = None
+    """Under its point."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,23 @@ class View:
     asset_class: str
     points: tuple[str, ...]
     kind: Literal["vibration", "process"]
+    """Waveforms, or slow tags: numbers and states."""
     window: timedelta
     hop: timedelta
     align: Literal["epoch", "burst"]
     ttl: timedelta | None
+    features: tuple[str, ...] = ()
+    """Names of groups of features; none means what `feature_groups.DEFAULTS` has for each kind of point."""
+    bands: tuple[Band, ...] = BANDS
+    speed: str | None = None
+    """The point that tells the shaft's speed."""
+    fixed_rpm: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """The shaft's speed of the assets where no tag fills that point."""
+
+
+def source_points(view: View) -> tuple[str, ...]:
+    """The points whose samples a view is computed from: its own, and the one that tells the speed."""
+    return (*view.points, view.speed) if view.speed else view.points
 
 
 @dataclass(frozen=True)

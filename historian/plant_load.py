@@ -6,7 +6,7 @@ No socket is opened and no data touched: a plant that loads is a plant that can 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from historian.drivers import Driver, find_driver
 from historian.errors import ConfigError, InvalidInput, Problem, near_misses
 from historian.plant import Feed, Plant, Tag, View
-from historian.plant_model import AssetClass, Connection, FeatureSet, PlantFile, TagRow
+from historian.plant_model import Asset, Bearing, Connection, FeatureSet, PlantFile, TagRow
 from historian.plant_text import Document, problems_of, read_toml, told
+from historian.plant_views import complaints, view_of
 from historian.tag_list import parse_row, read_rows
-from historian.times import format_duration
 
 
 def load_plant(path: Path) -> Plant:
@@ -76,10 +76,22 @@ class _Resolver:
                 hint = near_misses(asset.asset_class, self.model.classes)
                 text = f"asset {name} has the unknown class {asset.asset_class!r}{hint}"
                 self.problems.append(self.document.problem(text, "assets", name, "class"))
-            bearing = asset.bearing
+            self._check_bearings(name, asset)
+
+    def _check_bearings(self, name: str, asset: Asset) -> None:
+        points = self.model.classes[asset.asset_class].points if asset.asset_class in self.model.classes else {}
+        for point in asset.bearings:
+            if point not in points or points[point].kind != "vibration":
+                known = [each for each in points if points[each].kind == "vibration"]
+                text = f"asset {name}: bearings has no vibration point {point!r}{near_misses(point, known)}"
+                self.problems.append(self.document.problem(text, "assets", name, "bearings"))
+        places: dict[str, Bearing | None] = {"bearing": asset.bearing}
+        places |= {f"bearings.{point}": bearing for point, bearing in asset.bearings.items()}
+        for place, bearing in places.items():
             if bearing and bearing.ball_diameter >= bearing.pitch_diameter:
-                text = f"asset {name}: ball_diameter must be smaller than pitch_diameter"
-                self.problems.append(self.document.problem(text, "assets", name, "bearing"))
+                prefix = "" if place == "bearing" else f"{place}: "
+                text = f"asset {name}: {prefix}ball_diameter must be smaller than pitch_diameter"
+                self.problems.append(self.document.problem(text, "assets", name, *place.split(".")))
 
     def _feed(self, section: Literal["sources", "archives"], name: str) -> Feed | None:
         connection: Connection = getattr(self.model, section)[name]
@@ -135,7 +147,8 @@ class _Resolver:
             if complaint:
                 self.problems.append(Problem(connection.tags, place, complaint))
                 continue
-            point = self.model.classes[self.model.assets[row.asset].asset_class].points[row.point]
+            asset = self.model.assets[row.asset]
+            point = self.model.classes[asset.asset_class].points[row.point]
             tag = Tag(
                 name=row.tag,
                 asset=row.asset,
@@ -150,6 +163,8 @@ class _Resolver:
                 offset=row.offset,
                 options=options,
                 listed=(connection.tags, place),
+                states=point.states,
+                bearing=asset.bearings.get(row.point, asset.bearing) if point.kind == "vibration" else None,
             )
             self.tags.setdefault(tag.name, tag)
             yield tag
@@ -177,49 +192,23 @@ class _Resolver:
     def _views(self) -> Iterator[View]:
         names: set[str] = set()
         for class_name, asset_class in self.model.classes.items():
+            assets = {name: asset for name, asset in self.model.assets.items() if asset.asset_class == class_name}
             for set_name, features in asset_class.features.items():
                 keys = ("classes", class_name, "features", set_name)
-                complaint = _feature_complaint(asset_class, features)
-                if complaint:
-                    self.problems.append(self.document.problem(f"{'.'.join(keys)}: {complaint}", *keys))
-                    continue
                 name = f"{class_name}_{set_name}"
+                found = complaints(asset_class, features, assets)
                 if name in names:
-                    text = f"{'.'.join(keys)} makes a second feature view {name}; call one of them differently"
-                    self.problems.append(self.document.problem(text, *keys))
-                    continue
-                names.add(name)
-                first = asset_class.points[features.points[0]].kind
-                yield View(
-                    name=name,
-                    asset_class=class_name,
-                    points=features.points,
-                    kind="vibration" if first == "vibration" else "process",
-                    window=features.window,
-                    hop=features.hop or features.window,
-                    align=features.align,
-                    ttl=features.ttl,
-                )
+                    found.append(f"makes a second feature view {name}; call one of them differently")
+                self.problems += [self.document.problem(f"{'.'.join(keys)}: {text}", *keys) for text in found]
+                if not found:
+                    names.add(name)
+                    fixed = self._fixed_rpm(features, assets)
+                    yield view_of(name, class_name, asset_class.points, features, fixed)
 
-
-def _feature_complaint(asset_class: AssetClass, features: FeatureSet) -> str | None:
-    """What is wrong with a feature set in the light of its class."""
-    for name in features.points:
-        if name not in asset_class.points:
-            return f"unknown point {name!r}{near_misses(name, asset_class.points)}"
-        point = asset_class.points[name]
-        if point.kind == "state":
-            return f"point {name} is a text state; features need a number"
-        if point.sample_rate is not None:
-            samples = features.window.total_seconds() * point.sample_rate
-            if abs(samples - round(samples)) > 1e-6 or round(samples) < 16:
-                return (
-                    f"window {format_duration(features.window)} holds {samples:g} samples of {name} at "
-                    f"{point.sample_rate:g} Hz; it must hold a whole number of them, at least 16"
-                )
-    kinds = {asset_class.points[name].kind == "vibration" for name in features.points}
-    if len(kinds) > 1:
-        return "mixes vibration with slow points; give each kind a feature set of its own"
-    if features.align == "burst" and kinds == {False}:
-        return 'align = "burst" is for vibration points'
-    return None
+    def _fixed_rpm(self, features: FeatureSet, assets: Mapping[str, Asset]) -> dict[str, float]:
+        """The speeds of the assets that no tag tells."""
+        return {
+            name: asset.speed_rpm
+            for name, asset in assets.items()
+            if asset.speed_rpm is not None and (name, features.speed) not in self.filled
+        }

@@ -6,8 +6,9 @@ spans several places, and resolves everything into a `Plant`. The JSON Schema fo
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -46,6 +47,28 @@ class Historian(Model):
     token: str = Field("", description="InfluxDB 2.x: a token. 1.x: the password of the user in the url. Use ${NAME}.")
 
 
+class Zones(Model):
+    """In which evaluation zone a velocity RMS lies: A new, B good for long running, C not for long, D dangerous.
+
+    There is no table of limits in Penstock: they depend on the standard, its edition, and the machine's group and
+    support, and pages that quote them often print the figures of one standard under the name of another.
+    """
+
+    limits: tuple[float, float, float] = Field(description="A/B, B/C and C/D in mm/s.")
+    source: str = Field(
+        description="Where the limits were read, with the year: ISO 20816-3:2022, group 2, rigid support.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Zones:
+        low, middle, high = self.limits
+        if not 0 < low < middle < high:
+            raise ValueError(f"limits {list(self.limits)} must ascend from above 0")
+        if not re.search(r"\b(19|20)\d\d\b", self.source):
+            raise ValueError(f'"{self.source}" names no edition; write the standard with its year: ISO 20816-3:2022')
+        return self
+
+
 class Point(Model):
     """A role on an asset class, filled by one tag of each asset."""
 
@@ -58,6 +81,13 @@ class Point(Model):
     max_staleness: Duration = Field(
         timedelta(minutes=10), description="How long a slow tag's last value may stand for the present."
     )
+    states: dict[Name, float | str] = Field(
+        {},
+        description="Names of the states whose time is to be told, each with the number or text that stands for it: "
+        '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
+    )
+
+    zones: Zones | None = Field(None, description="Limits of the velocity RMS, which plots of it show.")
 
     @model_validator(mode="after")
     def _agree(self) -> Point:
@@ -65,7 +95,19 @@ class Point(Model):
             raise ValueError("sample_rate belongs to vibration points, and every vibration point needs one")
         if self.range is not None and self.range[0] >= self.range[1]:
             raise ValueError(f"range {list(self.range)} is empty; write [low, high]")
+        if self.zones and self.kind != "vibration":
+            raise ValueError(f"zones belong to vibration points, not to {self.kind} ones")
+        if self.states and self.kind not in ("state", "process"):
+            raise ValueError(f"states belong to state and process points, not to {self.kind} ones")
+        if len(set(self.states.values())) < len(self.states):
+            raise ValueError("states gives two names to one value")
         return self
+
+
+Band = tuple[Annotated[float, Field(ge=0.1)], Annotated[float, Field(le=250_000)]]
+"""From and up to, in Hz; half-open, so that adjoining bands add up."""
+
+BANDS: Final[tuple[Band, ...]] = ((10, 1000), (1000, 2000), (2000, 5000), (5000, 10000))
 
 
 class FeatureSet(Model):
@@ -74,6 +116,19 @@ class FeatureSet(Model):
     window: Duration = Field(description="Length of a window, such as 100ms or 10m.")
     hop: Duration | None = Field(None, description="Distance between window starts; the window itself if absent.")
     points: tuple[Name, ...] = Field(min_length=1, description="All vibration, or none.")
+    features: tuple[Name, ...] = Field(
+        (),
+        description="Groups of features: time, spectrum, orders, envelope, kurtogram of vibration points, slow of "
+        "numbers, states, and those of other packages. If absent: time and spectrum, slow, states for points with "
+        "states.",
+    )
+    bands: tuple[Band, ...] = Field(
+        BANDS, description="For the group spectrum: [low, high] in Hz, of which each becomes a feature."
+    )
+    speed: Name | None = Field(
+        None,
+        description="For orders and envelope: the point of kind speed, in rpm or Hz, that tells the shaft's speed.",
+    )
     align: Literal["epoch", "burst"] = Field(
         "epoch", description="Windows lie on the epoch's grid, or start where each burst starts."
     )
@@ -87,6 +142,10 @@ class FeatureSet(Model):
             raise ValueError("window must be a whole number of hops, so that every sample lies in as many windows")
         if len(set(self.points)) < len(self.points):
             raise ValueError("points names a point twice")
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("features names a group twice")
+        if len(set(self.bands)) < len(self.bands) or any(low >= high for low, high in self.bands):
+            raise ValueError("bands has an empty band, or one twice; write [[low, high], ...] in Hz")
         return self
 
 
@@ -114,6 +173,12 @@ class Asset(Model):
     asset_class: Name = Field(alias="class", description="One of the classes.")
     owner: str = Field("", description="Whom to ask about it.")
     bearing: Bearing | None = Field(None, description="For features that look for bearing faults.")
+    bearings: dict[Name, Bearing] = Field(
+        {}, description="The same by vibration point, where the asset has several; goes before bearing."
+    )
+    speed_rpm: float | None = Field(
+        None, gt=0, description="The shaft's fixed speed; counts where no tag fills the speed point."
+    )
 
 
 class Connection(BaseModel):

@@ -29,7 +29,7 @@ def plant(tmp_path: Path) -> Plant:
 def add_rows(plant: Plant) -> Callable[..., None]:
     """Appends feature rows to a view: (asset, event and created timestamp in seconds after START, value).
 
-    Every number of a row is `value` and every flag true; None makes them all missing.
+    Every number of a row is `value`, every flag true and every text a word; None makes them all missing.
     """
 
     def append(view: str, *rows: tuple[str, float, float, float | None]) -> None:
@@ -49,7 +49,8 @@ def add_rows(plant: Plant) -> Callable[..., None]:
     return append
 
 
-def _cell(dtype: pl.DataType, value: float | None) -> float | bool | None:
+def _cell(dtype: pl.DataType, value: float | None) -> float | bool | str | None:
     if value is None:
         return None
-    return True if dtype == pl.Boolean() else int(value) if dtype == pl.Int64() else value
+    kinds: dict[pl.DataType, float | bool | str] = {pl.Boolean(): True, pl.Int64(): int(value), pl.String(): "gap"}
+    return kinds.get(dtype, value)

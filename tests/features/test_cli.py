@@ -10,6 +10,7 @@ import pytest
 
 from features.cli import compute
 from features.tables import FeatureTable
+from historian.errors import InvalidInput
 from historian.open_store import open_store
 from historian.plant import Plant
 from historian.samples import settle
@@ -45,3 +46,31 @@ def test_computes_just_the_views_asked_for(plant: Plant, capsys: pytest.CaptureF
     first, last = capsys.readouterr().out.splitlines()
     assert first == "compressor_vibration: 3 new rows; 3 windows computed, 0 of them not valid"
     assert last.startswith("in ")
+
+
+def test_a_dry_run_says_what_is_due_and_computes_nothing(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """Per view and asset, for machines and for people."""
+    write_seconds(plant, "c101.de_h", 3, rate=1000)
+    compute(plant.root, ["compressor_vibration"], dry_run=True, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"] == 3000
+    assert found["views"]["compressor_vibration"]["assets"]["c101"] == {
+        "partitions": 1,
+        "after": "2026-03-01T00:00:00Z",
+        "until": "2026-03-01T00:00:04Z",
+        "windows": 3,
+        "samples": 3000,
+    }
+    compute(plant.root, ["compressor_vibration"], dry_run=True)
+    assert "c101: about 3 windows and 3000 samples in 1 partitions" in capsys.readouterr().out
+    assert FeatureTable(plant, plant.views["compressor_vibration"]).scan().collect().is_empty()
+    compute(plant.root, ["compressor_vibration"])
+    capsys.readouterr()
+    compute(plant.root, ["compressor_vibration"], dry_run=True)
+    assert capsys.readouterr().out == "compressor_vibration: nothing is due\n"
+
+
+def test_an_amount_of_memory_has_a_unit(plant: Plant) -> None:
+    """Otherwise nobody knows whether 2 means bytes."""
+    with pytest.raises(InvalidInput, match="'2' is not an amount of memory; write 512MiB or 2GiB"):
+        compute(plant.root, memory="2")

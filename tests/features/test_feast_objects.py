@@ -71,7 +71,7 @@ def test_a_table_of_another_definition_is_refused(plant: Plant) -> None:
     view = plant.views["compressor_process"]
     FeatureTable(plant, view)
     changed = replace(plant, views={**plant.views, view.name: replace(view, window=timedelta(minutes=5))})
-    with pytest.raises(FeatureError, match=r"another definition of compressor_process; move or delete"):
+    with pytest.raises(FeatureError, match=r"another definition of compressor_process: window was 10m and is 5m now"):
         apply(replace(changed, views={name: each for name, each in changed.views.items() if name != "pump_process"}))
     assert "pump_process" in [view.name for view in open_feature_store(plant).list_feature_views()]
     assert apply(plant).removed == ()

@@ -36,7 +36,7 @@ def materialized(store: FeatureStore, end: float = 1000) -> list[str]:
     return materialize(store, end=after(end), advance=lambda _: None)
 
 
-def value(store: FeatureStore, asset: str, ref: str = RMS, now: float = 1000) -> float | None:
+def value(store: FeatureStore, asset: str, ref: str = RMS, now: float = 1000) -> float | str | None:
     """What the online store has."""
     return readings(store, [ref], asset, now=after(now))[0].value
 

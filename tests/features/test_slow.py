@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import hypothesis.strategies as st
 import numpy as np
@@ -34,11 +35,12 @@ def samples(draw: st.DrawFn) -> Samples:
 def features(given: Samples, span: Span = ALWAYS) -> dict[int, dict[str, float]]:
     """End -> name -> value."""
     times, values, usable = given
-    held = holds(times, values, usable, staleness=STALENESS)
-    windows = slow_windows(times, held, length=LENGTH, hop=HOP, staleness=STALENESS, span=span)
+    held, lost = (holds(times, values, which, staleness=STALENESS) for which in (usable, ~usable))
+    windows = slow_windows(times, held, lost, length=LENGTH, hop=HOP, staleness=STALENESS, span=span)
     batch = held_windows(held, windows.end, windows.valid, length=LENGTH)
     columns = {spec.name: spec.kernel(batch).tolist() for spec in SLOW}
     columns |= {"n": windows.found.tolist(), "valid": windows.valid.tolist()}
+    columns |= {code: fault.tolist() for code, fault in windows.faults.items()}
     return {end: {name: column[i] for name, column in columns.items()} for i, end in enumerate(windows.end.tolist())}
 
 
@@ -47,15 +49,20 @@ def oracle(given: Samples) -> dict[int, dict[str, float]]:
     times, values, usable = (array.tolist() for array in given)
     found = {}
     for end in range(START, times[-1] + LENGTH + STALENESS + 1, HOP):
-        pieces = []
+        pieces, lost = list[tuple[float, float, float]](), list[tuple[float, float, float]]()
         for i, time in enumerate(times):
             following = times[i + 1] if i + 1 < len(times) else math.inf
             start, stop = max(time, end - LENGTH), min(following, time + STALENESS, end)
-            if usable[i] and start < stop:
-                pieces.append(((start - end) / 3.6e9, (stop - end) / 3.6e9, values[i]))
+            if start < stop:
+                (pieces if usable[i] else lost).append(((start - end) / 3.6e9, (stop - end) / 3.6e9, values[i]))
         inside = [i for i, time in enumerate(times) if end - LENGTH <= time < end]
         if pieces or inside:
             found[end] = _statistics(pieces) | {"n": len(inside), "count": sum(usable[i] for i in inside)}
+            silent = round(sum(b - a for a, b, _ in (*pieces, *lost)) * 3.6e9) < LENGTH
+            found[end] |= {
+                code: code_holds and not found[end]["valid"]
+                for code, code_holds in (("bad_quality", bool(lost)), ("stale", silent))
+            }
     return found
 
 
@@ -64,13 +71,15 @@ def _statistics(pieces: list[tuple[float, float, float]]) -> dict[str, float]:
     hours = math.fsum(weights)
     share = hours / (LENGTH / 3.6e9)
     if round(share, 12) < 0.8:
-        return dict.fromkeys(("mean", "min", "max", "std", "last", "slope"), math.nan) | {
+        undefined = ("mean", "min", "max", "std", "last", "slope", "seconds_since_change")
+        return dict.fromkeys(undefined, math.nan) | {
             "good_share": share,
             "valid": False,
         }
     mean = math.fsum(w * v for w, (_, _, v) in zip(weights, pieces, strict=True)) / hours
     centre = math.fsum(w * (a + b) / 2 for w, (a, b, _) in zip(weights, pieces, strict=True)) / hours
     # ∫(t - centre) dt and ∫(t - centre)² dt over each piece, from their antiderivatives.
+    changes = [b[0] for a, b in pairwise(pieces) if a[2] != b[2]]
     rise = math.fsum(((b - centre) ** 2 - (a - centre) ** 2) / 2 * (v - mean) for a, b, v in pieces)
     run = math.fsum(((b - centre) ** 3 - (a - centre) ** 3) / 3 for a, b, _ in pieces)
     return {
@@ -80,6 +89,7 @@ def _statistics(pieces: list[tuple[float, float, float]]) -> dict[str, float]:
         "std": math.sqrt(math.fsum(w * (v - mean) ** 2 for w, (_, _, v) in zip(weights, pieces, strict=True)) / hours),
         "last": pieces[-1][2],
         "slope": rise / run,
+        "seconds_since_change": -3600 * changes[-1] if changes else LENGTH / SECOND,
         "good_share": share,
         "valid": True,
     }
@@ -119,6 +129,7 @@ def test_a_stale_value_is_not_stretched() -> None:
     """One sample at the start of a minute holds for its 30 s: half is known, too little for statistics."""
     found = features((np.array([START]), np.array([5.0]), np.array([True])))[START + LENGTH]
     assert (found["good_share"], found["count"], found["valid"]) == (0.5, 1, False)
+    assert (found["stale"], found["bad_quality"]) == (True, False)
     assert math.isnan(found["mean"])
 
 
@@ -127,6 +138,7 @@ def test_a_bad_sample_ends_the_hold() -> None:
     times = START + np.array([0, 20, 40, 45]) * SECOND
     found = features((times, np.array([1.0, 2.0, 3.0, 99.0]), np.array([True, True, True, False])))[START + LENGTH]
     assert (found["good_share"], found["n"], found["count"], found["valid"]) == (0.75, 4, 3, False)
+    assert (found["stale"], found["bad_quality"]) == (False, True)
 
 
 def test_a_ramp_has_its_slope() -> None:
@@ -141,3 +153,10 @@ def test_a_sample_at_the_end_belongs_to_the_next_window() -> None:
     times = START + np.array([0, 30, 60]) * SECOND
     found = features((times, np.array([1.0, 1.0, 1000.0]), np.ones(3, np.bool_)))[START + LENGTH]
     assert (found["max"], found["last"], found["count"]) == (1.0, 1.0, 2)
+
+
+def test_how_long_a_value_stands_still() -> None:
+    """To the last change before the end; a repeated value is no change, and a whole window without one says so."""
+    times = START + np.array([0, 15, 30, 45, 60, 75, 90, 105]) * SECOND
+    found = features((times, np.array([1.0, 1, 2, 2, 2, 2, 2, 2]), np.ones(8, np.bool_)))
+    assert [found[START + second * SECOND]["seconds_since_change"] for second in (60, 80, 120)] == [30, 50, 60]

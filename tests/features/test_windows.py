@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
+from features.reasons import reason_texts
 from features.windows import Booleans, Integers, Span, Tiling, Windows, burst_windows, epoch_windows, runs
 
 START = 1_700_000_000_000_000
@@ -30,6 +31,16 @@ def good(times: Integers) -> Booleans:
 def listed(windows: Windows) -> list[tuple[int, int, bool]]:
     """(end, found, valid) of each window."""
     return list(zip(windows.end.tolist(), windows.found.tolist(), windows.valid.tolist(), strict=True))
+
+
+def told(windows: Windows) -> list[str | None]:
+    """Why each window is not valid."""
+    return list(reason_texts(windows.faults, len(windows.end)))
+
+
+def codes(**faults: bool) -> str | None:
+    """The names of those that hold."""
+    return " ".join(name for name, holds in faults.items() if holds) or None
 
 
 class Signal(NamedTuple):
@@ -72,10 +83,22 @@ def test_each_sample_is_in_window_over_hop_windows(rate: tuple[int, int], hops: 
 
 
 @given(broken_signals())
+@settings(max_examples=50, deadline=None)
+def test_each_sample_is_in_just_as_many_listed_windows(signal: Signal) -> None:
+    """Whatever is missing or bad around it: on the epoch's grid it is in length/hop stretches, valid or not."""
+    windows = epoch_windows(signal.times, signal.usable, SMALL, ALWAYS)
+    start, stop = (np.searchsorted(signal.times, edge) for edge in (windows.end - SMALL.length, windows.end))
+    inside = np.zeros(len(signal.times), np.int64)
+    for one, other in zip(start, stop, strict=True):
+        inside[one:other] += 1
+    assert set(inside.tolist()) == {2}
+
+
+@given(broken_signals())
 @settings(max_examples=100, deadline=None)
 def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
     """Against an oracle that looks at every end on the grid and at every sample before it."""
-    expected = []
+    expected, reasons = [], []
     for end in range(START, int(signal.times[-1]) + SMALL.length + 1, SMALL.hop):
         inside = (signal.times >= end - SMALL.length) & (signal.times < end)
         if not inside.any():
@@ -85,12 +108,22 @@ def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
         complete = (
             len(before) == 16
             and all(500 <= b - a <= 1500 for a, b in pairwise(chosen.tolist()))
-            and chosen[0] >= end - SMALL.length - 1000
+            and end - SMALL.length - 1000 <= chosen[0] <= end - SMALL.length + 2500
             and chosen[-1] >= end - 1500
         )
-        valid = complete and bool(signal.usable[before].all())
-        expected.append((end, 16 if complete else int(inside.sum()), valid))
-    assert listed(epoch_windows(signal.times, signal.usable, SMALL, ALWAYS)) == expected
+        found = before if complete else np.flatnonzero(inside)
+        here = signal.times[found].tolist()
+        unbroken = (
+            all(500 <= b - a <= 1500 for a, b in pairwise(here))
+            and here[0] <= end - SMALL.length + 1000
+            and here[-1] >= end - 1500
+        )
+        bad = not signal.usable[found].all()
+        expected.append((end, len(found), complete and not bad))
+        reasons.append(codes(gap=not complete and not unbroken, length=not complete and unbroken, bad_quality=bad))
+    windows = epoch_windows(signal.times, signal.usable, SMALL, ALWAYS)
+    assert listed(windows) == expected
+    assert told(windows) == reasons
 
 
 @given(broken_signals())
@@ -99,7 +132,7 @@ def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
     """Against an oracle that walks along the runs."""
     times = signal.times.tolist()
     edges = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(times)) if not 500 <= b - a <= 1500)]
-    expected, leftovers = [], 0
+    expected, reasons, leftovers = [], [], 0
     for start, stop in pairwise([*edges, len(times)]):
         firsts = []
         for first in range(start, stop, 8):
@@ -109,10 +142,14 @@ def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
                 continue
             firsts.append(first)
             complete = len(inside) == 16 and times[inside[-1]] >= end - 2500
-            expected.append((end, len(inside), complete and bool(signal.usable[inside].all())))
+            bad = not signal.usable[inside].all()
+            expected.append((end, len(inside), complete and not bad))
+            goes_on = inside[-1] + 1 == stop < len(times) and times[stop] < end
+            reasons.append(codes(gap=not complete and goes_on, length=not complete and not goes_on, bad_quality=bad))
         leftovers += stop - firsts[-1] > 16
     windows = burst_windows(signal.times, signal.usable, SMALL, ALWAYS)
     assert listed(windows) == expected
+    assert told(windows) == reasons
     assert windows.leftovers == leftovers
 
 
@@ -135,11 +172,12 @@ def test_spans_one_after_the_other_give_what_one_span_gives(signal: Signal, cuts
 
 
 def test_a_gap_makes_just_the_windows_it_lies_in_invalid() -> None:
-    """One lost sample: that window reports what it found, and its neighbours are untouched."""
+    """One lost sample: that window reports what it found and why, and its neighbours are untouched."""
     times = np.delete(steady(5 * 2560), 2 * 2560 + 100)
-    found = listed(epoch_windows(times, good(times), FAST, ALWAYS))
+    windows = epoch_windows(times, good(times), FAST, ALWAYS)
     ends = [START + (k + 1) * 100_000 for k in range(5)]
-    assert found == [(end, 2559 if k == 2 else 2560, k != 2) for k, end in enumerate(ends)]
+    assert listed(windows) == [(end, 2559 if k == 2 else 2560, k != 2) for k, end in enumerate(ends)]
+    assert told(windows) == [None, None, "gap", None, None]
 
 
 def test_a_sample_that_is_not_good_makes_its_windows_invalid() -> None:
@@ -147,7 +185,10 @@ def test_a_sample_that_is_not_good_makes_its_windows_invalid() -> None:
     times = steady(3 * 2560)
     usable = good(times)
     usable[2560] = False
-    assert [valid for _, _, valid in listed(epoch_windows(times, usable, FAST, ALWAYS))] == [True, False, True]
+    for lay in (epoch_windows, burst_windows):
+        windows = lay(times, usable, FAST, ALWAYS)
+        assert windows.valid.tolist() == [True, False, True]
+        assert told(windows) == [None, "bad_quality", None]
 
 
 def test_a_window_after_the_newest_sample_is_pending() -> None:
@@ -185,13 +226,15 @@ def test_a_burst_of_a_drifting_clock_is_complete() -> None:
         assert listed(burst_windows(times, good(times), tiling, ALWAYS)) == [(START + 1_000_000, 25_600, True)]
 
 
-def test_a_device_of_another_rate_has_no_valid_burst() -> None:
-    """At 700 Hz for 1000 Hz its steps pass as continuous; but N samples end after the label, or long before it."""
+def test_a_device_of_another_rate_has_no_valid_window() -> None:
+    """At 700 Hz for 1000 Hz its steps pass as continuous; but N samples take longer than the window, or less."""
     for rate in (700, 990, 1010, 1400):
         times = steady(rate, sample_rate=rate)
-        windows = burst_windows(times, good(times), Tiling(500_000, 500_000, 1000.0), ALWAYS)
-        assert windows.end[0] == START + 500_000
-        assert not windows.valid.any()
+        for lay in (epoch_windows, burst_windows):
+            windows = lay(times, good(times), Tiling(500_000, 500_000, 1000.0), ALWAYS)
+            assert windows.end[0] == START + 500_000
+            assert not windows.valid.any()
+            assert told(windows)[0] == "length"
 
 
 @given(broken_signals(), st.integers(0, 300_000))
@@ -218,7 +261,15 @@ def test_a_burst_shorter_than_a_window_is_reported() -> None:
     times = np.concatenate([steady(2000), steady(3000, start=START + 10_000_000)])
     windows = burst_windows(times, good(times), FAST, ALWAYS)
     assert listed(windows) == [(START + 100_000, 2000, False), (START + 10_100_000, 2560, True)]
+    assert told(windows) == ["length", None]
     assert windows.leftovers == 1
+
+
+def test_a_burst_that_is_broken_inside_has_a_gap() -> None:
+    """What follows within the window's time tells a hole from an end."""
+    times = np.delete(steady(2560), np.arange(1000, 1100))
+    windows = burst_windows(times, good(times), FAST, ALWAYS)
+    assert told(windows) == ["gap", "length"]
 
 
 def test_no_samples_have_no_windows() -> None:

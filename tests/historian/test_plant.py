@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from historian.errors import ConfigError
-from historian.plant import Plant, View
+from historian.plant import Plant, View, source_points
 from historian.plant_load import load_plant
 from historian.plant_schema import plant_schema
 from historian.plant_text import toml_line
@@ -74,6 +74,48 @@ def test_feature_sets_become_views(plant: Plant) -> None:
     assert plant.views["compressor_vibration"] == expected
     assert plant.views["compressor_process"].kind == "process"
     assert plant.assets_of("compressor") == ("c101",)
+
+
+def test_features_that_need_the_machine_are_resolved() -> None:
+    """Which speed counts for which asset, and which bearing is under which point."""
+    plant = load_plant(CASES / "machine")
+    view = plant.views["compressor_bearing"]
+    assert (view.features, view.bands) == (("time", "spectrum", "orders", "envelope"), ((10, 1000), (1000, 6000)))
+    assert source_points(view) == ("de_h", "nde_h", "speed")
+    assert view.fixed_rpm == {"c102": 1772}
+    process = plant.views["compressor_process"]
+    assert (process.features, source_points(process)) == ((), ("oil", "pump", "mode"))
+    balls = {name: tag.bearing.balls for name, tag in plant.tags.items() if tag.bearing}
+    assert balls == {"c101.de_h": 9, "c101.nde_h": 8, "c102.de_h": 9}
+    assert plant.tags["c101.pump"].states == {"off": 0, "on": 1}
+
+
+def test_a_group_of_another_package_is_checked_like_ours(tmp_path: Path) -> None:
+    """It is found by entry point; what it needs, the plant file must have."""
+    text = (CASES / "machine" / "plant.toml").read_text()
+    text = text.replace(
+        'features = ["time", "spectrum", "orders", "envelope"], speed = "speed"', 'features = ["acme_turns"]'
+    )
+    text = text.replace("speed_rpm = 1500", "").replace(", bands = [[10, 1000], [1000, 6000]]", "")
+    (tmp_path / "plant.toml").write_text(text)
+    (tmp_path / "tags.csv").write_text((CASES / "machine" / "tags.csv").read_text())
+    with pytest.raises(ConfigError, match=r"acme_turns cannot do without speed: .*, or give c101 a speed_rpm"):
+        load_plant(tmp_path)
+    (tmp_path / "plant.toml").write_text(text.replace('["acme_turns"]', '["acme"]'))
+    assert load_plant(tmp_path).views["compressor_bearing"].features == ("acme",)
+
+
+@pytest.mark.parametrize("group", ["acme_spelling", "acme_list", "acme_gone"])
+def test_a_group_that_cannot_be_used_is_a_problem_of_the_plant_file(
+    group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the line that names it."""
+    monkeypatch.syspath_prepend(PLUGINS / "broken")
+    text = (CASES / "machine" / "plant.toml").read_text().replace('"orders", "envelope"', f'"{group}"')
+    (tmp_path / "plant.toml").write_text(text)
+    (tmp_path / "tags.csv").write_text((CASES / "machine" / "tags.csv").read_text())
+    with pytest.raises(ConfigError, match=r"plant.toml line 13: classes.compressor.features.bearing: .*(acme|Sixth)"):
+        load_plant(tmp_path)
 
 
 def test_paths_start_at_the_plant_file(plant: Plant) -> None:

@@ -1,0 +1,259 @@
+"""How much of a feature job is not kernels, what a second core gives, how time and memory grow, and how live it is.
+
+Both sides of a ratio run turn by turn, so that a busy machine slows both; medians. Prints JSON lines. Run it with
+`python -m benchmarks.jobs [NAME ...]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from threading import Event, Timer
+from time import perf_counter, process_time, sleep
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.due import budget
+from features.engine import Engine, here, processes
+from features.feast_repo import apply, open_feature_store
+from features.follow import Follower
+from features.job import MEMORY, ViewJob
+from features.online_rows import Online, online_rows
+from features.waveform_rows import waveform_values
+from features.windows import Tiling
+from historian.lake import LakeStore
+from historian.plant import Plant, View
+from historian.plant_load import load_plant
+from historian.samples import settle
+from historian.times import from_micros, micros, utc_now
+
+_RATE: Final = 25_600
+_WINDOW: Final = 2048
+_LENGTH: Final = timedelta(seconds=1) * _WINDOW / _RATE
+_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_BATCH: Final = 1_000_000
+_ROUNDS: Final = 5
+_WARM_UP: Final = timedelta(seconds=6)
+"""The first rounds open files, fill caches and catch up with what was written meanwhile."""
+
+
+def main() -> None:
+    """The figures named on the command line, or all."""
+    figures: Mapping[str, Callable[[], None]] = {
+        "feature_job_vs_kernels": job_vs_kernels,
+        "features_two_cores": two_cores,
+        "feature_job_growth": growth,
+        "follow_latency": follow_latency,
+    }
+    for name in sys.argv[1:] or figures:
+        figures[name]()
+
+
+def job_vs_kernels() -> None:
+    """The whole job, from the lake to the feature table, against the kernels on the same arrays; CPU time of each.
+
+    CPU time, because the job may read with several threads: what it gains by that is not counted here.
+    """
+    with TemporaryDirectory() as root:
+        plant, values = _plant(Path(root), 1), _fill(Path(root), 1, 4_000_000)
+        turns = [(_cpu(lambda: _run(plant, 1)), _cpu(lambda: _kernels(values))) for _ in range(1 + _ROUNDS)][1:]
+        _say("feature_job_vs_kernels", median(kernels / job for job, kernels in turns), job=_middle(turns, 0))
+
+
+def two_cores() -> None:
+    """The job with two processes against one, and, as the ceiling, two processes of NumPy alone against one."""
+    with TemporaryDirectory() as root:
+        plant, _ = _plant(Path(root), 2), _fill(Path(root), 2, 8_000_000)
+        turns = [(_wall(lambda: _run(plant, 1)), _wall(lambda: _run(plant, 2)), _alone(1), _alone(2)) for _ in range(3)]
+    ratio = median(one / two for one, two, _, _ in turns)
+    ceiling = median(2 * one / two for _, _, one, two in turns)
+    _say("features_two_cores", ratio, ceiling=ceiling, of_ceiling=ratio / ceiling)
+
+
+def growth() -> None:
+    """CPU time per window and peak memory at 1e5, 1e6 and 1e7 samples, each in a process of its own."""
+    found = {}
+    for samples in (100_000, 1_000_000, 10_000_000):
+        with TemporaryDirectory() as root:
+            _fill(Path(root), 1, samples)
+            command = [sys.executable, "-c", f"from benchmarks.jobs import one_job; one_job({root!r})"]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            found[samples] = json.loads(answer)
+    per_window = {samples: each["seconds"] / (samples // _WINDOW) * 1e6 for samples, each in found.items()}
+    memory = {samples: each["mebibytes"] for samples, each in found.items()}
+    _say(
+        "feature_job_growth", per_window[10_000_000] / per_window[1_000_000], us_per_window=per_window, mebibytes=memory
+    )
+
+
+def one_job(root: str) -> None:
+    """A job in a fresh process; prints its CPU time, best of three, and the process's peak memory."""
+    plant = _plant(Path(root), 1)
+    seconds = min(_cpu(lambda: _run(plant, 1)) for _ in range(3))
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = int(status.split("VmHWM:")[1].split()[0]) // 1024
+    print(json.dumps({"seconds": seconds, "mebibytes": peak}))
+
+
+def follow_latency(assets: int = 50, rate: int = 256, seconds: int = 30) -> None:
+    """From a window's last sample reaching the store to its features being online; windows of 1 s, written live."""
+    with TemporaryDirectory() as root:
+        latencies = live(Path(root), assets=assets, rate=rate, seconds=seconds)
+    p50, p99 = np.percentile(latencies, [50, 99])
+    _say("follow_latency", 2.0 / p99, p50=p50, p99=p99, rows=len(latencies), assets=assets, rate=rate)
+
+
+def live(root: Path, *, assets: int, rate: int, seconds: int) -> list[float]:
+    """Follows a lake into which another process writes as a bridge would; the latency of each row in seconds."""
+    plant = _plant(root, assets, rate=rate, window="1s")
+    apply(plant)
+    arrivals = root / "arrivals.csv"
+    command = f"from benchmarks.jobs import write_live; write_live({str(root)!r}, {assets}, {rate}, {seconds})"
+    online, stop, found = online_rows(open_feature_store(plant), utc_now), Event(), list[float]()
+
+    def write(view: View, rows: pl.DataFrame) -> None:
+        online.write(view, rows)
+        now = micros(utc_now())
+        stored = pl.read_csv(arrivals, has_header=False, new_columns=["last", "at"])
+        settled = from_micros(stored["at"][0]) + _WARM_UP
+        steady = rows.filter(pl.col("de_h_valid"), pl.col("event_timestamp") > settled)
+        needed = steady["event_timestamp"].to_physical().to_numpy() - 1_500_000 // rate
+        place = np.searchsorted(stored["last"].to_numpy(), needed)
+        found.extend(((now - stored["at"].to_numpy()[place]) / 1e6).tolist())
+
+    follower = Follower(plant, LakeStore(root / "lake"), utc_now, [], Online(write, online.catch_up))
+    with subprocess.Popen([sys.executable, "-c", command]) as writer:
+        timer = Timer(seconds + 6, stop.set)
+        timer.start()
+        follower.run(stop, pause=0.5, tell=lambda _, __: None)
+        writer.wait(30)
+    return found
+
+
+def write_live(root: str, assets: int, rate: int, seconds: int) -> None:
+    """Twice a second the samples since the last time, of all assets; notes when they had reached the store."""
+    store, arrivals = LakeStore(Path(root) / "lake"), Path(root) / "arrivals.csv"
+    period = 1e6 / rate
+    done = micros(utc_now()) // 1_000_000 * 1_000_000
+    count = 0
+    start, end = done, done + seconds * 1_000_000
+    while start + count * period < end:
+        sleep(0.5)
+        fresh = int((micros(utc_now()) - start) / period) - count
+        times = start + np.round((count + np.arange(fresh)) * period).astype(np.int64)
+        values = np.sin(times * 1e-3)
+        frames = [_samples(f"a{number}.de_h", times, values) for number in range(assets)]
+        store.write(settle(pl.concat(frames)).batch, source="live", now=utc_now())
+        count += fresh
+        with arrivals.open("a", encoding="ascii") as file:
+            file.write(f"{times[-1]},{micros(utc_now())}\n")
+
+
+def _plant(root: Path, assets: int, *, rate: int = _RATE, window: str = "80ms") -> Plant:
+    """Machines with one vibration point each."""
+    names = [f"a{number}" for number in range(assets)]
+    machines = "".join(f'[assets.{name}]\nclass = "machine"\n' for name in names)
+    (root / "plant.toml").write_text(
+        f'[site]\nname = "bench"\nstate = "{root}"\n'
+        f'[classes.machine.points]\nde_h = {{ kind = "vibration", unit = "g", sample_rate = {rate} }}\n'
+        f'[classes.machine.features]\nvibration = {{ window = "{window}", points = ["de_h"] }}\n'
+        f'{machines}[archives.none]\ndriver = "files"\npath = "*.csv"\nlayout = "long"\ntags = "tags.csv"\n',
+        encoding="utf-8",
+    )
+    rows = "".join(f"{name}.de_h,{name},de_h,x\n" for name in names)
+    (root / "tags.csv").write_text("tag,asset,point,address\n" + rows, encoding="utf-8")
+    return load_plant(root)
+
+
+def _fill(root: Path, assets: int, samples: int) -> npt.NDArray[np.float64]:
+    """Noise in the lake, in batches as a bridge would write them."""
+    store = LakeStore(root / "lake")
+    values = np.random.default_rng(0).normal(size=samples)
+    for first in range(0, samples, _BATCH):
+        few = values[first : first + _BATCH]
+        times = micros(_START) + np.round((first + np.arange(len(few))) * 1e6 / _RATE).astype(np.int64)
+        for number in range(assets):
+            store.write(settle(_samples(f"a{number}.de_h", times, few)).batch, source="bench", now=_START)
+    return values
+
+
+def _samples(tag: str, times: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> pl.DataFrame:
+    stamps = pl.Series(times).cast(pl.Datetime("us", "UTC"))
+    return pl.DataFrame({"tag": tag, "timestamp": stamps, "value": values}).with_columns(text=None, quality=0)
+
+
+def _run(plant: Plant, jobs: int) -> None:
+    """The job into a table of its own."""
+    with TemporaryDirectory() as state:
+        store = LakeStore(plant.state / "lake")
+        site = replace(plant, state=Path(state))
+        engine: Engine = here(store)
+        if jobs > 1:
+            engine = processes((plant.state / "lake").as_uri(), "", jobs=jobs)
+        for view in plant.views.values():
+            job = ViewJob(site, view, store, utc_now)
+            job.run(job.due(budget(MEMORY, 2)), engine)
+
+
+def _kernels(values: npt.NDArray[np.float64]) -> None:
+    length = _LENGTH // timedelta(microseconds=1)
+    first = np.arange(len(values) // _WINDOW) * _WINDOW
+    waveform_values(values, first, Tiling(length, length, _RATE), "g")
+
+
+def _alone(count: int) -> float:
+    """Wall time of processes that each compute the same arrays and share nothing."""
+    context = get_context("spawn")
+    with context.Pool(count) as pool:
+        pool.map(_burn, [0] * count, chunksize=1)
+        return _wall(lambda: pool.map(_burn, [20] * count, chunksize=1))
+
+
+def _burn(rounds: int) -> None:
+    values = np.random.default_rng(0).normal(size=500_000)
+    for _ in range(rounds):
+        _kernels(values)
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    start = process_time()
+    work()
+    return process_time() - start
+
+
+def _wall(work: Callable[[], object]) -> float:
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+def _middle(turns: list[tuple[float, float]], side: int) -> float:
+    return median(turn[side] for turn in turns)
+
+
+def _say(name: str, ratio: float, **others: object) -> None:
+    def short(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {key: short(each) for key, each in value.items()}
+        return round(float(value), 3) if isinstance(value, float) else value
+
+    print(
+        json.dumps({"name": name, "ratio": short(float(ratio)), **{key: short(each) for key, each in others.items()}})
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()

@@ -1,0 +1,74 @@
+"""What a rolling bearing's geometry says about where its faults show, and whether stored fault frequencies can be true.
+
+The inner ring turns with the shaft and the outer ring stands still; balls or rollers roll without slip. With n rolling
+elements, r = (ball diameter/pitch diameter)·cos(contact angle) and everything in multiples of the shaft's speed:
+
+    BPFO = n/2·(1 - r)    BPFI = n/2·(1 + r)    FTF = (1 - r)/2    2xBSF = (D/d)·(1 - r²)
+
+Hence BPFO + BPFI = n and BPFO = n·FTF whatever the geometry, which finds out most wrong entries. Source: Randall and
+Antoni, "Rolling element bearing diagnostics", MSSP 25 (2011) 485. Real bearings slip by 1 to 2 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, isclose, pi, radians, sin
+from typing import Final
+
+from historian.plant_model import Bearing
+
+_AGREE: Final = 0.01
+"""Relative: catalogues round to three digits, and a wrong entry is off by far more."""
+
+
+@dataclass(frozen=True)
+class FaultOrders:
+    """Where the faults of a bearing show, in multiples of the shaft's speed."""
+
+    bpfo: float
+    """Outer race: a rolling element passes a point of it."""
+    bpfi: float
+    """Inner race."""
+    bsf2: float
+    """Rolling element: twice its spin, for a flaw strikes both races in a turn."""
+    ftf: float
+    """Cage."""
+
+
+def fault_orders(bearing: Bearing) -> FaultOrders:
+    """The orders that follow from the geometry."""
+    slenderness = bearing.ball_diameter / bearing.pitch_diameter
+    r = slenderness * cos(radians(bearing.contact_angle))
+    half = bearing.balls / 2
+    return FaultOrders(bpfo=half * (1 - r), bpfi=half * (1 + r), bsf2=(1 - r * r) / slenderness, ftf=(1 - r) / 2)
+
+
+def misfits(bearing: Bearing) -> list[str]:
+    """Why no bearing can have this geometry; empty if one can."""
+    ball, pitch = bearing.ball_diameter, bearing.pitch_diameter
+    if ball >= pitch:
+        return [f"ball_diameter {ball:g} is not smaller than pitch_diameter {pitch:g}; are they exchanged?"]
+    room = pitch * sin(pi / bearing.balls)  # neighbours on the pitch circle, centre to centre
+    if ball > room:
+        return [
+            f"{bearing.balls} balls of {ball:g} do not fit a pitch circle of {pitch:g}: each has room for {room:.4g}"
+        ]
+    return []
+
+
+def implausible(given: FaultOrders, balls: int) -> list[str]:
+    """Why given fault frequencies cannot be those of a bearing with that many rolling elements; empty if they can.
+
+    Args:
+        given: as stored somewhere, divided by the shaft's frequency.
+        balls: number of rolling elements.
+    """
+    rules = [
+        ("BPFO + BPFI", given.bpfo + given.bpfi, "the number of rolling elements", balls),
+        ("FTF", given.ftf, "BPFO / rolling elements", given.bpfo / balls),
+    ]
+    return [
+        f"{name} is {value:.4g} x shaft but must be {what} = {expected:.4g}"
+        for name, value, what, expected in rules
+        if not isclose(value, expected, rel_tol=_AGREE)
+    ]

@@ -1,0 +1,78 @@
+"""Finding a line near where it should be, in spectra of many windows at once, each with places of its own.
+
+Spectra are [windows, lines] from line 0 = DC at a common distance df. Places are [windows, places] and counted in
+lines, that is frequency/df; whoever asks sees to it that what is looked at lies within the spectra.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.spec import Floats, ratio
+
+Places = npt.NDArray[np.int64]
+
+SLIP: Final = 0.02
+"""Rolling bearings slip by 1 to 2 %."""
+
+LOBE: Final = 1.5
+"""Lines: the least half-width of a search."""
+
+_AROUND: Final = np.array([-1, 0, 1])
+
+
+def near(place: Floats) -> tuple[Floats, Floats]:
+    """From where to where a line expected at `place` is searched: ± max(2 %, 1.5 lines)."""
+    reach = np.maximum(SLIP * place, LOBE)
+    return place - reach, place + reach
+
+
+def strongest(spectra: Floats, low: Floats, high: Floats) -> Places:
+    """The largest line with low <= line <= high."""
+    around, first, _ = _between(spectra, low, high, fill=-np.inf)
+    largest: Places = first + around.argmax(axis=2)
+    return largest
+
+
+def floor(spectra: Floats, low: Floats, high: Floats) -> Floats:
+    """The median of the lines with low <= line <= high."""
+    around, _, count = _between(spectra, low, high, fill=np.inf)
+    around.sort(axis=2)
+    window, place = np.ogrid[: count.shape[0], : count.shape[1]]
+    median: Floats = (around[window, place, (count - 1) // 2] + around[window, place, count // 2]) / 2
+    return median
+
+
+def at(spectra: Floats, place: Places) -> Floats:
+    """The lines at `place`, which may have more axes after the windows'."""
+    window = np.arange(len(spectra)).reshape(-1, *[1] * (place.ndim - 1))
+    values: Floats = spectra[window, place]
+    return values
+
+
+def tone(spectra: Floats, place: Places) -> tuple[Floats, Floats]:
+    """The line at `place`, and where between the lines the Hann-windowed tone is to which it belongs.
+
+    With a the ratio of the larger neighbour to the line: (2a - 1)/(a + 1) lines towards it. Where the line is but the
+    skirt of a larger one outside the search, that is up to 2 lines away, at the larger one. Source: Grandke,
+    "Interpolation algorithms for discrete Fourier transforms of weighted signals", IEEE Trans. IM 32 (1983) 350.
+    """
+    left, line, right = np.moveaxis(at(spectra, place[..., None] + _AROUND), 2, 0)
+    neighbour = np.maximum(left, right)
+    # (2a - 1)/(a + 1) with both sides times the line; in noise the neighbours can be lower than any tone's
+    away = ratio(np.maximum(2 * neighbour - line, 0), neighbour + line)
+    exact: Floats = np.where(right > left, place + away, place - away)
+    return line, exact
+
+
+def _between(spectra: Floats, low: Floats, high: Floats, *, fill: float) -> tuple[Floats, Places, Places]:
+    """[windows, places, most] the lines with low <= line <= high, filled up; [windows, places] the first; how many."""
+    first = np.ceil(low).astype(np.int64)
+    count = np.floor(high).astype(np.int64) - first + 1
+    offset = np.arange(count.max(initial=1))
+    lines = at(spectra, np.minimum(first[..., None] + offset, spectra.shape[1] - 1))
+    lines[offset >= count[..., None]] = fill
+    return lines, first, count

@@ -1,0 +1,60 @@
+"""Why features are missing: the closed set of codes in the `<point>_reason` columns, each written down once.
+
+A row's codes are separated by spaces, in the order below; null where every feature of the point is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Reason = Literal[
+    "absent",
+    "gap",
+    "length",
+    "bad_quality",
+    "stale",
+    "no_speed",
+    "speed_varies",
+    "geometry",
+    "unit",
+    "constant",
+    "resolution",
+    "other",
+    "overflow",
+]
+Flags = Mapping[Reason, npt.NDArray[np.bool_]]
+"""Code -> [windows] where it holds."""
+Texts = npt.NDArray[np.object_]
+"""[windows] of str or None."""
+
+REASONS: Final[Mapping[Reason, str]] = {
+    "absent": "the point has no window that ends here: no tag, no samples, or not all of them yet",
+    "gap": "samples are missing in the window",
+    "length": "the samples have no gap but do not fill the window: a burst is shorter than it, or the device's rate is "
+    "not the configured one",
+    "bad_quality": "samples in the window are not Good, or are not a finite number",
+    "stale": "in part of the window no sample was younger than max_staleness",
+    "no_speed": "for less than 80 % of the window the speed is Good, fresh and above zero, or there is none at all",
+    "speed_varies": "the speed varies by more than 2 % of its mean in the window",
+    "geometry": "no bearing is given, or its balls do not fit its pitch circle",
+    "unit": "velocity cannot be had from the point's unit, which is neither g nor m/s²",
+    "constant": "all samples of the window are equal",
+    "resolution": "the window is too short or its sample rate too low for the frequency, or for the band",
+    "other": "a feature of another package has no value here; `penstock features explain` tells when",
+    "overflow": "the samples are too large to be squared in float64",
+}
+
+
+def reason_texts(flags: Flags, count: int) -> Texts:
+    """[count windows] the codes that hold, in the order of `REASONS`, separated by spaces; None where none does."""
+    held = [code for code in REASONS if code in flags]
+    masks = np.zeros(count, np.int64)
+    for bit, code in enumerate(held):
+        masks |= flags[code].astype(np.int64) << bit
+    known, places = np.unique(masks, return_inverse=True)
+    texts = [" ".join(code for bit, code in enumerate(held) if mask >> bit & 1) or None for mask in known.tolist()]
+    return np.array(texts, np.object_)[places]

@@ -1,0 +1,28 @@
+"""Groups of features that cannot be used, each for a reason of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from features.spec import FeatureGroup, FeatureSpec, Floats
+from features.vibration import Waveforms
+
+NUMBERS: Final = [1, 2, 3]
+
+
+def nothing(_: Waveforms) -> Floats:
+    """Not one value per window."""
+    return np.zeros(0)
+
+
+copied = FeatureGroup("waveforms", (FeatureSpec("rms_ac", "", "0", "our own", nothing),))
+shapeless = FeatureGroup("waveforms", (FeatureSpec("shapeless", "", "0", "our own", nothing),))
+
+
+def __getattr__(name: str) -> FeatureGroup:
+    """A group that is made when it is asked for, and then refused."""
+    if name == "misspelt":
+        return FeatureGroup("waveforms", (FeatureSpec("Sixth-Moment", "", " ", "our own", nothing),) * 2)
+    raise AttributeError(f"there is no {name}")

@@ -1,0 +1,37 @@
+"""Groups of features in a package of their own, found by entry point as any third party's would be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.diagnosis import Diagnosis
+from features.slow import HeldWindows
+from features.spec import FeatureGroup, FeatureSpec, Floats
+from features.vibration import Waveforms
+
+
+def sixth_moment(batch: Waveforms) -> Floats:
+    """m6/m2³; NaN where the mean is above 100."""
+    moment = np.mean(batch.centred**6, axis=1) / np.mean(batch.centred**2, axis=1) ** 3
+    return np.where(batch.mean > 100, np.nan, moment)
+
+
+def turns(batch: Diagnosis) -> Floats:
+    """f_r N/fs."""
+    return batch.shaft * batch.waveforms.size / batch.waveforms.sample_rate
+
+
+def pieces(batch: HeldWindows) -> Floats:
+    """How many values held."""
+    return batch.pieces.astype(np.float64)
+
+
+impacts = FeatureGroup(
+    "waveforms",
+    (FeatureSpec("sixth_moment", "", "m6/m2³", "our own", sixth_moment, "mean > 100", reasons=("other",)),),
+    "What the works listens to.",
+)
+per_turn = FeatureGroup(
+    "diagnosis", (FeatureSpec("turns", "", "f_r N/fs", "our own", turns, reasons=("no_speed", "speed_varies")),)
+)
+dials = FeatureGroup("holds", (FeatureSpec("pieces", "", "Σ1", "our own", pieces),))

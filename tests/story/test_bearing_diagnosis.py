@@ -1,0 +1,83 @@
+"""The bearing diagnosis example, on real records with known faults, run as its manual says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN = ROOT / "examples" / "bearing-diagnosis" / "run.py"
+
+
+def printed(*options: str | Path) -> str:
+    """What the example prints."""
+    command = [sys.executable, "-W", "error", RUN, *options]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, text=True, timeout=90).stdout
+
+
+@pytest.fixture(scope="module")
+def told(shared_data: Path) -> list[dict[str, Any]]:
+    """Its verdicts."""
+    verdicts: list[dict[str, Any]] = json.loads(printed("--data", shared_data, "--json"))
+    return verdicts
+
+
+def test_names_every_fault_that_can_be_seen_and_no_other(told: list[dict[str, Any]]) -> None:
+    """Inner and outer races in ten records; nothing on the healthy bearing and two honestly invisible ball faults."""
+    fault = {Path(one["file"]).stem: one["verdict"] for one in told}
+    none, inner, outer = "no confident fault", "inner race", "outer race"
+    assert fault == {
+        "97_Normal_0": none,
+        "12k_DE_IR007_105_0": inner,
+        "12k_DE_IR007_108_3": inner,
+        "12k_DE_IR021_209_0": inner,
+        "48k_DE_IR007_109_0": inner,
+        "12k_DE_OR007@6_130_0": outer,
+        "12k_DE_OR021@6_234_0": outer,
+        "12k_DE_B007_118_0": none,
+        "12k_DE_B014_185_0": none,
+        "InnerRaceFault_vload_1": inner,
+        "InnerRaceFault_vload_3": inner,
+        "OuterRaceFault_vload_1": outer,
+        "OuterRaceFault_vload_4": outer,
+    }
+    assert [one["outcome"] for one in told].count("right") == 11
+    assert [one["outcome"] for one in told].count("missed") == 2
+
+
+def test_finds_the_lines_where_they_were_published(told: list[dict[str, Any]]) -> None:
+    """Within 0.1 % of the frequencies known of the long records, and 1.5 % of those expected."""
+    named = {Path(one["file"]).stem: one for one in told if one["verdict"] != "no confident fault"}
+    known = {
+        "12k_DE_IR007_105_0": 161.70,
+        "12k_DE_IR007_108_3": 154.93,
+        "12k_DE_IR021_209_0": 161.82,
+        "48k_DE_IR007_109_0": 161.75,
+        "12k_DE_OR007@6_130_0": 107.61,
+        "12k_DE_OR021@6_234_0": 107.53,
+    }
+    assert {name: named[name]["found_hz"] for name in known} == pytest.approx(known, rel=1e-3)
+    assert all(one["found_hz"] == pytest.approx(one["expected_hz"], rel=0.015) for one in named.values())
+    assert min(one["snr"] for one in named.values()) > 7
+
+
+def test_does_not_believe_a_cage_frequency_that_cannot_be(told: list[dict[str, Any]]) -> None:
+    """MFPT's stored FTF is its complement; the verdicts rest on the geometry."""
+    refused = {one["file"].split("/")[0]: one["refused_metadata"] for one in told}
+    assert refused["cwru"] == []
+    assert refused["mfpt"] == ["FTF is 0.5935 x shaft but must be BPFO / rolling elements = 0.4056"]
+
+
+def test_prints_a_table(shared_data: Path) -> None:
+    """A line a record, and below what was not believed."""
+    lines = printed("--data", shared_data).splitlines()
+    assert len(lines) == 1 + 13 + 1 + 1
+    assert (
+        " ".join(lines[2].split()) == "cwru/12k_DE_IR007_105_0.mat inner race inner race right 161.68 162.19 53.4 1.05"
+    )
+    assert lines[-1].startswith("Not believed: FTF is 0.5935 x shaft")
