@@ -65,7 +65,8 @@ def _training_set(commands: Commands, plant: Plant, result: Record) -> pl.DataFr
     """From feature rows to a checked training set and the online store."""
     commands.run("apply")
     commands.run("materialize")
-    result["training_rows"] = commands.run("training-set", "labels.csv", "--out", "training.parquet")["training_rows"]
+    exported = commands.run("training-set", "labels.csv", "--target", "severity", "--out", "training.parquet")
+    result["training_rows"] = exported["training_rows"]
     training = pl.read_parquet(plant.root / "training.parquet")
     result["leakage_rows"] = count_leaks(plant, training)
     return training

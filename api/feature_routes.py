@@ -65,6 +65,7 @@ def get_online_features(wanted: OnlineRequest, service: Served) -> JSONResponse:
         full_feature_names=wanted.full_feature_names,
         versions=wanted.include_feature_view_version_metadata,
         now=service.clock(),
+        log=service.served_log,
     )
     return JSONResponse(convert_response_to_dict(answer))
 

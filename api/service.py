@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from feast import FeatureStore
 
 from features.feast_repo import open_feature_store
+from features.served import ServedLog, open_log
 from historian.plant import Plant
 from historian.stores import Reader
 
@@ -32,6 +33,11 @@ class Service:
             NotEnoughData: nothing has been registered yet; the next request tries again.
         """
         return open_feature_store(self.plant)
+
+    @cached_property
+    def served_log(self) -> ServedLog | None:
+        """Where what is served is kept, if the plant file asks for it."""
+        return open_log(self.plant)
 
 
 async def _service(request: Request) -> Service:

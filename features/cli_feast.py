@@ -1,7 +1,9 @@
-"""`penstock apply`, `materialize`, `training-set` and `online`: the plant's features in Feast."""
+"""`penstock apply`, `materialize` and `online`: the plant's features in Feast."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +12,9 @@ import typer
 
 from features import feast_repo
 from features import online as online_store
-from features import training_set as training_sets
+from features.feast_plan import Change
 from features.feature_refs import service_refs
-from features.labels import read_labels
-from features.online import Reading
+from features.online import Age, Reading
 from historian.console import JsonOption, PlantOption, answer, progress
 from historian.errors import UnknownFeature, near_misses
 from historian.plant_load import load_plant
@@ -25,95 +26,103 @@ FeatureOption = Annotated[
 ]
 
 
-def apply(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Registers the plant's feature views and services in Feast, and removes those it no longer has."""
+def apply(
+    plant: PlantOption = Path("plant.toml"),
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Registers the plant's feature views and services in Feast, shows what that changes, and removes what has gone."""
     checked = load_plant(plant)
+    repo = feast_repo.repo_path(checked)
+    if dry_run:
+        planned = feast_repo.plan(checked)
+        answer({"repo": repo, "changes": [*map(asdict, planned)]}, _told(planned), as_json=as_json)
+        return
     applied = feast_repo.apply(checked)
     record = {
         "project": applied.project,
-        "repo": feast_repo.repo_path(checked),
+        "repo": repo,
         "views": applied.views,
         "services": applied.services,
         "removed": applied.removed,
+        "changes": [*map(asdict, applied.changes)],
     }
-    removed = f"; removed {', '.join(applied.removed)}" if applied.removed else ""
-    text = f"{applied.project}: registered {', '.join((*applied.views, *applied.services)) or 'nothing'}{removed}"
-    answer(record, text, as_json=as_json)
+    registered = f"{applied.project}: registered {', '.join((*applied.views, *applied.services)) or 'nothing'}"
+    answer(record, f"{_told(applied.changes)}\n{registered}", as_json=as_json)
+
+
+def _told(changes: Sequence[Change]) -> str:
+    return "\n".join(map(str, changes)) or "nothing changes"
 
 
 def materialize(
     plant: PlantOption = Path("plant.toml"),
     *,
     end: Annotated[str, typer.Option(help="Rows after this are left out: 2026-03-01T00:00:00Z, now, now-2h.")] = "now",
+    full: Annotated[
+        bool, typer.Option("--full", help="Look at all rows, not at what is new only: after Redis has lost some.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the newest features of every asset to the online store."""
+    """Writes the newest features of every asset to the online store; only of rows that are new since the last time."""
     until = parse_instant(end, now=utc_now())
     store = feast_repo.open_feature_store(load_plant(plant))
     views = [view.name for view in store.list_feature_views()]
     with progress("materialize", unit="views", total=len(views), quiet=as_json) as advance:
-        absent = online_store.materialize(store, end=until, advance=advance)
-    done = [view for view in views if view not in absent]
+        written = online_store.materialize(store, end=until, advance=advance, full=full)
+    done = {view: rows for view, rows in written.items() if rows is not None}
+    absent = [view for view in written if view not in done]
     missing = f"; no rows yet for {', '.join(absent)}: run penstock compute" if absent else ""
-    text = f"online up to {until:%Y-%m-%d %H:%M:%S}Z: {', '.join(done) or 'nothing'}{missing}"
-    answer({"views": done, "without_rows": absent, "end": until}, text, as_json=as_json)
-
-
-def training_set(
-    labels: Annotated[Path, typer.Argument(help="CSV or Parquet with asset, event_timestamp and any other columns.")],
-    plant: PlantOption = Path("plant.toml"),
-    *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: .parquet, .arrow or .csv.")],
-    feature: FeatureOption = None,
-    known_then: Annotated[
-        bool, typer.Option("--known-then", help="Only what had been computed by each label's time: no corrections.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Joins labels with the features as they were at each label's time: one row a label, in the file's order."""
-    training_sets.format_of(out)
-    checked = load_plant(plant)
-    rows = read_labels(labels, checked.assets)
-    store = feast_repo.open_feature_store(checked)
-    refs = feature or training_sets.default_refs(store, checked, rows)
-    with progress("training set", unit="labels", total=rows.height, quiet=as_json) as advance:
-        table = training_sets.training_set(store, rows, refs, known_then=known_then)
-        advance(rows.height)
-    training_sets.save(table, out)
-    rates = training_sets.null_rates(table, refs)
-    missing = sum(rates.values()) / len(rates)
-    record = {
-        "training_rows": table.num_rows,
-        "features": list(rates),
-        "null_rate": missing,
-        "null_rates": rates,
-        "known_then": known_then,
-        "out": out,
-    }
-    text = f"{out}: {table.num_rows} rows, {len(rates)} features, {missing:.1%} of their values missing"
+    counts = ", ".join(f"{view} ({rows} new)" for view, rows in done.items())
+    text = f"online up to {until:%Y-%m-%d %H:%M:%S}Z: {counts or 'nothing'}{missing}"
+    record = {"views": [*done], "rows": sum(done.values()), "without_rows": absent, "end": until}
     answer(record, text, as_json=as_json)
 
 
 def online(
-    asset: Annotated[str, typer.Argument(help="The asset to look up.")],
+    asset: Annotated[str | None, typer.Argument(help="The asset to look up; the age of all if left out.")] = None,
     plant: PlantOption = Path("plant.toml"),
     *,
     feature: FeatureOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Shows an asset's newest features, as a model in service would get them now."""
-    checked = load_plant(plant)
-    if asset not in checked.assets:
+    """Shows an asset's newest features, as a model in service would get them now, and how old they are.
+
+    Old means how long ago the window ended, not how long ago it was materialised.
+    """
+    checked, now = load_plant(plant), utc_now()
+    if asset is not None and asset not in checked.assets:
         raise UnknownFeature(f"unknown asset {asset!r}{near_misses(asset, checked.assets)}")
     store = feast_repo.open_feature_store(checked)
+    if asset is None:
+        _answer_ages(online_store.ages(store, sorted(checked.assets), now=now), now, as_json=as_json)
+        return
     refs = feature or service_refs(store, checked.assets[asset].asset_class)
-    now = utc_now()
     found = online_store.readings(store, refs, asset, now=now)
     features = {
-        reading.feature: {"value": reading.value, "status": reading.status, "event_timestamp": reading.event_timestamp}
+        reading.feature: {
+            "value": reading.value,
+            "status": reading.status,
+            "event_timestamp": reading.event_timestamp,
+            "age_s": _seconds(reading.event_timestamp, now),
+        }
         for reading in found
     }
     answer({"asset": asset, "features": features}, "\n".join(_line(reading, now) for reading in found), as_json=as_json)
+
+
+def _answer_ages(ages: Sequence[Age], now: datetime, *, as_json: bool) -> None:
+    record = [{**asdict(age), "age_s": _seconds(age.event_timestamp, now)} for age in ages]
+    lines = [
+        f"{each['asset']:24} {each['view']:32} {each['age_s']:>12.0f} s old{', expired' if each['expired'] else ''}"
+        for each in record
+    ]
+    answer({"ages": record}, "\n".join(lines) or "nothing is online; run penstock materialize", as_json=as_json)
+
+
+def _seconds(event: datetime | None, now: datetime) -> float | None:
+    return (now - event).total_seconds() if event else None
 
 
 def _line(reading: Reading, now: datetime) -> str:
@@ -122,6 +131,5 @@ def _line(reading: Reading, now: datetime) -> str:
     value = told or "missing"
     if reading.event_timestamp is None:
         return f"{reading.feature:48} {value:>20}"
-    seconds = (now - reading.event_timestamp).total_seconds()
     expired = ", expired" if reading.status == "OUTSIDE_MAX_AGE" else ""
-    return f"{reading.feature:48} {value:>20}  {seconds:.0f} s old{expired}"
+    return f"{reading.feature:48} {value:>20}  {_seconds(reading.event_timestamp, now):.0f} s old{expired}"

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from feast import FeatureService, FeatureStore, FeatureView
+from feast import FeatureService, FeatureStore, FeatureView, RepoConfig
 from feast.feature_view import DUMMY_ENTITY_NAME
 
 from features.feast_objects import feast_objects
+from features.feast_plan import Change, FeastObject, changes
 from features.tables import check_definition
 from historian.errors import NotEnoughData
 from historian.plant import Plant
@@ -31,13 +32,17 @@ globals().update(registered(Path(__file__).parent))
 
 @dataclass(frozen=True)
 class Applied:
-    """What is registered after an apply."""
+    """What is registered after an apply, and what it changed."""
 
     project: str
     views: tuple[str, ...]
     services: tuple[str, ...]
-    removed: tuple[str, ...]
-    """Feature views and services the plant file no longer has."""
+    changes: tuple[Change, ...]
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Feature views and services the plant file no longer has."""
+        return tuple(sorted(change.name for change in self.changes if change.action == "remove"))
 
 
 def repo_path(plant: Plant) -> Path:
@@ -56,7 +61,7 @@ def repo_config(plant: Plant) -> dict[str, Any]:
             "path": str(repo_path(plant) / "registry.db"),
         },
         "offline_store": {"type": "features.offline_store.PolarsOfflineStore"},
-        "online_store": {"type": "features.online_store.UtcSqliteOnlineStore", "path": str(plant.state / "online.db")},
+        "online_store": _online_store(plant),
         # The newest row per asset is found in the offline store, not by Feast in a frame of all rows.
         "materialization": {"pull_latest_features": True, "online_write_batch_size": 1000},
         "batch_engine": {"type": "local", "backend": "polars"},
@@ -64,41 +69,64 @@ def repo_config(plant: Plant) -> dict[str, Any]:
     }
 
 
+def _online_store(plant: Plant) -> dict[str, Any]:
+    """Redis's password is not written down: Feast's own tools find it in the environment."""
+    if not plant.online_url:
+        return {"type": "features.online_store.UtcSqliteOnlineStore", "path": str(plant.state / "online.db")}
+    password = {"password": "${PENSTOCK_ONLINE_PASSWORD}"} if plant.online_password else {}
+    return {"type": "features.redis_store.GuardedRedisOnlineStore", "url": plant.online_url, **password}
+
+
+def plan(plant: Plant) -> list[Change]:
+    """What an apply would change; changes nothing itself.
+
+    Raises:
+        FeatureError: a feature table was made by another definition of its view.
+    """
+    for view in plant.views.values():
+        check_definition(plant, view)
+    there = (repo_path(plant) / "registry.db").exists()
+    return changes(_registered(_feast(plant)) if there else [], feast_objects(plant))
+
+
 def apply(plant: Plant) -> Applied:
     """Registers the plant's feature views and services, and removes those it no longer has. Idempotent.
 
     Raises:
         FeatureError: a feature table was made by another definition of its view; nothing has been registered.
+        StoreUnavailable: the online store cannot be used.
     """
-    for view in plant.views.values():
-        check_definition(plant, view)
+    planned = plan(plant)
     path = repo_path(plant)
     path.mkdir(parents=True, exist_ok=True)
     (path / "definitions.py").write_text(_DEFINITIONS, encoding="utf-8")
     (path / "feature_store.yaml").write_text(
         json.dumps(repo_config(plant), indent=2) + "\n", encoding="utf-8"
     )  # is YAML
-    store = FeatureStore(str(path))
-    objects = feast_objects(plant)
-    gone = _unwanted(store, objects)
-    store.apply(objects, objects_to_delete=gone, partial=False)
+    store, objects = _feast(plant), feast_objects(plant)
+    store.apply(objects, objects_to_delete=_unwanted(store, objects), partial=False)
     return Applied(
         project=store.project,
         views=tuple(item.name for item in objects if isinstance(item, FeatureView)),
         services=tuple(item.name for item in objects if isinstance(item, FeatureService)),
-        removed=tuple(sorted(item.name for item in gone if isinstance(item, FeatureView | FeatureService))),
+        changes=tuple(planned),
     )
 
 
 def _unwanted(store: FeatureStore, objects: list[Any]) -> list[Any]:
     """What is registered but not among `objects`. Services first: Feast looks at the views they name."""
     wanted = {(type(item), item.name) for item in objects}
-    registered = [*store.list_feature_services(), *store.list_feature_views(), *store.list_entities()]
     sources = {item.batch_source.name for item in objects if isinstance(item, FeatureView)}
     return [
-        *(item for item in registered if (type(item), item.name) not in wanted and item.name != DUMMY_ENTITY_NAME),
+        *(item for item in _registered(store) if (type(item), item.name) not in wanted),
         *(source for source in store.list_data_sources() if source.name not in sources),
     ]
+
+
+def _registered(store: FeatureStore) -> list[FeastObject]:
+    """Services first, for views that are named by one cannot be removed before it."""
+    entities = [entity for entity in store.list_entities() if entity.name != DUMMY_ENTITY_NAME]
+    return [*store.list_feature_services(), *store.list_feature_views(), *entities]
 
 
 def open_feature_store(plant: Plant) -> FeatureStore:
@@ -110,11 +138,18 @@ def open_feature_store(plant: Plant) -> FeatureStore:
     path = repo_path(plant)
     if not (path / "registry.db").exists():
         raise NotEnoughData(f"no features are registered in {path}; run penstock apply")
-    return FeatureStore(str(path))
+    return _feast(plant)
+
+
+def _feast(plant: Plant) -> FeatureStore:
+    """Feast with the password, and without its own clock: `features.online` looks at ttls."""
+    settings = repo_config(plant)
+    secret = {"password": plant.online_password} if plant.online_password else {}
+    settings["online_store"] = {**settings["online_store"], **secret, "expire": False}
+    path = repo_path(plant)
+    return FeatureStore(str(path), config=RepoConfig(repo_path=path, **settings))
 
 
 def registered(repo: Path) -> dict[str, Any]:
-    """Everything registered in a Feast repository, by kind and name."""
-    store = FeatureStore(str(repo))
-    objects = [*store.list_entities(), *store.list_feature_views(), *store.list_feature_services()]
-    return {f"{type(item).__name__}_{item.name}": item for item in objects}
+    """Everything registered in a Feast repository, by kind and name: what `feast apply` there finds defined."""
+    return {f"{type(item).__name__}_{item.name}": item for item in _registered(FeatureStore(str(repo)))}

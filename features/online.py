@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from feast import FeatureStore
 from feast.errors import FeatureNameCollisionError
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 
+from features.expiry import expire
 from features.feature_refs import column_of, meaning_of, views_of
 from features.labels import ASSET
-from historian.errors import InvalidInput, StoreUnavailable
-from historian.times import EPOCH
+from features.materialize import materialize_view
+from features.served import ServedLog
+from historian.errors import InvalidInput
 
 
 @dataclass(frozen=True)
@@ -32,36 +33,38 @@ class Reading:
     """`PRESENT`, `NULL_VALUE`, `NOT_FOUND`, or `OUTSIDE_MAX_AGE` where it is older than the view's ttl."""
 
 
-def materialize(store: FeatureStore, *, end: datetime, advance: Callable[[int], None]) -> list[str]:
-    """Writes the newest row of each asset up to `end` to the online store, view by view.
+@dataclass(frozen=True)
+class Age:
+    """How new what is online of an asset and a view is."""
 
-    The whole table is looked at each time: late rows may belong to an asset, or a time, that an earlier run has passed
-    by already. What is in the online store is never replaced by anything older.
+    asset: str
+    view: str
+    event_timestamp: datetime
+    """The end of the newest window."""
+    expired: bool
+    """It is older than the view's ttl."""
+
+
+def materialize(
+    store: FeatureStore, *, end: datetime, advance: Callable[[int], None], full: bool = False
+) -> dict[str, int | None]:
+    """Writes the newest row of each asset up to `end` to the online store, view by view; see `materialize_view`.
+
+    Not `FeatureStore.materialize`: that adds an interval to the registry with every run, without bound, takes the view
+    out of service meanwhile, and reads its whole table each time.
 
     Returns:
-        The views for which there is no feature table yet.
+        The rows written of each view; None where there is no feature table yet.
 
     Raises:
         FeatureError: a view's table lacks a column; it was made before the plant file had it.
+        StoreUnavailable: the online store cannot be used.
     """
-    absent = []
+    written = {}
     for view in store.list_feature_views():
-        try:
-            # Not `FeatureStore.materialize`: that adds an interval to the registry with every run, without bound, and
-            # takes the view out of service meanwhile.
-            store.provider.materialize_single_feature_view(
-                config=store.config,
-                feature_view=view,
-                start_date=EPOCH,
-                end_date=end,
-                registry=store.registry,
-                project=store.project,
-                tqdm_builder=lambda _: None,
-            )
-        except FileNotFoundError:
-            absent.append(view.name)
+        written[view.name] = materialize_view(store, view, end=end, full=full)
         advance(1)
-    return absent
+    return written
 
 
 def online_response(
@@ -72,10 +75,11 @@ def online_response(
     full_feature_names: bool,
     now: datetime,
     versions: bool = False,
+    log: ServedLog | None = None,
 ) -> GetOnlineFeaturesResponse:
-    """Feast's answer for these assets, with what is older than its view's ttl blanked out.
+    """Feast's answer for these assets, with what is older than its view's ttl blanked out; see `features.expiry`.
 
-    Feast returns a feature of any age as present; a model trained with a ttl has never seen such a one.
+    It is handed to `log`, if there is one, which keeps what was served for `penstock consistency`.
 
     Raises:
         UnknownFeature: a reference is not registered.
@@ -83,7 +87,7 @@ def online_response(
         StoreUnavailable: the online store cannot be read.
     """
     views = views_of(store, refs)
-    ttls = {column_of(ref) if full_feature_names else ref.partition(":")[2]: view.ttl for ref, view in views.items()}
+    names = {column_of(ref) if full_feature_names else ref.partition(":")[2]: ref for ref in views}
     try:
         answer: GetOnlineFeaturesResponse = store.get_online_features(
             list(views),
@@ -93,12 +97,28 @@ def online_response(
         ).proto
     except FeatureNameCollisionError:
         raise InvalidInput("two views have a feature of one name; ask for full_feature_names") from None
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"the online store cannot be read ({error}); run penstock apply") from None
-    for name, vector in zip(answer.metadata.feature_names.val, answer.results, strict=True):
-        if name in ttls:
-            _blank_missing(vector, ttls[name], now)
+    expire(answer, {name: views[ref].ttl for name, ref in names.items()}, now)
+    if log:
+        log.add((now, names, answer))
     return answer
+
+
+def ages(store: FeatureStore, assets: Sequence[str], *, now: datetime) -> list[Age]:
+    """How old the newest features of each asset are, view by view: the age of the data, whenever it was materialised.
+
+    An asset is left out of views that have nothing of it. Raises as `online_response` does.
+    """
+    found = []
+    for view in sorted(store.list_feature_views(allow_cache=True), key=lambda view: str(view.name)):
+        ref = f"{view.name}:{view.features[0].name}"
+        answer = online_response(store, [ref], assets, full_feature_names=True, now=now)
+        vector = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))[column_of(ref)]
+        found += [
+            Age(asset, view.name, instant.ToDatetime(UTC), expired=status == FieldStatus.OUTSIDE_MAX_AGE)
+            for asset, instant, status in zip(assets, vector.event_timestamps, vector.statuses, strict=True)
+            if status != FieldStatus.NOT_FOUND
+        ]
+    return found
 
 
 def readings(store: FeatureStore, refs: Sequence[str], asset: str, *, now: datetime) -> list[Reading]:
@@ -107,17 +127,6 @@ def readings(store: FeatureStore, refs: Sequence[str], asset: str, *, now: datet
     vectors = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
     units = {ref: meaning_of(ref, view).get("unit", "") for ref, view in views_of(store, refs).items()}
     return [_reading(ref, vectors[column_of(ref)], units[ref]) for ref in refs]
-
-
-def _blank_missing(vector: GetOnlineFeaturesResponse.FeatureVector, ttl: timedelta | None, now: datetime) -> None:
-    for row, status in enumerate(vector.statuses):
-        if status != FieldStatus.PRESENT:
-            continue
-        if ttl and now - vector.event_timestamps[row].ToDatetime(UTC) > ttl:
-            vector.values[row].Clear()
-            vector.statuses[row] = FieldStatus.OUTSIDE_MAX_AGE
-        elif vector.values[row].WhichOneof("val") is None:
-            vector.statuses[row] = FieldStatus.NULL_VALUE
 
 
 def _reading(ref: str, vector: GetOnlineFeaturesResponse.FeatureVector, unit: str) -> Reading:

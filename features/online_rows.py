@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 from feast import FeatureStore
 
-from features.historical import plain_arrow
 from features.labels import ASSET
+from features.materialize import write_newest
 from features.online import materialize
-from historian.errors import StoreUnavailable
 from historian.plant import View
 
 
@@ -39,19 +36,9 @@ def online_rows(store: FeatureStore, clock: Callable[[], datetime]) -> Online:
     def write(view: View, rows: pl.DataFrame) -> None:
         if view.name in registered:
             newest = rows.sort("event_timestamp", "created_timestamp").unique(ASSET, keep="last", maintain_order=True)
-            with _available():
-                store.provider.ingest_df(registered[view.name], plain_arrow(newest).to_pandas())
+            write_newest(store, registered[view.name], newest)
 
     def catch_up() -> None:
-        with _available():
-            materialize(store, end=clock(), advance=lambda _: None)
+        materialize(store, end=clock(), advance=lambda _: None)
 
     return Online(write, catch_up)
-
-
-@contextmanager
-def _available() -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(f"the online store cannot be written to: {error}") from None

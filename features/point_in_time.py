@@ -2,15 +2,23 @@
 
 Both sides are narrow: keys, times and a row number. The features themselves are gathered afterwards by row number, so a
 wide table costs no more to join than a small one. Pure: frames in, row numbers out.
+
+Polars' own as-of join knows no ties and no second time axis, and needs both sides sorted by time in full. Here rows are
+brought in order of key by counting, after one of time where the table is not in order of time already, and each label
+finds its row by bisection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+from scipy.sparse import coo_array
 
 EVENT: Final = "__event"
 """Datetime with zone: a label's time; a feature row's event timestamp."""
@@ -19,9 +27,21 @@ CREATED: Final = "__created"
 ROW: Final = "__row"
 """UInt32: a feature row's number in its table."""
 
-_LABEL: Final = "__label"
-_KNOWN: Final = "__known"
-_RANK: Final = "__rank"
+_GROUP: Final = "__group"
+_EARLIEST: Final = np.iinfo(np.int64).min
+_LONGEST: Final = np.iinfo(np.int64).max
+
+_Whole = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """From each of `times` on, the row at `place` of its table is the newest known of its group."""
+
+    first: _Whole
+    """Where each group starts, and where the last one ends. Within a group in order of time."""
+    times: _Whole
+    place: npt.NDArray[Any]
 
 
 def as_of_rows(
@@ -29,8 +49,9 @@ def as_of_rows(
 ) -> pl.Series:
     """The number of the newest feature row with T - ttl <= event timestamp <= T for each label's time T.
 
-    Of rows with the same event timestamp the one created last counts, a null created timestamp first of all. With
-    `known_then` only rows created at or before T count, so that a correction made later changes nothing.
+    Of rows with the same event timestamp the one created last counts, a null created timestamp first of all, then the
+    one with the later place in `rows`. With `known_then` only rows created at or before T count, so that a correction
+    made later changes nothing.
 
     Args:
         labels: `keys` and `EVENT`, any order, repeats allowed.
@@ -42,21 +63,27 @@ def as_of_rows(
     Returns:
         One number of `ROW` a label, in the labels' order; null where no row qualifies.
     """
-    unit = pl.Datetime("ns" if "ns" in (_unit(labels), _unit(rows)) else "us", "UTC")
-    known = _by_known_time(rows.with_columns(pl.col(EVENT, CREATED).cast(unit)), keys, known_then=known_then)
-    asked = labels.select(*keys, pl.col(EVENT).cast(unit).alias(_KNOWN)).with_row_index(_LABEL).drop_nulls()
-    found = asked.sort(_KNOWN).join_asof(known, on=_KNOWN, by=list(keys) or None, check_sortedness=False)
-    if ttl:
-        found = found.filter(pl.col(_KNOWN) - pl.col(EVENT) <= ttl)
-    every = labels.with_row_index(_LABEL).select(_LABEL)
-    return every.join(found.select(_LABEL, ROW), on=_LABEL, how="left", maintain_order="left")[ROW]
+    unit = "ns" if "ns" in (_unit(labels), _unit(rows)) else "us"
+    groups = labels.select(keys).unique().drop_nulls().with_row_index(_GROUP) if keys else None
+    known = _grouped(rows, groups, keys, unit)
+    timeline = _timeline(known, 1 if groups is None else groups.height, known_then=known_then)
+    asked = _grouped(labels.with_row_index(ROW), groups, keys, unit)
+    times = _whole(asked[EVENT])
+    at = _last_before(timeline, times, asked[_GROUP].to_numpy())
+    place, valid = timeline.place[at] if len(timeline.place) else at, at >= 0
+    if ttl and len(timeline.place):
+        longest = min(ttl // timedelta(microseconds=1) * (1000 if unit == "ns" else 1), _LONGEST)
+        valid &= times - _whole(known[EVENT])[place] <= longest
+    found = np.full(labels.height, -1, np.int64)
+    found[asked[ROW].to_numpy()[valid]] = known[ROW].to_numpy()[place[valid]]
+    return pl.select(pl.when(pl.lit(found >= 0)).then(pl.lit(found)).cast(rows.schema[ROW]).alias(ROW)).to_series()
 
 
 def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
     """The `ROW` numbers of the newest row of each key, ascending; ties go to the row created last."""
     complete = rows.drop_nulls([*keys, EVENT])
     newest = pl.col(EVENT).max().over(keys) if keys else pl.col(EVENT).max()
-    last = _in_order(complete.filter(pl.col(EVENT) == newest))
+    last = complete.filter(pl.col(EVENT) == newest).sort(CREATED, nulls_last=False, maintain_order=True)
     return (last.group_by(keys).last() if keys else last.tail(1))[ROW].sort()
 
 
@@ -65,19 +92,81 @@ def _unit(frame: pl.DataFrame) -> str | None:
     return dtype.time_unit if isinstance(dtype, pl.Datetime) else None
 
 
-def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort(EVENT, CREATED, nulls_last=False, maintain_order=True)
+def _grouped(frame: pl.DataFrame, groups: pl.DataFrame | None, keys: Sequence[str], unit: str) -> pl.DataFrame:
+    """The rows whose time and keys are known and among `groups`, in order, times in `unit`; `_GROUP` beside them."""
+    times = [pl.col(name).cast(pl.Datetime("ns" if unit == "ns" else "us", "UTC")) for name in _times(frame)]
+    if groups is None:
+        numbered = frame.with_columns(*times, pl.lit(0, pl.UInt32).alias(_GROUP))
+    else:
+        of_keys = frame.select(keys).join(groups, on=keys, how="left", maintain_order="left")[_GROUP]
+        numbered = frame.with_columns(*times, of_keys.alias(_GROUP))
+    return numbered.drop(keys).drop_nulls([EVENT, _GROUP])
 
 
-def _by_known_time(rows: pl.DataFrame, keys: Sequence[str], *, known_then: bool) -> pl.DataFrame:
-    """`keys`, `_KNOWN`, `EVENT`, `ROW`, sorted by `_KNOWN`: from that instant on, this is the newest row known."""
-    ordered = _in_order(rows.drop_nulls([*keys, EVENT]))
+def _times(frame: pl.DataFrame) -> list[str]:
+    return [name for name in (EVENT, CREATED) if name in frame.columns]
+
+
+def _whole(times: pl.Series) -> _Whole:
+    return times.to_physical().fill_null(_EARLIEST).to_numpy()
+
+
+def _timeline(rows: pl.DataFrame, groups: int, *, known_then: bool) -> _Timeline:
+    event, created, group = _whole(rows[EVENT]), _whole(rows[CREATED]), rows[_GROUP].to_numpy()
+    if rows[EVENT].is_sorted():
+        order = _by_group(group, groups)
+    else:
+        by_event = np.argsort(event, kind="stable")
+        order = by_event[_by_group(group[by_event], groups)]
+    times, first = _taken(event, order), _starts(group, groups)
+    order = _by_created(order, times, created, first)
     if not known_then:
-        return ordered.select(*keys, EVENT, ROW, pl.col(EVENT).alias(_KNOWN))
+        return _Timeline(first, times, order)
     # A row becomes known at the later of its two times. Once a newer row is known, one that arrives late is not used
-    # any more: a running maximum over the rank in time says which row holds from each arrival on.
-    ranked = ordered.with_row_index(_RANK).filter(pl.col(CREATED).is_not_null())
-    arrivals = ranked.select(*keys, _RANK, pl.max_horizontal(EVENT, CREATED).alias(_KNOWN)).sort(_KNOWN, _RANK)
-    running = pl.col(_RANK).cum_max().over(keys) if keys else pl.col(_RANK).cum_max()
-    holding = arrivals.with_columns(running)
-    return holding.join(ranked.select(_RANK, EVENT, ROW), on=_RANK, how="left", maintain_order="left")
+    # any more: a running maximum over the place in order says which row holds from each arrival on. Groups lie one
+    # after the other, so the maximum starts anew with each.
+    order = order[created[order] != _EARLIEST]
+    known = np.maximum(event, created)[order]
+    arrivals = np.lexsort((known, group[order]))
+    return _Timeline(_starts(group[order], groups), known[arrivals], order[np.maximum.accumulate(arrivals)])
+
+
+def _by_group(group: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
+    """A stable order by group. SciPy's conversion to rows is a counting sort, many times faster than NumPy's sorts."""
+    places = np.arange(len(group), dtype=np.int32)
+    marks = coo_array((np.ones(len(group), np.int8), (group.astype(np.int32), places)), (groups, max(1, len(group))))
+    return marks.tocsr().indices
+
+
+def _taken(values: _Whole, order: npt.NDArray[Any]) -> _Whole:
+    """`values[order]`, on all cores."""
+    return pl.Series(values).gather(pl.Series(order).cast(pl.UInt32)).to_numpy()
+
+
+def _starts(group: npt.NDArray[Any], groups: int) -> _Whole:
+    return np.append([0], np.cumsum(np.bincount(group, minlength=groups)))
+
+
+def _by_created(order: npt.NDArray[Any], times: _Whole, created: _Whole, first: _Whole) -> npt.NDArray[Any]:
+    """The order, with rows of the same group and event timestamp put in order of created timestamp."""
+    same = times[1:] == times[:-1]
+    same[first[(first > 0) & (first < len(times))] - 1] = False
+    if not same.any():
+        return order
+    places = np.flatnonzero(np.append(same, [False]) | np.append([False], same))
+    run = np.cumsum(np.append([True], ~same))[places]
+    sorted_order = order.copy()
+    sorted_order[places] = order[places][np.lexsort((created[order[places]], run))]
+    return sorted_order
+
+
+def _last_before(timeline: _Timeline, times: _Whole, group: npt.NDArray[Any]) -> _Whole:
+    """For each time and group the last entry of the timeline at or before it, -1 where there is none."""
+    if not len(timeline.times) or not len(times):
+        return np.full(len(times), -1, np.int64)
+    start, low, high = timeline.first[group], timeline.first[group], timeline.first[group + 1]
+    for _ in range(int((high - low).max()).bit_length()):
+        middle = (low + high) // 2
+        later = (low < high) & (timeline.times[np.minimum(middle, len(timeline.times) - 1)] <= times)
+        low, high = np.where(later, middle + 1, low), np.where(later, high, middle)
+    return np.where(low > start, low - 1, -1)

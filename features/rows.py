@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -54,9 +53,9 @@ def asset_rows(
     known = {tag.name: empty_batch().select(_needed(tag)) for tag in tags}
     speed_tag = next((tag for tag in tags if tag.point == view.speed), None)
     fixed = next((view.fixed_rpm.get(tag.asset) for tag in tags), None)
-    for page in chain(pages, [empty_batch()]):
-        # Before the last page windows that end within it are complete; after it all are.
-        until = min(span.until, _last(page)) if len(page) else span.until
+    for page, more in _with_more(pages):
+        # Where more follows, windows that end within the page are complete; with the last page all are.
+        until = min(span.until, _last(page)) if more else span.until
         for tag in tags:
             known[tag.name] = pl.concat([known[tag.name], page.filter(tag=tag.name).select(_needed(tag))])
         speeds_at = _speeds(known[speed_tag.name], speed_tag, view) if speed_tag else partial(fixed_speeds, fixed)
@@ -73,6 +72,15 @@ def asset_rows(
             known[speed_tag.name] = _since(known[speed_tag.name], resume - microseconds(speed_tag.max_staleness))
         yield Rows(_joined(points, view), leftovers, span.after, min(until, max(ready.values())))
         span = span._replace(after=max(span.after, until))
+
+
+def _with_more(pages: Iterator[SampleBatch]) -> Iterator[tuple[SampleBatch, bool]]:
+    """Each page, and whether another follows; an empty page if there is none at all."""
+    page = next(pages, empty_batch())
+    for following in pages:
+        yield page, True
+        page = following
+    yield page, False
 
 
 def point_rows(

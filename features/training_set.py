@@ -7,7 +7,9 @@ travels in the schema, where the format has room for it (Parquet, Arrow).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Final, Literal
 
@@ -15,17 +17,36 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 
+from features.arrow_types import plain_arrow
 from features.feature_refs import column_of, meaning_of, service_refs, views_of
-from features.historical import plain_arrow
 from features.labels import ASSET, EVENT_TIMESTAMP
-from historian.errors import InvalidInput, NotEnoughData
+from features.pinned import CREATED_TIMESTAMP, PinnedTable, pin_all
+from features.point_in_time import CREATED, EVENT, ROW, as_of_rows
+from historian.errors import InvalidInput
 from historian.plant import Plant
 
 Format = Literal["parquet", "arrow", "csv"]
 
 _BY_SUFFIX: Final[dict[str, Format]] = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """From whose point of view features are looked up.
+
+    By default the true history: the value that counts today, as if every correction and every late sample had been
+    there in time. `known_then` asks each label row what was known at its own time, `as_of` all rows what was at one.
+    """
+
+    known_then: bool = False
+    as_of: datetime | None = None
+
+    def told(self) -> dict[str, object]:
+        """As a request states it."""
+        as_of = {"as_of": self.as_of.isoformat().replace("+00:00", "Z")} if self.as_of else {}
+        return {"known_then": self.known_then, **as_of}
 
 
 def default_refs(store: FeatureStore, plant: Plant, labels: pl.DataFrame) -> list[str]:
@@ -38,7 +59,9 @@ def default_refs(store: FeatureStore, plant: Plant, labels: pl.DataFrame) -> lis
     return [ref for name in sorted(classes) for ref in service_refs(store, name)]
 
 
-def training_set(store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str], *, known_then: bool) -> pa.Table:
+def training_set(
+    store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str], *, known_then: bool, as_of: datetime | None = None
+) -> pa.Table:
     """The labels, and beside them a column `view__feature` for each reference; null where nothing was known.
 
     Args:
@@ -46,6 +69,7 @@ def training_set(store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str],
         labels: See `features.labels`; all their columns are kept.
         refs: `view:feature`, in the order of the columns.
         known_then: Use only what had been computed by the label's time: corrections and late data are left out.
+        as_of: Use only what had been computed by then.
 
     Raises:
         UnknownFeature: a reference is not registered.
@@ -54,25 +78,68 @@ def training_set(store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str],
         FeatureError: a view's table lacks a column; it was made before the plant file had it.
     """
     views = views_of(store, refs)
-    names = [column_of(ref) for ref in views]
-    if taken := sorted(set(names) & set(labels.columns)):
+    check_names(labels, refs)
+    knowledge = Knowledge(known_then=known_then, as_of=as_of)
+    values = feature_values(labels, pin_all(views), list(views), knowledge, advance=lambda _: None)
+    return described(labels, values, views, request={"features": list(views), **knowledge.told()})
+
+
+def check_names(labels: pl.DataFrame, refs: Sequence[str]) -> None:
+    """Raises `InvalidInput` if a label column is called as a feature is."""
+    if taken := sorted(set(map(column_of, refs)) & set(labels.columns)):
         raise InvalidInput(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
-    try:
-        # Only keys and times cross into pandas; the other label columns never leave Arrow and keep their types.
-        found = store.get_historical_features(
-            labels.select(ASSET, EVENT_TIMESTAMP).to_pandas(),
-            list(views),
-            full_feature_names=True,
-            filter_by_created_timestamp=known_then,
-        ).to_arrow()
-    except FileNotFoundError as error:
-        raise NotEnoughData(f"{error}; run penstock compute") from None
-    table = plain_arrow(labels)
-    for (ref, view), name in zip(views.items(), names, strict=True):
+
+
+def feature_values(
+    labels: pl.DataFrame,
+    tables: Mapping[str, PinnedTable],
+    refs: Sequence[str],
+    knowledge: Knowledge,
+    *,
+    advance: Callable[[int], None],
+) -> pl.DataFrame:
+    """A column `view__feature` for each reference, a row for each label in the labels' order.
+
+    The same join as behind Feast's historical retrieval, on tables that are held still.
+    """
+    found = []
+    for name, table in tables.items():
+        features = features_of(refs, name)
+        values = _view_values(labels, table, features, knowledge)
+        found.append(values.rename({feature: column_of(f"{name}:{feature}") for feature in features}))
+        advance(1)
+    return pl.concat(found, how="horizontal").select(map(column_of, refs))
+
+
+def features_of(refs: Sequence[str], view: str) -> list[str]:
+    """The names of the features that are asked of a view."""
+    return [ref.partition(":")[2] for ref in refs if ref.startswith(f"{view}:")]
+
+
+def _view_values(
+    labels: pl.DataFrame, table: PinnedTable, features: Sequence[str], knowledge: Knowledge
+) -> pl.DataFrame:
+    """The features of one view: keys and times are joined first, then just the rows that serve are read."""
+    asked = labels.select(ASSET, pl.col(EVENT_TIMESTAMP).alias(EVENT))
+    rows = table.rows(features, knowledge.as_of)
+    reach = pl.col(ASSET).is_in(asked[ASSET].unique().implode()) & (pl.col(EVENT_TIMESTAMP) <= asked[EVENT].max())
+    times = pl.col(EVENT_TIMESTAMP).alias(EVENT), pl.col(CREATED_TIMESTAMP).alias(CREATED)
+    narrow = rows.filter(reach).select(ASSET, *times, ROW).collect()
+    numbers = as_of_rows(asked, narrow, [ASSET], ttl=table.ttl, known_then=knowledge.known_then)
+    values = rows.filter(pl.col(ROW).is_in(numbers.drop_nulls().unique().implode())).select(ROW, *features).collect()
+    return pl.DataFrame({ROW: numbers}).join(values, on=ROW, how="left", maintain_order="left").drop(ROW)
+
+
+def described(
+    labels: pl.DataFrame, values: pl.DataFrame, views: Mapping[str, FeatureView], *, request: Mapping[str, object]
+) -> pa.Table:
+    """Labels and values as one table whose schema says what was asked for and what each feature means."""
+    table, found = plain_arrow(labels), plain_arrow(values)
+    for ref, view in views.items():
+        name = column_of(ref)
         field = found.schema.field(name).with_metadata(meaning_of(ref, view))
         table = table.append_column(field, found[name])
-    request = json.dumps({"features": list(views), "known_then": known_then})
-    return table.replace_schema_metadata({"penstock": request})
+    return table.replace_schema_metadata({"penstock": json.dumps(request)})
 
 
 def null_rates(table: pa.Table, refs: Sequence[str]) -> dict[str, float]:

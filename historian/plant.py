@@ -94,6 +94,11 @@ class Plant:
     tags: Mapping[str, Tag]
     views: Mapping[str, View]
     store_token: str = ""
+    online_url: str = ""
+    """Of a Redis; empty for the SQLite file."""
+    online_password: str = ""
+    served_for: timedelta | None = None
+    """How long served values are kept; None for not at all."""
 
     def tag_of(self, asset: str, point: str) -> Tag | None:
         """The tag that fills `point` of `asset`, or None where no tag list names one."""

@@ -10,7 +10,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from historian.times import Duration
 
@@ -45,6 +45,25 @@ class Historian(Model):
         "influxdb://HOST:8086/ORG?bucket=BUCKET for 2.x; influxdb+https:// for TLS.",
     )
     token: str = Field("", description="InfluxDB 2.x: a token. 1.x: the password of the user in the url. Use ${NAME}.")
+
+
+class Online(Model):
+    """Where the newest features are kept for serving. Without a url: a SQLite file under the site's state directory."""
+
+    url: str = Field(
+        "", description="redis://USER@HOST:6379/0, or rediss:// for TLS; ?ssl_ca_certs=PATH names an authority."
+    )
+    password: str = Field("", description="Of the user in the url. Use ${NAME}, or set PENSTOCK_ONLINE_PASSWORD.")
+    log: Duration | None = Field(
+        None, description="How long served values are kept, for penstock consistency; not at all if absent."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        if url and not re.fullmatch(r"rediss?://([^:@/]+@)?[^@/]+(/\d+)?(\?\S*)?", url):
+            raise ValueError("write redis://HOST:6379/0, or rediss:// for TLS; the password goes into password")
+        return url
 
 
 class Zones(Model):
@@ -200,6 +219,7 @@ class PlantFile(Model):
 
     site: Site
     historian: Historian = Historian(url="")
+    online: Online = Online(url="")
     classes: dict[Name, AssetClass] = Field(min_length=1, description="By name.")
     assets: dict[Name, Asset] = Field(min_length=1, description="By name.")
     sources: dict[Name, Connection] = Field({}, description="Live connections, by name.")

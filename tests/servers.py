@@ -160,3 +160,17 @@ def set_up2(server: Server) -> None:
     """Makes the first user, the organisation and a token, as an administrator does once."""
     body = {"username": "admin", "password": "only-a-test", "org": "north", "bucket": "first", "token": "secret"}
     httpx.post(f"{server.base}/api/v2/setup", json=body, timeout=30).raise_for_status()
+
+
+@contextmanager
+def redis_server(directory: Path, *options: str, port: int | None = None) -> Iterator[int]:
+    """Debian's Redis on loopback, in memory only, while the block runs; gives its port. `options` are its own."""
+    chosen = port or free_port()
+    command = [needed("redis-server"), "--bind", "127.0.0.1", "--port", str(chosen), "--save", "", *options]
+    with subprocess.Popen([*command, "--dir", str(directory)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert any("Ready to accept connections" in line for line in process.stdout), f"{command} ended at once"
+            yield chosen
+        finally:
+            process.terminate()

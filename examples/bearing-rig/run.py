@@ -2,8 +2,9 @@
 
     python examples/bearing-rig/run.py --data DIRECTORY_OF_THE_FEMTO_FILES
 
-Every step is a `penstock` command, as in the demo. Labels are the remaining useful life of each snapshot, counted back
-from the end of its run. Prints one JSON object.
+Every step is a `penstock` command, as in the demo. One training set is labelled by a table, the remaining useful life
+of each snapshot counted back from the end of its run; the other by a rule over the list of failures
+(`failing_soon.toml`), with a whole bearing held out as the test set. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -61,11 +62,18 @@ def run(femto: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     penstock("backfill")
     penstock("compute")
     penstock("apply")
-    penstock("training-set", "labels.csv", "--out", "training.parquet")
+    penstock("training-set", "labels.csv", "--target", "remaining_useful_life_s", "--out", "training.parquet")
+    # From the list of failures to a training set in one command: learn from one bearing, be judged by the other.
+    made = penstock(
+        "training-set", "failing_soon.toml", "--split", "asset", "--hold-out", "bearing2_1", "--shares", "100,0,0",
+        "--out", "failing_soon",
+    )  # fmt: skip
+    verified = penstock("training-set", "verify", "failing_soon")["verified"]
     quarantined = penstock("quarantine")
     features = pl.read_delta(str(directory / ".penstock" / "features" / "test_bearing_vibration"))
     training = pl.read_parquet(directory / "training.parquet")
-    return {asset: summary(asset, run, features, training, quarantined) for asset, run in runs.items()}
+    summaries = {asset: summary(asset, run, features, training, quarantined) for asset, run in runs.items()}
+    return {**summaries, "failing_soon": split_summary(made, verified=verified)}
 
 
 def snapshots(path: Path) -> pl.DataFrame:
@@ -103,6 +111,19 @@ def summary(
         "rms_first_100_g": mean(rms["h_rms_ac"].head(100)),
         "rms_last_10_g": mean(rms["h_rms_ac"].tail(10)),
         "training_rows": training.filter(pl.col("asset") == asset).height,
+    }
+
+
+def split_summary(made: dict[str, Any], *, verified: bool) -> dict[str, Any]:
+    """What became of the training set with one bearing held out."""
+    leakage = made["leakage"]
+    return {
+        "rows": made["rows"]["split"],
+        "failing": {name: counts.get("true", 0) for name, counts in made["target"]["balance"].items()},
+        "values_not_known_at_their_label": leakage["values_not_known_at_their_label"],
+        "rows_shared_between_splits": sum(leakage["rows_that_share_a_feature_row_with_another_split"].values()),
+        "suspects": [suspect["column"] for suspect in leakage["suspects"]],
+        "verified": verified,
     }
 
 

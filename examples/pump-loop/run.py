@@ -59,7 +59,7 @@ def run(skab: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     backfilled = penstock("backfill")
     penstock("compute")
     penstock("apply")
-    penstock("training-set", "labels.csv", "--out", "training.parquet")
+    penstock("training-set", "labels.csv", "--target", "anomaly", "--out", "training.parquet")
     rows = pl.read_delta(str(directory / ".penstock" / "features" / "water_loop_process"))
     training = pl.read_parquet(directory / "training.parquet")
     steps = recorded["event_timestamp"].diff().dt.total_seconds()

@@ -269,6 +269,19 @@ def test_the_plant_of_the_stack_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse_qs(url.query)["bucket"] == [init["DOCKER_INFLUXDB_INIT_BUCKET"]]
 
 
+def test_what_serves_features_can_open_the_stacks_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The online store is the Redis of the stack; who needs its password has it, and the bridge does not."""
+    monkeypatch.setenv("INFLUX_TOKEN", "secret")
+    monkeypatch.setenv("PENSTOCK_ONLINE_PASSWORD", "another")
+
+    plant = load_plant(PLANT)
+    given = {name: SERVICES[name].get("environment", {}).get("PENSTOCK_ONLINE_PASSWORD") for name in OURS}
+
+    assert (plant.online_url, plant.online_password) == ("redis://redis:6379/0", "another")
+    assert {name for name, secret in given.items() if secret} == {"features", "api"}
+    assert {given["features"], given["api"]} == {SERVICES["redis"]["environment"]["REDISCLI_AUTH"]}
+
+
 def test_the_plant_of_the_stack_is_the_simulators() -> None:
     """Its classes, assets and live tags are those of the simulator's own plant file, at the addresses it is given."""
     template = files("bridge.simulator.template")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from deltalake import write_deltalake
+from redis import Redis
 
 from features.tables import FeatureTable, table_path, table_schema
 from historian.plant import Plant
 from historian.plant_load import load_plant
+from tests.servers import redis_server
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -23,6 +26,28 @@ def plant(tmp_path: Path) -> Plant:
     """The plant of tests/cases/feast in a directory of its own."""
     shutil.copytree(Path(__file__).parents[1] / "cases" / "feast", tmp_path / "plant")
     return load_plant(tmp_path / "plant")
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A Redis on loopback."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as port:
+        yield port
+
+
+@pytest.fixture
+def redis_url(redis_port: int) -> str:
+    """An empty database in it."""
+    Redis(port=redis_port, db=1).flushdb()
+    return f"redis://127.0.0.1:{redis_port}/1"
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def stored(request: pytest.FixtureRequest, plant: Plant) -> Plant:
+    """The plant, with each of the online stores in turn."""
+    if request.param == "sqlite":
+        return plant
+    return replace(plant, online_url=request.getfixturevalue("redis_url"))
 
 
 @pytest.fixture

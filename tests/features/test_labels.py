@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from features.labels import checked_labels, read_labels
+from features.labels import checked_labels, read_labels, with_target
 from historian.errors import InvalidInput
 
 ASSETS = ("c101", "c102")
@@ -30,12 +30,12 @@ def csv(directory: Path, *rows: str) -> Path:
 
 
 def test_other_columns_and_repeated_rows_are_kept(tmp_path: Path) -> None:
-    """Every row and column of the file comes back, in order, with the time in UTC."""
+    """Every row and column of the file comes back, in order, the time in UTC and the rest as it is written."""
     path = csv(
         tmp_path,
         "event_timestamp,asset,rul,note",
         "2026-03-01T01:00:00+01:00,c102,3.5,",
-        "2026-03-01T00:00:00Z,c101,7,seal",
+        "2026-03-01T00:00:00Z,c101,007,seal",
         "2026-03-01T00:00:00Z,c101,7,seal",
     )
     midnight = datetime(2026, 3, 1, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_other_columns_and_repeated_rows_are_kept(tmp_path: Path) -> None:
         {
             "event_timestamp": [midnight] * 3,
             "asset": ["c102", "c101", "c101"],
-            "rul": [3.5, 7.0, 7.0],
+            "rul": ["3.5", "007", "7"],
             "note": [None, "seal", "seal"],
         },
         schema_overrides={"event_timestamp": pl.Datetime("us", "UTC")},
@@ -105,6 +105,28 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
 def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
     """A header alone is no label file."""
     assert problems(csv(tmp_path, "asset,event_timestamp")) == "labels.csv: has no labels"
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Which of the two is meant nobody can know."""
+    path = csv(tmp_path, "asset,event_timestamp,rul,note,rul,note", "c101,2026-03-01T00:00:00Z,1,2,3,4")
+    assert problems(path) == "labels.csv: has several columns called 'rul', 'note'; give each its own name"
+
+
+@pytest.mark.parametrize(
+    ("cells", "read"),
+    [(["7", None, "-1"], [7, None, -1]), (["7", "0.5", None], [7.0, 0.5, None]), (["7", "seal"], ["7", "seal"])],
+)
+def test_the_target_is_numbers_where_all_of_it_is(cells: list[str | None], read: list[object]) -> None:
+    """Other columns stay text."""
+    frame = pl.DataFrame({"asset": "c101", "event_timestamp": None, "rul": cells, "order": "007"})
+    assert with_target(frame, "rul").select("rul", "order").rows() == [(cell, "007") for cell in read]
+
+
+def test_a_target_that_is_no_column_is_told() -> None:
+    """With near misses."""
+    with pytest.raises(InvalidInput, match="no column 'rull' to be the target; did you mean rul"):
+        with_target(pl.DataFrame({"asset": ["c101"], "event_timestamp": None, "rul": "1"}), "rull")
 
 
 def test_an_absent_and_a_garbled_file_are_told_apart(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from feast import FeatureStore
 from polars.testing import assert_frame_equal
 
 from features.feast_repo import apply, open_feature_store
-from features.online import materialize
 from features.tables import table_path
 from features.training_set import Format, default_refs, format_of, null_rates, save, training_set, write
 from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
@@ -75,15 +74,13 @@ def test_a_correction_made_later_is_left_out_on_request(store: FeatureStore, add
 def test_a_table_older_than_the_registered_view_is_named(
     plant: Plant, store: FeatureStore, add_rows: Callable[..., None]
 ) -> None:
-    """It lacks a column: advice, not a traceback; for materialize as for training sets."""
+    """It lacks a column: advice, not a traceback."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
     path = table_path(plant, "compressor_vibration")
     older = pl.read_delta(str(path)).drop("de_h_rms_ac")
     write_deltalake(path, older, mode="overwrite", schema_mode="overwrite")
     with pytest.raises(FeatureError, match=r"no column de_h_rms_ac; it has .* penstock compute"):
         training_set(store, labels(("c101", 5)), [RMS], known_then=False)
-    with pytest.raises(FeatureError, match=r"no column de_h_rms_ac; it has .* penstock compute"):
-        materialize(store, end=START + timedelta(hours=1), advance=lambda _: None)
 
 
 def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Callable[..., None]) -> None:
@@ -174,3 +171,44 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInput, match="cannot be written to"):
         save(pa.table({"a": [1]}), tmp_path / "file" / "set.parquet")
+
+
+def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """For every label alike, on top of `known_then`: what did we know on 1 March?"""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0), ("c101", 10, 70, 2.0))
+    asked = labels(("c101", 5), ("c101", 65), ("c101", 80))
+    found = {
+        (then, seconds): training_set(
+            store, asked, [RMS], known_then=then, as_of=START + timedelta(seconds=seconds) if seconds else None
+        )[2].to_pylist()
+        for then in (False, True)
+        for seconds in (0, 1, 59, 60, 70)
+    }
+    assert found == {
+        (False, 0): [9.0, 2.0, 2.0],
+        (False, 1): [1.0, 1.0, 1.0],
+        (False, 59): [1.0, 1.0, 1.0],
+        (False, 60): [9.0, 9.0, 9.0],
+        (False, 70): [9.0, 2.0, 2.0],
+        (True, 0): [1.0, 9.0, 2.0],
+        (True, 1): [1.0, 1.0, 1.0],
+        (True, 59): [1.0, 1.0, 1.0],
+        (True, 60): [1.0, 9.0, 9.0],
+        (True, 70): [1.0, 9.0, 2.0],
+    }
+
+
+@pytest.mark.parametrize("known_then", [False, True])
+def test_it_is_what_feast_itself_answers(
+    store: FeatureStore, add_rows: Callable[..., None], *, known_then: bool
+) -> None:
+    """Feast's historical retrieval over the same tables gives the same values."""
+    add_rows("compressor_vibration", *(("c101", second, second + 5 * (second % 3), second) for second in range(40)))
+    add_rows("compressor_process", *(("c102", 60 * minute, 60 * minute, minute) for minute in range(10)))
+    asked = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
+    ours = training_set(store, asked, [RMS, OIL], known_then=known_then)
+    feast = store.get_historical_features(
+        asked.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=known_then
+    ).to_arrow()
+    names = ["compressor_vibration__de_h_rms_ac", "compressor_process__oil_temp_mean"]
+    assert_frame_equal(pl.DataFrame(ours.select(names)), pl.DataFrame(feast.select(names)))

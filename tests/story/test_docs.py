@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "exa
 def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     """A newcomer who types them one after the other gets to the end."""
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == README.count("```sh") == 7
+    assert len(blocks) == README.count("```sh") > 6
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     script = "set -e\n" + "\n".join(blocks)
     subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True)

@@ -58,7 +58,7 @@ def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tm
         # Data science registers the features, makes them servable and joins them with labels.
         penstock.run("apply")
         penstock.run("materialize")
-        exported = penstock.run("training-set", "labels.csv", "--out", "training.parquet")
+        exported = penstock.run("training-set", "labels.csv", "--target", "severity", "--out", "training.parquet")
 
     labels = pl.read_csv(tmp_path / "labels.csv", try_parse_dates=True)
     training = pl.read_parquet(tmp_path / "training.parquet")

@@ -1,0 +1,120 @@
+"""Has a feature's distribution moved since the training set was made? PSI and KS of each feature. Pure but for reading.
+
+Population stability index (Siddiqi 2006, Credit Risk Scorecards): PSI = sum over bins of (a - e) ln(a / e), e and a the
+shares of training and live values in a bin. Bins are the training set's deciles, and one more for missing values, so
+that a dead sensor shows. Without any drift n PSI is about chi-squared, with bins - 1 degrees of freedom and
+1/n = 1/training + 1/live (Yurdakul and Naranjo 2020, doi 10.21314/JRMV.2020.227): small samples may look drifted by
+chance, and are not called so below its 99 % quantile.
+
+Kolmogorov-Smirnov: D = sup |F(training) - F(live)|, over present values. Its 99 % quantile without drift is about
+1.628 / sqrt(n) (Smirnov 1948), n as above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.stats import chi2
+
+Floats = npt.NDArray[np.float64]
+
+_BINS: Final = 10
+_QUANTILE: Final = 0.99
+_KS_QUANTILE: Final = 1.628
+_LEAST: Final = 0.5
+"""Values that an empty bin counts as having, for ln 0 is infinite; a bin that is empty on both sides is left out."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How one feature's live values differ from its training values."""
+
+    feature: str
+    training: int
+    """Values, missing ones included."""
+    live: int
+    psi: float | None
+    """None where one side has no values."""
+    ks: float | None
+    """None where one side has no present values."""
+    drifted: bool
+
+
+def drift(
+    training: Mapping[str, pl.Series], live: Mapping[str, pl.Series], *, most_psi: float = 0.25, most_ks: float = 0.2
+) -> list[Drift]:
+    """Compares the features both sides have; one has drifted if its PSI or KS is above both its threshold and chance.
+
+    Args:
+        training: values by feature; numbers or flags.
+        live: the same features, in service.
+        most_psi: 0.1 is commonly read as some, 0.25 as much drift.
+        most_ks: between 0 and 1.
+    """
+    return [
+        _drift(name, _floats(values), _floats(live[name]), most_psi, most_ks)
+        for name, values in training.items()
+        if name in live
+    ]
+
+
+def psi(training: Floats, live: Floats) -> float:
+    """Population stability index; NaN is missing. Both sides must have values."""
+    edges = _edges(training)
+    counts = np.stack([_counts(training, edges), _counts(live, edges)])
+    expected, actual = np.maximum(counts[:, counts.any(axis=0)], _LEAST) / [[len(training)], [len(live)]]
+    return float(np.sum((actual - expected) * np.log(actual / expected)))
+
+
+def ks(training: Floats, live: Floats) -> float:
+    """Kolmogorov-Smirnov's D of two samples without NaN; equals `scipy.stats.ks_2samp(...).statistic`."""
+    first, second = np.sort(training), np.sort(live)
+    every = np.concatenate([first, second])
+    shares = [np.searchsorted(side, every, side="right") / len(side) for side in (first, second)]
+    return float(np.max(np.abs(shares[0] - shares[1])))
+
+
+def _drift(name: str, training: Floats, live: Floats, most_psi: float, most_ks: float) -> Drift:
+    one, two = training[~np.isnan(training)], live[~np.isnan(live)]
+    index = psi(training, live) if len(training) and len(live) else None
+    distance = ks(one, two) if len(one) and len(two) else None
+    drifted = index is not None and index > max(most_psi, _chance_psi(training, live))
+    if distance is not None:
+        drifted = drifted or distance > max(most_ks, _KS_QUANTILE / sqrt(_together(one, two)))
+    return Drift(name, len(training), len(live), index, distance, drifted)
+
+
+def _chance_psi(training: Floats, live: Floats) -> float:
+    """The PSI that 99 of 100 pairs of samples of one distribution stay below."""
+    bins = len(_edges(training)) + 2
+    return float(chi2.ppf(_QUANTILE, bins - 1)) / _together(training, live)
+
+
+def _together(one: Floats, two: Floats) -> float:
+    return len(one) * len(two) / (len(one) + len(two))
+
+
+def _edges(training: Floats) -> Floats:
+    """The inner edges of the training set's deciles; fewer where many values are equal, none where all are missing."""
+    present = training[~np.isnan(training)]
+    shares = np.arange(1, _BINS) / _BINS
+    edges: Floats = np.unique(np.quantile(present, shares)) if len(present) else np.empty(0)
+    return edges
+
+
+def _counts(values: Floats, edges: Floats) -> npt.NDArray[np.int64]:
+    """How many values are in each bin, (low, high], and last how many are missing."""
+    present = values[~np.isnan(values)]
+    counts = np.bincount(np.searchsorted(edges, present, side="left"), minlength=len(edges) + 1)
+    return np.append(counts, len(values) - len(present))
+
+
+def _floats(values: pl.Series) -> Floats:
+    floats: Floats = values.cast(pl.Float64()).to_numpy()
+    return floats

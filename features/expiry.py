@@ -1,0 +1,45 @@
+"""What Feast's answer says of a feature past its ttl: no value, and `OUTSIDE_MAX_AGE`.
+
+Feast itself returns a feature of any age as present; a model trained with a ttl has never seen such a one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from feast import FeatureView
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+
+
+def expire(answer: GetOnlineFeaturesResponse, ttls: Mapping[str, timedelta | None], now: datetime) -> None:
+    """Blanks what is older than its ttl, in place, and tells a null from a value.
+
+    Args:
+        answer: Feast's.
+        ttls: by name in the answer; None or zero for unlimited. Other columns are left alone.
+        now: the age of a feature is `now` less its event timestamp.
+    """
+    for name, vector in zip(answer.metadata.feature_names.val, answer.results, strict=True):
+        if name in ttls:
+            _expire(vector, ttls[name], now)
+
+
+def ttls_of(grouped: Iterable[tuple[FeatureView, list[str]]], *, full_names: bool) -> dict[str, timedelta | None]:
+    """The ttl of each feature by its name in an answer, from the views and features Feast is about to read."""
+    return {
+        f"{view.projection.name_to_use()}__{name}" if full_names else name: view.ttl
+        for view, names in grouped
+        for name in names
+    }
+
+
+def _expire(vector: GetOnlineFeaturesResponse.FeatureVector, ttl: timedelta | None, now: datetime) -> None:
+    for row, status in enumerate(vector.statuses):
+        if status != FieldStatus.PRESENT:
+            continue
+        if ttl and now - vector.event_timestamps[row].ToDatetime(UTC) > ttl:
+            vector.values[row].Clear()
+            vector.statuses[row] = FieldStatus.OUTSIDE_MAX_AGE
+        elif vector.values[row].WhichOneof("val") is None:
+            vector.statuses[row] = FieldStatus.NULL_VALUE

@@ -1,0 +1,70 @@
+"""What an apply would change in Feast's registry, told before it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from feast import Entity, FeatureService, FeatureView
+
+from historian.times import format_duration
+
+FeastObject: TypeAlias = Any
+"""`Entity`, `FeatureView` or `FeatureService`, of which Feast ships no types."""
+_KINDS: Final[dict[type, str]] = {Entity: "entity", FeatureView: "feature view", FeatureService: "feature service"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object of the registry that an apply adds, changes or removes."""
+
+    action: Literal["add", "change", "remove"]
+    kind: str
+    """`entity`, `feature view` or `feature service`."""
+    name: str
+    details: tuple[str, ...] = ()
+    """What changes: `ttl: 5m -> 1h`, `+ feature de_h_rms_ac`, `- feature de_h_mean`."""
+
+    def __str__(self) -> str:
+        """The change as people read it, one line a detail."""
+        return "\n".join([f"{self.action} {self.kind} {self.name}", *(f"    {detail}" for detail in self.details)])
+
+
+def changes(registered: Iterable[FeastObject], wanted: Iterable[FeastObject]) -> list[Change]:
+    """What turns `registered` into `wanted`: removals first, then the others in the order wanted."""
+    before = {(_KINDS[type(item)], item.name): _described(item) for item in registered}
+    after = {(_KINDS[type(item)], item.name): _described(item) for item in wanted}
+    gone = [Change("remove", *key) for key in before if key not in after]
+    new = {key: properties for key, properties in after.items() if before.get(key) != properties}
+    return gone + [
+        Change("change", *key, _differences(before[key], properties)) if key in before else Change("add", *key)
+        for key, properties in new.items()
+    ]
+
+
+def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    gone = [f"- {name}" for name in before if name not in after]
+    new = [f"+ {name}" for name in after if name not in before]
+    both = [name for name in after if name in before and before[name] != after[name]]
+    return (*gone, *new, *(f"{name}: {before[name] or 'nothing'} -> {after[name] or 'nothing'}" for name in both))
+
+
+def _described(item: FeastObject) -> dict[str, str]:
+    """The properties that Penstock sets, as text."""
+    if isinstance(item, Entity):
+        return {"join key": item.join_key, "description": item.description}
+    if isinstance(item, FeatureService):
+        views = {f"view {view.name}": f"{len(view.features)} features" for view in item.feature_view_projections}
+        return {"description": item.description, **views}
+    return {
+        "ttl": format_duration(item.ttl) if item.ttl else "",
+        "source": item.batch_source.path,
+        "description": item.description,
+        **item.tags,
+        **{f"feature {field.name}": f"{field.dtype}, {_in_one_line(field.tags)}" for field in item.features},
+    }
+
+
+def _in_one_line(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {text}" for key, text in sorted(tags.items()))
