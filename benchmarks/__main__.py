@@ -9,6 +9,6 @@ from pathlib import Path
 if __name__ == "__main__":
     here = Path(__file__).parent
     for script in sorted(
-        path.stem for path in here.glob("*.py") if not path.stem.startswith("_") and path.stem != "naive"
+        path.stem for path in here.glob("*.py") if path.stem not in ("__init__", "__main__", "memory", "naive")
     ):
         subprocess.run([sys.executable, "-m", f"benchmarks.{script}"], check=True, cwd=here.parent)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import httpx
 import numpy as np
 import polars as pl
 
+from benchmarks.memory import peak_bytes
 from historian.influx import InfluxStore
 from historian.influx_wire import open_wire, parse_address
 from historian.samples import SCHEMA, sample_batch
@@ -50,12 +50,12 @@ def _fill(store: InfluxStore, samples: int) -> None:
 
 def _read(url: str, samples: int) -> None:
     """Reads that many samples and tells this process's peak."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = peak_bytes()
     store = InfluxStore(open_wire(parse_address(url), ""))
     start = from_micros(_START_US)
     pages = store.read(["c101.de_h"], start, start + samples * timedelta(microseconds=_STEP_US))
     sizes = [(page.height, page.estimated_size()) for page in pages]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     record = {
         "name": "influx_read_memory",
         "samples": sum(height for height, _ in sizes),

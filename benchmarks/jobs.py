@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from benchmarks.memory import peak_bytes
 from features.due import budget
 from features.engine import Engine, here, processes
 from features.feast_repo import apply, open_feature_store
@@ -102,9 +103,7 @@ def one_job(root: str) -> None:
     """A job in a fresh process; prints its CPU time, best of three, and the process's peak memory."""
     plant = _plant(Path(root), 1)
     seconds = min(_cpu(lambda: _run(plant, 1)) for _ in range(3))
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    peak = int(status.split("VmHWM:")[1].split()[0]) // 1024
-    print(json.dumps({"seconds": seconds, "mebibytes": peak}))
+    print(json.dumps({"seconds": seconds, "mebibytes": peak_bytes() // 2**20}))
 
 
 def follow_latency(assets: int = 50, rate: int = 256, seconds: int = 30) -> None:

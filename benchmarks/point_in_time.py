@@ -9,7 +9,6 @@ Run it with `python -m benchmarks.point_in_time`; `--huge` measures 100 M featur
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +24,8 @@ import polars as pl
 import pyarrow as pa
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Float64, String
+
+from benchmarks.memory import peak_bytes
 
 _OURS = "features.offline_store.PolarsOfflineStore"
 _START = 1_767_225_600_000_000  # 2026-01-01 in us
@@ -124,13 +125,13 @@ def compare(name: str, case: Case, ours: Callable[[], pa.Table], other: Callable
 def compare_memory(name: str, directory: Path, offline: str) -> None:
     """Peak resident memory of one retrieval in a process of its own, importing and all."""
     ours, theirs = (_peak(store, directory) for store in (_OURS, offline))
-    _tell(name=name, ratio=ours / theirs, ours_mib=ours / 1024, other_mib=theirs / 1024)
+    _tell(name=name, ratio=ours / theirs, ours_mib=ours, other_mib=theirs)
 
 
-def _peak(offline: str, directory: Path) -> int:
+def _peak(offline: str, directory: Path) -> float:
     command = [sys.executable, "-m", "benchmarks.point_in_time", "--once", offline, str(directory)]
     last = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    return int(json.loads(last)["peak_kib"])
+    return float(json.loads(last)["peak_mib"])
 
 
 def _seconds(work: Callable[[], pa.Table]) -> float:
@@ -147,14 +148,14 @@ def _tell(**record: str | float) -> None:
 def once(offline: str, directory: Path) -> None:
     """One retrieval; prints its time and the peak of this process."""
     seconds = _seconds(through_feast(offline, directory))
-    _tell(seconds=seconds, peak_kib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    _tell(seconds=seconds, peak_mib=peak_bytes() / 2**20)
 
 
 def huge() -> None:
     """More feature rows than a join in one go could hold."""
     with TemporaryDirectory() as directory:
         write(_HUGE, Path(directory), files=50)
-        _tell(name="pit_huge_peak_gib", ratio=_peak(_OURS, Path(directory)) / 2**20)
+        _tell(name="pit_huge_peak_gib", ratio=_peak(_OURS, Path(directory)) / 1024)
 
 
 def main() -> None:

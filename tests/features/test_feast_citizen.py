@@ -112,7 +112,6 @@ def test_feasts_own_feature_server_serves_what_we_materialise(stored: Plant, add
 
 def test_feasts_own_page_shows_the_registry(plant: Plant) -> None:
     """`feast ui` starts on loopback and serves its page. It needs gRPC, which is Feast's extra `grpcio`."""
-    pytest.importorskip("grpc", reason="feast ui needs the extra feast[grpcio]")
     apply(plant)
     with running(plant, "ui") as url:
         page = httpx.get(url, timeout=30, follow_redirects=True)
