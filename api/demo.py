@@ -13,9 +13,9 @@ import httpx
 import polars as pl
 
 from api.commands import Commands, Record, Say
-from features.catalogue import view_columns
-from features.leakage import Claim, leaking_rows, rms_before
-from features.tables import table_path
+from features.rows.catalogue import view_columns
+from features.rows.tables import table_path
+from features.training.leakage import Claim, leaking_rows, rms_before
 from historian.open_store import is_influx, open_store
 from historian.plant import Plant
 from historian.plant_load import load_plant

@@ -14,8 +14,8 @@ from api.models import OnlineRequest, TrainingSetRequest
 from api.service import Served
 from features.feature_refs import service_refs
 from features.labels import ASSET, checked_labels
-from features.online import online_response
-from features.training_set import default_refs, training_set, write
+from features.online.lookup import online_response
+from features.training.training_set import default_refs, training_set, write
 from historian.errors import InvalidInput
 
 MOST_LABELS: Final = 10_000

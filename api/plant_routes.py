@@ -11,7 +11,7 @@ from api.errors import STATUS, error_answer
 from api.models import AssetState, Health, Latest, TagState
 from api.service import Served, Service
 from features.feature_refs import service_refs
-from features.online import online_response
+from features.online.lookup import online_response
 from historian.errors import HistorianError, Problem
 from historian.plant import Feed
 from historian.quality import quality_name

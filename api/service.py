@@ -11,8 +11,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from feast import FeatureStore
 
-from features.feast_repo import open_feature_store
-from features.served import ServedLog, open_log
+from features.online.served import ServedLog, open_log
+from features.registry.feast_repo import open_feature_store
 from historian.plant import Plant
 from historian.stores import Reader
 

@@ -18,9 +18,9 @@ from scipy import signal
 from scipy.fft import rfft
 
 from benchmarks.naive import naive_features
-from features.envelope import envelopes
+from features.kernels.envelope import envelopes
+from features.rows.waveform_rows import waveform_values
 from features.spec import Floats
-from features.waveform_rows import waveform_values
 from features.windows import Tiling
 
 Work = Callable[[Floats], object]

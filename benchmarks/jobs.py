@@ -26,13 +26,13 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.memory import peak_bytes
-from features.due import budget
-from features.engine import Engine, here, processes
-from features.feast_repo import apply, open_feature_store
-from features.follow import Follower
-from features.job import MEMORY, ViewJob
-from features.online_rows import Online, online_rows
-from features.waveform_rows import waveform_values
+from features.jobs.due import budget
+from features.jobs.engine import Engine, here, processes
+from features.jobs.follow import Follower
+from features.jobs.job import MEMORY, ViewJob
+from features.jobs.online_rows import Online, online_rows
+from features.registry.feast_repo import apply, open_feature_store
+from features.rows.waveform_rows import waveform_values
 from features.windows import Tiling
 from historian.lake import LakeStore
 from historian.plant import Plant, View

@@ -27,7 +27,7 @@ from feast.types import Float64, String
 
 from benchmarks.memory import peak_bytes
 
-_OURS = "features.offline_store.PolarsOfflineStore"
+_OURS = "features.offline.store.PolarsOfflineStore"
 _START = 1_767_225_600_000_000  # 2026-01-01 in us
 _HOP = 60_000_000
 _TTL = timedelta(hours=2)

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from pydantic import TypeAdapter
 
-from features.reference import reference_markdown
+from features.rows.reference import reference_markdown
 from historian.cli import app
 from historian.drivers import find_driver
 from historian.plant_model import TagRow

@@ -26,7 +26,7 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class FeatureSpec(Generic[Batch]):
-    """One feature. A function and one of these in `features.catalogue` add a feature to every view of its group."""
+    """One feature. A function and one of these in `features.rows.catalogue` add it to every view of its group."""
 
     name: str
     unit: str
@@ -58,8 +58,8 @@ KINDS: Final[Mapping[Takes, frozenset[str]]] = {
 }
 """What the kernels of a group take -> the kinds of points it can be computed for, as `point_kind` tells them.
 
-`features.vibration.Waveforms`, `features.spectrum.Spectra`, `features.diagnosis.Diagnosis`,
-`features.slow.HeldWindows`, `features.states.StateWindows`.
+`features.kernels.vibration.Waveforms`, `features.kernels.spectrum.Spectra`, `features.kernels.diagnosis.Diagnosis`,
+`features.kernels.slow.HeldWindows`, `features.kernels.states.StateWindows`.
 """
 
 

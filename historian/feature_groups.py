@@ -1,6 +1,6 @@
 """Which groups of features there are, and what each asks of the plant file: enough to check one, and no kernel yet.
 
-The groups themselves are in `features.catalogue` and, by the entry-point group `penstock.features`, in other packages.
+The groups are in `features.rows.catalogue` and, by the entry-point group `penstock.features`, in other packages.
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ from typing import Any, Final
 import numpy as np
 from scipy.io import loadmat
 
-from features.bearing import FaultOrders, fault_orders, implausible
-from features.diagnosis import ENVELOPE, Diagnosis
+from features.kernels.bearing import FaultOrders, fault_orders, implausible
+from features.kernels.diagnosis import ENVELOPE, Diagnosis
+from features.kernels.spectrum import spectra
+from features.kernels.verdict import NONE, Verdict, diagnose
+from features.kernels.vibration import Waveforms
 from features.spec import Floats
-from features.spectrum import spectra
-from features.verdict import NONE, Verdict, diagnose
-from features.vibration import Waveforms
 from historian.plant_model import Bearing
 
 HERE = Path(__file__).parent

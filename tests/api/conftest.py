@@ -18,9 +18,9 @@ from fastapi import FastAPI
 from httpx import Client
 
 from api.app import create_app
-from features.feast_repo import apply, open_feature_store
-from features.online import materialize
-from features.tables import FeatureTable, table_path, table_schema
+from features.online.lookup import materialize
+from features.registry.feast_repo import apply, open_feature_store
+from features.rows.tables import FeatureTable, table_path, table_schema
 from historian.memory import MemoryStore
 from historian.plant import Plant
 from historian.plant_load import load_plant

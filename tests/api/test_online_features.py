@@ -16,7 +16,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from httpx import Client, post
 
 from api.app import create_app
-from features.feast_repo import apply, repo_config
+from features.registry.feast_repo import apply, repo_config
 from historian.memory import MemoryStore
 from historian.plant import Plant
 

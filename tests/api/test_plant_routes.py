@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from httpx import Client
 
-from features.feast_repo import apply
+from features.registry.feast_repo import apply
 from historian.memory import MemoryStore
 from historian.plant import Plant
 from historian.quality import BAD_TIMEOUT, GOOD

@@ -12,7 +12,7 @@ from httpx import Client
 from polars.testing import assert_frame_equal
 
 from api.feature_routes import MOST_LABELS
-from features.feast_repo import apply
+from features.registry.feast_repo import apply
 from historian.plant import Plant
 
 RMS = "compressor_vibration:de_h_rms_ac"

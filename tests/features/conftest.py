@@ -13,7 +13,7 @@ import pytest
 from deltalake import write_deltalake
 from redis import Redis
 
-from features.tables import FeatureTable, table_path, table_schema
+from features.rows.tables import FeatureTable, table_path, table_schema
 from historian.plant import Plant
 from historian.plant_load import load_plant
 from tests.servers import redis_server

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.diagnosis import Diagnosis
-from features.slow import HeldWindows
+from features.kernels.diagnosis import Diagnosis
+from features.kernels.slow import HeldWindows
+from features.kernels.vibration import Waveforms
 from features.spec import FeatureGroup, FeatureSpec, Floats
-from features.vibration import Waveforms
 
 
 def sixth_moment(batch: Waveforms) -> Floats:

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from api.commands import Commands
-from features.tables import table_path
+from features.rows.tables import table_path
 from historian.open_store import open_store
 from historian.plant_load import load_plant
 

@@ -1,0 +1,177 @@
+"""`penstock compute`: brings the feature tables up to date with the stored samples."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from pkgutil import resolve_name
+from time import monotonic
+from typing import Annotated, Final
+
+import typer
+
+from features.jobs.due import Budget, Due, budget
+from features.jobs.engine import Engine, here, processes
+from features.jobs.job import ViewJob, ViewReport, chosen_views
+from historian.console import JsonOption, PlantOption, answer, progress
+from historian.errors import InvalidInput
+from historian.open_store import lake_path, open_store
+from historian.plant import Plant
+from historian.plant_load import load_plant
+from historian.stores import Store
+from historian.times import from_micros, utc_now
+
+_MANY: Final = 50_000_000
+"""Samples from which on it pays to start processes, which takes seconds."""
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", re.IGNORECASE)
+_EVERY_VIEW: Final[list[str]] = []
+
+
+class EngineName(StrEnum):
+    """Where features are computed."""
+
+    local = "local"
+    ray = "ray"
+
+
+ViewOption = Annotated[list[str], typer.Option("--view", help="Only this feature view; may be given several times.")]
+MemoryOption = Annotated[
+    str, typer.Option(help="About how much memory the work may take on a machine, whatever the range: 512MiB, 2GiB.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes; one a core if there is much to do, else none besides this one.")
+]
+
+
+def compute(  # noqa: PLR0913 - one parameter an option
+    plant: PlantOption = Path("plant.toml"),
+    view: ViewOption = _EVERY_VIEW,
+    jobs: JobsOption = None,
+    memory: MemoryOption = "2GiB",
+    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
+    address: Annotated[str, typer.Option(help="Of the Ray cluster: HOST:PORT.")] = "auto",
+    *,
+    stale: Annotated[bool, typer.Option("--stale", help="Also make anew what older versions have made.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on, and write online, until stopped.")] = False,
+    every: Annotated[str, typer.Option(help="With --follow: how often to look.")] = "500ms",
+    as_json: JsonOption = False,
+) -> None:
+    """Computes the feature rows that new, late or backfilled samples call for. Safe to stop and to run again."""
+    checked = load_plant(plant)
+    if follow:
+        # Feast, which it imports, takes seconds that a run without it should not.
+        resolve_name("features.jobs.follow:follow_plant")(checked, view, every=every, as_json=as_json)
+        return
+    store, start = open_store(checked), monotonic()
+    at_once = jobs or os.cpu_count() or 1
+    limits = budget(_bytes(memory), at_once)
+    work = _work(checked, store, view, limits, stale=stale)
+    if dry_run:
+        answer(_record_due(work), _text_due(work), as_json=as_json)
+        return
+    total = sum(due.samples for _, dues in work for due in dues)
+    run = _engine(engine, checked, store, jobs=jobs or (at_once if total >= _MANY else 1), address=address)
+    reports: dict[str, ViewReport] = {}
+    with progress("compute", unit="samples", total=total, quiet=as_json) as advance:
+        for job, dues in work:
+            for due in dues:
+                done = job.run(due, run, advance=advance)
+                reports[job.view.name] = done.plus(reports.get(job.view.name))
+    seconds = round(monotonic() - start, 3)
+    answer({**_record(reports), "seconds": seconds}, _text(reports, seconds), as_json=as_json)
+
+
+def _work(
+    plant: Plant, store: Store, views: Sequence[str], limits: Budget, *, stale: bool
+) -> list[tuple[ViewJob, list[Due]]]:
+    jobs = [ViewJob(plant, view, store, utc_now) for view in chosen_views(plant, views)]
+    return [(job, [job.due(limits), *([job.stale(limits)] if stale else [])]) for job in jobs]
+
+
+def _engine(name: EngineName, plant: Plant, store: Store, *, jobs: int, address: str) -> Engine:
+    url = plant.store_url or lake_path(plant).resolve().as_uri()
+    if name is EngineName.ray:
+        cluster: Engine = resolve_name("features.jobs.engine_ray:cluster")(url, address=address)
+        return cluster
+    return processes(url, plant.store_token, jobs=jobs) if jobs > 1 else here(store)
+
+
+def _bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise InvalidInput(f"{text!r} is not an amount of memory; write 512MiB or 2GiB")
+    return int(float(found[1]) * 1024 ** (1 + "KMGT".index(found[2].upper())))
+
+
+def _record(reports: Mapping[str, ViewReport]) -> dict[str, object]:
+    views = {name: asdict(report) for name, report in reports.items()}
+    counts = [key for key, value in asdict(ViewReport()).items() if isinstance(value, int)]
+    return {**{key: sum(view[key] for view in views.values()) for key in counts}, "views": views}
+
+
+def _text(reports: Mapping[str, ViewReport], seconds: float) -> str:
+    lines = []
+    for name, report in reports.items():
+        counts = (
+            f"{report.feature_rows} new rows; {report.windows} windows computed, {report.invalid} of them not valid"
+        )
+        lines.append(f"{name}: {counts}")
+        lines += [f"{name}: {told}" for told in _stale(report.stale_columns, report.stale_assets)]
+    return "\n".join([*lines, f"in {seconds:.1f} s"])
+
+
+def _stale(columns: Sequence[str], assets: Sequence[str]) -> list[str]:
+    anew = "penstock compute --stale makes them anew"
+    lines = [f"older rows have another version of {_some(columns)}, or lack it; {anew}"] * bool(columns)
+    what = "were made from other tags, or with another bearing, speed, range or states"
+    return [*lines, *[f"older rows of {_some(assets)} {what}; {anew}"] * bool(assets)]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _record_due(work: Sequence[tuple[ViewJob, Sequence[Due]]]) -> dict[str, object]:
+    views = {
+        job.view.name: {
+            "stale_columns": job.table.stale_columns,
+            "stale_assets": job.table.stale_assets,
+            "assets": _assets(dues),
+        }
+        for job, dues in work
+    }
+    return {"samples": sum(due.samples for _, dues in work for due in dues), "views": views}
+
+
+def _assets(dues: Sequence[Due]) -> dict[str, dict[str, object]]:
+    by_asset: dict[str, dict[str, object]] = {}
+    parts = [partition for due in dues for partition in due.partitions]
+    for asset in dict.fromkeys(part.asset for part in parts):
+        own = [part for part in parts if part.asset == asset]
+        by_asset[asset] = {
+            "partitions": len(own),
+            "after": from_micros(min(part.span.after for part in own)),
+            "until": from_micros(max(part.span.until for part in own)),
+            "windows": sum(part.windows for part in own),
+            "samples": sum(part.samples for part in own),
+        }
+    return by_asset
+
+
+def _text_due(work: Sequence[tuple[ViewJob, Sequence[Due]]]) -> str:
+    lines = []
+    for job, dues in work:
+        assets = _assets(dues)
+        lines += [f"{job.view.name}: nothing is due"] * (not assets)
+        lines += [
+            f"{job.view.name} {asset}: about {due['windows']} windows and {due['samples']} samples in "
+            f"{due['partitions']} partitions, {due['after']:%Y-%m-%d %H:%M:%S}Z to {due['until']:%Y-%m-%d %H:%M:%S}Z"
+            for asset, due in assets.items()
+        ]
+        lines += [f"{job.view.name}: {told}" for told in _stale(job.table.stale_columns, job.table.stale_assets)]
+    return "\n".join(lines)

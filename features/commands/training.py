@@ -1,0 +1,246 @@
+"""`penstock training-set`: makes a training set, makes it again to verify it, and explains two of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from features.registry.feast_repo import open_feature_store
+from features.training import artefact
+from features.training import training_set as training_sets
+from features.training.export import Prepared, Request, as_table, make, prepare
+from features.training.manifest import Manifest
+from features.training.splits import SplitSpec
+from features.training.verdicts import differences, verdicts
+from historian.console import JsonOption, PlantOption, answer, progress
+from historian.errors import InvalidInput
+from historian.plant_load import load_plant
+from historian.plant_text import told
+from historian.times import parse_duration, parse_instant, utc_now
+
+_MAKE: Final = "make"
+
+
+class _Commands(TyperGroup):
+    """`training-set LABELS …` is `training-set make LABELS …`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [_MAKE, *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Training sets: LABELS --out OUT makes one; verify makes one again and compares, diff explains two.",
+)
+
+FeatureOption = Annotated[
+    list[str] | None,
+    typer.Option("--feature", "-f", help="VIEW:NAME, any number of times; all features of the class if left out."),
+]
+
+
+@app.command(_MAKE)
+def training_set(  # noqa: PLR0913 (a parameter an option)
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV or Parquet with asset, event_timestamp and any other columns; or a rule (.toml) that makes "
+            "labels from events."
+        ),
+    ],
+    plant: PlantOption = Path("plant.toml"),
+    *,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="A directory, for data with manifest and report; or a .parquet, .arrow or .csv file."
+        ),
+    ],
+    feature: FeatureOption = None,
+    known_then: Annotated[
+        bool, typer.Option("--known-then", help="Only what had been computed by each label's time: no corrections.")
+    ] = False,
+    as_of: Annotated[
+        str | None, typer.Option(help="Only what was known at this time: 2026-03-01T00:00:00Z. Events too.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The column to be predicted; a rule names its own.")] = None,
+    split: Annotated[
+        Literal["time", "asset", "episode", "random"] | None, typer.Option(help="Adds a column split; see the docs.")
+    ] = None,
+    shares: Annotated[str, typer.Option(help="Of train, validation and test.")] = "70,15,15",
+    hold_out: Annotated[
+        list[str] | None, typer.Option(help="An asset or episode that is the test set; any number of times.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which assets or episodes go where.", min=0)] = 0,
+    horizon: Annotated[
+        str | None, typer.Option(help="How far the labels of a table look ahead, such as 24h; 0 for not at all.")
+    ] = None,
+    force_random: Annotated[bool, typer.Option("--force-random", help="Split by row in spite of all.")] = False,
+    threshold: Annotated[float, typer.Option(help="The AUC from which on a column is suspected to leak.")] = 0.95,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count labels and splits; write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Joins labels with the features as they were at each label's time: one row a label, in the labels' order."""
+    if out.suffix:
+        training_sets.format_of(out)
+    spec = SplitSpec(split, _shares(shares), tuple(hold_out or ()), seed, force_random) if split else None
+    request = _request(
+        labels=labels.name,
+        features=tuple(feature or ()),
+        target=target,
+        known_then=known_then,
+        as_of=parse_instant(as_of, now=utc_now()) if as_of else None,
+        split=spec,
+        horizon=_horizon(horizon),
+        threshold=threshold,
+    )
+    checked = load_plant(plant)
+    prepared = prepare(open_feature_store(checked), checked, request, labels.parent)
+    if dry_run:
+        _tell_plan(prepared, as_json=as_json)
+    elif out.suffix:
+        _make_file(prepared, out, as_json=as_json)
+    else:
+        with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
+            made = artefact.make_all(prepared, checked, _file(plant), advance=advance)
+        _tell_artefact(artefact.write_artefact(made, out), out, as_json=as_json)
+
+
+@app.command()
+def verify(
+    manifest: Annotated[Path, typer.Argument(help="manifest.json of a training set, or its directory.")],
+    plant: PlantOption = Path("plant.toml"),
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes a training set again, from its inputs and the versions its tables had, and compares it byte for byte."""
+    checked = load_plant(plant)
+    with progress("verify", unit="views", quiet=as_json) as advance:
+        found = artefact.verify(manifest, open_feature_store(checked), checked, _file(plant), advance=advance)
+    verdict = "not what is written" if found.differences else "the same"
+    text = "\n".join([f"{manifest}: {found.rows} rows made again, {verdict}", *found.differences, *found.moved_on])
+    answer({"verified": not found.differences, **asdict(found)}, text, as_json=as_json)
+    if found.differences:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    one: Annotated[Path, typer.Argument(help="A manifest or its directory.")],
+    other: Annotated[Path, typer.Argument(help="Another.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Tells in what two training sets differ: request, inputs, tables, rows, columns."""
+    left, right = (artefact.read_manifest(path)[0] for path in (one, other))
+    found = differences(left, right)
+    same = left["content_hash"] == right["content_hash"]
+    head = "the same rows and values" if same else "other rows or values"
+    answer({"same_content": same, "differences": found}, "\n".join([head, *found]), as_json=as_json)
+
+
+def _file(plant: Path) -> Path:
+    return plant / "plant.toml" if plant.is_dir() else plant
+
+
+def _request(**given: Any) -> Request:
+    try:
+        return Request(**given)
+    except ValidationError as error:
+        problems = [f"--{detail['loc'][0]}: {told(detail['msg'], detail['input'])}" for detail in error.errors()]
+        raise InvalidInput("\n".join(problems)) from None
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    try:
+        train, validation, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput(f"the shares {text!r} are not three numbers; write 70,15,15") from None
+    return train, validation, test
+
+
+def _horizon(text: str | None) -> timedelta | None:
+    try:
+        return None if text is None else timedelta(0) if text == "0" else parse_duration(text)
+    except ValueError as error:
+        raise InvalidInput(f"--horizon: {error}") from None
+
+
+def _tell_plan(prepared: Prepared, *, as_json: bool) -> None:
+    tables = {name: table.moment.version for name, table in prepared.tables.items()}
+    rows = prepared.labels.height
+    counts = {**prepared.counts, **{f"purged from {name}": count for name, count in prepared.purged.items()}}
+    record = {
+        "labels": rows,
+        "features": prepared.refs,
+        "target": prepared.target,
+        "counts": counts,
+        "splits": _split_counts(prepared),
+        "gap": prepared.gap,
+        "table_versions": tables,
+    }
+    parts = [f"{rows} labels, {len(prepared.refs)} features of {', '.join(tables)}; nothing was written"]
+    parts += [f"  {name}: {count}" for name, count in {**counts, **_split_counts(prepared)}.items()]
+    answer(record, "\n".join(parts), as_json=as_json)
+
+
+def _split_counts(prepared: Prepared) -> dict[str, int]:
+    if not prepared.purged:
+        return {}
+    counts = dict(prepared.labels["split"].value_counts().iter_rows())
+    return {name: counts.get(name, 0) for name in prepared.purged}
+
+
+def _make_file(prepared: Prepared, out: Path, *, as_json: bool) -> None:
+    with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
+        table = as_table(prepared, make(prepared, advance=advance))
+    training_sets.save(table, out)
+    rates = training_sets.null_rates(table, prepared.refs)
+    missing = sum(rates.values()) / len(rates)
+    record = {
+        "training_rows": table.num_rows,
+        "features": list(rates),
+        "null_rate": missing,
+        "null_rates": rates,
+        **prepared.request.knowledge.told(),
+        "out": out,
+    }
+    text = f"{out}: {table.num_rows} rows, {len(rates)} features, {missing:.1%} of their values missing"
+    answer(record, text, as_json=as_json)
+
+
+def _tell_artefact(manifest: Manifest, out: Path, *, as_json: bool) -> None:
+    warnings = verdicts(manifest)
+    rows, columns = manifest["rows"], manifest["columns"]
+    missing = sum(about["missing"] for about in columns.values()) / len(columns)
+    record = {
+        "training_rows": rows["total"],
+        "rows": rows,
+        "features": list(columns),
+        "null_rate": missing,
+        "target": manifest["target"],
+        "corrections": manifest["corrections"],
+        "leakage": manifest["leakage"],
+        "warnings": warnings,
+        "content_hash": manifest["content_hash"],
+        "out": out,
+    }
+    splits = "".join(f", {count} {name}" for name, count in rows.get("split", {}).items())
+    purged = f", {sum(rows['purged'].values())} purged" if "purged" in rows else ""
+    lines = [
+        f"{out}: {rows['total']} rows{splits}{purged}; {len(columns)} features, {missing:.1%} of their values missing",
+        f"  {manifest['leakage']['values_audited']:,} values audited; content {manifest['content_hash'][:16]}",
+        *(f"  {warning}" for warning in warnings),
+    ]
+    answer(record, "\n".join(lines), as_json=as_json)

@@ -1,0 +1,1 @@
+"""Which windows are due, computed wherever there is room, each exactly once."""

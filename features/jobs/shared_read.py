@@ -1,0 +1,58 @@
+"""Small partitions over the same stretch of time are read at once: a live second of fifty assets is one query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from features.jobs.partition import Partition, Samples
+from historian.samples import SampleBatch, empty_batch
+from historian.times import from_micros
+
+_SAMPLES: Final = 1_000_000
+_SLACK: Final = 10_000_000
+"""Microseconds by which partitions may lie apart and still be read together."""
+
+
+class Held:
+    """Samples that were read before."""
+
+    def __init__(self, pages: Iterable[SampleBatch]) -> None:
+        rows = pl.concat([empty_batch(), *pages])
+        self._by_tag = {str(tag): part for (tag,), part in rows.partition_by("tag", as_dict=True).items()}
+
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
+        """See `Reader.read`; one page."""
+        within = pl.col("timestamp").is_between(start, end, closed="left")
+        parts = [self._by_tag[tag].filter(within) for tag in sorted(tags) if tag in self._by_tag]
+        yield SampleBatch(pl.concat([empty_batch(), *parts]))
+
+
+def shared_reads(store: Samples, partitions: Iterable[Partition]) -> Iterator[tuple[Samples, Partition]]:
+    """Each partition, in order, with what to read it from: the store, or what was read of it for several."""
+    group: list[Partition] = []
+    for partition in partitions:
+        if group and not _near([*group, partition]):
+            yield from _read(store, group)
+            group = []
+        group.append(partition)
+    yield from _read(store, group)
+
+
+def _near(group: Sequence[Partition]) -> bool:
+    starts, ends = [each.start for each in group], [each.span.until for each in group]
+    apart = max(starts) - min(starts) + max(ends) - min(ends)
+    return sum(each.samples for each in group) <= _SAMPLES and apart <= _SLACK
+
+
+def _read(store: Samples, group: Sequence[Partition]) -> Iterator[tuple[Samples, Partition]]:
+    if len(group) > 1:
+        start, end = min(each.start for each in group), max(each.span.until for each in group)
+        names = [tag.name for each in group for tag in each.tags]
+        held = Held(store.read(sorted(set(names)), from_micros(start), from_micros(end)))
+        yield from ((held, each) for each in group)
+    else:
+        yield from ((store, each) for each in group)

@@ -1,0 +1,176 @@
+"""The features of a vibration window that need to know the machine: its shaft's speed and its bearing.
+
+They are undefined, never guessed, without them. Conventions in `features.kernels.vibration`; what a line, its floor and
+the demodulated band are stands in `features.kernels.envelope`; the verdict on them is in `features.kernels.verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Final
+
+import numpy as np
+
+from features.kernels.bearing import FaultOrders, fault_orders, misfits
+from features.kernels.envelope import Envelopes, Line, envelopes, fault_lines
+from features.kernels.kurtogram import Complexes, Kurtogram, kurtogram
+from features.kernels.orders import order_amplitudes
+from features.kernels.spectrum import Spectra
+from features.kernels.vibration import Waveforms
+from features.spec import FeatureSpec, Floats
+from historian.plant_model import Bearing
+
+LINES: Final = ("bpfo", "bpfi", "bsf2", "ftf")
+"""The fields of `FaultOrders`, by which the features of its lines are named."""
+
+_MULTIPLES: Final = (0.5, 1.0, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A batch of complete windows with what is known of the machine, and what several kernels need, computed once."""
+
+    waveforms: Waveforms
+    power: Spectra
+    """Of the waveforms."""
+    shaft: Floats
+    """[windows] mean speed in Hz; NaN where unknown or not steady."""
+    bearing: Bearing | None
+    """None where unknown."""
+
+    @cached_property
+    def transform(self) -> Complexes:
+        """[windows, N//2 + 1] rfft(c) without a window: envelope and kurtogram share it."""
+        shape = (len(self.waveforms.samples), self.waveforms.size // 2 + 1)
+        place = self.waveforms.scratch.array("diagnosis", shape, np.complex128)
+        return np.fft.rfft(self.waveforms.centred, axis=1, out=place)
+
+    @cached_property
+    def orders(self) -> FaultOrders | None:
+        """Where the bearing's faults show; None without a bearing, or with one that cannot be."""
+        return None if self.bearing is None or misfits(self.bearing) else fault_orders(self.bearing)
+
+    @cached_property
+    def envelopes(self) -> Envelopes:
+        """The squared-envelope spectra."""
+        return envelopes(self.transform, self.waveforms.size, self.waveforms.sample_rate, self.shaft)
+
+    @cached_property
+    def lines(self) -> Line:
+        """[windows, faults] the line of every fault, in the order of `LINES`."""
+        if self.orders is None:
+            return Line(*np.full((len(Line._fields), len(self.shaft), len(LINES)), np.nan))
+        orders = np.array([getattr(self.orders, name) for name in LINES])
+        return fault_lines(self.envelopes, self.shaft[:, None] * orders)
+
+    @cached_property
+    def order_amplitudes(self) -> Floats:
+        """[windows, 4] of half, one, two and three times the shaft's speed."""
+        return order_amplitudes(self.power, self.shaft, np.array(_MULTIPLES))
+
+    @cached_property
+    def kurtogram(self) -> Kurtogram:
+        """The most impulsive band."""
+        return kurtogram(self.transform, self.waveforms.size, self.waveforms.sample_rate)
+
+
+def _order(place: int, name: str, what: str) -> FeatureSpec[Diagnosis]:
+    def kernel(batch: Diagnosis) -> Floats:
+        return batch.order_amplitudes[:, place]
+
+    return FeatureSpec(
+        name,
+        "{unit}",
+        f"sqrt(2·ΣP_k), five lines around the largest in {_MULTIPLES[place]:g} f_r ± max(2 %, 1.5 df)",
+        "ISO 13373-2; peak amplitude",
+        kernel,
+        "no steady speed, fewer than 5 shaft turns or 5 periods of the line, or above 0.45 fs",
+        reasons=("no_speed", "speed_varies", "resolution"),
+        what=what,
+    )
+
+
+ORDERS: Final = (
+    _order(0, "order_05x", "half the shaft's speed: looseness, rub"),
+    _order(1, "order_1x", "the shaft's speed: imbalance"),
+    _order(2, "order_2x", "twice the shaft's speed: misalignment"),
+    _order(3, "order_3x", "three times the shaft's speed: misalignment, looseness"),
+)
+
+_RANDALL: Final = "Randall, Modern envelope analysis for bearing diagnostics, CMD 2015"
+
+
+def _part(batch: Diagnosis, *, fault: int, part: int) -> Floats:
+    return batch.lines[part][:, fault]
+
+
+def _line_specs(fault: int, title: str, damaged: str) -> Iterator[FeatureSpec[Diagnosis]]:
+    near = f"{title} ± max(2 %, 1.5 df)"
+    parts = (
+        ("amp", "{unit}²", f"A(f): largest A_k, f_k in {near}", "how strong"),
+        ("snr", "", f"A(f)/median A_k from 0.7 to 1.3 {title}", "how far above the floor; noise stays below 5"),
+        ("freq", "Hz", f"f of the largest A_k in {near}, interpolated", "where; off by the bearing's slip"),
+        ("h2", "{unit}²", "largest A_k, f_k in 2f ± 1.5 df", "how strong its second harmonic"),
+    )
+    for part, (name, unit, formula, what) in enumerate(parts):
+        yield FeatureSpec(
+            f"ses_{LINES[fault]}_{name}",
+            unit,
+            formula,
+            _RANDALL,
+            partial(_part, fault=fault, part=part),
+            "no steady speed, no bearing or one that cannot be, fewer than 10 periods, constant signal, "
+            "or the second harmonic not within half the band's width",
+            reasons=("no_speed", "speed_varies", "geometry", "constant", "resolution"),
+            what=f"{damaged}: {what}",
+        )
+
+
+def _mean(batch: Diagnosis) -> Floats:
+    known = (batch.envelopes.mean > 0) & np.isfinite(batch.shaft)
+    return np.where(known, batch.envelopes.mean, np.nan)
+
+
+ENVELOPE: Final = (
+    FeatureSpec(
+        "ses_mean",
+        "{unit}²",
+        "mean of |z|² from max(1 kHz, 10 f_r) to 0.4 fs, Hann weighted",
+        _RANDALL,
+        _mean,
+        "no steady speed, constant signal, or no band",
+        reasons=("no_speed", "speed_varies", "constant", "resolution"),
+        what="what the lines' amplitudes are measured against: a quarter of it is a deep modulation",
+    ),
+    *_line_specs(0, "BPFO", "outer race"),
+    *_line_specs(1, "BPFI", "inner race"),
+    *_line_specs(2, "2xBSF", "rolling element"),
+    *_line_specs(3, "FTF", "cage"),
+)
+
+
+def _most_impulsive(batch: Diagnosis, *, part: int) -> Floats:
+    return batch.kurtogram[part]
+
+
+def _band_spec(part: int, name: str, unit: str, formula: str, what: str) -> FeatureSpec[Diagnosis]:
+    return FeatureSpec(
+        name,
+        unit,
+        formula,
+        "kurtogram; Antoni 2007, doi 10.1016/j.ymssp.2005.12.002",
+        partial(_most_impulsive, part=part),
+        "fewer than 256 lines below 0.45 fs, or constant signal",
+        reasons=("constant", "resolution"),
+        what=what,
+    )
+
+
+_LARGEST: Final = "largest <|z|⁴>/<|z|²>² - 2 of 1, 2, 3, 4, 6, 8, 12 … bands below 0.45 fs"
+KURTOGRAM: Final = (
+    _band_spec(0, "sk_max", "", _LARGEST, "impacts in their best band; noise stays below 0.8"),
+    _band_spec(1, "kurtogram_fc", "Hz", "centre of that band", "where the impacts ring"),
+    _band_spec(2, "kurtogram_bw", "Hz", "width of that band", "how sharply the impacts ring"),
+)

@@ -1,0 +1,156 @@
+"""The 10 spectral kernels of a vibration window; conventions in `features.kernels.vibration`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final
+
+import numpy as np
+
+from features.kernels.scratch import Scratch
+from features.kernels.sums import dot, total
+from features.kernels.vibration import Waveforms
+from features.spec import Floats, ratio
+
+STANDARD_GRAVITY: Final = 9.80665
+ACCELERATION: Final = {"g": STANDARD_GRAVITY, "m/s2": 1.0, "m/s²": 1.0, "m/s^2": 1.0}
+"""m/s² per unit, of the units velocity can be computed from."""
+_SMALLEST: Final = np.finfo(np.float64).tiny
+_NARROW: Final = 1e-4
+"""Below this (spread/centroid)², mean f² less centroid² has lost too many digits."""
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The power spectra of a batch of windows, and what several kernels need of them, computed once."""
+
+    power: Floats
+    """[windows, 1 + K] P_k in the point's unit squared, but 0 at DC."""
+    frequencies: Floats
+    """[K] f_k in Hz."""
+    sample_rate: float
+    """Hz."""
+    unit: str
+    scratch: Scratch
+    """Of the waveforms, where the lines live too."""
+
+    @property
+    def lines(self) -> Floats:
+        """[windows, K] p: P_k without DC."""
+        return self.power[:, 1:]
+
+    @property
+    def resolution(self) -> float:
+        """df in Hz."""
+        return float(self.frequencies[0])
+
+    @cached_property
+    def total(self) -> Floats:
+        """[windows] Σp."""
+        return total(self.lines)
+
+    @cached_property
+    def logarithms(self) -> tuple[Floats, Floats]:
+        """[windows] each: Σ ln p and Σ p ln p; where p = 0, ln p is that of the smallest number, so that 0 ln 0 = 0."""
+        with np.errstate(divide="ignore"):
+            logarithm = np.log(self.lines, out=self.scratch.array("logarithm", self.lines.shape, np.float64))
+        summed = total(logarithm)
+        if np.isneginf(summed).any():
+            logarithm[np.isneginf(logarithm)] = np.log(_SMALLEST)
+            summed = total(logarithm)
+        return summed, dot(self.lines, logarithm)
+
+    @cached_property
+    def centroid(self) -> Floats:
+        """[windows] Σf q in Hz, with q = p/Σp."""
+        return ratio(dot(self.lines, self.frequencies), self.total)
+
+    def band(self, low: float, high: float, *, closed: bool = False) -> slice | None:
+        """Where low <= f_k < high (<= high if `closed`) lies in `lines`; None where a window cannot resolve it."""
+        if low < 3 * self.resolution or high > 0.45 * self.sample_rate:
+            return None
+        start = np.searchsorted(self.frequencies, low, side="left")
+        return slice(start, np.searchsorted(self.frequencies, high, side="right" if closed else "left"))
+
+
+def spectra(batch: Waveforms) -> Spectra:
+    """The energy-corrected power spectra of windows [windows, N]."""
+    window, frequencies = _window(batch.size, batch.sample_rate)
+    shape = (len(batch.samples), batch.size // 2 + 1)
+    transform = batch.scratch.array("transform", shape, np.complex128)
+    power = batch.scratch.array("power", shape, np.float64)
+    np.fft.rfft(np.multiply(batch.centred, window, out=batch.work), axis=1, out=transform)
+    parts = transform.reshape(-1).view(np.float64)  # real, imaginary, real … of all windows in one row is fastest
+    np.square(parts, out=parts)
+    np.add(parts[::2], parts[1::2], out=power.reshape(-1))
+    power[:, 0] = 0
+    if batch.size % 2 == 0:
+        power[:, -1] /= 2  # Nyquist has no twin among the negative frequencies
+    return Spectra(power, frequencies, batch.sample_rate, batch.unit, batch.scratch)
+
+
+@lru_cache(maxsize=8)
+def _window(size: int, sample_rate: float) -> tuple[Floats, Floats]:
+    """The periodic Hann window times sqrt(2/(N Σw²)), so that |X_k|² is P_k; and f_k without DC."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)  # importing scipy.signal takes a second
+    window *= np.sqrt(2 / (size * np.sum(np.square(window))))
+    frequencies = np.arange(1, size // 2 + 1) * sample_rate / size
+    for shared in (window, frequencies):
+        shared.setflags(write=False)
+    return window, frequencies
+
+
+def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
+    """sqrt(ΣP_k) over low <= f_k < high."""
+    band = batch.band(low, high)
+    return _undefined(batch) if band is None else np.sqrt(total(batch.lines[:, band]))
+
+
+def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
+    """sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s, with a the m/s² per unit of acceleration."""
+    band = batch.band(low, high, closed=True)
+    if band is None or batch.unit not in ACCELERATION:
+        return _undefined(batch)
+    weights = (1e3 * ACCELERATION[batch.unit] / (2 * np.pi * batch.frequencies[band])) ** 2
+    return np.sqrt(dot(batch.lines[:, band], weights))
+
+
+def centroid(batch: Spectra) -> Floats:
+    """Σf q."""
+    return batch.centroid
+
+
+def spread(batch: Spectra) -> Floats:
+    """sqrt(Σ(f - centroid)² q)."""
+    square = batch.centroid * batch.centroid
+    variance = ratio(dot(batch.lines, batch.frequencies * batch.frequencies), batch.total) - square
+    narrow = variance < _NARROW * square
+    if narrow.any():
+        distance = batch.frequencies - batch.centroid[narrow, None]
+        variance[narrow] = dot(batch.lines[narrow], distance * distance) / batch.total[narrow]
+    return np.sqrt(variance)
+
+
+def entropy(batch: Spectra) -> Floats:
+    """-Σ q ln q / ln K, from 0 for one line to 1 for white noise."""
+    _, weighted = batch.logarithms
+    nats = np.log(np.maximum(batch.total, _SMALLEST)) - ratio(weighted, batch.total)
+    return nats / float(np.log(len(batch.frequencies)))
+
+
+def flatness(batch: Spectra) -> Floats:
+    """exp(mean ln p) / mean p, from 0 for one line to 1 for white noise."""
+    count = len(batch.frequencies)
+    summed, _ = batch.logarithms
+    return ratio(np.exp(summed / count), batch.total / count)
+
+
+def peak_frequency(batch: Spectra) -> Floats:
+    """f_k of the largest p."""
+    largest = batch.power.argmax(axis=1)  # numpy would copy `lines`, which are not contiguous
+    return np.where(batch.total > 0, batch.frequencies[largest - 1], np.nan)
+
+
+def _undefined(batch: Spectra) -> Floats:
+    return np.full(len(batch.lines), np.nan)

@@ -1,0 +1,135 @@
+"""Time in state, of text tags and of numbers that stand for states, with the hold of `features.kernels.slow`.
+
+A state is called by its name in the plant file where its point lists it, else by its own text, or its number as people
+write it. Shares are of the time for which the state is known, so that those of all states add up to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from features.kernels import slow
+from features.kernels.slow import HeldWindows
+from features.reasons import Texts
+from features.spec import FeatureSpec, Floats, ratio
+from features.windows import Integers
+
+
+@dataclass(frozen=True)
+class StateWindows:
+    """A batch of windows and the pieces of time in which states held in them."""
+
+    held: HeldWindows
+    """The values are indices of `names`."""
+    names: tuple[str, ...]
+
+
+def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Floats, tuple[str, ...]]:
+    """Samples of a state -> [samples] index of each one's name, NaN where it has neither text nor number; the names.
+
+    Args:
+        samples: columns value and text.
+        listed: name -> the number or text that stands for it.
+    """
+    texts = {given: name for name, given in listed.items() if isinstance(given, str)}
+    numbers = {float(given): name for name, given in listed.items() if not isinstance(given, str)}
+    text, value = pl.col("text"), pl.col("value")
+    plain = pl.when(value == value.round()).then(value.cast(pl.Int64, strict=False).cast(pl.String))
+    named = pl.coalesce(
+        text.replace(texts),
+        value.replace_strict(numbers, default=None, return_dtype=pl.String),
+        plain,
+        value.cast(pl.String),
+    )
+    called = samples.select(named.alias("state"))["state"]
+    names = tuple(called.drop_nulls().unique().sort())
+    codes = called.cast(pl.Enum(names)).to_physical().cast(pl.Float64)
+    return codes.fill_null(float("nan")).to_numpy(), names
+
+
+def share(batch: StateWindows, *, state: str) -> Floats:
+    """∫[state] dt / ∫dt."""
+    code = batch.names.index(state) if state in batch.names else -1
+    inside = batch.held.weights * (batch.held.values == code)
+    return ratio(batch.held.each(np.add, inside), batch.held.hours)
+
+
+def last(batch: StateWindows) -> Texts:
+    """The state that held last; None where the window is not valid."""
+    codes = slow.last(batch.held)
+    names = np.array([*batch.names, None], np.object_)
+    return names[np.where(np.isnan(codes), len(batch.names), codes).astype(np.int64)]
+
+
+def changes(batch: StateWindows) -> Floats:
+    """How often the state became another one inside."""
+    return batch.held.each(np.add, batch.held.changed.astype(np.float64))
+
+
+def since_change(batch: StateWindows) -> Floats:
+    """Seconds from the last change to the window's end; all of the window where nothing changed."""
+    return slow.since_change(batch.held)
+
+
+def count(batch: StateWindows) -> Integers:
+    """The number of Good samples inside."""
+    return batch.held.count
+
+
+def good_share(batch: StateWindows) -> Floats:
+    """∫dt / length of the window."""
+    return batch.held.good_share
+
+
+_HELD: Final = "time-weighted, stepped"
+_UNKNOWN: Final = "good_share < 0.8"
+
+_SPECS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
+    FeatureSpec(
+        "last_state", "", "the state that held last", _HELD, last, _UNKNOWN, dtype=pl.String(), what="the present state"
+    ),
+    FeatureSpec(
+        "changes", "", "Σ[the state differs from the one before]", _HELD, changes, _UNKNOWN, what="restlessness"
+    ),
+)
+_AS_SLOW: Final[tuple[FeatureSpec[StateWindows], ...]] = (
+    FeatureSpec("count", "", "Good samples inside", _HELD, count, dtype=pl.Int64(), what="how often it was reported"),
+    FeatureSpec(
+        "good_share",
+        "",
+        "∫dt/length, state Good and no older than max_staleness",
+        _HELD,
+        good_share,
+        what="share of the window that is known",
+    ),
+    FeatureSpec(
+        "seconds_since_change",
+        "s",
+        "window end - start of the last state that differs from the one before; the window's length if none does",
+        _HELD,
+        since_change,
+        _UNKNOWN,
+        what="how long it has been in this state",
+    ),
+)
+
+
+def state_specs(names: tuple[str, ...], *, alone: bool) -> tuple[FeatureSpec[StateWindows], ...]:
+    """The features of a point that lists states of these names.
+
+    Args:
+        names: of the states.
+        alone: whether the point has no features as a number, among which some of these are too.
+    """
+    return (*map(_share_spec, names), *_SPECS, *(_AS_SLOW if alone else ()))
+
+
+def _share_spec(name: str) -> FeatureSpec[StateWindows]:
+    formula, kernel = f"∫[{name}] dt/∫dt", partial(share, state=name)
+    return FeatureSpec(f"share_{name}", "", formula, _HELD, kernel, _UNKNOWN, what="share of time in a listed state")

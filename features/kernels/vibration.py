@@ -1,0 +1,167 @@
+"""The 12 time-domain kernels of a vibration window, and the one place where their conventions are written down.
+
+Conventions, for this module and for `features.kernels.spectrum`:
+
+* A window is N contiguous samples x[0..N) of one channel in its own unit (g, m/s²); fs is the configured sample rate,
+  never derived from timestamps. Windows are all-or-nothing: a kernel never sees a gap, a null or a bad sample.
+* Everything is float64, and the same window gives the same bits whatever windows stand around it in the batch.
+* The mean is removed before everything but `mean` itself, c = x - mean: sensor bias is not vibration. Hence RMS is the
+  standard deviation. A window of equal samples has c = 0 exactly.
+* Moments are biased (ddof 0); kurtosis is Pearson's (3 for a normal signal).
+* Spectra: X = rfft(c·w) with the periodic Hann window w; P_k = a_k |X_k|² / (N Σw²), with a_k = 2 except 1 at DC and,
+  for even N, at Nyquist (energy-corrected: ΣP_k is the mean square of the windowed signal, and equals
+  `scipy.signal.welch(x, fs, "hann", nperseg=N, detrend="constant") · fs/N`). f_k = k·fs/N, df = fs/N.
+* A band [lo, hi) is half-open, so that adjoining bands add up: Σ band² = total². It needs lo >= 3 df (below that the
+  Hann window has smeared the mean and trend into it) and hi <= 0.45 fs (above that the anti-alias filter has eaten it).
+* Whatever is undefined is NaN here and null in a feature row: ratios of a constant signal, bands the window cannot
+  resolve, velocity of something that is not an acceleration. Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from features.kernels.scratch import Scratch
+from features.kernels.sums import dot, total
+from features.spec import Floats, each_window, ratio
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """A batch of complete vibration windows, and what several kernels need of it, computed once."""
+
+    samples: Floats
+    """[windows, N], in the point's unit."""
+    sample_rate: float
+    """Hz."""
+    unit: str
+    scratch: Scratch = field(default_factory=Scratch)
+    """Where [windows, N] arrays of this batch live; the next batch that is given the same one overwrites them."""
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return int(self.samples.shape[1])
+
+    @property
+    def work(self) -> Floats:
+        """[windows, N] for one kernel's own use."""
+        return self.scratch.array("work", self.samples.shape, np.float64)
+
+    @cached_property
+    def highest(self) -> Floats:
+        """[windows]"""
+        return each_window(np.maximum, self.samples)
+
+    @cached_property
+    def lowest(self) -> Floats:
+        """[windows]"""
+        return each_window(np.minimum, self.samples)
+
+    @cached_property
+    def mean(self) -> Floats:
+        """[windows]; rounding cannot push it outside the samples' range, so a constant signal has c = 0."""
+        mean = each_window(np.add, self.samples) / self.size
+        return np.minimum(np.maximum(mean, self.lowest), self.highest)
+
+    @cached_property
+    def centred(self) -> Floats:
+        """[windows, N] c = x - mean."""
+        place = self.scratch.array("centred", self.samples.shape, np.float64)
+        return np.subtract(self.samples, self.mean[:, None], out=place)
+
+    @cached_property
+    def moments(self) -> tuple[Floats, Floats, Floats]:
+        """[windows] each: m2, m3, m4 = Σc²/N, Σc³/N, Σc⁴/N."""
+        squares = np.square(self.centred, out=self.work)
+        factors = (self.centred, self.centred), (squares, self.centred), (squares, squares)
+        second, third, fourth = (dot(one, other) / self.size for one, other in factors)
+        return second, third, fourth
+
+    @cached_property
+    def magnitudes(self) -> tuple[Floats, Floats]:
+        """[windows] each: Σ|c|/N, Σsqrt|c|/N."""
+        magnitude = np.abs(self.centred, out=self.work)
+        mean = total(magnitude) / self.size
+        return mean, total(np.sqrt(magnitude, out=magnitude)) / self.size
+
+    @cached_property
+    def rms(self) -> Floats:
+        """[windows] sqrt(m2)."""
+        return np.sqrt(self.moments[0])
+
+    @cached_property
+    def peak(self) -> Floats:
+        """[windows] max|c|."""
+        return np.maximum(self.highest - self.mean, self.mean - self.lowest)
+
+
+def mean(batch: Waveforms) -> Floats:
+    """Σx/N."""
+    return batch.mean
+
+
+def rms_ac(batch: Waveforms) -> Floats:
+    """sqrt(Σc²/N)."""
+    return batch.rms
+
+
+def peak(batch: Waveforms) -> Floats:
+    """max|c|."""
+    return batch.peak
+
+
+def peak_to_peak(batch: Waveforms) -> Floats:
+    """max x - min x."""
+    return batch.highest - batch.lowest
+
+
+def crest(batch: Waveforms) -> Floats:
+    """peak / rms_ac."""
+    return ratio(batch.peak, batch.rms)
+
+
+def skewness(batch: Waveforms) -> Floats:
+    """m3 / m2^1.5."""
+    second, third, _ = batch.moments
+    return ratio(third, second * batch.rms)
+
+
+def kurtosis(batch: Waveforms) -> Floats:
+    """m4 / m2²."""
+    second, _, fourth = batch.moments
+    return ratio(fourth, second * second)
+
+
+def shape(batch: Waveforms) -> Floats:
+    """rms_ac / mean|c|."""
+    return ratio(batch.rms, batch.magnitudes[0])
+
+
+def impulse(batch: Waveforms) -> Floats:
+    """peak / mean|c|."""
+    return ratio(batch.peak, batch.magnitudes[0])
+
+
+def clearance(batch: Waveforms) -> Floats:
+    """peak / (mean sqrt|c|)²."""
+    _, roots = batch.magnitudes
+    return ratio(batch.peak, roots * roots)
+
+
+def crossing_rate(batch: Waveforms) -> Floats:
+    """fs/(N-1) times the number of sign changes of c; zero counts as positive. Crossings per second."""
+    rows, size = batch.samples.shape
+    padded = rows, -(-size // 8) * 8
+    negative = batch.scratch.array("negative", padded, np.bool_)
+    changes = batch.scratch.array("changes", padded, np.bool_)
+    np.signbit(batch.centred, out=negative[:, :size])
+    np.not_equal(negative.reshape(-1)[1:], negative.reshape(-1)[:-1], out=changes.reshape(-1)[:-1])
+    changes[:, size - 1 :] = False  # from one window to the next, and the padding
+    # Eight at a time: numpy counts one by one where it counts along an axis.
+    crossings = np.bitwise_count(changes.view(np.uint64)).sum(axis=1)
+    rate: Floats = crossings * (batch.sample_rate / (size - 1))
+    return rate

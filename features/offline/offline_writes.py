@@ -1,0 +1,147 @@
+"""Rows into the files behind a feature view or a log: appended, and there whole or not at all.
+
+A Parquet directory gets a new file, a Delta table a new commit: what is there already is neither read nor written. A
+single Parquet file can only be appended to by writing it anew: that is done beside it, a row group at a time, and it
+is replaced in one step; writers take turns. Prefer a directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from deltalake import write_deltalake
+from feast.infra.offline_stores.file_source import FileSource
+
+from features.offline.arrow_types import plain
+from features.offline.file_tables import is_delta, location, open_delta, parquet_files, storage_options
+
+
+def stored_schema(source: FileSource, repo_path: Path | None) -> pa.Schema:
+    """The columns of a source as they are stored.
+
+    Raises:
+        FileNotFoundError: there is nothing yet whose columns could be known.
+    """
+    uri = location(source, repo_path)
+    if is_delta(source):
+        return pa.schema(open_delta(uri, storage_options(source)).schema().to_arrow())
+    return pq.read_schema(parquet_files(_local(uri))[0]).remove_metadata()
+
+
+def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
+    """Appends rows to a source, cast to the types it has.
+
+    Raises:
+        ValueError: the columns are not those of the source, in its order; or it lies in an object store and is no
+            Delta table.
+        FileNotFoundError: there is no such source yet.
+    """
+    schema, uri = stored_schema(source, repo_path), location(source, repo_path)
+    stored = {feature: name for name, feature in source.field_mapping.items()}  # Feast has mapped some pushes already
+    table = table.rename_columns(
+        [name if name in schema.names else stored.get(name, name) for name in table.column_names]
+    )
+    if schema.names != table.column_names:
+        raise ValueError(
+            f"the rows have the columns {table.column_names}, the source has {schema.names}, in this order"
+        )
+    rows = _cast(table, schema)
+    if is_delta(source):
+        write_deltalake(uri, rows, mode="append", storage_options=storage_options(source))
+    elif Path(uri).is_dir():
+        _put(rows, Path(uri) / f"appended-{len(parquet_files(uri)):08d}-{uuid4().hex}.parquet")
+    else:
+        with _turn(Path(uri)):
+            _replace_grown(Path(uri), rows)
+
+
+def write_log(rows: pa.Table | Path, directory: Path, partition_by: list[str] | None) -> None:
+    """Appends a feature log, a table or a directory of Parquet files, to a directory, `column=value` below it."""
+    found = pads.dataset(rows) if isinstance(rows, Path) else rows
+    fields = [found.schema.field(name) for name in partition_by or []]
+    draft = directory / f".draft-{uuid4().hex}"
+    draft.mkdir(parents=True)
+    pads.write_dataset(
+        found,
+        draft,
+        basename_template=f"{uuid4().hex}-{{i}}.parquet",
+        partitioning=pads.partitioning(pa.schema(fields), flavor="hive") if fields else None,
+        format="parquet",
+        use_threads=False,
+    )
+    for file in sorted(draft.rglob("*.parquet")):
+        _sync(file)
+        target = directory / file.relative_to(draft)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    _remove_empty(draft)
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Through plain types: Arrow casts to an encoded or large type only from the plain one."""
+    plainly = pa.schema([field.with_type(plain(field.type)) for field in schema])
+    return table.cast(plainly).cast(schema).replace_schema_metadata()
+
+
+def _local(uri: str) -> str:
+    if "://" in uri:
+        raise ValueError(f"rows cannot be appended to Parquet files at {uri}; use a Delta table there")
+    return uri
+
+
+def _put(rows: pa.Table, path: Path) -> None:
+    _write([rows], rows.schema, path)
+
+
+def _replace_grown(path: Path, rows: pa.Table) -> None:
+    with pq.ParquetFile(path) as old:
+        groups = (old.read_row_group(number) for number in range(old.num_row_groups))
+        _write(_then(groups, rows), old.schema_arrow, path)
+
+
+def _then(groups: Iterable[pa.Table], rows: pa.Table) -> Iterator[pa.Table]:
+    yield from groups
+    yield rows
+
+
+def _write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    draft = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with pq.ParquetWriter(draft, schema) as writer:
+            for table in tables:
+                writer.write_table(table.replace_schema_metadata(schema.metadata))
+        _sync(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """The lock is the kernel's: it goes with the process that held it."""
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _remove_empty(directory: Path) -> None:
+    for below in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
+        below.rmdir()
+    directory.rmdir()

@@ -1,0 +1,1 @@
+"""The online store: newest rows, what was served, and whether both still agree with the tables."""

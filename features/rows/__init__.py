@@ -1,0 +1,1 @@
+"""From samples to feature rows, and the tables they are kept in."""

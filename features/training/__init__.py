@@ -1,0 +1,1 @@
+"""Training sets as artefacts: labels, splits, export, proof."""

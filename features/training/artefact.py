@@ -1,0 +1,203 @@
+"""A training set as a directory that can be handed on, and made again.
+
+    manifest.json                 all it depends on and what is in it
+    report.html                   the same for people
+    data/split=train/part-0.parquet
+    inputs/                       labels or rule and events, as they were
+
+The same request gives the same bytes: rows keep the labels' order, the writer's settings are fixed, no clock is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from feast import FeatureStore
+
+from features.training.content_hash import digest
+from features.training.export import Prepared, Request, as_table, make, prepare
+from features.training.manifest import FORMAT, Manifest, audits_of, canonical, input_names, manifest_of
+from features.training.pinned import Moment, newest_version
+from features.training.report import report_html
+from features.training.splits import SPLIT
+from features.training.verdicts import differences
+from historian.errors import InvalidInput
+from historian.plant import Plant
+
+MANIFEST: Final = "manifest.json"
+_INPUTS: Final = "inputs"
+_ROW_GROUP: Final = 131_072
+_SURROUNDINGS: Final = ("software ", "plant files ")
+"""What may have changed as long as the rows come out the same."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A training set in memory, with all that is told of it."""
+
+    prepared: Prepared
+    table: pa.Table
+    manifest: Manifest
+    """But for `files`."""
+    report: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What making a training set again has shown."""
+
+    rows: int
+    differences: tuple[str, ...]
+    """Where it came out otherwise; empty if it is the same."""
+    moved_on: tuple[str, ...]
+    """What has changed since without changing the result, as tables that have grown."""
+
+
+def make_all(prepared: Prepared, plant: Plant, plant_file: Path, *, advance: Callable[[int], None]) -> Made:
+    """The training set, its audit, its manifest and its report. Calls `advance(1)` for each view."""
+    values = make(prepared, advance=advance)
+    audits = audits_of(prepared, values)
+    manifest = manifest_of(prepared, values, audits, plant, plant_file)
+    return Made(prepared, as_table(prepared, values), manifest, report_html(manifest, prepared, audits))
+
+
+def write_artefact(made: Made, directory: Path) -> Manifest:
+    """Writes the directory, whole or not at all; one that holds a training set already is replaced.
+
+    Raises:
+        InvalidInput: there is something else in the directory, or it cannot be written to.
+    """
+    if directory.exists() and not (directory / MANIFEST).exists() and (directory.is_file() or any(directory.iterdir())):
+        raise InvalidInput(f"{directory} holds something other than a training set; name a new directory with --out")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as temporary:
+            draft = Path(temporary) / "draft"
+            manifest = _fill(made, draft)
+            if directory.exists():
+                directory.rename(Path(temporary) / "replaced")
+            draft.rename(directory)
+    except OSError as error:
+        raise InvalidInput(f"the training set cannot be written to {directory}: {error.strerror}") from None
+    return manifest
+
+
+def _fill(made: Made, draft: Path) -> Manifest:
+    for name, source in input_names(made.prepared).items():
+        target = draft / _INPUTS / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    for name, part in _parts(made.table):
+        _write_part(part, draft / "data" / name)
+    manifest = {**made.manifest, "files": _digests(draft / "data", draft)}
+    (draft / "report.html").write_text(made.report, encoding="utf-8")
+    (draft / MANIFEST).write_text(canonical(manifest), encoding="utf-8")
+    return manifest
+
+
+def _parts(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each split, without the column that the path tells."""
+    if SPLIT not in table.column_names:
+        yield "part-0.parquet", table
+        return
+    for name in pl.Series(table[SPLIT]).unique().sort():
+        rows = table.filter(pc.equal(table[SPLIT], name)).drop_columns([SPLIT])
+        yield f"{SPLIT}={name}/part-0.parquet", rows
+
+
+def _write_part(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        table.combine_chunks(),
+        path,
+        version="2.6",
+        compression="zstd",
+        compression_level=3,
+        row_group_size=_ROW_GROUP,
+        data_page_version="1.0",
+        use_dictionary=True,
+        write_statistics=True,
+        store_schema=True,
+    )
+
+
+def _digests(directory: Path, root: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): digest(path.read_bytes()) for path in files}
+
+
+def read_manifest(path: Path) -> tuple[Manifest, Path]:
+    """A manifest and the directory it is in; `path` may be either.
+
+    Raises:
+        InvalidInput: there is none, it cannot be read, or it is of another format.
+    """
+    file = path / MANIFEST if path.is_dir() else path
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"there is no manifest {file}; penstock training-set writes one with --out DIRECTORY"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{file} is no manifest: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InvalidInput(f"{file} is no manifest of format {FORMAT}; make the training set anew")
+    return manifest, file.parent
+
+
+def verify(
+    path: Path, store: FeatureStore, plant: Plant, plant_file: Path, *, advance: Callable[[int], None]
+) -> Verified:
+    """Makes a training set again from its own inputs and its tables' versions, and compares everything.
+
+    Raises:
+        InvalidInput: there is no manifest, or its inputs are gone.
+    """
+    manifest, directory = read_manifest(path)
+    request = Request.model_validate(manifest["request"])
+    prepared = prepare(store, plant, request, directory / _INPUTS, _moments(manifest))
+    made = make_all(prepared, plant, plant_file, advance=advance)
+    with tempfile.TemporaryDirectory() as temporary:
+        again = _fill(made, Path(temporary))
+    on_disk = _digests(directory / "data", directory)
+    changed = differences({"files on disk": manifest["files"]}, {"files on disk": on_disk})
+    found = differences(manifest, again)
+    # Another version of a library may lay the same rows out in other bytes; the content has a hash of its own.
+    harmless = _SURROUNDINGS if manifest["software"] == again["software"] else (*_SURROUNDINGS, "files ")
+    return Verified(
+        rows=made.table.num_rows,
+        differences=(*changed, *(text for text in found if not text.startswith(harmless))),
+        moved_on=(*_moved_on(prepared), *(text for text in found if text.startswith(harmless))),
+    )
+
+
+def _moments(manifest: Mapping[str, Any]) -> dict[str, Moment]:
+    return {
+        name: Moment(table["version"], _instant(table["created_until"])) for name, table in manifest["tables"].items()
+    }
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _moved_on(prepared: Prepared) -> Iterator[str]:
+    for name, table in prepared.tables.items():
+        meant, newest = table.moment.version, newest_version(table.view)
+        if table.stand_in:
+            until = table.moment.created_until
+            yield f"{name}: version {meant} is gone; of version {newest} the rows created until {until} were read"
+        elif newest != meant:
+            yield f"{name}: the table has come to version {newest}; version {meant} was read"

@@ -1,0 +1,143 @@
+"""An independent audit of every value of a training set, and what it learns on the way.
+
+It shares nothing with the point-in-time join: NumPy's binary search on each asset's sorted rows, a step back at a time
+where the newest row was not known yet. It then reads the rows it finds and compares every column with the training set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.feature_refs import column_of
+from features.labels import ASSET, EVENT_TIMESTAMP
+from features.offline.point_in_time import ROW
+from features.training.pinned import CREATED_TIMESTAMP, PinnedTable
+from features.training.training_set import Knowledge
+
+Integers = npt.NDArray[np.int64]
+
+_NONE: Final = -1
+_BLOCK: Final = 512
+
+
+@dataclass(frozen=True)
+class ViewAudit:
+    """What one view's columns should hold, row by row of the training set."""
+
+    used: pl.DataFrame
+    """event_timestamp, created_timestamp of the feature row that serves the label; null where none does."""
+    expired: pl.Series
+    """Whether there was a row, but too old for the view's ttl."""
+    wrong: dict[str, int]
+    """Column -> values that are not what was known at the label's time: from its future, outdated, or wrong."""
+    invalid: dict[str, dict[str, int]]
+    """Point -> reason -> label rows whose feature row was excluded for its quality."""
+
+
+def audit_view(
+    labels: pl.DataFrame, values: pl.DataFrame, table: PinnedTable, features: Sequence[str], knowledge: Knowledge
+) -> ViewAudit:
+    """Audits the columns of one view.
+
+    Args:
+        labels: asset, event_timestamp, a row for each of `values`.
+        values: The training set's columns `view__feature`.
+    """
+    rows = table.rows(features, knowledge.as_of).filter(pl.col(ASSET).is_in(labels[ASSET].unique().implode()))
+    keys = rows.select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW).collect()
+    place = known_rows(labels, keys, known_then=knowledge.known_then)
+    found = keys[np.where(place == _NONE, 0, place)] if keys.height else keys.clear(labels.height)
+    found = found.with_columns(pl.when(pl.Series(place != _NONE)).then(pl.all()).name.keep())
+    age = labels[EVENT_TIMESTAMP] - found[EVENT_TIMESTAMP]
+    expired = (age > table.ttl).fill_null(value=False) if table.ttl else pl.repeat(value=False, n=len(age), eager=True)
+    used = found.with_columns(pl.when(~expired).then(pl.all()).name.keep())
+    wrong = _wrong(values, used, rows, table.view.name, features)
+    return ViewAudit(
+        used=used.select(EVENT_TIMESTAMP, CREATED_TIMESTAMP),
+        expired=expired.alias("expired"),
+        wrong=wrong,
+        invalid=_invalid(used, table),
+    )
+
+
+def known_rows(labels: pl.DataFrame, keys: pl.DataFrame, *, known_then: bool) -> Integers:
+    """For each label the place in `keys` of the newest row known at its time; -1 where there is none."""
+    events, created = (keys[name].to_physical().to_numpy() for name in (EVENT_TIMESTAMP, CREATED_TIMESTAMP))
+    instants = labels[EVENT_TIMESTAMP].to_physical().to_numpy()
+    known = np.full(labels.height, _NONE, np.int64)
+    places = _by_asset(keys)
+    for asset, asked in _by_asset(labels).items():
+        if asset in places:
+            mine = places[asset]
+            mine = mine[np.lexsort((created[mine], events[mine]))]
+            last = np.searchsorted(events[mine], instants[asked], side="right") - 1
+            if known_then:
+                last = _step_back(created[mine], last, instants[asked])
+            known[asked] = np.where(last == _NONE, _NONE, mine[np.maximum(last, 0)])
+    return known
+
+
+def _by_asset(frame: pl.DataFrame) -> dict[str, Integers]:
+    groups = frame.select(ASSET).with_row_index("place").group_by(ASSET).agg(pl.col("place").cast(pl.Int64))
+    return {asset: np.asarray(places, np.int64) for asset, places in groups.iter_rows()}
+
+
+def _step_back(created: Integers, last: Integers, instants: Integers) -> Integers:
+    """From each place in `last` back to the first that was created by then; blocks that were not are skipped whole."""
+    first_made = np.minimum.reduceat(created, np.arange(0, len(created), _BLOCK))
+    open_ = np.flatnonzero((last != _NONE) & (created[last] > instants))
+    while len(open_):
+        at = last[open_]
+        whole = (at % _BLOCK == _BLOCK - 1) & (first_made[at // _BLOCK] > instants[open_])
+        last[open_] = at - np.where(whole, _BLOCK, 1)
+        at = last[open_]
+        open_ = open_[(at != _NONE) & (created[at] > instants[open_])]
+    return last
+
+
+def _wrong(
+    values: pl.DataFrame, used: pl.DataFrame, rows: pl.LazyFrame, view: str, features: Sequence[str]
+) -> dict[str, int]:
+    wanted = used[ROW].drop_nulls().unique()
+    held = rows.filter(pl.col(ROW).is_in(wanted.implode())).select(ROW, *features).collect()
+    expected = used.select(ROW).join(held, on=ROW, how="left", maintain_order="left")
+    counts = {}
+    for feature in features:
+        column = column_of(f"{view}:{feature}")
+        counts[column] = int(values[column].ne_missing(expected[feature]).sum())
+    return {column: count for column, count in counts.items() if count}
+
+
+def _invalid(used: pl.DataFrame, table: PinnedTable) -> dict[str, dict[str, int]]:
+    """Label rows whose feature row is not valid, by point and the reason the table gives."""
+    schema = table.frame.collect_schema()
+    points = [name.removesuffix("_valid") for name in schema if name.endswith("_valid")]
+    numbers = used.select(ROW).drop_nulls()
+    flags = [f"{point}_{flag}" for point in points for flag in ("valid", "reason") if f"{point}_{flag}" in schema]
+    wanted = pl.col(ROW).is_in(numbers[ROW].unique().implode())
+    held = numbers.join(table.frame.filter(wanted).select(ROW, *flags).collect(), on=ROW, how="left")
+    told = {}
+    for point in points:
+        reason = pl.col(f"{point}_reason") if f"{point}_reason" in schema else pl.lit(None, pl.String)
+        excluded = held.filter(~pl.col(f"{point}_valid")).select(reason.fill_null("not valid").alias("reason"))
+        told[point] = dict(excluded["reason"].value_counts().sort("reason").iter_rows())
+    return {point: reasons for point, reasons in told.items() if reasons}
+
+
+def ages(labels: pl.DataFrame, audit: ViewAudit) -> pl.Series:
+    """How old each label's feature row is, in seconds; null where there is none."""
+    age = labels[EVENT_TIMESTAMP] - audit.used[EVENT_TIMESTAMP]
+    return (age.dt.total_microseconds() / 1e6).alias("age_s")
+
+
+def shared_rows(labels: pl.DataFrame, audit: ViewAudit, split: pl.Series) -> int:
+    """Label rows whose feature row also serves a label of another split."""
+    rows = labels.select(ASSET).with_columns(audit.used[EVENT_TIMESTAMP].alias("used"), split.alias("split"))
+    shared = rows.drop_nulls().filter(pl.col("split").n_unique().over(ASSET, "used") > 1)
+    return shared.height

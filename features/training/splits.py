@@ -1,0 +1,164 @@
+"""Splits that do not lie: by time, by asset or by episode, never by row unless forced. Pure.
+
+Two rows share what they should not if one's label looks into the time another's features were computed from. Of rows on
+either side of a border the earlier is left out ("purged") if its label is settled, plus the longest feature window,
+after the later one's time: a gap of at least window + horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import accumulate
+from typing import Final, Literal
+
+import numpy as np
+import polars as pl
+
+from features.labels import ASSET, EPISODE, EVENT_TIMESTAMP
+from features.training.seeded import name_lots, row_lots
+from historian.errors import InvalidInput, near_misses
+
+SPLIT: Final = "split"
+NAMES: Final = ("train", "validation", "test")
+_T: Final = pl.col(EVENT_TIMESTAMP)
+By = Literal["time", "asset", "episode", "random"]
+
+WHY_NOT_RANDOM: Final = (
+    "a random split puts rows of one run, even of one window, on both sides, and the scores it gives do not come true: "
+    "bearing by bearing they fall sharply (arXiv 2509.22267), the usual split of CWRU's data leaks (arXiv 2407.14625, "
+    "Hendriks 2022), and the same bearing in several splits is over-optimistic (arXiv 2309.17001). Split by asset, "
+    "episode or time, or add --force-random"
+)
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """How a training set is to be split."""
+
+    by: By
+    shares: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Of train, validation and test; of rows, as near as whole groups allow."""
+    hold_out: tuple[str, ...] = ()
+    """Assets or episodes that are the test set; the other two shares apply to the rest."""
+    seed: int = 0
+    forced: bool = False
+    """Whether a random split is wanted in spite of all."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which row goes where."""
+
+    names: pl.Series
+    """`split`: train, validation or test; null where the row is purged."""
+    purged: Mapping[str, int]
+    """Rows left out, by the split they would have been in."""
+
+
+def split(labels: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: timedelta) -> Split:
+    """Assigns every label row to a split.
+
+    Args:
+        labels: asset, event_timestamp, and `episode` to split by it.
+        settled: The instant up to which each row's label looks.
+        window: The longest window of the features used.
+
+    Raises:
+        InvalidInput: a random split that is not forced, too few groups, or nothing to hold out.
+    """
+    _check(labels, spec)
+    if spec.by == "time":
+        names, border = _by_time(labels, spec)
+    else:
+        names = _by_row(labels, spec) if spec.by == "random" else _by_group(labels, spec)
+        border = _next_elsewhere(labels, names)
+    if spec.by == "random":  # nothing would be left
+        return Split(names, dict.fromkeys(NAMES, 0))
+    straddles = (settled + window > border).fill_null(value=False)
+    purged = {name: int(((names == name) & straddles).sum()) for name in NAMES}
+    return Split(names.set(straddles, None), purged)
+
+
+def _check(labels: pl.DataFrame, spec: SplitSpec) -> None:
+    if spec.by == "random" and not spec.forced:
+        raise InvalidInput(WHY_NOT_RANDOM)
+    if any(share < 0 for share in spec.shares) or sum(spec.shares) <= 0:
+        raise InvalidInput(f"the shares {', '.join(f'{share:g}' for share in spec.shares)} leave no rows")
+    if spec.hold_out and spec.by not in ("asset", "episode"):
+        raise InvalidInput("only assets and episodes can be held out; split by asset or episode")
+    if spec.by == "episode" and EPISODE not in labels.columns:
+        raise InvalidInput(f"the labels have no column {EPISODE!r}; make them by a rule, or split by asset or time")
+
+
+def _bounds(spec: SplitSpec) -> tuple[float, float]:
+    """The cumulative shares at which validation and test begin."""
+    train, validation, _ = (share / sum(spec.shares) for share in spec.shares)
+    return train, train + validation
+
+
+def _by_time(labels: pl.DataFrame, spec: SplitSpec) -> tuple[pl.Series, pl.Series]:
+    """The splits in order of time; and for each row where the next split that has a share begins."""
+    ordered = labels[EVENT_TIMESTAMP].sort()
+    places = [round(bound * len(ordered)) for bound in _bounds(spec)]
+    cuts = [pl.lit(ordered[place], ordered.dtype) for place in places if place < len(ordered)]
+    number = pl.sum_horizontal(pl.lit(0), *((cut <= _T).cast(pl.Int32) for cut in cuts))
+    border = pl.coalesce(*(pl.when(cut > _T).then(cut) for cut in cuts), pl.lit(None, ordered.dtype))
+    found = labels.select(number=number, border=border)
+    return _named(found["number"]), found["border"]
+
+
+def _named(number: pl.Series) -> pl.Series:
+    return number.replace_strict(list(range(len(NAMES))), list(NAMES), return_dtype=pl.String).alias(SPLIT)
+
+
+def _by_row(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
+    place = np.argsort(np.argsort(row_lots(labels, spec.seed), kind="stable")) / max(1, labels.height)
+    return _named(pl.Series(np.searchsorted(_bounds(spec), place, side="right"), dtype=pl.Int32))
+
+
+def _by_group(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
+    """Whole assets or episodes, drawn in an order that follows from the seed."""
+    column = ASSET if spec.by == "asset" else EPISODE
+    rows = {str(name): count for name, count in labels[column].value_counts().sort(column).iter_rows()}
+    if unknown := [name for name in spec.hold_out if name not in rows]:
+        told = "\n".join(f"no label is of the {spec.by} {name!r}{near_misses(name, rows)}" for name in unknown)
+        raise InvalidInput(told)
+    free = [name for name in rows if name not in spec.hold_out]
+    drawn = [free[place] for place in np.argsort(name_lots(free, spec.seed), kind="stable")]
+    shares = dict(zip(NAMES, spec.shares, strict=True))
+    wanted = {name: share for name, share in shares.items() if share and not (spec.hold_out and name == "test")}
+    if len(drawn) < len(wanted):
+        raise InvalidInput(
+            f"{len(drawn)} {spec.by}s cannot be split into {', '.join(wanted)}; "
+            f"give one a share of 0, or hold some out as the test set"
+        )
+    group = dict(_filled(drawn, [rows[name] for name in drawn], wanted)) | dict.fromkeys(spec.hold_out, "test")
+    return labels[column].replace_strict(group, return_dtype=pl.String).alias(SPLIT)
+
+
+def _filled(names: Sequence[str], rows: Sequence[int], wanted: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Each name with its split: in turn, as many rows as its share, but at least one name a split."""
+    total, splits = sum(rows), list(wanted)
+    ends = [total * share / sum(wanted.values()) for share in accumulate(wanted.values())]
+    current, taken = 0, 0
+    for number, (name, before, count) in enumerate(zip(names, accumulate([0, *rows]), rows, strict=False)):
+        full = before + count / 2 >= ends[current] and taken > 0
+        needed = len(names) - number == len(splits) - 1 - current  # one name is left for each split still empty
+        if current < len(splits) - 1 and (full or needed):
+            current, taken = current + 1, 0
+        taken += 1
+        yield name, splits[current]
+
+
+def _next_elsewhere(labels: pl.DataFrame, names: pl.Series) -> pl.Series:
+    """For each row the asset's next time that is in another split; null where there is none."""
+    rows = labels.select(ASSET, EVENT_TIMESTAMP).with_columns(names.alias(SPLIT)).with_row_index("row")
+    ordered = rows.sort(EVENT_TIMESTAMP)
+    found = pl.lit(None, labels.schema[EVENT_TIMESTAMP])
+    for name in NAMES:
+        there = ordered.filter(pl.col(SPLIT) == name).select(ASSET, EVENT_TIMESTAMP, **{name: EVENT_TIMESTAMP})
+        ordered = ordered.join_asof(there, on=EVENT_TIMESTAMP, by=ASSET, strategy="forward", check_sortedness=False)
+        found = pl.min_horizontal(found, pl.when(pl.col(SPLIT) != name).then(name))
+    return ordered.sort("row").select(found.alias("border")).to_series()

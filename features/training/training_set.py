@@ -1,0 +1,187 @@
+"""Labels and features -> a training set: one row a label, in order, with only what could be known at its time.
+
+The same labels against the same feature rows give the same bytes. What each column means and which tags it comes from
+travels in the schema, where the format has room for it (Parquet, Arrow).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Final, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+from feast import FeatureStore, FeatureView
+
+from features.feature_refs import column_of, meaning_of, service_refs, views_of
+from features.labels import ASSET, EVENT_TIMESTAMP
+from features.offline.arrow_types import plain_arrow
+from features.offline.point_in_time import CREATED, EVENT, ROW, as_of_rows
+from features.training.pinned import CREATED_TIMESTAMP, PinnedTable, pin_all
+from historian.errors import InvalidInput
+from historian.plant import Plant
+
+Format = Literal["parquet", "arrow", "csv"]
+
+_BY_SUFFIX: Final[dict[str, Format]] = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """From whose point of view features are looked up.
+
+    By default the true history: the value that counts today, as if every correction and every late sample had been
+    there in time. `known_then` asks each label row what was known at its own time, `as_of` all rows what was at one.
+    """
+
+    known_then: bool = False
+    as_of: datetime | None = None
+
+    def told(self) -> dict[str, object]:
+        """As a request states it."""
+        as_of = {"as_of": self.as_of.isoformat().replace("+00:00", "Z")} if self.as_of else {}
+        return {"known_then": self.known_then, **as_of}
+
+
+def default_refs(store: FeatureStore, plant: Plant, labels: pl.DataFrame) -> list[str]:
+    """All features of the labelled assets' classes: those of their feature services.
+
+    Raises:
+        UnknownFeature: a class has no features, or they are not registered.
+    """
+    classes = {plant.assets[asset].asset_class for asset in labels[ASSET].unique().to_list()}
+    return [ref for name in sorted(classes) for ref in service_refs(store, name)]
+
+
+def training_set(
+    store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str], *, known_then: bool, as_of: datetime | None = None
+) -> pa.Table:
+    """The labels, and beside them a column `view__feature` for each reference; null where nothing was known.
+
+    Args:
+        store: Feast over the plant's repository.
+        labels: See `features.labels`; all their columns are kept.
+        refs: `view:feature`, in the order of the columns.
+        known_then: Use only what had been computed by the label's time: corrections and late data are left out.
+        as_of: Use only what had been computed by then.
+
+    Raises:
+        UnknownFeature: a reference is not registered.
+        InvalidInput: a label column is called as a feature is.
+        NotEnoughData: a view has no rows at all.
+        FeatureError: a view's table lacks a column; it was made before the plant file had it.
+    """
+    views = views_of(store, refs)
+    check_names(labels, refs)
+    knowledge = Knowledge(known_then=known_then, as_of=as_of)
+    values = feature_values(labels, pin_all(views), list(views), knowledge, advance=lambda _: None)
+    return described(labels, values, views, request={"features": list(views), **knowledge.told()})
+
+
+def check_names(labels: pl.DataFrame, refs: Sequence[str]) -> None:
+    """Raises `InvalidInput` if a label column is called as a feature is."""
+    if taken := sorted(set(map(column_of, refs)) & set(labels.columns)):
+        raise InvalidInput(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
+
+
+def feature_values(
+    labels: pl.DataFrame,
+    tables: Mapping[str, PinnedTable],
+    refs: Sequence[str],
+    knowledge: Knowledge,
+    *,
+    advance: Callable[[int], None],
+) -> pl.DataFrame:
+    """A column `view__feature` for each reference, a row for each label in the labels' order.
+
+    The same join as behind Feast's historical retrieval, on tables that are held still.
+    """
+    found = []
+    for name, table in tables.items():
+        features = features_of(refs, name)
+        values = _view_values(labels, table, features, knowledge)
+        found.append(values.rename({feature: column_of(f"{name}:{feature}") for feature in features}))
+        advance(1)
+    return pl.concat(found, how="horizontal").select(map(column_of, refs))
+
+
+def features_of(refs: Sequence[str], view: str) -> list[str]:
+    """The names of the features that are asked of a view."""
+    return [ref.partition(":")[2] for ref in refs if ref.startswith(f"{view}:")]
+
+
+def _view_values(
+    labels: pl.DataFrame, table: PinnedTable, features: Sequence[str], knowledge: Knowledge
+) -> pl.DataFrame:
+    """The features of one view: keys and times are joined first, then just the rows that serve are read."""
+    asked = labels.select(ASSET, pl.col(EVENT_TIMESTAMP).alias(EVENT))
+    rows = table.rows(features, knowledge.as_of)
+    reach = pl.col(ASSET).is_in(asked[ASSET].unique().implode()) & (pl.col(EVENT_TIMESTAMP) <= asked[EVENT].max())
+    times = pl.col(EVENT_TIMESTAMP).alias(EVENT), pl.col(CREATED_TIMESTAMP).alias(CREATED)
+    narrow = rows.filter(reach).select(ASSET, *times, ROW).collect()
+    numbers = as_of_rows(asked, narrow, [ASSET], ttl=table.ttl, known_then=knowledge.known_then)
+    values = rows.filter(pl.col(ROW).is_in(numbers.drop_nulls().unique().implode())).select(ROW, *features).collect()
+    return pl.DataFrame({ROW: numbers}).join(values, on=ROW, how="left", maintain_order="left").drop(ROW)
+
+
+def described(
+    labels: pl.DataFrame, values: pl.DataFrame, views: Mapping[str, FeatureView], *, request: Mapping[str, object]
+) -> pa.Table:
+    """Labels and values as one table whose schema says what was asked for and what each feature means."""
+    table, found = plain_arrow(labels), plain_arrow(values)
+    for ref, view in views.items():
+        name = column_of(ref)
+        field = found.schema.field(name).with_metadata(meaning_of(ref, view))
+        table = table.append_column(field, found[name])
+    return table.replace_schema_metadata({"penstock": json.dumps(request)})
+
+
+def null_rates(table: pa.Table, refs: Sequence[str]) -> dict[str, float]:
+    """The share of rows in which each feature is missing."""
+    rows = max(1, table.num_rows)
+    return {ref: table[column_of(ref)].null_count / rows for ref in refs}
+
+
+def format_of(path: Path) -> Format:
+    """The format a file's suffix asks for.
+
+    Raises:
+        InvalidInput: it asks for none we write.
+    """
+    if path.suffix.lower() not in _BY_SUFFIX:
+        raise InvalidInput(f"{path.name} has no known suffix; end it in one of {', '.join(_BY_SUFFIX)}")
+    return _BY_SUFFIX[path.suffix.lower()]
+
+
+def save(table: pa.Table, path: Path) -> None:
+    """Writes a training set in the format of the path's suffix, whole or not at all.
+
+    Raises:
+        InvalidInput: the suffix is unknown, or the directory cannot be written to.
+    """
+    as_format = format_of(path)
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as sink:
+            write(table, sink, as_format)
+        draft.replace(path)
+    except OSError as error:
+        raise InvalidInput(f"the training set cannot be written to {path}: {error.strerror}") from None
+
+
+def write(table: pa.Table, sink: IO[bytes], as_format: Format) -> None:
+    """Writes a training set to an open file."""
+    if as_format == "parquet":
+        pq.write_table(table, sink, compression="zstd")
+    elif as_format == "arrow":
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        pl.DataFrame(table).write_csv(sink, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")

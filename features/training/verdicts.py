@@ -1,0 +1,47 @@
+"""Manifests in words: what speaks against a training set, and where two of them differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from features.training.manifest import Manifest
+
+
+def verdicts(manifest: Manifest) -> list[str]:
+    """What speaks against the training set, a sentence each; nothing if nothing does."""
+    leakage = manifest["leakage"]
+    told = []
+    if leakage["values_not_known_at_their_label"]:
+        columns = ", ".join(leakage["columns"])
+        told.append(
+            f"{leakage['values_not_known_at_their_label']} values were not known at their label's time: {columns}"
+        )
+    for view, rows in leakage.get("rows_that_share_a_feature_row_with_another_split", {}).items():
+        if rows:
+            told.append(f"{rows} rows use a row of {view} that another split uses too; a ttl would rule that out")
+    for suspect in leakage.get("suspects", []):
+        told.append(
+            f"{suspect['column']} alone tells the target: {suspect['measure']} {suspect['value']:.3f}; "
+            f"was it written with hindsight?"
+        )
+    return told
+
+
+def differences(one: Manifest, other: Manifest) -> list[str]:
+    """Where two manifests differ, `place: one -> other` each, in the order of their contents."""
+    left, right = dict(_leaves(one)), dict(_leaves(other))
+    return [
+        f"{place}: {left.get(place, 'nothing')} -> {right.get(place, 'nothing')}"
+        for place in dict.fromkeys([*left, *right])
+        if left.get(place) != right.get(place)
+    ]
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{place} {key}".strip())
+    else:
+        yield place, json.dumps(value, ensure_ascii=False)

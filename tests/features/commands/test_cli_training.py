@@ -1,0 +1,307 @@
+"""`penstock training-set`, as a person runs it: from labels or failures to a training set that can be made again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from typer.testing import CliRunner
+
+from features.rows.tables import table_path
+from historian.cli import app
+from historian.errors import HistorianError
+from historian.plant import Plant
+
+RMS = "compressor_vibration:de_h_rms_ac"
+RULE = """events = "failures.csv"
+
+[target]
+kind = "horizon"
+failures = ["failure"]
+horizon = "30s"
+column = "fails"
+
+[times]
+view = "compressor_vibration"
+
+[[exclude]]
+kinds = ["repair"]
+after = "5s"
+
+[episodes]
+restart = ["repair"]
+"""
+EVENTS = """asset,kind,happened_at,known_at,end
+c101,failure,2026-03-01T00:01:40Z,2026-03-01T00:02:00Z,
+c101,repair,2026-03-01T00:01:45Z,,2026-03-01T00:02:00Z
+c102,failure,2026-03-01T00:03:00Z,,
+"""
+
+
+@pytest.fixture
+def penstock(plant: Plant) -> Callable[..., Any]:
+    """Runs a command on the plant; its standard output, as JSON where that was asked for."""
+
+    def run(*arguments: str | Path, code: int = 0) -> Any:
+        environment = {"PENSTOCK_PLANT": str(plant.root)}
+        done = CliRunner(env=environment).invoke(app, list(map(str, arguments)), catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+    return run
+
+
+@pytest.fixture
+def history(add_rows: Callable[..., None], penstock: Callable[..., Any], tmp_path: Path) -> Path:
+    """Four minutes of two compressors, one correction and one late row; failures and a rule beside them."""
+    rows = [
+        (asset, second, second + 1, float(second % 17)) for asset in ("c101", "c102") for second in range(0, 240, 2)
+    ]
+    add_rows("compressor_vibration", *rows, ("c101", 20, 900, 99.0), ("c102", 41, 900, 99.0))
+    add_rows(
+        "compressor_process", *((asset, second, second, 50.0) for asset in ("c101", "c102") for second in (60, 120))
+    )
+    penstock("apply")
+    (tmp_path / "rule.toml").write_text(RULE)
+    (tmp_path / "failures.csv").write_text(EVENTS)
+    return tmp_path
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_file_is_labels_and_features_and_nothing_else(
+    tmp_path: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """One row a label; with --json nothing else is on standard output. Text of a CSV stays text."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5))
+    penstock("apply")
+    labels, out = tmp_path / "labels.csv", tmp_path / "set.parquet"
+    labels.write_text("asset,event_timestamp,rul\nc101,2026-03-01T00:00:05Z,03\nc102,2026-03-01T00:00:05Z,4\n")
+    made = penstock("training-set", labels, "--out", out, "--feature", RMS, "--json")
+    assert made == {
+        "training_rows": 2,
+        "features": [RMS],
+        "null_rate": 0.5,
+        "null_rates": {RMS: 0.5},
+        "known_then": False,
+        "out": str(out),
+    }
+    assert pl.read_parquet(out).drop("event_timestamp").rows() == [("c101", "03", 1.5), ("c102", "4", None)]
+    text = penstock("training-set", labels, "-o", out, "-f", RMS, "--known-then", "--target", "rul")
+    assert text == f"{out}: 2 rows, 1 features, 50.0% of their values missing\n"
+    assert pl.read_parquet(out)["rul"].to_list() == [3, 4]
+
+
+def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock: Callable[..., Any]) -> None:
+    """Events, rule, labels, features, split, artefact, verification: one command makes it, one proves it."""
+    out = history / "set"
+    told = penstock(
+        "training-set", history / "rule.toml", "--out", out, "--split", "asset", "--shares", "80,0,20",
+        "--hold-out", "c102", "--json",
+    )  # fmt: skip
+    data = pl.read_parquet(out / "data" / "**" / "*.parquet", hive_partitioning=True)
+    # Failed at second 100 and 180, repaired from 105 to 120, and seen until 238; rows at even seconds, one came late.
+    labelled = {
+        "c101": [*range(0, 100, 2), *range(126, 210, 2)],
+        "c102": [*range(0, 180, 2), 41, *range(182, 210, 2)],
+    }
+    seconds = pl.col("event_timestamp").dt.epoch("s") - 1772323200
+    for asset, expected in labelled.items():
+        assert data.filter(asset=asset).select(seconds.sort()).to_series().to_list() == sorted(expected)
+    assert data.filter(asset="c101")["split"].unique().to_list() == ["train"]
+    assert data.filter(asset="c102")["split"].unique().to_list() == ["test"]
+    assert data.filter("fails")["event_timestamp"].len() == 15 + 15
+    assert set(data["episode"]) == {"c101/1", "c101/2", "c102/1"}
+
+    assert told["leakage"]["values_not_known_at_their_label"] == 0
+    assert told["corrections"]["values_that_differ"] > 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["tables"]["compressor_vibration"]["version"] >= 1
+    assert manifest["columns"]["compressor_vibration__de_h_rms_ac"]["tags"] == "c101=c101.de_h, c102=c102.de_h"
+    assert "<svg" in (out / "report.html").read_text()
+    assert "http-equiv" not in (out / "report.html").read_text()
+
+    verified = penstock("training-set", "verify", out, "--json")
+    assert verified == {"verified": True, "rows": data.height, "differences": [], "moved_on": []}
+
+
+def test_the_same_request_gives_the_same_bytes(history: Path, penstock: Callable[..., Any]) -> None:
+    """All of them: data, manifest, report."""
+    for out in ("one", "two"):
+        penstock("training-set", history / "rule.toml", "--out", history / out, "--split", "time")
+    assert contents(history / "one") == contents(history / "two")
+    same = penstock("training-set", "diff", history / "one", history / "two", "--json")
+    assert same == {"same_content": True, "differences": []}
+
+
+def test_it_is_made_again_though_its_tables_have_moved_on(
+    history: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """From the versions they had; the new state gives another set, and diff says why."""
+    penstock("training-set", history / "rule.toml", "--out", history / "one")
+    add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
+    verified = penstock("training-set", "verify", history / "one" / "manifest.json", "--json")
+    assert (verified["verified"], verified["differences"]) == (True, [])
+    assert verified["moved_on"] == ["compressor_vibration: the table has come to version 2; version 1 was read"]
+    penstock("training-set", history / "rule.toml", "--out", history / "two")
+    told = penstock("training-set", "diff", history / "one", history / "two")
+    assert told.startswith("other rows or values\ntables compressor_vibration version: 1 -> 2\n")
+    assert "columns compressor_vibration__de_h_rms_ac changed_later: " not in told
+
+
+def test_a_vacuumed_version_is_told_by_when_its_rows_were_created(
+    history: Path, plant: Plant, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """The files of the version are gone; its rows are not."""
+    penstock("training-set", history / "rule.toml", "--out", history / "one")
+    add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
+    table = DeltaTable(table_path(plant, "compressor_vibration"))
+    table.optimize.compact()
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    verified = penstock("training-set", "verify", history / "one", "--json")
+    assert verified["verified"], verified["differences"]
+    assert "version 1 is gone; of version" in verified["moved_on"][0]
+
+
+def test_a_plant_file_that_has_changed_is_told_and_does_no_harm(
+    history: Path, plant: Plant, penstock: Callable[..., Any]
+) -> None:
+    """The rows are the same; with another version of a library their bytes need not be."""
+    penstock("training-set", history / "rule.toml", "--out", history / "set")
+    with (plant.root / "plant.toml").open("a") as file:
+        file.write("# a word of explanation\n")
+    manifest = history / "set" / "manifest.json"
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**told, "software": {**told["software"], "pyarrow": "1.0"}}))
+    verified = penstock("training-set", "verify", manifest, "--json")
+    assert verified["verified"]
+    assert [text.split(":")[0] for text in verified["moved_on"]] == ["plant files plant.toml", "software pyarrow"]
+
+
+def test_tampering_is_found(history: Path, penstock: Callable[..., Any]) -> None:
+    """A changed file, a changed plant and a changed input are named."""
+    out = history / "set"
+    penstock("training-set", history / "rule.toml", "--out", out)
+    [part] = (out / "data").rglob("*.parquet")
+    pl.read_parquet(part).head(3).write_parquet(part)
+    told = penstock("training-set", "verify", out, code=1)
+    assert "not what is written\nfiles on disk data/part-0.parquet: " in told
+    inputs = out / "inputs" / "failures.csv"
+    inputs.write_text(inputs.read_text().replace("00:03:00", "00:02:00"))
+    assert "\ninputs failures.csv: " in penstock("training-set", "verify", out, code=1)
+
+
+def test_what_was_known_on_a_day_is_asked_with_as_of(history: Path, penstock: Callable[..., Any]) -> None:
+    """Rows computed later are not there, failures reported later have not happened, nothing later has been seen."""
+    out = history / "set"
+    told = penstock("training-set", history / "rule.toml", "--out", out, "--as-of", "2026-03-01T00:01:50Z", "--json")
+    assert told["target"]["balance"] == {"all": {"false": 79}}
+    told = penstock("training-set", history / "rule.toml", "--out", out, "--as-of", "2026-03-01T00:02:00Z", "--json")
+    assert told["target"]["balance"]["all"]["true"] == 15
+    assert penstock("training-set", "verify", out, "--json")["verified"]
+
+
+def test_a_dry_run_counts_and_writes_nothing(history: Path, penstock: Callable[..., Any]) -> None:
+    """Labels, what became of the others, the splits and their gap."""
+    out = history / "set"
+    told = penstock(
+        "training-set", history / "rule.toml", "--out", out, "--split", "time", "--shares", "50,0,50",
+        "--dry-run", "--json",
+    )  # fmt: skip
+    assert not out.exists()
+    assert told["gap"] == "10m30s" or told["gap"] == "630s"
+    assert told["counts"]["times"] == 241
+    assert sum(told["splits"].values()) == told["labels"]
+
+
+def test_a_column_written_with_hindsight_is_a_suspect(history: Path, penstock: Callable[..., Any]) -> None:
+    """In the answer and in the report."""
+    labels = history / "labels.csv"
+    rows = [f"c101,2026-03-01T00:{n // 60:02}:{n % 60:02}Z,{int(n > 60)},{120 - n}" for n in range(120)]
+    labels.write_text("\n".join(["asset,event_timestamp,fails,days_left", *rows]) + "\n")
+    frame = pl.read_csv(labels).with_columns(pl.col("event_timestamp").str.to_datetime(time_zone="UTC"))
+    frame.write_parquet(history / "labels.parquet")
+    told = penstock("training-set", history / "labels.parquet", "--out", history / "set", "--target", "fails", "--json")
+    assert {"column": "days_left", "measure": "auc", "value": 1.0} in told["leakage"]["suspects"]
+    assert "days_left alone tells the target" in (history / "set" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["labels.csv", "--out", "set.xlsx"], "has no known suffix"),
+        (["nowhere.csv", "--out", "set.csv"], "there is no label file nowhere.csv"),
+        (["nowhere.toml", "--out", "set"], "there is no rule file nowhere.toml"),
+        (["rule.toml", "--out", "set", "--split", "random"], r"arXiv 2509\.22267"),
+        (["rule.toml", "--out", "set", "--horizon", "1h"], "says itself what the target is"),
+        (["rule.toml", "--out", "set", "--split", "time", "--shares", "1,2"], "write 70,15,15"),
+        (["rule.toml", "--out", "set", "--threshold", "0.2"], "--threshold: "),
+        (["rule.toml", "--out", "set", "--as-of", "yesterday"], "'yesterday' is not a time"),
+        (["labels.csv", "--out", "set", "--split", "time"], "say it with --horizon"),
+        (["labels.csv", "--out", "."], "holds something other than a training set"),
+        (["verify", "."], "there is no manifest manifest.json"),
+    ],
+)
+def test_mistakes_end_with_advice(
+    history: Path, penstock: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    """Before anything is written."""
+    monkeypatch.chdir(history)
+    Path("labels.csv").write_text("asset,event_timestamp\nc101,2026-03-01T00:01:00Z\n")
+    with pytest.raises(HistorianError, match=told):
+        penstock("training-set", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('horizon = "30s"\n', "", "rule.toml line 3: target: horizon belongs to kind horizon, and is needed there"),
+        ('"30s"', '"soon"', "rule.toml line 6: target.horizon: 'soon' is not a duration"),
+        ("[episodes]", "[epochs]", "rule.toml line 16: epochs: "),
+        ("compressor_vibration", "compressor_vibrations", "rule.toml line 10: unknown feature view"),
+        ("failures.csv", "../failures.csv", "events must lie beside the rule file"),
+        ('["failure"]', '["failrue"]', "no event is of the kind failrue: nothing ever fails; did you mean failure"),
+    ],
+)
+def test_a_wrong_rule_is_told_with_its_line(
+    history: Path, penstock: Callable[..., Any], old: str, new: str, told: str
+) -> None:
+    """As the plant file is."""
+    (history / "rule.toml").write_text(RULE.replace(old, new, 1))
+    with pytest.raises(HistorianError) as raised:
+        penstock("training-set", history / "rule.toml", "--out", history / "set")
+    assert told in str(raised.value)
+
+
+def test_wrong_events_are_told_with_their_row(history: Path, penstock: Callable[..., Any]) -> None:
+    """Every one of them."""
+    rows = ["c109,failure,2026-03-01T00:00:00Z,,", "c101,,2026-03-01T00:00:00Z,,", "c101,failure,2026-03-01,never,"]
+    rows += ["c101,failure,2026-03-01T00:00:00Z,,2026-02-01T00:00:00Z"]
+    (history / "failures.csv").write_text("\n".join(["asset,kind,happened_at,known_at,end", *rows]) + "\n")
+    with pytest.raises(HistorianError) as raised:
+        penstock("training-set", history / "rule.toml", "--out", history / "set")
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
+        "failures.csv row 2", "failures.csv row 3", "failures.csv row 4", "failures.csv row 4", "failures.csv row 5",
+    ]  # fmt: skip
+
+
+def test_a_training_set_replaces_an_older_one_whole(history: Path, penstock: Callable[..., Any]) -> None:
+    """Nothing of the older one stays behind."""
+    out = history / "set"
+    penstock("training-set", history / "rule.toml", "--out", out, "--split", "time", "--shares", "50,0,50")
+    penstock("training-set", history / "rule.toml", "--out", out)
+    assert [path.relative_to(out).as_posix() for path in sorted((out / "data").rglob("*.parquet"))] == [
+        "data/part-0.parquet"
+    ]

@@ -1,0 +1,115 @@
+"""`penstock verify-features`: silent while everything agrees, and exact about what does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import typer
+from deltalake import DeltaTable
+
+from features.commands import feast_repo as cli_feast
+from features.commands.compute import compute
+from features.commands.verify import verify_features
+from features.rows.tables import FeatureTable, table_path
+from historian.open_store import open_store
+from historian.plant import Plant
+from historian.samples import settle
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+NAME = "compressor_vibration"
+
+
+def write(plant: Plant, tag: str, first: int, last: int, *, seed: int = 0) -> None:
+    """Noise from second to second."""
+    step = np.arange(first * 1000, last * 1000)
+    times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
+    rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": np.sin(step * step + seed)})
+    open_store(plant).write(settle(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+
+
+@pytest.fixture
+def served(plant: Plant) -> Plant:
+    """Twenty windows of two assets, stored and online."""
+    for tag in ("c101.de_h", "c102.de_h"):
+        write(plant, tag, 0, 20)
+    compute(plant.root, as_json=True)
+    cli_feast.apply(plant.root, as_json=True)
+    cli_feast.materialize(plant.root, as_json=True)
+    return plant
+
+
+@pytest.fixture
+def verdict(capsys: pytest.CaptureFixture[str]) -> Callable[[Plant], tuple[bool, dict[str, Any]]]:
+    """Runs the command; whether it was content, and what it says of the vibration view."""
+
+    def run(plant: Plant) -> tuple[bool, dict[str, Any]]:
+        capsys.readouterr()
+        content = True
+        try:
+            verify_features(plant.root, [NAME], rows=200, seed=1, as_json=True)
+        except typer.Exit as end:
+            content = end.exit_code == 0
+        return content, json.loads(capsys.readouterr().out)["views"][NAME]
+
+    return run
+
+
+def test_what_was_computed_and_materialised_agrees(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
+) -> None:
+    """Every row, and both assets online."""
+    content, found = verdict(served)
+    assert content
+    assert (found["match"], found["online"], found["differences"]) == (40, 2, [])
+
+
+def test_a_value_that_was_tampered_with_is_found(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
+) -> None:
+    """With asset, time, column and both values, in the table and, for the newest row, online."""
+    DeltaTable(table_path(served, NAME)).update(
+        updates={"de_h_mean": "99.0"}, predicate="asset = 'c101' AND event_timestamp = '2026-03-01T00:00:20Z'"
+    )
+    content, found = verdict(served)
+    assert not content
+    assert (found["match"], found["mismatch"], found["online"], found["online_mismatch"]) == (39, 1, 1, 1)
+    in_table, online = found["differences"]
+    where = {"asset": "c101", "event_timestamp": "2026-03-01T00:00:20Z", "column": "de_h_mean"}
+    assert in_table == {"where": "table", **where, "found": 99.0, "expected": online["found"]}
+    assert online["expected"] == 99.0
+
+
+def test_rows_that_are_gone_or_came_from_nowhere_are_counted(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
+) -> None:
+    """Extra: the samples make it, the table lacks it. Missing: the other way round."""
+    table = FeatureTable(served, served.views[NAME])
+    row = table.scan().filter(asset="c101").sort("event_timestamp").collect()[:1].drop("created_timestamp")
+    table.append(row.with_columns(pl.col("event_timestamp") + SECOND / 2), now=START)
+    DeltaTable(table.path).delete("asset = 'c102' AND event_timestamp = '2026-03-01T00:00:07Z'")
+    content, found = verdict(served)
+    assert not content
+    assert (found["match"], found["missing"], found["extra"]) == (39, 1, 1)
+
+
+def test_windows_that_are_due_are_left_out(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
+) -> None:
+    """A correction has arrived that compute has not seen: that is no disagreement."""
+    write(served, "c101.de_h", 5, 6, seed=1)
+    content, found = verdict(served)
+    assert content
+    assert (found["left_out"], found["match"]) == (15, 25)  # what lies within a minute is computed together
+
+
+def test_an_empty_table_is_right(plant: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]) -> None:
+    """There is nothing to be wrong."""
+    content, found = verdict(plant)
+    assert (content, found["match"]) == (True, 0)

@@ -1,0 +1,398 @@
+"""The offline store as Feast uses it: through a real FeatureStore, over Parquet and Delta."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.data_format import DeltaFormat, ParquetFormat
+from feast.errors import FeastEntityDFMissingColumnsError, SavedDatasetLocationAlreadyExists
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Array, Float64, Int64, String
+from polars.testing import assert_frame_equal
+
+from historian.errors import FeatureError
+
+# Feast calls two of its own parts experimental with every use.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:On demand feature view is an experimental feature:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:(Saving|Retrieving) datasets? is an experimental feature:RuntimeWarning"),
+]
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+TIME = pl.Datetime("us", "UTC")
+Layout = Literal["file", "directory", "delta"]
+
+
+def at(*seconds: float | None) -> pl.Series:
+    """Instants so many seconds after START."""
+    return pl.Series([None if s is None else START + timedelta(seconds=s) for s in seconds], dtype=TIME)
+
+
+def rows(assets: str, event: Sequence[float], created: Sequence[float | None], value: Sequence[float]) -> pl.DataFrame:
+    """Feature rows: `assets` names one asset a row by its last letter."""
+    return pl.DataFrame(
+        {
+            "asset": [f"c{letter}" for letter in assets],
+            "event_timestamp": at(*event),
+            "created_timestamp": at(*created),
+            "rms": pl.Series(value, dtype=pl.Float64),
+        }
+    )
+
+
+def labels(assets: str, seconds: Sequence[float], **columns: Any) -> pd.DataFrame:
+    """Labels as Feast wants them."""
+    frame = pl.DataFrame({"asset": [f"c{letter}" for letter in assets], "event_timestamp": at(*seconds), **columns})
+    return frame.to_pandas()
+
+
+def save(frame: pl.DataFrame, path: Path, layout: Layout = "file") -> FileSource:
+    """Writes feature rows and gives Feast's source for them."""
+    path.mkdir(exist_ok=True)
+    if layout == "delta":
+        write_deltalake(path, frame, mode="append")
+    elif layout == "directory":
+        for number, part in enumerate(frame.iter_slices(max(1, frame.height // 3))):
+            part.write_parquet(path / f"part-{number}.parquet")
+    else:
+        frame.write_parquet(path / "rows.parquet")
+    return FileSource(
+        path=str(path / "rows.parquet" if layout == "file" else path),
+        file_format=DeltaFormat() if layout == "delta" else ParquetFormat(),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
+
+
+def view(source: FileSource, *, name: str = "vib", ttl: timedelta | None = None, **fields: Any) -> FeatureView:
+    """A view of `rms`, or of `fields`, by asset."""
+    return FeatureView(
+        name=name,
+        entities=[ASSET],
+        ttl=ttl,
+        schema=[Field(name="asset", dtype=String)]
+        + [Field(name=field, dtype=dtype) for field, dtype in (fields or {"rms": Float64}).items()],
+        source=source,
+    )
+
+
+ASSET = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
+
+
+@pytest.fixture
+def feast(tmp_path: Path) -> Callable[..., FeatureStore]:
+    """A FeatureStore with these objects registered."""
+
+    def opened(*objects: Any) -> FeatureStore:
+        config = RepoConfig(
+            project="test",
+            registry=str(tmp_path / "registry.db"),
+            provider="local",
+            offline_store={"type": "features.offline.store.PolarsOfflineStore"},
+            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
+            entity_key_serialization_version=3,
+            repo_path=tmp_path,
+        )
+        store = FeatureStore(config=config)
+        store.apply([ASSET, *objects])
+        return store
+
+    return opened
+
+
+def retrieved(store: FeatureStore, asked: pd.DataFrame, *refs: str, **options: Any) -> pl.DataFrame:
+    """Historical features as a Polars frame."""
+    return pl.DataFrame(store.get_historical_features(asked, list(refs), **options).to_arrow())
+
+
+def test_every_label_comes_back_once_and_in_order(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Repeated labels, labels of unknown assets and labels before any row stay, with their other columns."""
+    store = feast(view(save(rows("11", [0, 10], [1, 11], [1.0, 2.0]), tmp_path / "rows")))
+    asked = labels("19111", [10, 10, 10, -1, 5], rul=[3, 4, 3, 5, 6], note=["a", None, "a", "b", "c"])
+    expected = pl.DataFrame(
+        {
+            "asset": ["c1", "c9", "c1", "c1", "c1"],
+            "event_timestamp": at(10, 10, 10, -1, 5),
+            "rul": [3, 4, 3, 5, 6],
+            "note": ["a", None, "a", "b", "c"],
+            "rms": [2.0, None, 2.0, None, 1.0],
+        }
+    )
+    assert_frame_equal(retrieved(store, asked, "vib:rms"), expected)
+
+
+def test_the_callers_frame_is_not_touched(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Times without a zone count as UTC in the answer, and stay as they were in the frame given."""
+    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
+    asked = labels("1", [5]).assign(event_timestamp=[pd.Timestamp("2026-03-01 00:00:05")])
+    before = asked.copy(deep=True)
+    assert retrieved(store, asked, "vib:rms")["event_timestamp"].to_list() == at(5).to_list()
+    pd.testing.assert_frame_equal(asked, before)
+
+
+@pytest.mark.parametrize("layout", ["file", "directory", "delta"])
+@pytest.mark.parametrize("known_then", [False, True])
+def test_random_histories_agree_with_brute_force(
+    tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout, *, known_then: bool
+) -> None:
+    """Three versions of many values, labels anywhere, two views of different ttl: never a wrong value."""
+    random = np.random.default_rng(7)
+    events = random.integers(0, 60, 300).tolist()
+    created = [event + int(random.integers(0, 40)) for event in events]
+    history = rows("".join(map(str, random.integers(0, 4, 300))), events, created, random.normal(size=300).tolist())
+    history = history.unique(["asset", "event_timestamp", "created_timestamp"], maintain_order=True)
+    source = save(history, tmp_path / "rows", layout)
+    ttl = timedelta(seconds=3)
+    store = feast(view(source, name="short", ttl=ttl), view(source, name="long"))
+    asked = labels("".join(map(str, random.integers(0, 5, 80))), random.integers(-5, 110, 80).tolist())
+    found = retrieved(
+        store,
+        asked,
+        "short:rms",
+        "long:rms",
+        full_feature_names=True,
+        filter_by_created_timestamp=known_then,
+    )
+    for name, limit in (("short__rms", ttl), ("long__rms", None)):
+        assert found[name].to_list() == brute_force(asked, history, limit, known_then=known_then)
+
+
+def brute_force(
+    asked: pd.DataFrame, history: pl.DataFrame, ttl: timedelta | None, *, known_then: bool
+) -> list[float | None]:
+    """For each label the value of the best of all rows that could serve it."""
+    answer = []
+    for label in pl.DataFrame(asked).to_dicts():
+        when = label["event_timestamp"]
+        serving = [
+            (row["event_timestamp"], row["created_timestamp"], row["rms"])
+            for row in history.to_dicts()
+            if row["asset"] == label["asset"] and row["event_timestamp"] <= when
+            if ttl is None or row["event_timestamp"] >= when - ttl
+            if not known_then or row["created_timestamp"] <= when
+        ]
+        answer.append(max(serving)[2] if serving else None)
+    return answer
+
+
+def test_a_correction_made_after_the_label_counts_unless_it_is_cut_off(
+    tmp_path: Path, feast: Callable[..., FeatureStore]
+) -> None:
+    """The corrected value is the truth; what was known then is another question."""
+    store = feast(view(save(rows("11", [0, 0], [1, 60], [1.0, 9.0]), tmp_path / "rows", "delta")))
+    asked = labels("1", [30])
+    assert retrieved(store, asked, "vib:rms")["rms"].to_list() == [9.0]
+    assert retrieved(store, asked, "vib:rms", filter_by_created_timestamp=True)["rms"].to_list() == [1.0]
+
+
+def test_a_source_without_created_timestamps_is_not_cut_off(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Where nothing is known about when rows were made, the flag changes nothing."""
+    source = save(rows("1", [0], [60], [1.0]), tmp_path / "rows")
+    source.created_timestamp_column = ""
+    found = retrieved(feast(view(source)), labels("1", [5]), "vib:rms", filter_by_created_timestamp=True)
+    assert found["rms"].to_list() == [1.0]
+
+
+def test_field_mapping_applies_to_features_keys_and_times(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """A source may call everything by other names."""
+    frame = rows("12", [0, 0], [1, 1], [1.0, 2.0]).rename({"asset": "machine", "rms": "value", "event_timestamp": "at"})
+    frame.write_parquet(tmp_path / "rows.parquet")
+    source = FileSource(
+        path="rows.parquet",  # relative to the repository
+        timestamp_field="at",
+        created_timestamp_column="created_timestamp",
+        field_mapping={"machine": "asset", "value": "rms"},
+    )
+    assert retrieved(feast(view(source)), labels("21", [3, 3]), "vib:rms")["rms"].to_list() == [2.0, 1.0]
+
+
+def test_one_view_can_be_joined_twice_under_two_names(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """A join-key map lets a label ask for the features of two assets."""
+    vibration = view(save(rows("12", [0, 0], [1, 1], [1.0, 2.0]), tmp_path / "rows"))
+    store = feast(vibration)
+    service = FeatureService(
+        name="pair",
+        features=[
+            vibration.with_name("left").with_join_key_map({"asset": "left_asset"}),
+            vibration.with_name("right").with_join_key_map({"asset": "right_asset"}),
+        ],
+    )
+    store.apply([service])
+    asked = labels("1", [5]).assign(left_asset=["c2"], right_asset=["c1"])
+    found = pl.DataFrame(store.get_historical_features(asked, service, full_feature_names=True).to_arrow())
+    assert found.select("left__rms", "right__rms").row(0) == (2.0, 1.0)
+
+
+def test_on_demand_views_are_computed_from_the_joined_rows(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Feast's own transformation runs over our rows."""
+    vibration = view(save(rows("1", [0], [1], [3.0]), tmp_path / "rows"))
+
+    @on_demand_feature_view(sources=[vibration], schema=[Field(name="squared", dtype=Float64)])  # type: ignore[untyped-decorator]  # Feast ships no types
+    def derived(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"squared": inputs["rms"] ** 2})
+
+    store = feast(vibration, derived)
+    assert retrieved(store, labels("1", [5]), "derived:squared")["squared"].to_list() == [9.0]
+
+
+@pytest.mark.parametrize("dtype", [pl.Datetime("ns"), pl.Datetime("ms", "Europe/Berlin"), pl.Datetime("ns", "UTC")])
+def test_any_kind_of_timestamp_means_the_same_instant(
+    tmp_path: Path, feast: Callable[..., FeatureStore], dtype: pl.Datetime
+) -> None:
+    """Times without a zone are UTC; others are converted; both ends of the ttl stay exact."""
+    frame = rows("11", [0, 10], [0, 10], [1.0, 2.0])
+    times = pl.col("event_timestamp", "created_timestamp")
+    times = times.dt.convert_time_zone(dtype.time_zone) if dtype.time_zone else times.dt.replace_time_zone(None)
+    source = save(frame.with_columns(times.dt.cast_time_unit(dtype.time_unit)), tmp_path / "rows")
+    store = feast(view(source, ttl=timedelta(seconds=4)))
+    asked = labels("11111", [0, 4, 4.000001, 9.999999, 10])
+    assert retrieved(store, asked, "vib:rms")["rms"].to_list() == [1.0, 1.0, None, None, 2.0]
+
+
+def test_types_are_those_feast_knows(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Plain strings and lists, timestamps with UTC; categories are strings."""
+    frame = rows("1", [0], [0], [1.0]).with_columns(
+        state=pl.lit("on"), spectrum=pl.lit([1.0, 2.0]), mode=pl.lit("a", pl.Categorical()), count=pl.lit(3, pl.Int64)
+    )
+    types = {"state": String, "spectrum": Array(Float64), "mode": String, "count": Int64}
+    store = feast(view(save(frame, tmp_path / "rows"), **types))
+    table = store.get_historical_features(labels("1", [5]), [f"vib:{name}" for name in types]).to_arrow()
+    assert {name: table.schema.field(name).type for name in ("asset", *types)} == {
+        "asset": pa.string(),
+        "state": pa.string(),
+        "spectrum": pa.list_(pa.float64()),
+        "mode": pa.string(),
+        "count": pa.int64(),
+    }
+    assert table.schema.field("event_timestamp").type.tz == "UTC"
+    assert table.to_pylist()[0]["spectrum"] == [1.0, 2.0]
+
+
+def test_integer_keys_survive_a_frame_that_made_them_floats(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Pandas turns whole numbers with a gap into floats; 1.5 is no key, and neither is a gap."""
+    unit = Entity(name="unit", join_keys=["unit"], value_type=ValueType.INT64)
+    frame = rows("11", [0, 0], [0, 0], [1.0, 2.0]).with_columns(unit=pl.Series([1, 2], dtype=pl.Int32)).drop("asset")
+    by_unit = FeatureView(
+        name="vib",
+        entities=[unit],
+        schema=[Field(name="unit", dtype=Int64), Field(name="rms", dtype=Float64)],
+        source=save(frame, tmp_path / "rows"),
+    )
+    asked = labels("1111", [5] * 4).drop(columns="asset").assign(unit=[2.0, 1.5, None, 1.0])
+    assert retrieved(feast(unit, by_unit), asked, "vib:rms")["rms"].to_list() == [2.0, None, None, 1.0]
+
+
+def test_a_view_without_entities_serves_every_label(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """The newest row of the plant, whatever the label's asset; also when it is materialised."""
+    whole = FeatureView(
+        name="plant",
+        entities=[],
+        schema=[Field(name="rms", dtype=Float64)],
+        source=save(rows("11", [0, 10], [0, 10], [1.0, 2.0]).drop("asset"), tmp_path / "rows"),
+    )
+    store = feast(whole)
+    assert retrieved(store, labels("12", [5, 15]), "plant:rms")["rms"].to_list() == [1.0, 2.0]
+    store.materialize(START, START + timedelta(seconds=60))
+    assert store.get_online_features(["plant:rms"], [{"asset": "c1"}]).to_dict()["rms"] == [2.0]
+
+
+def test_no_labels_give_no_rows_but_all_columns(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """An empty question has an empty answer of the right types."""
+    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
+    found = retrieved(store, labels("1", [5]).head(0), "vib:rms")
+    assert (found.height, found.schema["rms"]) == (0, pl.Float64())
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "told"),
+    [
+        ("SELECT * FROM labels", ValueError, "no query that Polars can answer: .*labels"),
+        (labels("1", [5]).drop(columns="asset"), FeastEntityDFMissingColumnsError, "asset"),
+        (labels("1", [5], rms=[1.0]), ValueError, "columns called as features are: rms; rename them"),
+    ],
+)
+def test_labels_that_cannot_be_joined_are_refused(
+    tmp_path: Path, feast: Callable[..., FeatureStore], asked: Any, error: type[Exception], told: str
+) -> None:
+    """A query over nothing we know, a missing join key, and a label column in a feature's place."""
+    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
+    with pytest.raises(error, match=told):
+        store.get_historical_features(asked, ["vib:rms"])
+
+
+def test_a_column_the_source_lacks_is_named(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """A view whose schema promises too much fails with advice."""
+    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows"), peak=Float64))
+    with pytest.raises(FeatureError, match=r"no column peak; it has .* run penstock compute"):
+        store.get_historical_features(labels("1", [5]), ["vib:peak"]).to_arrow()
+
+
+def test_a_delta_table_that_is_not_there_is_named(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Asking before anything was computed says so."""
+    source = FileSource(path=str(tmp_path / "nowhere"), file_format=DeltaFormat(), timestamp_field="event_timestamp")
+    with pytest.raises(FileNotFoundError, match="no features have been computed yet"):
+        feast(view(source)).get_historical_features(labels("1", [5]), ["vib:rms"])
+
+
+def pull(
+    store: FeatureStore, what: Literal["all", "latest"], start: datetime | None, end: datetime | None
+) -> pl.DataFrame:
+    """What materialisation and saved datasets ask of the store."""
+    offline = store.provider.offline_store
+    call = offline.pull_latest_from_table_or_query if what == "latest" else offline.pull_all_from_table_or_query
+    job = call(
+        config=store.config,
+        data_source=store.get_feature_view("vib").batch_source,
+        join_key_columns=["asset"],
+        feature_name_columns=["rms"],
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+        start_date=start,
+        end_date=end,
+    )
+    return pl.DataFrame(job.to_arrow())
+
+
+@pytest.mark.parametrize("layout", ["file", "delta"])
+def test_both_ends_of_a_pulled_range_count(tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout) -> None:
+    """Also when the range is given in another zone, or left open."""
+    history = rows("1212", [0, 1, 2, 3], [9, 9, 9, 9], [1.0, 2.0, 3.0, 4.0])
+    store = feast(view(save(history, tmp_path / "rows", layout)))
+    later = timedelta(seconds=1)
+    zone = timedelta(hours=1)
+    start, end = START + later, (START + 2 * later).astimezone(timezone(zone))
+    columns = ["asset", "rms", "event_timestamp", "created_timestamp"]
+    assert_frame_equal(pull(store, "all", start, end), history[1:3].select(columns))
+    assert_frame_equal(pull(store, "all", None, None), history.select(columns))
+    assert_frame_equal(pull(store, "latest", start, end), history[1:3].select(columns))
+    assert_frame_equal(pull(store, "latest", None, None), history[2:4].select(columns))
+
+
+def test_the_latest_of_two_versions_is_the_one_created_last(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Whatever the order of the rows in the file."""
+    store = feast(view(save(rows("111", [0, 0, -5], [9, 2, 20], [1.0, 2.0, 3.0]), tmp_path / "rows")))
+    assert pull(store, "latest", None, None)["rms"].to_list() == [1.0]
+
+
+def test_a_retrieval_can_be_saved_and_read_back(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Feast's saved datasets: written whole, never overwritten unasked, read with all their rows."""
+    store = feast(view(save(rows("11", [0, 10], [0, 10], [1.0, 2.0]), tmp_path / "rows")))
+    job = store.get_historical_features(labels("111", [5, 15, 15]), ["vib:rms"])
+    storage = SavedDatasetFileStorage(path=str(tmp_path / "saved" / "set.parquet"))
+    store.create_saved_dataset(job, "set", storage)
+    assert store.get_saved_dataset("set").to_df()["rms"].tolist() == [1.0, 2.0, 2.0]
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        job.persist(storage)
+    job.persist(storage, allow_overwrite=True)
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["set.parquet"]

@@ -1,0 +1,134 @@
+"""Pictures hold what is known: what a figure draws is looked up in it, and the commands write files that open."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from features.commands.plot import app
+from features.plots.figures import Mark, signal_figure, spectrum_figure, trend_figure, waterfall_figure
+from historian.errors import HistorianError
+from historian.plant_model import Zones
+from historian.stores import EXTREMES, GAPS
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+PENSTOCK = Path(sys.executable).with_name("penstock")
+
+
+def test_a_signal_has_a_panel_a_tag_and_its_gaps() -> None:
+    """Between the lowest and the highest; pauses are grey."""
+    extremes = pl.DataFrame([("a", T0, 1.0, 2.0), ("a", T0 + MINUTE, 0.0, 3.0)], schema=EXTREMES, orient="row")
+    gaps = pl.DataFrame([("b", T0, T0 + MINUTE)], schema=GAPS, orient="row")
+    first, second = signal_figure(extremes, gaps, {"a": "g", "b": "degC"}, title="two").axes
+    assert first.get_ylabel() == "a\ng"
+    assert np.asarray(first.collections[0].get_paths()[0].vertices)[:, 1].max() == 3
+    assert (len(first.patches), len(second.patches)) == (0, 1)
+
+
+def test_a_trend_has_a_line_an_asset_that_breaks_where_nothing_is_known() -> None:
+    """And the zones of its standard as grounds."""
+    times = [T0, T0 + MINUTE, T0 + 2 * MINUTE]
+    rows = pl.DataFrame({"asset": ["a"] * 3, "event_timestamp": times, "v": [1.0, None, 2.0]})
+    limits = Zones(limits=(1.4, 2.8, 4.5), source="Works standard 7:2024, fans")
+    (axes,) = trend_figure(rows, {"v": "mm/s"}, title="velocity", zones={"v": limits}).axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1, np.nan, 2])
+    assert [text.get_text() for text in axes.texts] == ["A", "B"]
+    assert axes.get_ylim()[1] < 2.8
+    assert axes.get_title(loc="right") == "Works standard 7:2024, fans"
+
+
+def test_a_spectrum_marks_what_turns_where_with_its_harmonics() -> None:
+    """As far as the picture reaches."""
+    frequencies = np.arange(0, 500, 1.0)
+    marks = [Mark("shaft", 25), Mark("BPFO", 200, 3)]
+    (axes,) = spectrum_figure(frequencies, frequencies * 0, title="", unit="g", marks=marks, until=450).axes
+    assert [np.asarray(line.get_xdata()).tolist()[0] for line in axes.lines[1:]] == [25, 50, 75, 200, 400]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["shaft 25.0 Hz", "BPFO 200.0 Hz"]
+
+
+def test_a_waterfall_counts_down_from_its_strongest_line() -> None:
+    """In decibels; silence is not minus infinity."""
+    spectra = np.array([[0.0, 1.0], [10.0, 0.1]])
+    axes = waterfall_figure([T0, T0 + MINUTE], np.array([10.0, 20.0]), spectra, title="", unit="g").axes[0]
+    drawn = np.asarray(axes.collections[0].get_array()).reshape(2, 2)
+    np.testing.assert_allclose(drawn[1], [0, -40])
+    assert np.isfinite(drawn).all()
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compressor whose bearing begins to fail, its past in the store."""
+    directory = tmp_path_factory.mktemp("plots") / "plant"
+    run("simulate", "--plant-dir", directory, "--history", "10m", "--no-serve", inside=directory.parent)
+    for command in ("backfill", "compute"):
+        run(command, "--json", inside=directory)
+    return directory
+
+
+def run(*command: str | Path, inside: Path) -> None:
+    """A command in a process of its own."""
+    subprocess.run([PENSTOCK, *command], cwd=inside, check=True, stdout=subprocess.PIPE)
+
+
+def plot(*command: str | Path, plant: Path) -> dict[str, Any]:
+    """What `penstock plot` answers; its errors are raised."""
+    done = CliRunner().invoke(app, [*map(str, command), "--plant", str(plant), "--json"])
+    if done.exception:
+        raise done.exception
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+PICTURES: dict[str, list[str]] = {
+    "signal": ["c101.de_h", "c101.oil_temp", "--start", "now-30m"],
+    "feature": ["compressor_vibration:de_h_rms_ac", "compressor_vibration:de_h_kurtosis"],
+    "spectrum": ["c101.de_h"],
+    "envelope": ["c101.de_h"],
+    "waterfall": ["c101.de_h", "--start", "now-20m"],
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_every_picture_can_be_a_png_and_a_page(simulated: Path, tmp_path: Path, kind: str) -> None:
+    """The file's name says which."""
+    starts = {"png": b"\x89PNG\r\n", "html": b"<!doctype html>"}
+    for suffix, start in starts.items():
+        file = tmp_path / f"{kind}.{suffix}"
+        assert plot(kind, *PICTURES[kind], "--out", file, plant=simulated)["file"] == str(file)
+        assert file.read_bytes().startswith(start)
+
+
+def test_the_envelope_marks_the_bearings_own_lines(simulated: Path, tmp_path: Path) -> None:
+    """From its geometry and from what the speed tag says."""
+    marks = plot("envelope", "c101.de_h", "--out", tmp_path / "x.svg", plant=simulated)["marks_hz"]
+    assert marks["BPFO"] + marks["BPFI"] == pytest.approx(9 * marks["shaft"])
+    assert marks["shaft"] == pytest.approx(1480 / 60, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["spectrum", "c101.oil_temp"], "c101.oil_temp is no waveform; spectra need a vibration point"),
+        (["spectrum", "c101.de_x"], "there is no tag 'c101.de_x'; did you mean c101.de_"),
+        (["feature", "compressor_vibration:nope"], "unknown feature 'compressor_vibration:nope'"),
+        (["signal", "c101.de_h", "--out", "x.gif"], "x.gif is neither .png, .svg nor .html"),
+        (["spectrum", "c101.de_h", "--at", "2020-01-01T00:00:00Z"], "has no Good samples in the day before 2020-01-01"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(simulated: Path, command: list[str], told: str) -> None:
+    """By an error of ours."""
+    with pytest.raises(HistorianError, match=re.escape(told)):
+        plot(*command, plant=simulated)

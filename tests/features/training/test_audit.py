@@ -1,0 +1,111 @@
+"""The audit finds by itself what every value should be, and every value that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from feast import FeatureStore
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.feature_refs import views_of
+from features.registry.feast_repo import apply, open_feature_store
+from features.training.audit import ages, audit_view, known_rows, shared_rows
+from features.training.pinned import PinnedTable, pin
+from features.training.training_set import Knowledge, feature_values
+from historian.plant import Plant
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+INSTANT = pl.Datetime("us", "UTC")
+RMS = "compressor_vibration:de_h_rms_ac"
+OIL = "compressor_process:oil_temp_mean"
+MINUTES = st.integers(0, 12)
+
+
+def frame(columns: list[str], rows: list[tuple[object, ...]]) -> pl.DataFrame:
+    """An asset, then minutes after START."""
+    data = [(asset, *(START + timedelta(minutes=int(str(minute))) for minute in rest)) for asset, *rest in rows]
+    return pl.DataFrame(data, schema={"asset": pl.String(), **dict.fromkeys(columns, INSTANT)}, orient="row")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("ab"), MINUTES, MINUTES), max_size=12, unique=True),
+    asked=st.lists(st.tuples(st.sampled_from("abc"), MINUTES), max_size=8),
+    then=st.booleans(),
+)
+def test_the_row_found_is_the_newest_that_was_known(
+    *, rows: list[tuple[str, int, int]], asked: list[tuple[str, int]], then: bool
+) -> None:
+    """By going through all of them; of one event timestamp the one created last."""
+    keys = frame(["event_timestamp", "created_timestamp"], [*rows])
+    found = known_rows(frame(["event_timestamp"], [*asked]), keys, known_then=then)
+    for (asset, at), place in zip(asked, found, strict=True):
+        seen = [row for row in rows if row[0] == asset and row[1] <= at and (not then or row[2] <= at)]
+        expected = max(seen, key=lambda row: row[1:], default=None)
+        assert (rows[place] if place >= 0 else None) == expected
+
+
+def test_a_long_backfill_is_stepped_over() -> None:
+    """Thousands of rows computed years later lie between the label and the row that was known."""
+    minutes = np.arange(3000)
+    made = [START + timedelta(minutes=int(minute)) for minute in minutes]
+    late = [at if number % 1400 == 7 else at + timedelta(days=900) for number, at in enumerate(made)]
+    keys = pl.DataFrame({"asset": "a", "event_timestamp": made, "created_timestamp": late})
+    labels = pl.DataFrame({"asset": "a", "event_timestamp": [made[at] for at in (6, 7, 1406, 1407, 2999)]})
+    assert known_rows(labels, keys, known_then=True).tolist() == [-1, 7, 7, 1407, 2807]
+
+
+@pytest.fixture
+def store(plant: Plant) -> FeatureStore:
+    """Feast over the plant."""
+    apply(plant)
+    return open_feature_store(plant)
+
+
+def asked(*rows: tuple[str, float]) -> pl.DataFrame:
+    """(asset, seconds after START)."""
+    data = [(asset, START + timedelta(seconds=seconds)) for asset, seconds in rows]
+    return pl.DataFrame(data, schema={"asset": pl.String(), "event_timestamp": INSTANT}, orient="row")
+
+
+def table_of(store: FeatureStore, ref: str) -> PinnedTable:
+    """The table behind a reference."""
+    return pin(views_of(store, [ref])[ref])
+
+
+def test_a_value_from_the_future_and_an_outdated_one_are_counted(
+    store: FeatureStore, add_rows: Callable[..., None]
+) -> None:
+    """By column; what the join gives has none."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c101", 10, 60, None))
+    table, labels = table_of(store, RMS), asked(("c101", 5), ("c101", 15), ("c102", 5))
+    right = feature_values(labels, {table.view.name: table}, [RMS], Knowledge(), advance=lambda _: None)
+    wrong = pl.DataFrame({right.columns[0]: [2.0, 2.0, None]})
+    audits = [audit_view(labels, values, table, ["de_h_rms_ac"], Knowledge()) for values in (right, wrong)]
+    assert [audit.wrong for audit in audits] == [{}, {"compressor_vibration__de_h_rms_ac": 2}]
+    assert ages(labels, audits[0]).to_list() == [5.0, 5.0, None]
+    assert shared_rows(labels, audits[0], pl.Series(["train", "test", "test"])) == 0
+
+
+def test_what_is_too_old_is_told_apart_from_what_never_was(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """The time to live is five minutes, to the microsecond."""
+    add_rows("compressor_process", ("c101", 0, 1, 60.0))
+    table, labels = table_of(store, OIL), asked(("c101", 300), ("c101", 300.000001), ("c102", 0), ("c101", -1))
+    values = feature_values(labels, {table.view.name: table}, [OIL], Knowledge(), advance=lambda _: None)
+    audit = audit_view(labels, values, table, ["oil_temp_mean"], Knowledge())
+    assert (audit.wrong, audit.expired.to_list()) == ({}, [False, True, False, False])
+    assert values.to_series().to_list() == [60.0, None, None, None]
+
+
+def test_rows_of_one_feature_row_in_two_splits_are_counted(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """A split by row does that; also rows excluded for their quality are counted, with the reason if there is one."""
+    add_rows("compressor_vibration", ("c101", 0, 1, None))
+    table, labels = table_of(store, RMS), asked(("c101", 5), ("c101", 6))
+    values = feature_values(labels, {table.view.name: table}, [RMS], Knowledge(), advance=lambda _: None)
+    audit = audit_view(labels, values, table, ["de_h_rms_ac"], Knowledge())
+    assert shared_rows(labels, audit, pl.Series(["train", "test"])) == 2

@@ -1,0 +1,122 @@
+"""No two rows on either side of a border share time, and whole groups stay together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.training.splits import NAMES, By, SplitSpec, split
+from historian.errors import InvalidInput
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def labels(*rows: tuple[str, int, int]) -> pl.DataFrame:
+    """(asset, hours after T0, episode)."""
+    return pl.DataFrame(
+        {
+            "asset": [asset for asset, _, _ in rows],
+            "event_timestamp": pl.Series([T0 + hour * HOUR for _, hour, _ in rows], dtype=pl.Datetime("us", "UTC")),
+            "episode": [f"{asset}/{episode}" for asset, _, episode in rows],
+        }
+    )
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from("abcdef"), st.integers(0, 60), st.just(0)), min_size=12, max_size=60, unique=True
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(ROWS, st.sampled_from(["time", "episode"]), st.integers(0, 5), st.integers(0, 5), st.integers(0, 3))
+def test_no_label_looks_into_a_window_of_another_split(
+    rows: list[tuple[str, int, int]], by: By, window: int, horizon: int, seed: int
+) -> None:
+    """For every pair of rows of an asset; and a row without such a neighbour stays."""
+    told = labels(*((asset, hour, hour // 20) for asset, hour, _ in rows))
+    if by == "episode" and told["episode"].n_unique() < 3:
+        return
+    settled = told["event_timestamp"] + horizon * HOUR
+    made = split(told, SplitSpec(by, seed=seed), settled=settled, window=window * HOUR)
+    names = made.names.to_list()
+    rows_of = list(zip(told["asset"], told["event_timestamp"], names, strict=True))
+    for (one, early, its), (other, late, theirs) in product(rows_of, rows_of):
+        if one == other and early < late and its and theirs and its != theirs:
+            assert early + horizon * HOUR <= late - window * HOUR
+    assert sum(made.purged.values()) == names.count(None)
+    if by == "time":
+        order = sorted((at, NAMES.index(name)) for _, at, name in rows_of if name)
+        assert [number for _, number in order] == sorted(number for _, number in order)
+    if window == horizon == 0:
+        assert None not in names
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS, st.sampled_from(["asset", "episode"]), st.integers(0, 9))
+def test_a_group_is_in_one_split_and_every_split_has_one(rows: list[tuple[str, int, int]], by: By, seed: int) -> None:
+    """Also where the shares would round one to nothing."""
+    told = labels(*((asset, hour, hour // 20) for asset, hour, _ in rows))
+    if told[by].n_unique() < 3:
+        return
+    spec = SplitSpec(by, shares=(0.9, 0.05, 0.05), seed=seed)
+    made = split(told, spec, settled=told["event_timestamp"], window=timedelta(0))
+    assert set(made.names) == set(NAMES)
+    assert (
+        told.with_columns(made.names).group_by(by).agg(pl.col("split").n_unique())["split"].to_list()
+        == [1] * told[by].n_unique()
+    )
+
+
+def test_what_is_held_out_is_the_test_set_and_nothing_else_is() -> None:
+    """The bearing nobody trained on."""
+    told = labels(*((asset, hour, 0) for asset in "abc" for hour in range(10)))
+    made = split(told, SplitSpec("asset", hold_out=("b",)), settled=told["event_timestamp"], window=HOUR)
+    assert {asset for asset, name in zip(told["asset"], made.names, strict=True) if name == "test"} == {"b"}
+    assert set(made.names) == set(NAMES)
+
+
+def test_the_shares_are_of_rows() -> None:
+    """By time exactly, but for rows of one instant."""
+    told = labels(*(("a", hour, 0) for hour in range(100)))
+    made = split(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"], window=timedelta(0))
+    assert dict(made.names.value_counts().iter_rows()) == {"train": 60, "validation": 20, "test": 20}
+    gap = split(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"] + HOUR, window=3 * HOUR)
+    assert gap.purged == {"train": 3, "validation": 3, "test": 0}
+
+
+def test_rows_are_not_split_at_random_unless_forced() -> None:
+    """The refusal says why, and who found out."""
+    told = labels(*(("a", hour, 0) for hour in range(100)))
+    with pytest.raises(InvalidInput, match=r"arXiv 2509\.22267.* --force-random"):
+        split(told, SplitSpec("random"), settled=told["event_timestamp"], window=HOUR)
+    made = split(told, SplitSpec("random", forced=True), settled=told["event_timestamp"], window=HOUR)
+    assert made.names.value_counts(sort=True)["count"].to_list() == [70, 15, 15]
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (SplitSpec("asset"), "2 assets cannot be split into train, validation, test; give one a share of 0"),
+        (SplitSpec("asset", hold_out=("z1",)), "no label is of the asset 'z1'"),
+        (SplitSpec("time", hold_out=("a",)), "only assets and episodes can be held out"),
+        (SplitSpec("time", shares=(0, 0, 0)), "the shares 0, 0, 0 leave no rows"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(spec: SplitSpec, told: str) -> None:
+    """With advice."""
+    rows = labels(("a", 1, 0), ("b", 1, 0))
+    with pytest.raises(InvalidInput, match=told):
+        split(rows, spec, settled=rows["event_timestamp"], window=HOUR)
+
+
+def test_without_episodes_there_is_no_split_by_them() -> None:
+    """A table of labels need not have them."""
+    rows = labels(("a", 1, 0)).drop("episode")
+    with pytest.raises(InvalidInput, match="have no column 'episode'; make them by a rule"):
+        split(rows, SplitSpec("episode"), settled=rows["event_timestamp"], window=HOUR)

@@ -1,0 +1,214 @@
+"""From a label file to a training set."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import get_args
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+from feast import FeatureStore
+from polars.testing import assert_frame_equal
+
+from features.registry.feast_repo import apply, open_feature_store
+from features.rows.tables import table_path
+from features.training.training_set import Format, default_refs, format_of, null_rates, save, training_set, write
+from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
+from historian.plant import Plant
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+RMS = "compressor_vibration:de_h_rms_ac"
+OIL = "compressor_process:oil_temp_mean"
+
+
+@pytest.fixture
+def store(plant: Plant) -> FeatureStore:
+    """Feast over the plant."""
+    apply(plant)
+    return open_feature_store(plant)
+
+
+def labels(*rows: tuple[str, float], **columns: list[object]) -> pl.DataFrame:
+    """Checked labels: asset, seconds after START, and further columns."""
+    times = pl.Series([START + timedelta(seconds=seconds) for _, seconds in rows], dtype=pl.Datetime("us", "UTC"))
+    return pl.DataFrame({"asset": [asset for asset, _ in rows], "event_timestamp": times, **columns})
+
+
+def test_a_label_gets_the_features_known_at_its_time(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """All label columns stay as they are, whatever their type; a feature column is called view__feature."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c102", 0, 1, 5.0))
+    add_rows("compressor_process", ("c101", 0, 1, 60.0))
+    asked = labels(("c102", 5), ("c101", 5), ("c101", 400), rul=[None, 7, 6], note=["x", None, "y"])
+    found = pl.DataFrame(training_set(store, asked, [OIL, RMS], known_then=False))
+    expected = asked.with_columns(
+        compressor_process__oil_temp_mean=pl.Series([None, 60.0, None]),  # expired after five minutes
+        compressor_vibration__de_h_rms_ac=pl.Series([5.0, 1.0, 2.0]),
+    )
+    assert_frame_equal(found, expected)
+
+
+def test_without_features_named_it_is_all_of_the_assets_classes(plant: Plant, store: FeatureStore) -> None:
+    """Labels of two classes get the features of both services."""
+    of_one = default_refs(store, plant, labels(("p201", 0)))
+    of_two = default_refs(store, plant, labels(("p201", 0), ("c101", 0)))
+    assert {ref.partition(":")[0] for ref in of_one} == {"pump_process"}
+    assert {ref.partition(":")[0] for ref in of_two} == set(plant.views)
+
+
+def test_a_correction_made_later_is_left_out_on_request(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """`known_then` gives what a model in service would have been given."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0))
+    values = [
+        training_set(store, labels(("c101", 30)), [RMS], known_then=then)[2].to_pylist() for then in (True, False)
+    ]
+    assert values == [[1.0], [9.0]]
+
+
+def test_a_table_older_than_the_registered_view_is_named(
+    plant: Plant, store: FeatureStore, add_rows: Callable[..., None]
+) -> None:
+    """It lacks a column: advice, not a traceback."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
+    path = table_path(plant, "compressor_vibration")
+    older = pl.read_delta(str(path)).drop("de_h_rms_ac")
+    write_deltalake(path, older, mode="overwrite", schema_mode="overwrite")
+    with pytest.raises(FeatureError, match=r"no column de_h_rms_ac; it has .* penstock compute"):
+        training_set(store, labels(("c101", 5)), [RMS], known_then=False)
+
+
+def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """In every format, also after more rows were added that are not asked for."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c102", 0, 1, 5.0))
+    asked = labels(("c102", 5), ("c101", 5))
+
+    def contents() -> list[bytes]:
+        table = training_set(store, asked, [RMS], known_then=False)
+        sinks = [io.BytesIO() for _ in get_args(Format)]
+        for sink, as_format in zip(sinks, get_args(Format), strict=True):
+            write(table, sink, as_format)
+        return [sink.getvalue() for sink in sinks]
+
+    before = contents()
+    add_rows("compressor_vibration", ("c101", 20, 21, 7.0))
+    assert contents() == before
+
+
+def test_every_format_holds_the_same_rows(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
+    """Parquet and Arrow keep types and meaning; CSV is text with times in UTC."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.5))
+    table = training_set(store, labels(("c101", 5), ("c102", 5)), [RMS], known_then=True)
+    for suffix in (".parquet", ".arrow", ".csv"):
+        save(table, tmp_path / "made" / f"set{suffix}")
+    assert pq.read_table(tmp_path / "made" / "set.parquet").equals(table)
+    assert pa.ipc.open_file(tmp_path / "made" / "set.arrow").read_all().equals(table)
+    assert (tmp_path / "made" / "set.csv").read_text().splitlines() == [
+        "asset,event_timestamp,compressor_vibration__de_h_rms_ac",
+        "c101,2026-03-01T00:00:05.000000Z,1.5",
+        "c102,2026-03-01T00:00:05.000000Z,",
+    ]
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["set.arrow", "set.csv", "set.parquet"]
+
+
+def test_the_schema_says_what_a_column_means(
+    store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path
+) -> None:
+    """Unit, formula, version and the tags it comes from survive in a Parquet file."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.5))
+    save(training_set(store, labels(("c101", 5)), [RMS], known_then=True), tmp_path / "set.parquet")
+    schema = pq.read_schema(tmp_path / "set.parquet")
+    meaning = schema.field("compressor_vibration__de_h_rms_ac").metadata
+    assert meaning[b"unit"] == b"g"
+    assert meaning[b"tags"] == b"c101=c101.de_h, c102=c102.de_h"
+    assert {b"formula", b"version", b"point"} < meaning.keys()
+    assert json.loads(schema.metadata[b"penstock"]) == {"features": [RMS], "known_then": True}
+
+
+def test_the_share_of_missing_values_is_told(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """Missing means null, whether nothing was known or the feature was undefined."""
+    add_rows("compressor_vibration", ("c101", 0, 1, None), ("c102", 0, 1, 5.0))
+    table = training_set(store, labels(("c101", 5), ("c102", 5), ("c102", -5), ("c102", 9)), [RMS], known_then=False)
+    assert null_rates(table, [RMS]) == {RMS: 0.5}
+
+
+def test_unknown_features_are_all_named_with_near_misses(store: FeatureStore) -> None:
+    """A typing error costs one round, not one a feature."""
+    with pytest.raises(UnknownFeature) as raised:
+        training_set(store, labels(("c101", 5)), [RMS, "compressor_vibration:de_h_rms", "nothing"], known_then=False)
+    told = str(raised.value).splitlines()
+    assert told[0].startswith("unknown feature 'compressor_vibration:de_h_rms'; did you mean ")
+    assert RMS in told[0]
+    assert told[1] == "unknown feature 'nothing'"
+
+
+def test_a_label_column_in_a_features_place_is_refused(store: FeatureStore) -> None:
+    """The answer would have two columns of one name."""
+    asked = labels(("c101", 5), compressor_vibration__de_h_rms_ac=[1.0])
+    with pytest.raises(InvalidInput, match="compressor_vibration__de_h_rms_ac; rename"):
+        training_set(store, asked, [RMS], known_then=False)
+
+
+def test_a_view_never_computed_says_what_to_do(store: FeatureStore) -> None:
+    """There is nothing to join yet."""
+    with pytest.raises(NotEnoughData, match="no features have been computed yet; run penstock compute"):
+        training_set(store, labels(("c101", 5)), [RMS], known_then=False)
+
+
+def test_a_suffix_nobody_writes_is_refused() -> None:
+    """Before any work is done."""
+    with pytest.raises(InvalidInput, match=r"set\.xlsx has no known suffix; end it in one of \.parquet"):
+        format_of(Path("set.xlsx"))
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A file stands where a directory is needed."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="cannot be written to"):
+        save(pa.table({"a": [1]}), tmp_path / "file" / "set.parquet")
+
+
+def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """For every label alike, on top of `known_then`: what did we know on 1 March?"""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0), ("c101", 10, 70, 2.0))
+    asked = labels(("c101", 5), ("c101", 65), ("c101", 80))
+    found = {
+        (then, seconds): training_set(
+            store, asked, [RMS], known_then=then, as_of=START + timedelta(seconds=seconds) if seconds else None
+        )[2].to_pylist()
+        for then in (False, True)
+        for seconds in (0, 1, 59, 60, 70)
+    }
+    assert found == {
+        (False, 0): [9.0, 2.0, 2.0],
+        (False, 1): [1.0, 1.0, 1.0],
+        (False, 59): [1.0, 1.0, 1.0],
+        (False, 60): [9.0, 9.0, 9.0],
+        (False, 70): [9.0, 2.0, 2.0],
+        (True, 0): [1.0, 9.0, 2.0],
+        (True, 1): [1.0, 1.0, 1.0],
+        (True, 59): [1.0, 1.0, 1.0],
+        (True, 60): [1.0, 9.0, 9.0],
+        (True, 70): [1.0, 9.0, 2.0],
+    }
+
+
+@pytest.mark.parametrize("known_then", [False, True])
+def test_it_is_what_feast_itself_answers(
+    store: FeatureStore, add_rows: Callable[..., None], *, known_then: bool
+) -> None:
+    """Feast's historical retrieval over the same tables gives the same values."""
+    add_rows("compressor_vibration", *(("c101", second, second + 5 * (second % 3), second) for second in range(40)))
+    add_rows("compressor_process", *(("c102", 60 * minute, 60 * minute, minute) for minute in range(10)))
+    asked = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
+    ours = training_set(store, asked, [RMS, OIL], known_then=known_then)
+    feast = store.get_historical_features(
+        asked.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=known_then
+    ).to_arrow()
+    names = ["compressor_vibration__de_h_rms_ac", "compressor_process__oil_temp_mean"]
+    assert_frame_equal(pl.DataFrame(ours.select(names)), pl.DataFrame(feast.select(names)))
