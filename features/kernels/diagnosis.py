@@ -15,7 +15,7 @@ import numpy as np
 
 from features.kernels.bearing import FaultOrders, fault_orders, misfits
 from features.kernels.envelope import Envelopes, Line, envelopes, fault_lines
-from features.kernels.kurtogram import Complexes, Kurtogram, kurtogram
+from features.kernels.kurtogram import Kurtogram, kurtogram
 from features.kernels.orders import order_amplitudes
 from features.kernels.spectrum import Spectra
 from features.kernels.vibration import Waveforms
@@ -41,13 +41,6 @@ class Diagnosis:
     """None where unknown."""
 
     @cached_property
-    def transform(self) -> Complexes:
-        """[windows, N//2 + 1] rfft(c) without a window: envelope and kurtogram share it."""
-        shape = (len(self.waveforms.samples), self.waveforms.size // 2 + 1)
-        place = self.waveforms.scratch.array("diagnosis", shape, np.complex128)
-        return np.fft.rfft(self.waveforms.centred, axis=1, out=place)
-
-    @cached_property
     def orders(self) -> FaultOrders | None:
         """Where the bearing's faults show; None without a bearing, or with one that cannot be."""
         return None if self.bearing is None or misfits(self.bearing) else fault_orders(self.bearing)
@@ -55,7 +48,7 @@ class Diagnosis:
     @cached_property
     def envelopes(self) -> Envelopes:
         """The squared-envelope spectra."""
-        return envelopes(self.transform, self.waveforms.size, self.waveforms.sample_rate, self.shaft)
+        return envelopes(self.waveforms.transform, self.waveforms.size, self.waveforms.sample_rate, self.shaft)
 
     @cached_property
     def lines(self) -> Line:
@@ -73,7 +66,7 @@ class Diagnosis:
     @cached_property
     def kurtogram(self) -> Kurtogram:
         """The most impulsive band."""
-        return kurtogram(self.transform, self.waveforms.size, self.waveforms.sample_rate)
+        return kurtogram(self.waveforms.transform, self.waveforms.size, self.waveforms.sample_rate)
 
 
 def _order(place: int, name: str, what: str) -> FeatureSpec[Diagnosis]:

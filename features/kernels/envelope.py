@@ -26,9 +26,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.fft import ifft, next_fast_len, rfft
 
-from features.kernels.kurtogram import Complexes
 from features.kernels.lines import LOBE, at, floor, near, strongest, tone
-from features.spec import Floats, ratio
+from features.kernels.passes import weighted_power
+from features.spec import Complexes, Floats, ratio
 
 LOWEST: Final = 1000.0
 """Hz: below it gears, mains and the structure speak; a bearing's impacts ring above."""
@@ -93,15 +93,9 @@ def _spectrum(band: Complexes, size: int) -> Floats:
     if count < 2:
         return np.zeros((len(band), 1))
     length = next_fast_len(count + count // 2 + 1)  # one more, for the Hann window spreads what folds back
-    squared = _squared(ifft(band, length, axis=1))
-    squared *= _hann(length) * (2 * length / size) ** 2
-    return np.sqrt(_squared(rfft(squared, axis=1)[:, : count // 2]))
-
-
-def _squared(values: Complexes) -> Floats:
-    squared = np.square(values.real)
-    squared += np.square(values.imag)
-    return squared
+    squared = np.empty((len(band), length))
+    weighted_power(ifft(band, length, axis=1).view(np.float64), _hann(length) * (2 * length / size) ** 2, squared)
+    return np.abs(rfft(squared, axis=1)[:, : count // 2])
 
 
 @lru_cache(maxsize=8)

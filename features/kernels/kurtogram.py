@@ -15,12 +15,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.fft import ifft, next_fast_len
 
-from features.spec import Floats, ratio
-
-Complexes = npt.NDArray[np.complex128]
+from features.spec import Complexes, Floats, ratio
 
 LEAST: Final = 256
 """Lines of a band."""

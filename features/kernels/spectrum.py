@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from features.kernels.scratch import Scratch
+from features.kernels.passes import hann_power, line_sums
 from features.kernels.sums import dot, total
 from features.kernels.vibration import Waveforms
 from features.spec import Floats, ratio
@@ -32,8 +32,6 @@ class Spectra:
     sample_rate: float
     """Hz."""
     unit: str
-    scratch: Scratch
-    """Of the waveforms, where the lines live too."""
 
     @property
     def lines(self) -> Floats:
@@ -46,25 +44,34 @@ class Spectra:
         return float(self.frequencies[0])
 
     @cached_property
+    def _sums(self) -> Floats:
+        """[5, windows] what `line_sums` makes of them; NaN where they are too large for numbers."""
+        sums = np.empty((len(self.power), 5))
+        line_sums(self.power, self.power.view(np.int64), sums)
+        sums[~np.isfinite(sums[:, 0])] = np.nan
+        return sums.T
+
+    @property
     def total(self) -> Floats:
         """[windows] Σp."""
-        return total(self.lines)
+        total: Floats = self._sums[0]
+        return total
 
-    @cached_property
-    def logarithms(self) -> tuple[Floats, Floats]:
-        """[windows] each: Σ ln p and Σ p ln p; where p = 0, ln p is that of the smallest number, so that 0 ln 0 = 0."""
-        with np.errstate(divide="ignore"):
-            logarithm = np.log(self.lines, out=self.scratch.array("logarithm", self.lines.shape, np.float64))
-        summed = total(logarithm)
-        if np.isneginf(summed).any():
-            logarithm[np.isneginf(logarithm)] = np.log(_SMALLEST)
-            summed = total(logarithm)
-        return summed, dot(self.lines, logarithm)
+    @property
+    def logarithms(self) -> Floats:
+        """[2, windows] Σ ln p and Σ p ln p; where p = 0, ln p is that of the smallest number, so that 0 ln 0 = 0."""
+        logarithms: Floats = self._sums[3:]
+        return logarithms
 
     @cached_property
     def centroid(self) -> Floats:
         """[windows] Σf q in Hz, with q = p/Σp."""
-        return ratio(dot(self.lines, self.frequencies), self.total)
+        return ratio(self._sums[1], self.total) * self.resolution
+
+    @property
+    def mean_square_frequency(self) -> Floats:
+        """[windows] Σf² q in Hz²."""
+        return ratio(self._sums[2], self.total) * (self.resolution * self.resolution)
 
     def band(self, low: float, high: float, *, closed: bool = False) -> slice | None:
         """Where low <= f_k < high (<= high if `closed`) lies in `lines`; None where a window cannot resolve it."""
@@ -76,29 +83,24 @@ class Spectra:
 
 def spectra(batch: Waveforms) -> Spectra:
     """The energy-corrected power spectra of windows [windows, N]."""
-    window, frequencies = _window(batch.size, batch.sample_rate)
-    shape = (len(batch.samples), batch.size // 2 + 1)
-    transform = batch.scratch.array("transform", shape, np.complex128)
-    power = batch.scratch.array("power", shape, np.float64)
-    np.fft.rfft(np.multiply(batch.centred, window, out=batch.work), axis=1, out=transform)
-    parts = transform.reshape(-1).view(np.float64)  # real, imaginary, real … of all windows in one row is fastest
-    np.square(parts, out=parts)
-    np.add(parts[::2], parts[1::2], out=power.reshape(-1))
+    scale, frequencies = _scale(batch.size, batch.sample_rate)
+    transform = batch.transform
+    power = batch.scratch.array("power", transform.shape, np.float64)
+    hann_power(transform.view(np.float64), scale, power)
+    # The line after the last is the conjugate of the one before it, or of the last itself.
+    even = batch.size % 2 == 0
+    last = transform[:, -1] / 2 - (transform[:, -2] + transform[:, -2 if even else -1].conj()) / 4
     power[:, 0] = 0
-    if batch.size % 2 == 0:
-        power[:, -1] /= 2  # Nyquist has no twin among the negative frequencies
-    return Spectra(power, frequencies, batch.sample_rate, batch.unit, batch.scratch)
+    power[:, -1] = scale * np.square(np.abs(last)) / (2 if even else 1)  # Nyquist has no twin among the negative ones
+    return Spectra(power, frequencies, batch.sample_rate, batch.unit)
 
 
 @lru_cache(maxsize=8)
-def _window(size: int, sample_rate: float) -> tuple[Floats, Floats]:
-    """The periodic Hann window times sqrt(2/(N Σw²)), so that |X_k|² is P_k; and f_k without DC."""
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)  # importing scipy.signal takes a second
-    window *= np.sqrt(2 / (size * np.sum(np.square(window))))
+def _scale(size: int, sample_rate: float) -> tuple[float, Floats]:
+    """2/(N Σw²), by which |X_k|² becomes P_k, with Σw² = 3N/8 of the periodic Hann window; and f_k without DC."""
     frequencies = np.arange(1, size // 2 + 1) * sample_rate / size
-    for shared in (window, frequencies):
-        shared.setflags(write=False)
-    return window, frequencies
+    frequencies.setflags(write=False)
+    return 16 / (3 * size * size), frequencies
 
 
 def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
@@ -124,7 +126,7 @@ def centroid(batch: Spectra) -> Floats:
 def spread(batch: Spectra) -> Floats:
     """sqrt(Σ(f - centroid)² q)."""
     square = batch.centroid * batch.centroid
-    variance = ratio(dot(batch.lines, batch.frequencies * batch.frequencies), batch.total) - square
+    variance = batch.mean_square_frequency - square
     narrow = variance < _NARROW * square
     if narrow.any():
         distance = batch.frequencies - batch.centroid[narrow, None]

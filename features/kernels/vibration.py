@@ -24,9 +24,9 @@ from functools import cached_property
 
 import numpy as np
 
+from features.kernels.passes import central_sums
 from features.kernels.scratch import Scratch
-from features.kernels.sums import dot, total
-from features.spec import Floats, each_window, ratio
+from features.spec import Complexes, Floats, each_window, ratio
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,6 @@ class Waveforms:
         """N."""
         return int(self.samples.shape[1])
 
-    @property
-    def work(self) -> Floats:
-        """[windows, N] for one kernel's own use."""
-        return self.scratch.array("work", self.samples.shape, np.float64)
-
     @cached_property
     def highest(self) -> Floats:
         """[windows]"""
@@ -68,30 +63,47 @@ class Waveforms:
         return np.minimum(np.maximum(mean, self.lowest), self.highest)
 
     @cached_property
+    def _passed(self) -> tuple[Floats, Floats]:
+        """[windows, N] c = x - mean, and [windows, 6] what `central_sums` makes of it."""
+        place = self.scratch.array("centred", self.samples.shape, np.float64)
+        sums = np.empty((len(place), 6))
+        central_sums(np.ascontiguousarray(self.samples), self.mean, place, sums)
+        return place, sums
+
+    @property
     def centred(self) -> Floats:
         """[windows, N] c = x - mean."""
-        place = self.scratch.array("centred", self.samples.shape, np.float64)
-        return np.subtract(self.samples, self.mean[:, None], out=place)
+        return self._passed[0]
+
+    @property
+    def moments(self) -> Floats:
+        """[3, windows] m2, m3, m4 = Σc²/N, Σc³/N, Σc⁴/N."""
+        moments: Floats = self._passed[1].T[:3] / self.size
+        return moments
+
+    @property
+    def magnitudes(self) -> Floats:
+        """[2, windows] Σ|c|/N, Σsqrt|c|/N."""
+        means: Floats = self._passed[1].T[3:5] / self.size
+        return means
+
+    @property
+    def crossings(self) -> Floats:
+        """[windows] the number of sign changes of c; zero counts as positive."""
+        changes: Floats = self._passed[1][:, 5]
+        return changes
 
     @cached_property
-    def moments(self) -> tuple[Floats, Floats, Floats]:
-        """[windows] each: m2, m3, m4 = Σc²/N, Σc³/N, Σc⁴/N."""
-        squares = np.square(self.centred, out=self.work)
-        factors = (self.centred, self.centred), (squares, self.centred), (squares, squares)
-        second, third, fourth = (dot(one, other) / self.size for one, other in factors)
-        return second, third, fourth
-
-    @cached_property
-    def magnitudes(self) -> tuple[Floats, Floats]:
-        """[windows] each: Σ|c|/N, Σsqrt|c|/N."""
-        magnitude = np.abs(self.centred, out=self.work)
-        mean = total(magnitude) / self.size
-        return mean, total(np.sqrt(magnitude, out=magnitude)) / self.size
+    def transform(self) -> Complexes:
+        """[windows, N//2 + 1] rfft(c), without a window: all spectra are made from it."""
+        place = self.scratch.array("transform", (len(self.samples), self.size // 2 + 1), np.complex128)
+        return np.fft.rfft(self.centred, axis=1, out=place)
 
     @cached_property
     def rms(self) -> Floats:
         """[windows] sqrt(m2)."""
-        return np.sqrt(self.moments[0])
+        rms: Floats = np.sqrt(self.moments[0])
+        return rms
 
     @cached_property
     def peak(self) -> Floats:
@@ -154,14 +166,5 @@ def clearance(batch: Waveforms) -> Floats:
 
 def crossing_rate(batch: Waveforms) -> Floats:
     """fs/(N-1) times the number of sign changes of c; zero counts as positive. Crossings per second."""
-    rows, size = batch.samples.shape
-    padded = rows, -(-size // 8) * 8
-    negative = batch.scratch.array("negative", padded, np.bool_)
-    changes = batch.scratch.array("changes", padded, np.bool_)
-    np.signbit(batch.centred, out=negative[:, :size])
-    np.not_equal(negative.reshape(-1)[1:], negative.reshape(-1)[:-1], out=changes.reshape(-1)[:-1])
-    changes[:, size - 1 :] = False  # from one window to the next, and the padding
-    # Eight at a time: numpy counts one by one where it counts along an axis.
-    crossings = np.bitwise_count(changes.view(np.uint64)).sum(axis=1)
-    rate: Floats = crossings * (batch.sample_rate / (size - 1))
+    rate: Floats = batch.crossings * (batch.sample_rate / (batch.size - 1))
     return rate

@@ -27,7 +27,7 @@ from historian.plant import Tag, View
 from historian.plant_model import Bearing
 from historian.quality import is_good
 
-_BATCH_BYTES: Final = 2 * 1024 * 1024
+_BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of samples per call of the kernels: in smaller batches the calls cost more than the arithmetic."""
 _CLIPPED: Final = 0.01
 """Of full scale."""

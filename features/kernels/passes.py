@@ -1,0 +1,121 @@
+"""Passes over windows, or over their lines, that make several sums at once; see `features.kernels.compiled`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.kernels.compiled import compiled
+from features.spec import Floats
+
+Bits = npt.NDArray[np.int64]
+
+_SMALLEST: Final = int(np.array(np.finfo(np.float64).tiny).view(np.int64))
+_SQRT_HALF: Final = int(np.array(np.sqrt(0.5)).view(np.int64))
+_FRACTION: Final = 52
+"""Bits of a float64's fraction."""
+_LN_2: Final = float(np.log(2))
+
+
+@compiled
+def central_sums(samples: Floats, mean: Floats, centred: Floats, sums: Floats) -> None:
+    """Fills `centred` with c = x - mean, and `sums` with Σc², Σc³, Σc⁴, Σ|c|, Σsqrt|c| and how often c changes sign.
+
+    Args:
+        samples: [windows, N]
+        mean: [windows]
+        centred: [windows, N]
+        sums: [windows, 6]
+    """
+    for window in range(len(samples)):
+        row, middle, place = samples[window], mean[window], centred[window]
+        second = third = fourth = magnitude = root = 0.0
+        for index in range(len(row)):
+            c = row[index] - middle
+            place[index] = c
+            square = c * c
+            second += square
+            third += square * c
+            fourth += square * square
+            magnitude += abs(c)
+            root += np.sqrt(abs(c))
+        changes = 0
+        for index in range(1, len(row)):
+            changes += (place[index] < 0) != (place[index - 1] < 0)
+        out = sums[window]
+        out[0], out[1], out[2], out[3], out[4], out[5] = second, third, fourth, magnitude, root, changes
+
+
+@compiled
+def hann_power(parts: Floats, scale: float, power: Floats) -> None:
+    """Fills `power` with scale·|Y_k|², Y_k = X_k/2 - (X_k-1 + X_k+1)/4: the Hann window, of three lines itself.
+
+    Args:
+        parts: [windows, 2(1 + K)] real and imaginary parts of X in turn, from DC.
+        scale: what |Y_k|² is multiplied with.
+        power: [windows, 1 + K], of which neither DC nor line K is filled.
+    """
+    for window in range(len(parts)):
+        row, lines = parts[window], power[window]
+        for k in range(1, len(lines) - 1):
+            real = row[2 * k] / 2 - (row[2 * k - 2] + row[2 * k + 2]) / 4
+            imaginary = row[2 * k + 1] / 2 - (row[2 * k - 1] + row[2 * k + 3]) / 4
+            lines[k] = scale * (real * real + imaginary * imaginary)
+
+
+@compiled
+def line_sums(power: Floats, bits: Bits, sums: Floats) -> None:
+    """Fills `sums` with Σp, Σk p, Σk²p, Σ ln p and Σ p ln p over the lines k above DC.
+
+    Where p = 0, ln p is that of the smallest number, so that 0 ln 0 = 0.
+
+    p is m·2^e with m between sqrt(1/2) and sqrt(2), and ln m = 2(s + s³/3 + s⁵/5 …) with s = (m - 1)/(m + 1): as
+    |s| < 0.172, ten terms are exact to the last bit.
+
+    Args:
+        power: [windows, 1 + K] not negative.
+        bits: the same memory as integers.
+        sums: [windows, 5]
+    """
+    exponent, mantissa = np.empty(power.shape[1] - 1), np.empty(power.shape[1] - 1)
+    mantissa_bits = mantissa.view(np.int64)
+    for window in range(len(power)):
+        row, whole = power[window, 1:], bits[window, 1:]
+        for k in range(len(row)):
+            number = max(whole[k], _SMALLEST)
+            two = (number - _SQRT_HALF) >> _FRACTION
+            exponent[k] = two
+            mantissa_bits[k] = number - (two << _FRACTION)
+        total = first = second = plain = weighted = 0.0
+        for k in range(len(row)):
+            s = (mantissa[k] - 1) / (mantissa[k] + 1)
+            z = s * s
+            odd = 1 / 11 + z * (1 / 13 + z * (1 / 15 + z * (1 / 17 + z * (1 / 19 + z * (1 / 21)))))
+            odd = 1 + z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * odd))))
+            ln = exponent[k] * _LN_2 + 2 * s * odd
+            p, place = row[k], k + 1.0
+            total += p
+            first += p * place
+            second += p * place * place
+            plain += ln
+            weighted += p * ln
+        out = sums[window]
+        out[0], out[1], out[2], out[3], out[4] = total, first, second, plain, weighted
+
+
+@compiled
+def weighted_power(signal: Floats, weight: Floats, power: Floats) -> None:
+    """Fills `power` with |z|²·weight.
+
+    Args:
+        signal: [windows, 2n] real and imaginary parts of z in turn.
+        weight: [n]
+        power: [windows, n]
+    """
+    for window in range(len(signal)):
+        row, place = signal[window], power[window]
+        for index in range(len(place)):
+            real, imaginary = row[2 * index], row[2 * index + 1]
+            place[index] = (real * real + imaginary * imaginary) * weight[index]
