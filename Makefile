@@ -3,6 +3,8 @@
 .PHONY: help install demo test test-slow check format bench clean
 PYTHON ?= python3
 BIN := .venv/bin
+# More at once would start too many servers.
+WORKERS := --numprocesses auto --maxprocesses 4
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,10 +29,10 @@ demo: install  ## the main job, end to end, in a temporary directory
 	@$(BIN)/penstock demo
 
 test: install  ## the tests, without the slow ones
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 test-slow: install  ## the tests that take longer: kill -9, the demo, the examples
-	$(BIN)/pytest -m slow --timeout 600
+	$(BIN)/pytest $(WORKERS) -m slow --timeout 600
 
 check: install  ## style, types, layers, dead code, docs
 	$(BIN)/ruff format --check .

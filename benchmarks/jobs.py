@@ -136,9 +136,14 @@ def live(root: Path, *, assets: int, rate: int, seconds: int) -> list[float]:
     with subprocess.Popen([sys.executable, "-c", command]) as writer:
         timer = Timer(seconds + 6, stop.set)
         timer.start()
-        follower.run(stop, pause=0.5, tell=lambda _, __: None)
+        follower.run(stop, pause=0.5, tell=_no_error)
         writer.wait(30)
     return found
+
+
+def _no_error(record: Mapping[str, object], _: str) -> None:
+    if "error" in record:
+        raise RuntimeError(record["error"])
 
 
 def write_live(root: str, assets: int, rate: int, seconds: int) -> None:

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Server, influx1, influx2, set_up2, shim
+
+
+settings.register_profile("penstock", deadline=None)  # other tests run beside
+settings.load_profile("penstock")
 
 
 @pytest.fixture(scope="session")

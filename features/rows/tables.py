@@ -209,6 +209,7 @@ class FeatureTable:
             elif progress:
                 schema = self._delta.schema()
                 self._delta.create_write_transaction([], mode="append", schema=schema, commit_properties=commit)
+                self._delta.update_incremental()  # which this call, unlike the others, leaves to us
         return fresh
 
     def cursor(self) -> datetime | None:

@@ -109,6 +109,8 @@ def test_the_progress_is_written_with_the_rows(tmp_path: Path) -> None:
     table.append(rows(), now=NOW, progress=Progress(START + 5 * SECOND, {}))
     later = FeatureTable(plant(tmp_path), VIEW)
     assert (later.cursor(), later.newest_sample("a.oil")) == (START + 5 * SECOND, START + SECOND)
+    table.append(rows(("a", 3, 1.0)), now=NOW)  # by the table that has just written nothing but progress
+    assert contents(table) == [("a", number, 1.0, NOW) for number in (1, 2, 3)]
 
 
 def test_two_writers_at_once_do_not_both_append(tmp_path: Path) -> None:
