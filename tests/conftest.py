@@ -11,7 +11,6 @@ from hypothesis import settings
 
 from tests.servers import Server, influx1, influx2, set_up2, shim
 
-
 settings.register_profile("penstock", deadline=None)  # other tests run beside
 settings.load_profile("penstock")
 

@@ -30,7 +30,7 @@ def _places(draw: st.DrawFn) -> list[Place]:
     return places
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(places=_places(), max_gap=st.integers(0, 40))
 def test_each_tag_lies_whole_in_exactly_one_block_within_the_limits(places: list[Place], max_gap: int) -> None:
     """Planned blocks hold every place once, whole, in its own device and table, and stay readable by one request."""
@@ -43,7 +43,7 @@ def test_each_tag_lies_whole_in_exactly_one_block_within_the_limits(places: list
         assert {(place.device_id, place.table) for place in block.places} == {(block.device_id, block.table)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(places=_places(), max_gap=st.integers(0, 40))
 def test_a_block_never_reads_more_than_max_gap_for_nothing(places: list[Place], max_gap: int) -> None:
     """Between the values of a block lie at most `max_gap` unwanted addresses at a stretch."""
@@ -55,7 +55,7 @@ def test_a_block_never_reads_more_than_max_gap_for_nothing(places: list[Place], 
             assert unwanted <= max_gap
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(places=_places(), seed=st.integers(0, 9))
 def test_a_value_decodes_the_same_from_a_shared_block_as_alone(places: list[Place], seed: int) -> None:
     """Sharing a request changes no value."""

@@ -74,7 +74,7 @@ rows = st.tuples(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, max_size=30))
 def test_no_sample_is_lost_or_changed(terms: pl.DataFrame, given_rows: list[Row]) -> None:
     """Accepted and rejected together are the batch, and what was accepted is a batch still."""

@@ -111,7 +111,7 @@ def _bursts(*starts: datetime, samples: Sequence[Sequence[float]], column: str =
 # Made-up bursts
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     count=st.integers(1, 3000),
     rate=st.sampled_from([1.0, 3.0, 12_000.0, 20_000.0, 25_600.0, 48_828.0]),
@@ -211,7 +211,7 @@ def test_pages_are_bounded(tmp_path: Path) -> None:
     assert_series_equal(pl.concat([page.rows["value"] for page in pages]), pl.Series("value", samples.ravel()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     instants=st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)), min_size=1, max_size=20),  # noqa: DTZ001
     zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]),

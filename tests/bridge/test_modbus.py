@@ -320,7 +320,7 @@ def test_polls_keep_to_their_grid(tmp_path: Path) -> None:
     assert 0.45 <= took < 0.9  # 9 x (50 + 20) ms = 0.63 s if it drifted; a busy machine may skip a poll or two
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lateness=st.lists(st.floats(0, 5, allow_nan=False), min_size=1, max_size=20), every=st.sampled_from([0.1, 0.5, 1.0])
 )

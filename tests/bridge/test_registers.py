@@ -49,7 +49,7 @@ def _typed_values(draw: st.DrawFn) -> tuple[NumberType, list[float]]:
     return number_type, list(draw(st.lists(st.integers(low, high), min_size=1, max_size=8)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(typed=_typed_values(), order=st.sampled_from(get_args(Order)))
 def test_decode_gives_back_what_struct_packed(typed: tuple[NumberType, list[float]], order: Order) -> None:
     """Every type in every order decodes to what `struct` packed, in a dtype of its own."""
@@ -73,7 +73,7 @@ def test_many_polls_of_many_values_decode_in_one_call() -> None:
     np.testing.assert_array_equal(decoded, np.arange(4)[:, None] + np.arange(3) / 8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(word=st.integers(0, 0xFFFF), bit=st.integers(0, 15))
 def test_a_bit_is_counted_from_the_least_significant(word: int, bit: int) -> None:
     """Bit 0 of a register is its least significant one."""

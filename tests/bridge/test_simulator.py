@@ -48,7 +48,7 @@ def _rms(minutes: float, compressor: Compressor = COMPRESSOR) -> float:
 # Signals
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     offsets=st.lists(st.integers(-7_200_000_000, 7_200_000_000), min_size=1, max_size=50), seed=st.integers(0, 2**32)
 )

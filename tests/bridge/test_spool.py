@@ -52,7 +52,7 @@ samples = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(samples, max_size=20))
 def test_a_batch_comes_out_as_it_went_in(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]

@@ -77,7 +77,7 @@ def test_spans_near_each_other_can_be_joined() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.integers(0, 20)), max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_joined_spans_cover_the_same_instants_once(stretches: list[tuple[str, int, int]]) -> None:
     """Against sets of whole seconds."""
     given_spans = spans(*((asset, start, start + length) for asset, start, length in stretches))
@@ -94,7 +94,7 @@ def test_joined_spans_cover_the_same_instants_once(stretches: list[tuple[str, in
 @given(
     st.integers(0, 199), st.integers(1, 60), st.sampled_from([16, 8, 4]), st.integers(0, 999), st.sampled_from("+-=")
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_dirty_is_exactly_what_a_change_can_touch(first: int, count: int, hop: int, phase: int, kind: str) -> None:
     """Windows that differ once samples are added, removed or overwritten are dirty; all that are dirty overlap them."""
     tiling = Tiling(16_000, hop * 1000, 1_000.0)

@@ -68,7 +68,7 @@ def broken_signals(draw: st.DrawFn) -> Signal:
     hops=st.sampled_from([1, 2, 4]),
     phase=st.integers(0, 10_000_000),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_each_sample_is_in_window_over_hop_windows(rate: tuple[int, int], hops: int, phase: int) -> None:
     """Away from the ends of a continuous signal, whatever its phase, each sample lies in just as many windows."""
     sample_rate, length = rate
@@ -83,7 +83,7 @@ def test_each_sample_is_in_window_over_hop_windows(rate: tuple[int, int], hops: 
 
 
 @given(broken_signals())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_each_sample_is_in_just_as_many_listed_windows(signal: Signal) -> None:
     """Whatever is missing or bad around it: on the epoch's grid it is in length/hop stretches, valid or not."""
     windows = epoch_windows(signal.times, signal.usable, SMALL, ALWAYS)
@@ -95,7 +95,7 @@ def test_each_sample_is_in_just_as_many_listed_windows(signal: Signal) -> None:
 
 
 @given(broken_signals())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
     """Against an oracle that looks at every end on the grid and at every sample before it."""
     expected, reasons = [], []
@@ -127,7 +127,7 @@ def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
 
 
 @given(broken_signals())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
     """Against an oracle that walks along the runs."""
     times = signal.times.tolist()
@@ -154,7 +154,7 @@ def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
 
 
 @given(broken_signals(), st.lists(st.integers(0, 500_000), max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_spans_one_after_the_other_give_what_one_span_gives(signal: Signal, cuts: list[int]) -> None:
     """Samples before `resume` can be dropped; no window is lost, repeated or changed, and no leftover either."""
     edges = [0, *sorted(START + cut for cut in cuts), ALWAYS.until]
@@ -238,7 +238,7 @@ def test_a_device_of_another_rate_has_no_valid_window() -> None:
 
 
 @given(broken_signals(), st.integers(0, 300_000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_window_depends_on_what_came_at_or_after_its_end(signal: Signal, cut: int) -> None:
     """Windows that end by an instant are the same whatever follows it."""
     span = Span(0, START + cut, 2 * START)

@@ -397,7 +397,7 @@ class Failing:
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=3), st.sampled_from([EPOCH, BURST, SLOW]))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_a_run_that_dies_leaves_no_trace(deaths: list[int], view: View) -> None:
     """Wherever it died, and however often: rerun, it has the very rows of a run that did not die."""
     period = 1.0 if view is SLOW else 0.001
@@ -426,7 +426,7 @@ def arrivals(draw: st.DrawFn) -> list[list[tuple[str, float, float, int]]]:
 
 
 @given(arrivals(), st.sampled_from([EPOCH, BURST, SLOW]), st.sampled_from([700, 10**6]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_any_order_of_arrival_leads_to_the_same_newest_rows(
     arrived: list[list[tuple[str, float, float, int]]], view: View, page_rows: int
 ) -> None:
@@ -448,7 +448,7 @@ def test_any_order_of_arrival_leads_to_the_same_newest_rows(
 @given(
     st.lists(st.sampled_from([0.1, 0.5, 0.75, 1.3]), min_size=1, max_size=8), st.lists(st.integers(1, 7), max_size=4)
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_bursts_that_arrive_in_pieces_are_tiled_as_one(lengths: list[float], runs: list[int]) -> None:
     """However a driver cuts bursts into batches, and whenever the job runs: windows start where the burst starts."""
     batches, start = [], 0.0

@@ -55,7 +55,7 @@ def test_a_span_is_cut_where_the_samples_are() -> None:
     st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 500), st.integers(1, 10**6)), min_size=1, max_size=6),
     st.integers(1000, 10**6),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_cuts_are_inside_ascending_and_far_enough_apart(writes: list[tuple[int, int, int]], samples: int) -> None:
     """Eight reaches at least: otherwise more would be read twice than once."""
     load = load_of(ledger(*((first, first + length, rows) for first, length, rows in writes)))

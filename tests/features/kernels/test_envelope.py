@@ -60,7 +60,7 @@ def test_agrees_with_filter_and_hilbert_on_real_bearings(shared_data: Path) -> N
 
 
 @given(st.floats(12, 900), st.floats(0.05, 0.9), st.floats(-0.01, 0.01))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_finds_the_rhythm_and_its_depth(rhythm: float, depth: float, slip: float) -> None:
     """To a tenth of a line, and in height between the Hann window's worst, -15 %, and the truth."""
     batch = spectra(modulated(rhythm * (1 + slip), depth))
@@ -108,7 +108,7 @@ def test_the_band_starts_above_ten_turns_of_a_fast_shaft() -> None:
 
 
 @given(st.integers(1, 5), st.sampled_from([4096, 12_000, 12_800]), st.integers(0, 2**32))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_window_gives_the_same_bits_in_any_company(count: int, size: int, seed: int) -> None:
     """Alone, and among windows of other speeds."""
     random = np.random.default_rng(seed)

@@ -31,7 +31,7 @@ def found(batch: Waveforms, *shaft: float) -> Floats:
 
 
 @given(st.floats(20, 400), st.tuples(*[st.floats(0.1, 5)] * 4), st.floats(-0.01, 0.01))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_finds_the_amplitude_of_each_order(shaft: float, amplitudes: tuple[float, ...], error: float) -> None:
     """To 1 % of the largest, between the lines of the spectrum too, and with a speed that is 1 % wrong."""
     expected = np.array(amplitudes)

@@ -21,7 +21,7 @@ def rows(windows: np.ndarray[tuple[int, int], np.dtype[np.float64]], scratch: Sc
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from([31, 64, 1000])), min_size=2, max_size=5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_batches_of_any_sizes_share_it(shapes: list[tuple[int, int]]) -> None:
     """More, fewer, longer or shorter windows than the batch before: the same bits as in fresh memory."""
     shared = Scratch()

@@ -96,7 +96,7 @@ def _statistics(pieces: list[tuple[float, float, float]]) -> dict[str, float]:
 
 
 @given(samples())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_agrees_with_a_plain_walk(given: Samples) -> None:
     """Every window about which anything is known, and every statistic of it, to 1e-9."""
     found, expected = features(given), oracle(given)
@@ -106,7 +106,7 @@ def test_agrees_with_a_plain_walk(given: Samples) -> None:
 
 
 @given(samples(), st.integers(0, 40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_window_gives_the_same_bits_in_any_company(given: Samples, cut: int) -> None:
     """A window computed by itself, from just the samples it can touch, is bitwise the same."""
     whole = features(given)

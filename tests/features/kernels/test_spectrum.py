@@ -46,7 +46,7 @@ def assert_agree(found: dict[str, Floats], expected: dict[str, Floats]) -> None:
 
 
 @given(noise_windows(), st.sampled_from([1_000.0, 12_000.0, 25_600.0, 48_828.0]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_agrees_with_scipy(windows: Floats, sample_rate: float) -> None:
     """Noise and a tone give what welch and scipy.stats give, and are undefined where the window is too short."""
     assert_agree(kernels(windows, sample_rate), oracle(windows, sample_rate))
@@ -60,7 +60,7 @@ def test_a_tone_is_as_narrow_as_its_line(turns: float) -> None:
 
 
 @given(noise_windows())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_power_is_the_mean_square_of_the_windowed_signal(windows: Floats) -> None:
     """ΣP_k equals the energy-corrected mean square, for even and odd N."""
     size = windows.shape[1]
@@ -110,7 +110,7 @@ def test_a_constant_signal_has_no_spectrum(level: float) -> None:
 
 
 @given(noise_windows())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_window_gives_the_same_bits_in_any_company(windows: Floats) -> None:
     """Alone, in any order, and in a crowd, one of which is silent: bitwise the same."""
     together = kernels(windows)

@@ -51,7 +51,7 @@ def assert_agree(found: dict[str, Floats], expected: dict[str, Floats]) -> None:
 
 
 @given(noise_windows() | converter_windows())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_agrees_with_scipy(windows: Floats) -> None:
     """Noise on an offset, and windows of few distinct values, give what numpy and scipy give."""
     assert_agree(kernels(windows), oracle(windows))
@@ -77,7 +77,7 @@ def test_a_sine_has_the_ratios_of_the_textbook() -> None:
 
 
 @given(noise_windows(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_window_gives_the_same_bits_in_any_company(windows: Floats, random: object) -> None:
     """Alone, in any order, and as a view into a longer signal: bitwise the same."""
     together = kernels(windows)

@@ -74,7 +74,7 @@ ROWS = st.lists(st.tuples(KEYED, WHEN, WHEN).map(lambda row: (*row[0], *row[1:])
 LABELS = st.lists(st.tuples(KEYED, WHEN).map(lambda row: (*row[0], row[1])), max_size=10)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     labels=LABELS,
     rows=st.tuples(*[ROWS] * len(KEYS)),

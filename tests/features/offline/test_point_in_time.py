@@ -77,7 +77,7 @@ def joins(draw: st.DrawFn) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     return (*frames(labels, rows, keys), keys)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(join=joins(), ttl=st.sampled_from(TTLS), known_then=st.booleans())
 def test_every_label_gets_the_row_brute_force_finds(
     join: tuple[pl.DataFrame, pl.DataFrame, list[str]], ttl: timedelta | None, *, known_then: bool
@@ -138,7 +138,7 @@ def test_nanosecond_labels_meet_microsecond_rows_exactly() -> None:
     assert as_of_rows(labels, rows, ["asset"], ttl=None, known_then=False).to_list() == [0, None]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(join=joins())
 def test_the_newest_row_of_each_key_is_the_one_brute_force_finds(
     join: tuple[pl.DataFrame, pl.DataFrame, list[str]],

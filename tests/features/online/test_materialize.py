@@ -67,7 +67,7 @@ def online(store: FeatureStore, view: str, asset: str) -> dict[str, Any]:
 
 
 @given(st.lists(st.one_of(st.none(), st.floats()), max_size=20), st.lists(st.text(max_size=200), max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_bulk_bytes_are_those_of_feasts_own_messages(floats: list[float | None], texts: list[str]) -> None:
     """Doubles of every kind, text of every length."""
     for values, dtype, kind in ((floats, pl.Float64(), ValueType.DOUBLE), (texts, pl.String(), ValueType.STRING)):
@@ -77,7 +77,7 @@ def test_bulk_bytes_are_those_of_feasts_own_messages(floats: list[float | None],
 
 
 @given(st.lists(st.text(max_size=300), max_size=10), st.text(min_size=1, max_size=10))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_bulk_keys_are_feasts_own(names: list[str], join_key: str) -> None:
     """Version 3, which is what Feast writes today."""
     keys = [EntityKey(join_keys=[join_key], entity_values=[Value(string_val=name)]) for name in names]

@@ -341,7 +341,7 @@ def troubled(draw: st.DrawFn) -> tuple[Tag, View, list[SampleBatch], tuple[Tag, 
 
 
 @given(troubled())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_feature_is_missing_exactly_where_there_is_a_reason(
     case: tuple[Tag, View, list[SampleBatch], tuple[Tag, ...]],
 ) -> None:

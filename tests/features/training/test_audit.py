@@ -32,7 +32,7 @@ def frame(columns: list[str], rows: list[tuple[object, ...]]) -> pl.DataFrame:
     return pl.DataFrame(data, schema={"asset": pl.String(), **dict.fromkeys(columns, INSTANT)}, orient="row")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("ab"), MINUTES, MINUTES), max_size=12, unique=True),
     asked=st.lists(st.tuples(st.sampled_from("abc"), MINUTES), max_size=8),

@@ -77,7 +77,7 @@ ROWS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rows=st.lists(ROWS, max_size=10),
     asked=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(-3, 36)), max_size=30),

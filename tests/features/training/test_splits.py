@@ -33,7 +33,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(ROWS, st.sampled_from(["time", "episode"]), st.integers(0, 5), st.integers(0, 5), st.integers(0, 3))
 def test_no_label_looks_into_a_window_of_another_split(
     rows: list[tuple[str, int, int]], by: By, window: int, horizon: int, seed: int
@@ -57,7 +57,7 @@ def test_no_label_looks_into_a_window_of_another_split(
         assert None not in names
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(ROWS, st.sampled_from(["asset", "episode"]), st.integers(0, 9))
 def test_a_group_is_in_one_split_and_every_split_has_one(rows: list[tuple[str, int, int]], by: By, seed: int) -> None:
     """Also where the shares would round one to nothing."""

@@ -16,7 +16,7 @@ RNG = np.random.default_rng(5)
 FAILS = RNG.random(ROWS) < 0.3
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.none() | st.integers(-3, 3), st.booleans()), min_size=1, max_size=60))
 def test_the_area_is_that_of_all_pairs(rows: list[tuple[int | None, bool]]) -> None:
     """The share of pairs told right, ties half; by going through the pairs."""
