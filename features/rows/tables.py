@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,7 @@ _SMALL_BYTES: Final = 32 * 2**20
 _ROWS_AT_ONCE: Final = 4_000_000
 _STATISTICS: Final = timedelta(milliseconds=1)
 """Delta cuts the timestamps of a file's statistics to milliseconds."""
+_NEVER: Final = micros(datetime.max.replace(tzinfo=UTC))
 
 
 def table_path(plant: Plant, view_name: str) -> Path:
@@ -274,12 +275,17 @@ class FeatureTable:
             predicate = f"asset = '{name}' AND event_timestamp IN ({instants})"
             self._delta.delete(predicate, commit_properties=self._claim())
 
+    def of_present_machine(self) -> pl.Expr:
+        """Whether a row was made from its asset's present tags and settings."""
+        definition = self.definition.followed_by(self._wanted, since=_NEVER)
+        machines = {asset: definition.machine_since(asset) for asset in definition.stale_assets}
+        made_from = pl.col("asset").replace_strict(machines, default=0, return_dtype=pl.Int64).cast(_INSTANT)
+        return pl.col("created_timestamp") >= made_from
+
     def _is_current(self) -> pl.Expr:
         """Whether a row was made by the present versions, and from its asset's present tags and settings."""
         made_by = pl.lit(from_micros(self.definition.fresh_since), _INSTANT)
-        machines = {asset: self.definition.machine_since(asset) for asset in self.definition.stale_assets}
-        made_from = pl.col("asset").replace_strict(machines, default=0, return_dtype=pl.Int64).cast(_INSTANT)
-        return pl.col("created_timestamp") >= pl.max_horizontal(made_by, made_from)
+        return self.of_present_machine() & (pl.col("created_timestamp") >= made_by)
 
     def _unknown(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         if rows.is_empty():

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 import pytest
 from asyncua import ua
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -37,7 +37,6 @@ def rows_of(channel: Channel, given_value: ua.DataValue) -> list[tuple[Any, ...]
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None)
 @given(
     st.lists(floats, min_size=1, max_size=200),
     st.floats(0.1, 500_000),
@@ -60,7 +59,6 @@ def test_an_array_becomes_a_sample_an_element(
     assert_frame_equal(rows, pl.DataFrame(expected, schema=SCHEMA, orient="row"), check_exact=True)
 
 
-@settings(deadline=None)
 @given(st.lists(floats, min_size=1, max_size=50), st.floats(0.1, 500_000))
 def test_samples_of_one_array_never_collide(elements: list[float], rate: float) -> None:
     """At the highest sample rate allowed, too."""

@@ -19,6 +19,7 @@ from features.commands.verify import verify_features
 from features.rows.tables import FeatureTable, table_path
 from historian.open_store import open_store
 from historian.plant import Plant
+from historian.plant_load import load_plant
 from historian.samples import settle
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -107,6 +108,30 @@ def test_windows_that_are_due_are_left_out(
     content, found = verdict(served)
     assert content
     assert (found["left_out"], found["match"]) == (15, 25)  # what lies within a minute is computed together
+
+
+def test_the_last_bits_may_differ(served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]) -> None:
+    """Another processor adds up in another order; the tenth digit is its own."""
+    at = "asset = 'c101' AND event_timestamp = '2026-03-01T00:00:07Z'"
+    DeltaTable(table_path(served, NAME)).update({"de_h_rms_ac": "de_h_rms_ac * (1 + 1e-12)"}, predicate=at)
+    assert verdict(served)[0]
+    DeltaTable(table_path(served, NAME)).update({"de_h_rms_ac": "de_h_rms_ac * (1 + 1e-8)"}, predicate=at)
+    assert not verdict(served)[0]
+
+
+def test_rows_of_another_machine_are_left_out(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
+) -> None:
+    """An asset whose point has another tag now is stale, not wrong, until `penstock compute --stale` has come to it."""
+    tags = served.root / "tags.csv"
+    tags.write_text(tags.read_text(encoding="utf-8").replace("c101.de_h,", "c101.de_x,"), encoding="utf-8")
+    write(served, "c101.de_x", 0, 20, seed=1)
+    content, found = verdict(load_plant(served.root))
+    assert content
+    assert (found["left_out"], found["match"]) == (20, 20)
+    compute(served.root, stale=True, as_json=True)
+    content, found = verdict(load_plant(served.root))
+    assert (found["left_out"], found["match"]) == (0, 40)
 
 
 def test_an_empty_table_is_right(plant: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]) -> None:
