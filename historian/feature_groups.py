@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
 from historian.errors import near_misses
+from historian.plant_model import Zones
 
 ENTRY_POINTS: Final = "penstock.features"
 
@@ -62,6 +63,11 @@ class Role(Protocol):
     @property
     def states(self) -> Mapping[str, float | str]:
         """Name -> the number or text that stands for it."""
+        ...
+
+    @property
+    def zones(self) -> Zones | None:
+        """Limits of the velocity RMS."""
         ...
 
 

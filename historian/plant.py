@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from historian.drivers import Driver
-from historian.plant_model import BANDS, Asset, AssetClass, Band, Bearing
+from historian.plant_model import BANDS, Asset, AssetClass, Band, Bearing, Zones
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Tag:
     """Of its point: name -> the number or text that stands for it."""
     bearing: Bearing | None = None
     """Under its point."""
+    zones: Zones | None = field(default=None, hash=False)
+    """Of its point."""
 
 
 @dataclass(frozen=True)

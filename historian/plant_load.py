@@ -167,6 +167,7 @@ class _Resolver:
                 options=options,
                 listed=(connection.tags, place),
                 states=point.states,
+                zones=point.zones,
                 bearing=asset.bearings.get(row.point, asset.bearing) if point.kind == "vibration" else None,
             )
             self.tags.setdefault(tag.name, tag)

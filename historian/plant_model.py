@@ -106,7 +106,7 @@ class Point(Model):
         '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
     )
 
-    zones: Zones | None = Field(None, description="Limits of the velocity RMS, which plots of it show.")
+    zones: Zones | None = Field(None, description="Limits of the velocity RMS, for a feature and for plots.")
 
     @model_validator(mode="after")
     def _agree(self) -> Point:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
@@ -116,6 +117,12 @@ def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
         return _undefined(batch)
     weights = (1e3 * ACCELERATION[batch.unit] / (2 * np.pi * batch.frequencies[band])) ** 2
     return np.sqrt(dot(batch.lines[:, band], weights))
+
+
+def zone(batch: Spectra, *, limits: Sequence[float]) -> Floats:
+    """1 + how many of the limits in mm/s, ascending, the velocity RMS from 10 to 1000 Hz exceeds."""
+    velocity = velocity_rms(batch, low=10, high=1000)
+    return np.where(np.isnan(velocity), np.nan, 1.0 + np.searchsorted(limits, velocity))
 
 
 def centroid(batch: Spectra) -> Floats:

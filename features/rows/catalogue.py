@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -93,6 +93,19 @@ def _band(low: float, high: float) -> FeatureSpec[Spectra]:
 def _hertz(frequency: float) -> str:
     """10, 2p5: as it can stand in the name of a column."""
     return f"{frequency:.3f}".rstrip("0").rstrip(".").replace(".", "p")
+
+
+def _zone(limits: Sequence[float], told: str, source: str) -> FeatureSpec[Spectra]:
+    return FeatureSpec(
+        "zone",
+        "",
+        f"1 (A) to 4 (D): 1 + how many of {told} vel_rms_10_1000 exceeds",
+        source,
+        partial(spectrum.zone, limits=limits),
+        f"{_UNRESOLVED}, or unit is neither g nor m/s²",
+        reasons=("unit", "resolution"),
+        what="severity by the limits of the point",
+    )
 
 
 _SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
@@ -202,6 +215,7 @@ SAID: Final[Mapping[str, tuple[FeatureSpec[Any], ...]]] = {
     "quality": point_windows.WAVEFORM,
     "speed": point_windows.SPEED,
     "quality of slow points": point_windows.SLOW,
+    "zone": (_zone((), "the three limits", "the standard and edition that the point's zones name"),),
 }
 """What rows say of points besides their features."""
 
@@ -240,9 +254,14 @@ def all_groups() -> dict[str, FeatureGroup]:
 
 
 def point_groups(view: View, point: Role) -> dict[str, FeatureGroup]:
-    """The groups a view has for one of its points, with the view's bands and the point's states."""
+    """The groups a view has for one of its points, with the view's bands and the point's states and zones."""
     names = groups_of(view.features, point)
-    return {name: _group(name, view.bands, tuple(point.states), alone="slow" not in names) for name in names}
+    groups = {name: _group(name, view.bands, tuple(point.states), alone="slow" not in names) for name in names}
+    if point.zones and "spectrum" in groups:
+        limits = point.zones.limits
+        spec = _zone(limits, f"{', '.join(map('{:g}'.format, limits))} mm/s", point.zones.source)
+        groups["zone"] = FeatureGroup("spectra", (spec,))
+    return groups
 
 
 @lru_cache

@@ -3,7 +3,7 @@
 Another window, hop, alignment, unit or rate would make rows that must not stand beside the old ones: refused. Another
 version of a feature, or one more, leaves the table usable: rows tell by their created timestamp what made them, and
 those of before are stale in these columns until they are computed again. So are all rows of an asset of which other
-tags fill the points now, or whose bearing, speed, ranges or states are others.
+tags fill the points now, or whose bearing, speed, ranges, states or zones are others.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def _machine(plant: Plant, view: View, asset: str) -> str:
         tag, point = plant.tag_of(asset, name), plant.classes[view.asset_class].points[name]
         described += [name, tag.name if tag else None, repr(tag.bearing) if tag else None]
         described += [point.range, dict(point.states), point.unit, format_duration(point.max_staleness)]
+        described += point.zones.limits if point.zones else ()
     return sha256(json.dumps(described, default=str).encode()).hexdigest()[:16]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from scipy import signal
 
 from benchmarks.naive import spectral_features
-from features.kernels.spectrum import band_rms, spectra
+from features.kernels.spectrum import band_rms, spectra, velocity_rms, zone
 from features.kernels.vibration import Waveforms
 from features.rows.catalogue import SPECTRAL
 from features.spec import Floats
@@ -85,6 +85,16 @@ def test_velocity_of_a_tone_is_its_integral() -> None:
     assert kernels(tone)["vel_rms_10_1000"][0] == pytest.approx(speed, rel=1e-3)
     assert kernels(tone, unit="m/s2")["vel_rms_10_1000"][0] == pytest.approx(speed / 9.80665, rel=1e-3)
     assert np.isnan(kernels(tone, unit="degC")["vel_rms_10_1000"][0])
+
+
+def test_a_zone_counts_the_limits_that_are_exceeded() -> None:
+    """From 1 (A) to 4 (D); what just reaches a limit is still below it; without a velocity there is no zone."""
+    tones = np.sin(2 * np.pi * 100 * np.arange(25_600) / 25_600) * np.array([[0.1], [0.2], [0.4], [0.8]])
+    batch = spectra(Waveforms(tones, 25_600.0, "g"))
+    velocity = velocity_rms(batch, low=10, high=1000)
+    assert zone(batch, limits=velocity[:3].tolist()).tolist() == [1, 2, 3, 4]
+    assert zone(batch, limits=(velocity[:3] * 0.999).tolist()).tolist() == [2, 3, 4, 4]
+    assert np.isnan(zone(spectra(Waveforms(tones, 25_600.0, "degC")), limits=velocity[:3].tolist())).all()
 
 
 def test_a_short_window_does_not_guess_low_frequencies() -> None:

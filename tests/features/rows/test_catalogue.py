@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from historian.plant import Plant, View
 from historian.plant_model import AssetClass
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
-POINTS = {
+POINTS: dict[str, dict[str, Any]] = {
     "de_h": {"kind": "vibration", "unit": "g", "sample_rate": 25_600},
     "nde_h": {"kind": "vibration", "unit": "m/s2", "sample_rate": 25_600},
     "oil_temp": {"kind": "process", "unit": "degC"},
@@ -119,6 +120,18 @@ def test_bands_are_the_feature_sets_own() -> None:
     )
     bands = [name for name in names(view) if "band" in name]
     assert bands == ["de_h_band_rms_2p5_40", "de_h_band_rms_1000_12800p25"]
+
+
+def test_a_point_with_limits_has_a_zone() -> None:
+    """Where its velocity is computed; the limits and the standard they are from stand in its definition."""
+    limits = {"limits": [1.4, 2.8, 4.5], "source": "ISO 20816-3:2022, group 2, rigid"}
+    points = {**POINTS, "de_h": POINTS["de_h"] | {"zones": limits}}
+    site = replace(plant(), classes={"compressor": AssetClass.model_validate({"points": points})})
+    specs = {column.name: column.spec for column in view_columns(site, vibration("de_h", "nde_h"))}
+    assert "1.4, 2.8, 4.5 mm/s" in specs["de_h_zone"].formula
+    assert specs["de_h_zone"].source == limits["source"]
+    assert "nde_h_zone" not in specs
+    assert "de_h_zone" not in {column.name for column in view_columns(site, vibration("de_h", features=("time",)))}
 
 
 def test_a_slow_view_has_slow_columns() -> None:
