@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # More at once would start too many servers.
-WORKERS := --numprocesses auto --maxprocesses 4
+WORKERS := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
