@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.servers import Server
@@ -48,9 +49,22 @@ def test_the_demo_does_the_main_job_and_leaks_nothing(historian: list[str]) -> N
     assert told["online"]["de_h_rms_ac"] > 2  # the fault has grown; a sound bearing of this machine has 0.4 g
 
 
-def test_the_bearing_rig_tells_when_each_bearing_began_to_fail(shared_data: Path, historian: list[str]) -> None:
+RIG = sys.executable, "examples/bearing-rig/run.py", "--data"
+
+
+def test_the_bearing_rig_says_the_same_on_influxdb(shared_data: Path, tmp_path: Path, influx1_server: Server) -> None:
+    """On the first and the last snapshots of each bearing: the server takes a minute for each five million samples."""
+    for name in ("Bearing1_1_acc.parquet", "Bearing2_1_acc.parquet"):
+        run = pl.read_parquet(shared_data / "femto" / name)
+        pl.concat([run.head(100), run.tail(300)]).write_parquet(tmp_path / name)
+    kept_here = answer_of(*RIG, tmp_path)
+    assert kept_here["bearing1_1"]["windows"] == kept_here["bearing2_1"]["windows"] == 400
+    assert answer_of(*RIG, tmp_path, "--historian", f"influxdb://127.0.0.1:{influx1_server.port}/rig") == kept_here
+
+
+def test_the_bearing_rig_tells_when_each_bearing_began_to_fail(shared_data: Path) -> None:
     """Real run-to-failure data: a conflict is no overwrite, and a bearing held out is verified to be held out."""
-    told = answer_of(sys.executable, "examples/bearing-rig/run.py", "--data", shared_data / "femto", *historian)
+    told = answer_of(*RIG, shared_data / "femto")
     assert told == {
         "bearing1_1": {
             "snapshots": 2803,
