@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from math import ceil, floor
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ from features.reasons import Flags
 
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
+
+_BLOCK: Final = 65_536
+"""Samples whose steps are looked at together: they stay in the caches."""
 
 
 class Span(NamedTuple):
@@ -101,10 +104,19 @@ def microseconds(span: timedelta) -> int:
 
 def runs(times: Integers, period: float) -> tuple[Integers, Integers]:
     """Start and stop indices of the continuous runs of ascending times; |dt - period| > period/2 is a gap."""
-    steps = np.diff(times)
-    gaps = np.flatnonzero((steps < ceil(0.5 * period)) | (steps > floor(1.5 * period))) + 1
-    edges = np.concatenate([[0], gaps, [len(times)]]) if len(times) else np.zeros(1, np.int64)
+    least, most = ceil(0.5 * period), floor(1.5 * period)
+    gaps = [
+        first + 1 + _outside(np.diff(times[first : first + _BLOCK + 1]), least, most)
+        for first in range(0, len(times), _BLOCK)
+    ]
+    edges = np.concatenate([[0], *gaps, [len(times)]]) if len(times) else np.zeros(1, np.int64)
     return edges[:-1], edges[1:]
+
+
+def _outside(steps: Integers, least: int, most: int) -> Integers:
+    """Where least <= step <= most does not hold; as unsigned numbers, what lies below is above as well."""
+    steps -= least
+    return np.flatnonzero(steps.view(np.uint64) > most - least)
 
 
 def touched_ends(first: Integers, last: Integers, *, hop: int, reach: int, span: Span) -> Integers:
@@ -209,5 +221,5 @@ def _same_run(starts: Integers, first: Integers, stop: Integers) -> Booleans:
 
 def _all_usable(usable: Booleans, first: Integers, stop: Integers) -> Booleans:
     """Whether usable[first:stop] is true throughout, for each pair."""
-    unusable: Integers = np.concatenate([[0], np.cumsum(~usable)])
-    return np.equal(unusable[stop], unusable[first])
+    unusable = np.flatnonzero(~usable)
+    return np.equal(np.searchsorted(unusable, stop), np.searchsorted(unusable, first))

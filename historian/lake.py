@@ -35,6 +35,7 @@ from deltalake import (
 from deltalake.exceptions import DeltaError
 
 from historian.errors import StoreUnavailable
+from historian.lake_files import files_of, rows_within, settled_rows, stored_rows, table_root, touched
 from historian.overview import extremes_of, gaps_of
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.stores import LEDGER, ledger_rows
@@ -42,21 +43,14 @@ from historian.times import from_micros, micros
 
 _APP: Final = "ingested_at"
 _BINS: Final = 1_000_000
-_PREFIX: Final = 32
 _MERGE_EVERY: Final = 200
-_FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
-_LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
 # Delta has no unsigned integers; `ingested_at` and `day` are the lake's own.
 _STORED: Final = pl.Schema({**SCHEMA, "quality": pl.Int64(), "ingested_at": pl.Datetime("us", "UTC"), "day": pl.Date()})
 _ARROW: Final = _STORED.to_frame().to_arrow().schema
-# Timestamps are close to evenly spaced and values are noise: deltas suit the first, dictionaries neither.
+# Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011.
 _PARQUET: Final = WriterProperties(
-    compression="ZSTD",
-    compression_level=1,
-    column_properties={
-        "timestamp": ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED"),
-        "value": ColumnProperties(dictionary_enabled=False),
-    },
+    compression="LZ4_RAW",
+    column_properties={"timestamp": ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")},
 )
 
 
@@ -71,6 +65,7 @@ class LakeStore:
             with self._writing():
                 self._samples = _open(path / "samples", _STORED, partition_by=["day"])
                 self._ledger = _open(path / "ledger", LEDGER)
+        self._known = (-1, pl.DataFrame())
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
         """See `Sink.write`."""
@@ -89,8 +84,10 @@ class LakeStore:
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
-        for rows in self._pages(tags, start, end):
-            yield SampleBatch(rows.select(SCHEMA.names()))  # `newest_wins` has seen to it
+        with _unavailable(self.path, "read"):
+            files = touched(self._listed(), tags, start, end)
+        for rows in self._pages_of(files, tags, start, end):
+            yield SampleBatch(rows)  # `settled_rows` has seen to it
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """See `Reader.latest`. The ledger tells when; only the files around those instants are read."""
@@ -102,8 +99,7 @@ class LakeStore:
             return empty_batch()
         instants = newest["timestamp"]
         with _unavailable(self.path, "read"):
-            self._samples.update_incremental()
-            files = _files(self._samples, tags, instants[0], instants[-1] + timedelta(microseconds=1))
+            files = touched(self._listed(), tags, instants[0], instants[-1] + timedelta(microseconds=1))
             held = instants.search_sorted(files["last"], side="right") > instants.search_sorted(files["first"])
             rows = pl.scan_parquet(files.filter(held)["path"].to_list(), glob=False).with_columns(
                 pl.col("quality").cast(pl.UInt32)
@@ -136,9 +132,8 @@ class LakeStore:
         Returns the number of files before and after. The old files stay on disk until `vacuum`.
         """
         with _unavailable(self.path, "compacted"), self._writing():
-            self._samples.update_incremental()
+            files = self._listed()
             before = len(self._samples.file_uris()) + len(self._ledger.file_uris())
-            files = _files(self._samples, None, _FIRST, _LAST)
             crowded = files.filter(pl.col("size_bytes") < small).group_by("day").len().filter(pl.col("len") > 1)
             days = crowded["day"].sort().to_list()
         for day in days:  # the lock is let go between days, so that a live stream waits for one day at most
@@ -152,8 +147,7 @@ class LakeStore:
     def size(self) -> dict[str, int]:
         """Stored rows (superseded ones among them), files and bytes on disk."""
         with _unavailable(self.path, "read"):
-            self._samples.update_incremental()
-            files = _files(self._samples, None, _FIRST, _LAST)
+            files = self._listed()
         if files.is_empty():
             return {"rows": 0, "files": 0, "disk_bytes": 0}
         rows, disk_bytes = files.select(pl.col("num_records").sum(), pl.col("size_bytes").sum()).row(0)
@@ -174,55 +168,62 @@ class LakeStore:
                 gone += [f"{name}/{path}" for path in paths]
         return gone
 
-    def _pages(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
-        """Settled rows with their `ingested_at`, in pages that follow one another in time."""
-        with _unavailable(self.path, "read"):
-            self._samples.update_incremental()
-            files = _files(self._samples, tags, start, end)
-        yield from self._pages_of(files, tags, start, end)
+    def _listed(self) -> pl.DataFrame:
+        """What `files_of` says of the newest version; to list them again takes longer than to read some."""
+        self._samples.update_incremental()
+        version, files = self._known
+        if version != self._samples.version():
+            version, files = self._known = self._samples.version(), files_of(self._samples)
+        return files
 
     def _pages_of(
-        self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime
+        self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime, *, stamped: bool = False
     ) -> Iterator[pl.DataFrame]:
+        """Settled rows, in pages that follow one another in time; those stamped tell when they were written."""
         if files.is_empty():
             return
-        # By time, so that what was written in order is read in order and need not be sorted.
-        rows = pl.scan_parquet(files.sort("first")["path"].to_list(), glob=False).filter(
-            pl.col("tag").is_in(tags), _within(start, end)
-        )
-        rows = rows.with_columns(pl.col("quality").cast(pl.UInt32))
-        for first, last in self._page_ranges(files, rows, start, end):
+        for first, last in self._page_ranges(files, tags, start, end):
             with _unavailable(self.path, "read"):
-                page = rows.filter(_within(first, last)).collect(engine="in-memory")
+                page = settled_rows(files, tags, first, last, stamped=stamped)
             if not page.is_empty():
-                yield newest_wins(page, written="ingested_at")
+                yield page
 
     def _page_ranges(
-        self, files: pl.DataFrame, rows: pl.LazyFrame, start: datetime, end: datetime
+        self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime
     ) -> Iterator[tuple[datetime, datetime]]:
         """Half-open time ranges of about `page_rows` stored rows each, counted in bins only where that is needed."""
-        if files["num_records"].sum() <= self._page_rows:
+        if self._is_a_page(files, tags, start, end):
             yield start, end
             return
         first, last = files.select(pl.col("first").min(), pl.col("last").max()).row(0)
         step = max(timedelta(seconds=1), (min(end, last) - max(start, first)) / _BINS)
         with _unavailable(self.path, "read"):
+            rows = stored_rows(files, tags, start, end)
             bins = rows.group_by(pl.col("timestamp").dt.truncate(step)).len().collect().sort("timestamp")
         bins = bins.with_columns(page=(pl.col("len").cum_sum() - 1) // self._page_rows)
         starts = bins.group_by("page", maintain_order=True).first()["timestamp"].to_list()
         yield from pairwise([start, *starts[1:], end])
 
+    def _is_a_page(self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> bool:
+        """Files that lie partly in the range are taken to be evenly spaced while all of them are two pages at most."""
+        if rows_within(files, start, end) > self._page_rows:
+            return False
+        if files["num_records"].sum() <= 2 * self._page_rows:
+            return True
+        with _unavailable(self.path, "read"):
+            count = stored_rows(files, tags, start, end).select(pl.len()).collect().item()
+        return bool(count <= self._page_rows)
+
     def _rewrite_day(self, day: date, *, target: int) -> None:
         """Replaces a day's files by few large sorted ones without superseded rows, one page in memory at a time."""
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         end = start + timedelta(days=1)
-        self._samples.update_incremental()
-        files = _files(self._samples, None, start, end)
+        files = self._listed().filter(day=day)
         tags = (
             pl.scan_parquet(files["path"].to_list(), glob=False).select(pl.col("tag").unique()).collect()["tag"].sort()
         )
         # The stream is drawn inside delta-rs: nothing in it may touch a DeltaTable.
-        pages = (page for tag in tags for page in self._pages_of(files, [tag], start, end))
+        pages = (page for tag in tags for page in self._pages_of(files, [tag], start, end, stamped=True))
         batches = (batch for page in pages for batch in _stored(page).to_arrow().cast(_ARROW).to_batches())
         write_deltalake(
             self._samples,
@@ -238,7 +239,7 @@ class LakeStore:
         """Joins small files as they are: every write looks at every file, so their number must not grow for ever."""
         for table in (self._samples, self._ledger):
             table.update_incremental()
-            table.optimize.compact()
+            table.optimize.compact(writer_properties=_PARQUET)
             table.update_incremental()
             _sync(table)
 
@@ -255,36 +256,6 @@ def _open(path: Path, schema: pl.Schema, *, partition_by: list[str] | None = Non
     return DeltaTable.create(path, fields, mode="ignore", partition_by=partition_by)
 
 
-def _files(table: DeltaTable, tags: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
-    """The files that may hold samples of `tags` in [start, end): path, size_bytes, num_records, first, last, day.
-
-    Statistics may be shortened, instants to milliseconds and strings to a prefix; the comparisons allow for it.
-    """
-    root = _root(table)
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
-    if files.is_empty():
-        return pl.DataFrame(schema={"day": pl.Date(), "size_bytes": pl.Int64(), "num_records": pl.Int64()})
-    files = files.select(
-        "size_bytes",
-        "num_records",
-        path=pl.Series([str(root / unquote(path)) for path in files["path"]]),
-        first="min.timestamp",
-        last=pl.col("max.timestamp") + timedelta(milliseconds=1),
-        day=pl.col("partition.day").cast(pl.Date),
-        lowest=pl.col("min.tag").str.slice(0, _PREFIX),
-        highest=pl.col("max.tag").str.slice(0, _PREFIX),
-    ).filter(pl.col("first") < end, pl.col("last") >= start)
-    if tags is None:
-        return files
-    return files.filter(
-        pl.col("lowest") <= max(tags, default="")[:_PREFIX], pl.col("highest") >= min(tags, default="")[:_PREFIX]
-    )
-
-
-def _within(start: datetime, end: datetime) -> pl.Expr:
-    return pl.col("timestamp").is_between(start, end, closed="left")
-
-
 def _stored(batch: pl.DataFrame) -> pl.DataFrame:
     """Samples with `ingested_at` -> rows as the Delta table holds them."""
     return batch.with_columns(pl.col("quality").cast(pl.Int64), day=pl.col("timestamp").dt.date()).select(
@@ -298,14 +269,9 @@ def _append(table: DeltaTable, rows: pl.DataFrame, properties: CommitProperties 
     _sync(table)
 
 
-def _root(table: DeltaTable) -> Path:
-    """The table's directory; delta-rs names it by a percent-encoded url."""
-    return Path(unquote(table.table_uri.removeprefix("file://")))
-
-
 def _sync(table: DeltaTable) -> None:
     """Forces the newest commit and the files it added to the disk: without it a power cut could take them back."""
-    root = _root(table)
+    root = table_root(table)
     log = root / "_delta_log"
     commit = log / f"{table.version():020d}.json"
     actions = [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]

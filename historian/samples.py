@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, NewType
 
 import polars as pl
+import polars.selectors as cs
 
 from historian.errors import InvalidInput
 from historian.quality import BAD_NO_DATA, is_bad
@@ -91,14 +92,17 @@ def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFr
     """Rows with repeats -> rows sorted by (tag, timestamp), of which the last written stays.
 
     `written` names a column that tells when a row was written; without it, the order of the rows does. Other columns
-    are kept. Sorting tag by tag is five times as fast as sorting by a string key, and most pages need none.
+    are kept; without the column `tag` all rows are of one. Sorting tag by tag is five times as fast as sorting by a
+    string key, and most pages need none.
     """
     if is_in_order(frame):
         return frame
-    by_tag = frame.partition_by("tag", as_dict=True, maintain_order=True)
     order = ["timestamp", written] if written else ["timestamp"]
-    parts = [_sorted(by_tag[tag], order) for tag in sorted(by_tag)]
-    rows = pl.concat(parts) if parts else frame
+    if "tag" in frame.columns:
+        by_tag = frame.partition_by("tag", as_dict=True, maintain_order=True)
+        rows = pl.concat([_sorted(by_tag[tag], order) for tag in sorted(by_tag)])
+    else:
+        rows = frame.sort(order, maintain_order=True)
     return rows.filter(~_same_key_as(-1).fill_null(value=False)) if _has_repeats(rows) else rows
 
 
@@ -109,7 +113,13 @@ def _sorted(rows: pl.DataFrame, order: list[str]) -> pl.DataFrame:
 
 
 def is_in_order(frame: pl.DataFrame) -> bool:
-    """Whether each row comes after the one before it by (tag, timestamp), and is another sample."""
+    """Whether each row comes after the one before it by (tag, timestamp), and is another sample.
+
+    Without the column `tag` all rows are of one; that no timestamp is null has then been seen to.
+    """
+    if "tag" not in frame.columns:  # NumPy compares neighbours in a third of the time, for it copies nothing
+        times = frame["timestamp"].to_physical().to_numpy()
+        return bool((times[1:] > times[:-1]).all())
     tag, time = pl.col("tag"), pl.col("timestamp")
     # Tags are compared for order only where they change: comparing strings is what costs.
     changes = frame.select(tag.ne_missing(tag.shift())).to_series()
@@ -120,7 +130,8 @@ def is_in_order(frame: pl.DataFrame) -> bool:
 
 def _same_key_as(shift: int) -> pl.Expr:
     """True where the sorted neighbour `shift` rows before has the same key."""
-    return pl.all_horizontal(pl.col(column) == pl.col(column).shift(shift) for column in KEY)
+    key = cs.by_name(*KEY, require_all=False)
+    return pl.all_horizontal(key == key.shift(shift))
 
 
 def _has_repeats(rows: pl.DataFrame) -> bool:

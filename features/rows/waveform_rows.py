@@ -107,14 +107,14 @@ def waveform_rows(
     speeds, valid = speeds_at(windows.end), windows.valid
     groups, first = point_groups(view, tag).values(), windows.first[valid]
     machine = Machine(speeds.shaft[valid], tag.bearing)
-    found = waveform_values(values, first, tiling, tag.unit, (*groups, _clipping(tag)), machine)
+    found = waveform_values(values, first, tiling, tag.unit, (*groups, _remarks(tag)), machine)
     flags: Flags = {}
     if any(is_missing(each).any() for each in found.values()):
         known: Flags = {
             **{code: holds[valid] for code, holds in speeds.faults.items()},
             "geometry": np.full(len(first), tag.bearing is None or bool(misfits(tag.bearing))),
             "unit": np.full(len(first), tag.unit not in ACCELERATION),
-            "constant": _constant(values, first, tiling.samples),
+            "constant": found["constant"] == 1,
         }
         flags = missing_flags((spec for group in groups for spec in group.specs), found, known, len(first))
     told = speeds.faults if tells_speed(view, tag) else {}
@@ -130,9 +130,16 @@ def _waveforms(values: Floats, first: Integers, size: int) -> Floats:
     return sliding_window_view(values, size)[first]
 
 
-def _clipping(tag: Tag) -> FeatureGroup:
-    kernel = partial(_clipped, limits=tag.range)
-    return FeatureGroup("waveforms", (FeatureSpec("clipped", "", "as in", "features.rows.point_windows", kernel),))
+def _remarks(tag: Tag) -> FeatureGroup:
+    """What is told of a window besides its features."""
+    clipped = partial(_clipped, limits=tag.range)
+    return FeatureGroup(
+        "waveforms",
+        (
+            FeatureSpec("clipped", "", "as in", "features.rows.point_windows", clipped),
+            FeatureSpec("constant", "", "max v = min v", "features.reasons", _constant),
+        ),
+    )
 
 
 def _clipped(batch: Waveforms, *, limits: tuple[float, float] | None) -> Floats:
@@ -147,7 +154,6 @@ def _clipped(batch: Waveforms, *, limits: tuple[float, float] | None) -> Floats:
     return share
 
 
-def _constant(values: Floats, first: Integers, size: int) -> Booleans:
+def _constant(batch: Waveforms) -> Booleans:
     """[windows] whether all samples of each are equal."""
-    steps: Integers = np.concatenate([[0], np.cumsum(values[1:] != values[:-1])])
-    return np.equal(steps[first + size - 1], steps[first])
+    return np.equal(batch.highest, batch.lowest)

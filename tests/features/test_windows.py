@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from features.reasons import reason_texts
@@ -278,6 +279,16 @@ def test_no_samples_have_no_windows() -> None:
     assert [array.tolist() for array in runs(nothing, 1000.0)] == [[], []]
     for lay in (epoch_windows, burst_windows):
         assert listed(lay(nothing, good(nothing), SMALL, ALWAYS)) == []
+
+
+@pytest.mark.parametrize("place", [1, 65_535, 65_536, 65_537, 131_072, 199_999])
+def test_a_gap_is_found_wherever_it_lies_in_a_long_signal(place: int) -> None:
+    """Steps are looked at block by block; one that is too short is a gap as well."""
+    for shift in (30_000, -30):
+        times = steady(200_000)
+        times[place:] += shift
+        starts, stops = runs(times, FAST.period)
+        assert (starts.tolist(), stops.tolist()) == ([0, place], [place, 200_000])
 
 
 @given(broken_signals())

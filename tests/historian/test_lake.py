@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from polars.testing import assert_frame_equal
 
 from historian.errors import StoreUnavailable
 from historian.lake import LakeStore
-from historian.samples import SCHEMA, SampleBatch, sample_batch
+from historian.memory import MemoryStore
+from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 EVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
+LONG = "plant.of.a.very.long.name.indeed."
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -58,6 +61,43 @@ def write_until_killed(path: Path, started: Event) -> None:
     for number in range(1_000_000):
         store.write(stretch("a", number * 100, 100), source="s", now=NOW)
         started.set()
+
+
+@pytest.mark.parametrize("tags", [("a",), ("a", "b"), (LONG + "a",), (LONG + "a", LONG + "b")], ids=len)
+@pytest.mark.parametrize("unlike", [{}, {"quality": 7}, {"text": "x"}, {"value": None}], ids=lambda unlike: [*unlike])
+@pytest.mark.parametrize("late", [0, 95, 250], ids=["over", "overlap", "apart"])
+def test_columns_that_files_have_in_common_are_as_if_read(
+    tmp_path: Path, tags: tuple[str, ...], unlike: dict[str, object], late: int
+) -> None:
+    """One tag or two, with another quality, a text or a missing value here and there, written in any order and twice."""
+    store, memory = LakeStore(tmp_path), MemoryStore()
+    for number, tag in enumerate(tags):
+        for first, value in ((100, 0.0), (late, 1.0), (150, 2.0)):
+            batch = stretch(tag, first + number, 100, value=value)
+            if unlike and value:
+                replaced = {name: pl.lit(other, SCHEMA[name]) for name, other in unlike.items()}
+                batch = sample_batch(batch.with_columns(**replaced))
+            for each in (store, memory):
+                each.write(batch, source="s", now=NOW)
+    instants = [T0 + timedelta(milliseconds=each) for each in (0, 99, 150, 200, 240, 400)]
+    for start, end in combinations(instants, 2):
+        for asked in (tags, tags[:1]):
+            found = pl.concat([empty_batch(), *store.read(asked, start, end)]).sort("tag", "timestamp")
+            expected = pl.concat([empty_batch(), *memory.read(asked, start, end)]).sort("tag", "timestamp")
+            assert_frame_equal(found, expected)
+
+
+def test_a_range_of_a_compacted_day_is_read_in_pages_of_its_own_rows(tmp_path: Path) -> None:
+    """However large the files are that it lies in."""
+    store = LakeStore(tmp_path, page_rows=1000)
+    for first in range(0, 10_000, 2000):
+        store.write(stretch("a", first, 2000), source="s", now=NOW)
+    store.compact()
+    start = T0 + timedelta(seconds=5)
+    (page,) = store.read(["a"], start, start + timedelta(milliseconds=900))
+    assert page["value"].to_list() == [float(number) for number in range(5000, 5900)]
+    pages = list(store.read(["a"], start, start + timedelta(seconds=3)))
+    assert [page.height for page in pages] == [1000, 1000, 1000]
 
 
 def test_readers_see_whole_writes_while_two_processes_write(tmp_path: Path) -> None:
