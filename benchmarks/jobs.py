@@ -11,15 +11,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from threading import Event, Timer
 from time import perf_counter, process_time, sleep
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ import polars as pl
 
 from benchmarks.memory import peak_bytes
 from features.jobs.due import budget
-from features.jobs.engine import Engine, here, processes
+from features.jobs.engine import here, threads
 from features.jobs.follow import Follower
 from features.jobs.job import MEMORY, ViewJob
 from features.jobs.online_rows import Online, online_rows
@@ -45,7 +45,7 @@ _WINDOW: Final = 2048
 _LENGTH: Final = timedelta(seconds=1) * _WINDOW / _RATE
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _BATCH: Final = 1_000_000
-_ROUNDS: Final = 5
+_ROUNDS: Final = 3
 _WARM_UP: Final = timedelta(seconds=6)
 """The first rounds open files, fill caches and catch up with what was written meanwhile."""
 
@@ -65,45 +65,66 @@ def main() -> None:
 def job_vs_kernels() -> None:
     """The whole job, from the lake to the feature table, against the kernels on the same arrays; CPU time of each.
 
-    CPU time, because the job may read with several threads: what it gains by that is not counted here.
+    On one core. A run costs some 70 ms whatever it has to do, which is half of a short one.
     """
-    with TemporaryDirectory() as root:
-        plant, values = _plant(Path(root), 1), _fill(Path(root), 1, 4_000_000)
-        turns = [(_cpu(lambda: _run(plant, 1)), _cpu(lambda: _kernels(values))) for _ in range(1 + _ROUNDS)][1:]
-        _say("feature_job_vs_kernels", median(kernels / job for job, kernels in turns), job=_middle(turns, 0))
+    for samples in (4_000_000, 16_000_000):
+        with TemporaryDirectory() as root:
+            _fill(Path(root), 1, samples)
+            turns = _child(f"job_and_kernels({root!r}, {samples})", 1)
+        ratio = median(kernels / job for job, kernels in turns)
+        _say("feature_job_vs_kernels", ratio, samples=samples, job=_middle(turns, 0), kernels=_middle(turns, 1))
+
+
+def job_and_kernels(root: str, samples: int) -> None:
+    """Prints the CPU seconds of both, turn by turn."""
+    plant, values = _plant(Path(root), 1), _noise(samples)
+    turns = [(_cpu(lambda: _run(plant, 1)), _cpu(lambda: _kernels(values))) for _ in range(1 + _ROUNDS)]
+    print(json.dumps(turns[1:]))
 
 
 def two_cores() -> None:
-    """The job with two processes against one, and, as the ceiling, two processes of NumPy alone against one."""
+    """The job with two threads on two cores against one on one, and two jobs at once: the ceiling."""
     with TemporaryDirectory() as root:
-        plant, _ = _plant(Path(root), 2), _fill(Path(root), 2, 8_000_000)
-        turns = [(_wall(lambda: _run(plant, 1)), _wall(lambda: _run(plant, 2)), _alone(1), _alone(2)) for _ in range(3)]
-    ratio = median(one / two for one, two, _, _ in turns)
-    ceiling = median(2 * one / two for _, _, one, two in turns)
-    _say("features_two_cores", ratio, ceiling=ceiling, of_ceiling=ratio / ceiling)
+        _fill(Path(root), 2, 8_000_000)
+        turns = []
+        for _ in range(_ROUNDS):
+            one, two = (_child(f"timed_job({root!r}, 2, {cores})", cores) for cores in (1, 2))
+            with ThreadPoolExecutor(2) as pool:
+                both = list(pool.map(lambda core: _child(f"timed_job({root!r}, 2, 1)", 1, first=core), (0, 1)))
+            turns.append((one["seconds"] / two["seconds"], 2 * one["seconds"] / max(each["seconds"] for each in both)))
+    _say("features_two_cores", _middle(turns, 0), ceiling=_middle(turns, 1), turns=[turn[0] for turn in turns])
 
 
 def growth() -> None:
-    """CPU time per window and peak memory at 1e5, 1e6 and 1e7 samples, each in a process of its own."""
+    """CPU time per window, but for what any run costs, and peak memory, each number of samples in a fresh process."""
     found = {}
-    for samples in (100_000, 1_000_000, 10_000_000):
+    for samples in (2 * _WINDOW, 100_000, 1_000_000, 10_000_000):
         with TemporaryDirectory() as root:
             _fill(Path(root), 1, samples)
-            command = [sys.executable, "-c", f"from benchmarks.jobs import one_job; one_job({root!r})"]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[samples] = json.loads(answer)
-    per_window = {samples: each["seconds"] / (samples // _WINDOW) * 1e6 for samples, each in found.items()}
+            found[samples] = _child(f"timed_job({root!r}, 1, 1)", 1)
+    fixed = found.pop(2 * _WINDOW)["cpu"]
+    per_window = {samples: (each["cpu"] - fixed) / (samples // _WINDOW) * 1e6 for samples, each in found.items()}
     memory = {samples: each["mebibytes"] for samples, each in found.items()}
-    _say(
-        "feature_job_growth", per_window[10_000_000] / per_window[1_000_000], us_per_window=per_window, mebibytes=memory
-    )
+    ratio = per_window[10_000_000] / per_window[1_000_000]
+    _say("feature_job_growth", ratio, us_per_window=per_window, fixed_ms=fixed * 1e3, mebibytes=memory)
 
 
-def one_job(root: str) -> None:
-    """A job in a fresh process; prints its CPU time, best of three, and the process's peak memory."""
-    plant = _plant(Path(root), 1)
-    seconds = min(_cpu(lambda: _run(plant, 1)) for _ in range(3))
-    print(json.dumps({"seconds": seconds, "mebibytes": peak_bytes() // 2**20}))
+def timed_job(root: str, assets: int, jobs: int) -> None:
+    """Prints a job's wall and CPU seconds, medians, and the process's peak memory."""
+    plant = _plant(Path(root), assets)
+    turns = []
+    for _ in range(1 + _ROUNDS):
+        start = process_time()
+        turns.append((_wall(lambda: _run(plant, jobs)), process_time() - start))
+    seconds, cpu = (_middle(turns[1:], side) for side in (0, 1))
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "mebibytes": peak_bytes() // 2**20}))
+
+
+def _child(call: str, cores: int, *, first: int = 0) -> Any:
+    """What a function of this module prints in a process of its own that has so many cores; Polars goes by them."""
+    chosen = sorted(os.sched_getaffinity(0))[first : first + cores]
+    code = f"import os; os.sched_setaffinity(0, {chosen}); from benchmarks.jobs import *; {call}"
+    return json.loads(subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout)
 
 
 def follow_latency(assets: int = 50, rate: int = 256, seconds: int = 30) -> None:
@@ -181,16 +202,19 @@ def _plant(root: Path, assets: int, *, rate: int = _RATE, window: str = "80ms") 
     return load_plant(root)
 
 
-def _fill(root: Path, assets: int, samples: int) -> npt.NDArray[np.float64]:
+def _noise(samples: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(0).normal(size=samples)
+
+
+def _fill(root: Path, assets: int, samples: int) -> None:
     """Noise in the lake, in batches as a bridge would write them."""
     store = LakeStore(root / "lake")
-    values = np.random.default_rng(0).normal(size=samples)
+    values = _noise(samples)
     for first in range(0, samples, _BATCH):
         few = values[first : first + _BATCH]
         times = micros(_START) + np.round((first + np.arange(len(few))) * 1e6 / _RATE).astype(np.int64)
         for number in range(assets):
             store.write(settle(_samples(f"a{number}.de_h", times, few)).batch, source="bench", now=_START)
-    return values
 
 
 def _samples(tag: str, times: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> pl.DataFrame:
@@ -203,32 +227,16 @@ def _run(plant: Plant, jobs: int) -> None:
     with TemporaryDirectory() as state:
         store = LakeStore(plant.state / "lake")
         site = replace(plant, state=Path(state))
-        engine: Engine = here(store)
-        if jobs > 1:
-            engine = processes((plant.state / "lake").as_uri(), "", jobs=jobs)
+        engine = threads(store, jobs=jobs) if jobs > 1 else here(store)
         for view in plant.views.values():
             job = ViewJob(site, view, store, utc_now)
-            job.run(job.due(budget(MEMORY, 2)), engine)
+            job.run(job.due(budget(MEMORY, jobs)), engine)
 
 
 def _kernels(values: npt.NDArray[np.float64]) -> None:
     length = _LENGTH // timedelta(microseconds=1)
     first = np.arange(len(values) // _WINDOW) * _WINDOW
     waveform_values(values, first, Tiling(length, length, _RATE), "g")
-
-
-def _alone(count: int) -> float:
-    """Wall time of processes that each compute the same arrays and share nothing."""
-    context = get_context("spawn")
-    with context.Pool(count) as pool:
-        pool.map(_burn, [0] * count, chunksize=1)
-        return _wall(lambda: pool.map(_burn, [20] * count, chunksize=1))
-
-
-def _burn(rounds: int) -> None:
-    values = np.random.default_rng(0).normal(size=500_000)
-    for _ in range(rounds):
-        _kernels(values)
 
 
 def _cpu(work: Callable[[], object]) -> float:

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from features.jobs.due import Budget, Due, budget
-from features.jobs.engine import Engine, here, processes
+from features.jobs.engine import Engine, here, threads
 from features.jobs.job import ViewJob, ViewReport, chosen_views
 from historian.console import JsonOption, PlantOption, answer, progress
 from historian.errors import InvalidInput
@@ -25,8 +25,11 @@ from historian.plant_load import load_plant
 from historian.stores import Store
 from historian.times import from_micros, utc_now
 
-_MANY: Final = 50_000_000
-"""Samples from which on it pays to start processes, which takes seconds."""
+_MEMORY: Final = "2GiB"
+_ALONE: Final = (
+    "--follow computes what comes in, in this process and one part after the other; leave out --jobs, --memory, "
+    "--engine, --stale and --dry-run, or run penstock compute with them first"
+)
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", re.IGNORECASE)
 _EVERY_VIEW: Final[list[str]] = []
 
@@ -42,16 +45,14 @@ ViewOption = Annotated[list[str], typer.Option("--view", help="Only this feature
 MemoryOption = Annotated[
     str, typer.Option(help="About how much memory the work may take on a machine, whatever the range: 512MiB, 2GiB.")
 ]
-JobsOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes; one a core if there is much to do, else none besides this one.")
-]
+JobsOption = Annotated[int | None, typer.Option(min=1, help="Threads; one a core if not given.")]
 
 
 def compute(  # noqa: PLR0913 - one parameter an option
     plant: PlantOption = Path("plant.toml"),
     view: ViewOption = _EVERY_VIEW,
     jobs: JobsOption = None,
-    memory: MemoryOption = "2GiB",
+    memory: MemoryOption = _MEMORY,
     engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
     address: Annotated[str, typer.Option(help="Of the Ray cluster: HOST:PORT.")] = "auto",
     *,
@@ -64,6 +65,8 @@ def compute(  # noqa: PLR0913 - one parameter an option
     """Computes the feature rows that new, late or backfilled samples call for. Safe to stop and to run again."""
     checked = load_plant(plant)
     if follow:
+        if (jobs, memory, engine, stale, dry_run) != (None, _MEMORY, EngineName.local, False, False):
+            raise InvalidInput(_ALONE)
         # Feast, which it imports, takes seconds that a run without it should not.
         resolve_name("features.jobs.follow:follow_plant")(checked, view, every=every, as_json=as_json)
         return
@@ -75,7 +78,7 @@ def compute(  # noqa: PLR0913 - one parameter an option
         answer(_record_due(work), _text_due(work), as_json=as_json)
         return
     total = sum(due.samples for _, dues in work for due in dues)
-    run = _engine(engine, checked, store, jobs=jobs or (at_once if total >= _MANY else 1), address=address)
+    run = _engine(engine, checked, store, jobs=at_once, address=address)
     reports: dict[str, ViewReport] = {}
     with progress("compute", unit="samples", total=total, quiet=as_json) as advance:
         for job, dues in work:
@@ -94,11 +97,11 @@ def _work(
 
 
 def _engine(name: EngineName, plant: Plant, store: Store, *, jobs: int, address: str) -> Engine:
-    url = plant.store_url or lake_path(plant).resolve().as_uri()
     if name is EngineName.ray:
+        url = plant.store_url or lake_path(plant).resolve().as_uri()
         cluster: Engine = resolve_name("features.jobs.engine_ray:cluster")(url, address=address)
         return cluster
-    return processes(url, plant.store_token, jobs=jobs) if jobs > 1 else here(store)
+    return threads(store, jobs=jobs) if jobs > 1 else here(store)
 
 
 def _bytes(text: str) -> int:

@@ -28,6 +28,8 @@ _SAMPLE_BYTES: Final = 256
 """A sample's share of what a partition holds at its worst: read, sorted, and as a waveform; an estimate."""
 _CELL_BYTES: Final = 32
 """The same of one cell of its rows."""
+_MOST: Final = 3_000_000
+"""Samples of a partition: larger ones are no faster, and leave other cores without work."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Budget:
 def budget(memory: int, at_once: int) -> Budget:
     """Partitions of which `at_once` together need about `memory` bytes; a quarter of it is for their rows."""
     each = memory // at_once
-    return Budget(max(each * 3 // 4 // _SAMPLE_BYTES, 50_000), max(each // 4 // _CELL_BYTES, 50_000))
+    samples = min(max(each * 3 // 4 // _SAMPLE_BYTES, 50_000), _MOST)
+    return Budget(samples, max(each // 4 // _CELL_BYTES, 50_000))
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice
 from socket import create_connection
 from typing import Any, Final
 
-from features.jobs.engine import Engine, compute_at
-from features.jobs.partition import Computed, Partition
+from features.jobs.engine import Engine
+from features.jobs.partition import Computed, Partition, Samples, compute_partition
 from historian.errors import ConfigError, FeatureError, StoreUnavailable
+from historian.open_store import open_url
 
 # Before Ray is imported, and inherited by what it starts: nothing is sent to anybody, nothing is said about it.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -70,7 +72,13 @@ def cluster(url: str, *, address: str) -> Engine:
 
 
 def _compute(url: str, partition: Partition) -> Computed:
-    return compute_at(url, os.environ.get(TOKEN, ""), partition)
+    return compute_partition(_opened(url, os.environ.get(TOKEN, "")), partition)
+
+
+@cache
+def _opened(url: str, token: str) -> Samples:
+    """It stays open for the next partition."""
+    return open_url(url, token)
 
 
 def _connect(address: str) -> None:

@@ -69,7 +69,7 @@ def write_until_killed(path: Path, started: Event) -> None:
 def test_columns_that_files_have_in_common_are_as_if_read(
     tmp_path: Path, tags: tuple[str, ...], unlike: dict[str, object], late: int
 ) -> None:
-    """One tag or two, with another quality, a text or a missing value here and there, written in any order and twice."""
+    """One tag or two, another quality, a text or a missing value here and there, written in any order and twice."""
     store, memory = LakeStore(tmp_path), MemoryStore()
     for number, tag in enumerate(tags):
         for first, value in ((100, 0.0), (late, 1.0), (150, 2.0)):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
 
-from features.commands.compute import compute
+from features.commands.compute import EngineName, compute
 from features.rows.tables import FeatureTable
 from historian.errors import InvalidInput
 from historian.open_store import open_store
@@ -74,3 +75,14 @@ def test_an_amount_of_memory_has_a_unit(plant: Plant) -> None:
     """Otherwise nobody knows whether 2 means bytes."""
     with pytest.raises(InvalidInput, match="'2' is not an amount of memory; write 512MiB or 2GiB"):
         compute(plant.root, memory="2")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"jobs": 2}, {"memory": "1GiB"}, {"engine": EngineName.ray}, {"stale": True}, {"dry_run": True}],
+    ids=lambda options: next(iter(options)),
+)
+def test_follow_refuses_what_it_would_not_do(plant: Plant, options: dict[str, Any]) -> None:
+    """And says what to do instead, before anything is opened."""
+    with pytest.raises(InvalidInput, match=r"--follow .* run penstock compute with them first"):
+        compute(plant.root, follow=True, **options)

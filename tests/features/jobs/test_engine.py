@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.jobs.due import Budget, Due
-from features.jobs.engine import Engine, here, processes
+from features.jobs.engine import Engine, here, threads
 from features.jobs.job import ViewJob
 from features.jobs.partition import Computed, Partition
 from features.jobs.shared_read import shared_reads
@@ -23,7 +23,7 @@ from features.rows.tables import FeatureTable
 from historian.errors import StoreUnavailable
 from historian.open_store import open_store
 from historian.plant import Plant
-from historian.samples import settle
+from historian.samples import SampleBatch, settle
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = START + timedelta(days=1)
@@ -74,24 +74,30 @@ def test_small_partitions_give_the_rows_of_one_look_at_everything(plant: Plant, 
     assert_frame_equal(cut, whole)
 
 
-@pytest.mark.slow
-def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [SMALL, Budget(10**9, 10**9)], ids=["cut", "whole"])
+def test_threads_give_the_rows_of_one(plant: Plant, tmp_path: Path, limits: Budget) -> None:
     """Row for row, whatever the order in which they are ready."""
     fill(plant)
-    single = rows_by(plant, tmp_path / "single", here(open_store(plant)), SMALL)
-    several = rows_by(plant, tmp_path / "several", processes((plant.state / "lake").as_uri(), "", jobs=2), SMALL)
+    single = rows_by(plant, tmp_path / "single", here(open_store(plant)), limits)
+    several = rows_by(plant, tmp_path / "several", threads(open_store(plant), jobs=3), limits)
     assert_frame_equal(several, single)
 
 
-@pytest.mark.slow
-def test_what_fails_in_a_process_is_said_here(plant: Plant) -> None:
-    """As the error it is, with its message."""
+def test_what_fails_in_a_thread_is_said_here(plant: Plant) -> None:
+    """As the error it is, with its message; what waited is not begun."""
     fill(plant, seconds=20)
     _, due = due_of(plant, SMALL)
-    blocked = plant.root / "file"
-    blocked.touch()
-    with pytest.raises(StoreUnavailable, match="file"):
-        list(processes(blocked.as_uri(), "", jobs=1)(due.partitions))
+    asked: list[str] = []
+
+    class Failing:
+        def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
+            asked.extend(tags)
+            raise StoreUnavailable("the disk is gone")
+
+    assert len(due.partitions) > 3
+    with pytest.raises(StoreUnavailable, match="the disk is gone"):
+        list(threads(Failing(), jobs=1)(due.partitions))
+    assert len(asked) < len(due.partitions)
 
 
 def test_partitions_of_the_same_time_are_read_at_once(plant: Plant) -> None:

@@ -65,7 +65,7 @@ def test_cuts_are_inside_ascending_and_far_enough_apart(writes: list[tuple[int, 
 
 
 def test_memory_is_shared_by_what_is_computed_at_once() -> None:
-    """Twice the processes, half the samples a partition; never so few that starting would be all the work."""
+    """Twice the threads, half the samples a partition; never so few that starting would be all the work."""
     two, four = budget(2**30, 2), budget(2**30, 4)
     assert two.samples == 2 * four.samples
     assert budget(1, 64).samples == 50_000
