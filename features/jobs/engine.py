@@ -4,7 +4,7 @@ An engine takes partitions and gives what they came to, in any order. It writes 
 by the job, whoever computed them. Partitions are drawn from the iterable as they can be worked on.
 
 Threads, for what takes long is done by Polars, NumPy and SciPy, which let others run meanwhile; see
-docs/decisions/0011.
+docs/decisions/0012.
 """
 
 from __future__ import annotations
