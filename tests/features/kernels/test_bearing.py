@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import pi, sin
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -19,7 +20,7 @@ CWRU = Bearing(balls=9, ball_diameter=0.3126, pitch_diameter=1.537)
 def bearings(draw: st.DrawFn) -> Bearing:
     """Bearings whose balls fit."""
     balls = draw(st.integers(3, 40))
-    slenderness = draw(st.floats(0.02, 0.98)) * min(1, 3 / balls)
+    slenderness = draw(st.floats(0.02, 0.98)) * sin(pi / balls)  # neighbours touch at 1
     return Bearing(balls=balls, ball_diameter=slenderness * 50, pitch_diameter=50, contact_angle=draw(st.floats(0, 45)))
 
 
