@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ _EARLIEST: Final = np.iinfo(np.int64).min
 _LONGEST: Final = np.iinfo(np.int64).max
 
 _Whole = npt.NDArray[np.int64]
+_Unit = Literal["us", "ns"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class _Timeline:
 
 
 def as_of_rows(
-    labels: pl.DataFrame, rows: pl.DataFrame, keys: Sequence[str], *, ttl: timedelta | None, known_then: bool
+    labels: pl.DataFrame,
+    rows: pl.DataFrame | pl.LazyFrame,
+    keys: Sequence[str],
+    *,
+    ttl: timedelta | None,
+    known_then: bool,
 ) -> pl.Series:
     """The number of the newest feature row with T - ttl <= event timestamp <= T for each label's time T.
 
@@ -55,7 +61,8 @@ def as_of_rows(
 
     Args:
         labels: `keys` and `EVENT`, any order, repeats allowed.
-        rows: `keys`, `EVENT`, `CREATED` and `ROW`, any order.
+        rows: `keys`, `EVENT`, `CREATED` and `ROW`, any order. Of a lazy frame only rows of the labels' keys are held,
+            without these keys.
         keys: Columns that must be equal; a null equals nothing. Without keys every row may serve every label.
         ttl: None or zero for unlimited.
         known_then: Leave out what was computed after T.
@@ -63,20 +70,21 @@ def as_of_rows(
     Returns:
         One number of `ROW` a label, in the labels' order; null where no row qualifies.
     """
-    unit = "ns" if "ns" in (_unit(labels), _unit(rows)) else "us"
+    schema = rows.lazy().collect_schema()
+    unit: _Unit = "ns" if "ns" in (_unit(labels.schema), _unit(schema)) else "us"
     groups = labels.select(keys).unique().drop_nulls().with_row_index(_GROUP) if keys else None
-    known = _grouped(rows, groups, keys, unit)
+    known = _grouped(rows.lazy(), groups, keys, unit)
     timeline = _timeline(known, 1 if groups is None else groups.height, known_then=known_then)
-    asked = _grouped(labels.with_row_index(ROW), groups, keys, unit)
+    asked = _grouped(labels.lazy().with_row_index(ROW), groups, keys, unit)
     times = _whole(asked[EVENT])
-    at = _last_before(timeline, times, asked[_GROUP].to_numpy())
-    place, valid = timeline.place[at] if len(timeline.place) else at, at >= 0
+    at, valid = _last_before(timeline, times, asked[_GROUP].to_numpy())
+    place = timeline.place[at] if len(timeline.place) else at
     if ttl and len(timeline.place):
         longest = min(ttl // timedelta(microseconds=1) * (1000 if unit == "ns" else 1), _LONGEST)
         valid &= times - _whole(known[EVENT])[place] <= longest
     found = np.full(labels.height, -1, np.int64)
     found[asked[ROW].to_numpy()[valid]] = known[ROW].to_numpy()[place[valid]]
-    return pl.select(pl.when(pl.lit(found >= 0)).then(pl.lit(found)).cast(rows.schema[ROW]).alias(ROW)).to_series()
+    return pl.select(pl.when(pl.lit(found >= 0)).then(pl.lit(found)).cast(schema[ROW]).alias(ROW)).to_series()
 
 
 def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
@@ -87,24 +95,25 @@ def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
     return (last.group_by(keys).last() if keys else last.tail(1))[ROW].sort()
 
 
-def _unit(frame: pl.DataFrame) -> str | None:
-    dtype = frame.schema[EVENT]
+def _unit(schema: pl.Schema) -> str | None:
+    dtype = schema[EVENT]
     return dtype.time_unit if isinstance(dtype, pl.Datetime) else None
 
 
-def _grouped(frame: pl.DataFrame, groups: pl.DataFrame | None, keys: Sequence[str], unit: str) -> pl.DataFrame:
-    """The rows whose time and keys are known and among `groups`, in order, times in `unit`; `_GROUP` beside them."""
-    times = [pl.col(name).cast(pl.Datetime("ns" if unit == "ns" else "us", "UTC")) for name in _times(frame)]
+def _grouped(frame: pl.LazyFrame, groups: pl.DataFrame | None, keys: Sequence[str], unit: _Unit) -> pl.DataFrame:
+    """The rows whose time and keys are known and among `groups`, in order, times in `unit`; `_GROUP` for the keys."""
+    times = pl.col(EVENT, CREATED) if CREATED in frame.collect_schema() else pl.col(EVENT)
+    complete = _numbered(frame, groups, keys).drop_nulls([EVENT, _GROUP])
+    return complete.with_columns(times.cast(pl.Datetime(unit, "UTC"))).collect(engine="streaming").rechunk()
+
+
+def _numbered(frame: pl.LazyFrame, groups: pl.DataFrame | None, keys: Sequence[str]) -> pl.LazyFrame:
     if groups is None:
-        numbered = frame.with_columns(*times, pl.lit(0, pl.UInt32).alias(_GROUP))
-    else:
-        of_keys = frame.select(keys).join(groups, on=keys, how="left", maintain_order="left")[_GROUP]
-        numbered = frame.with_columns(*times, of_keys.alias(_GROUP))
-    return numbered.drop(keys).drop_nulls([EVENT, _GROUP])
-
-
-def _times(frame: pl.DataFrame) -> list[str]:
-    return [name for name in (EVENT, CREATED) if name in frame.columns]
+        return frame.with_columns(pl.lit(0, pl.UInt32).alias(_GROUP))
+    if groups.schema[keys[0]] == pl.String and len(keys) == 1:  # a join takes twice as long
+        place = pl.col(keys[0]).cast(pl.Enum(groups[keys[0]]), strict=False).to_physical()
+        return frame.with_columns(place.alias(_GROUP)).drop(keys)
+    return frame.join(groups.lazy(), on=keys, how="inner", maintain_order="left").drop(keys)
 
 
 def _whole(times: pl.Series) -> _Whole:
@@ -160,13 +169,22 @@ def _by_created(order: npt.NDArray[Any], times: _Whole, created: _Whole, first: 
     return sorted_order
 
 
-def _last_before(timeline: _Timeline, times: _Whole, group: npt.NDArray[Any]) -> _Whole:
-    """For each time and group the last entry of the timeline at or before it, -1 where there is none."""
+def _last_before(timeline: _Timeline, times: _Whole, group: npt.NDArray[Any]) -> tuple[_Whole, npt.NDArray[np.bool_]]:
+    """For each time and group the last entry of the timeline at or before it, and whether there is one."""
     if not len(timeline.times) or not len(times):
-        return np.full(len(times), -1, np.int64)
-    start, low, high = timeline.first[group], timeline.first[group], timeline.first[group + 1]
-    for _ in range(int((high - low).max()).bit_length()):
-        middle = (low + high) // 2
-        later = (low < high) & (timeline.times[np.minimum(middle, len(timeline.times) - 1)] <= times)
-        low, high = np.where(later, middle + 1, low), np.where(later, high, middle)
-    return np.where(low > start, low - 1, -1)
+        return np.zeros(len(times), np.int64), np.zeros(len(times), np.bool_)
+    known, asked = timeline.times, times
+    if (int(known.max()) - int(known.min()) + 2) * len(timeline.first) > _LONGEST:
+        order = np.unique(times)  # the places in it compare as the times do, and take fewer bits
+        known, asked = np.searchsorted(order, known), np.searchsorted(order, times)
+    # One number for group and time: all groups are searched as one.
+    start = known.min() - 1
+    span = known.max() - start + 1
+    of_group = np.arange(len(timeline.first)) * span
+    marks = np.repeat(of_group[:-1], np.diff(timeline.first))
+    marks += known - start
+    wanted = of_group[group] + (np.clip(asked, start, start + span - 1) - start)
+    order = np.argsort(wanted)  # neighbours are found fast
+    at = np.empty(len(wanted), np.int64)
+    at[order] = np.searchsorted(marks, wanted[order], side="right") - 1
+    return at, at >= timeline.first[group]

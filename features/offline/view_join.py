@@ -79,9 +79,7 @@ def row_numbers(query: ViewQuery, labels: pl.DataFrame, *, known_then: bool, mem
     known_then = known_then and query.rows.created is not None
     return pl.concat(
         part.select(_ASKED).with_columns(
-            as_of_rows(
-                part, _reached(query, part).collect(), list(query.keys), ttl=query.ttl, known_then=known_then
-            ).alias(ROW)
+            as_of_rows(part, _reached(query, part), list(query.keys), ttl=query.ttl, known_then=known_then).alias(ROW)
         )
         for part in _parts(query, asked.with_row_index(_ASKED), memory_limit)
     ).sort(_ASKED)[ROW]
@@ -93,7 +91,7 @@ def features_at(query: ViewQuery, numbers: pl.Series) -> pa.Table:
     within = pl.lit(value=False)
     if len(rows):  # the span lets the reader skip parts of the files
         within = pl.col(ROW).is_between(rows[0], rows[-1]) & pl.col(ROW).is_in(rows.implode())
-    values = query.rows.values(query.columns.values(), within)
+    values = query.rows.values(query.columns.values(), within).rechunk()  # a gather out of many chunks is slow
     places = _places(values[ROW], numbers)
     found = query.rows.arrow(values.select(pl.exclude(ROW).gather(places)))
     return pa.table([found[column] for column in query.columns.values()], names=list(query.columns))

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from feast import FeatureStore, FeatureView, RepoConfig
 
 from features.online.feast_bytes import Head, OnlineRows, entity_keys, joined_cells
@@ -29,7 +29,7 @@ _BATCH_BYTES: Final = 64 * 2**20
 _READ: Final = 20_000
 """Rows that are read together."""
 
-_ROWS: Final = 4_000
+_ROWS: Final = 10_000
 """Those of them that are encoded and written together, while the next are being encoded."""
 
 _BATCH: Final = "__batch"
@@ -81,9 +81,11 @@ def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, f
         StoreUnavailable: the online store cannot be used.
     """
     path = view.batch_source.path
-    if not DeltaTable.is_deltatable(path):
+    try:
+        table = DeltaTable(path)
+    except TableNotFoundError:
         return None
-    table, online = DeltaTable(path), store.provider.online_store
+    online = store.provider.online_store
     cursor = Cursor(str(table.metadata().id), table.version(), [feature.name for feature in view.features])
     known = None if full else _known(online.cursor(store.config, view), cursor)
     batches = list(_batches(path, table, known))
@@ -133,14 +135,15 @@ def _files(path: str, version: int) -> list[str]:
 def _newest(batches: Sequence[pl.LazyFrame], view: FeatureView, end: datetime) -> tuple[pl.DataFrame, bool]:
     """Where each asset's newest row is (key, event, created, `_BATCH`, `_ROW`), and whether no row was after `end`."""
     names = _times(view)
-    key, event, _ = names
+    key, event, created = names
     best, complete = pl.DataFrame(), True
     for number, batch in enumerate(batches):
         times = batch.select(*names, _ROW, pl.lit(number).alias(_BATCH)).drop_nulls([key, event]).collect()
         due = times.filter(pl.col(event) <= end)
         complete = complete and due.height == times.height
-        best = pl.concat([best, due], how="diagonal").sort(names[1:], nulls_last=False, maintain_order=True)
-        best = best.unique(key, keep="last", maintain_order=True)
+        both = pl.concat([best, due], how="diagonal")
+        last = both.filter(pl.col(event) == pl.col(event).max().over(key))
+        best = last.sort(created, nulls_last=False, maintain_order=True).unique(key, keep="last", maintain_order=True)
     return best, complete
 
 

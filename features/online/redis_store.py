@@ -33,7 +33,7 @@ from historian.times import utc_now
 _ROWS_PER_CALL: Final = 200
 """The server does nothing else while the script runs: a few milliseconds for so many rows."""
 
-_ROWS_PER_TRIP: Final = 1_000
+_ROWS_PER_TRIP: Final = 2_500
 _CONNECTIONS: Final = 2
 """While the server works on what came over one, we pack for the other."""
 

@@ -88,6 +88,23 @@ def test_every_label_gets_the_row_brute_force_finds(
     assert found.to_list() == expected_rows(labels.to_dicts(), rows.to_dicts(), keys, ttl=ttl, known_then=known_then)
 
 
+@settings(max_examples=100, deadline=None)
+@given(join=joins(), ttl=st.sampled_from(TTLS), known_then=st.booleans())
+def test_nanoseconds_over_centuries_agree_with_brute_force(
+    join: tuple[pl.DataFrame, pl.DataFrame, list[str]], ttl: timedelta | None, *, known_then: bool
+) -> None:
+    """Times that leave no room for a group's number beside them in 64 bits make no difference."""
+    quarter = timedelta(days=9_131) // timedelta(seconds=1)
+
+    def stretched(*times: str) -> pl.Expr:
+        return ((pl.col(times) - START) * quarter + START).cast(pl.Datetime("ns", "UTC"))
+
+    labels, rows, keys = join
+    labels, rows = labels.with_columns(stretched(EVENT)), rows.with_columns(stretched(EVENT, CREATED))
+    found = as_of_rows(labels, rows.lazy(), keys, ttl=ttl, known_then=known_then)
+    assert found.to_list() == expected_rows(labels.to_dicts(), rows.to_dicts(), keys, ttl=ttl, known_then=known_then)
+
+
 @pytest.mark.parametrize("known_then", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 def test_larger_random_tables_agree_with_brute_force(seed: int, *, known_then: bool) -> None:
