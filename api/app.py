@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.metadata import version
 
@@ -24,9 +25,15 @@ def create_app(plant: Plant, samples: Reader, *, clock: Callable[[], datetime] =
         samples: The historian store.
         clock: Tells when a feature has outlived its ttl.
     """
-    app = FastAPI(title="Penstock", version=version("penstock"), description=__doc__)
+    app = FastAPI(title="Penstock", version=version("penstock"), description=__doc__, lifespan=_until_stopped)
     app.state.service = Service(plant, samples, clock)
     app.include_router(plant_routes.router)
     app.include_router(feature_routes.router)
     add_error_answers(app)
     return app
+
+
+@asynccontextmanager
+async def _until_stopped(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.service.close()  # a process that is ended by a signal runs nothing that was registered for its exit

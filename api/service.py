@@ -39,6 +39,11 @@ class Service:
         """Where what is served is kept, if the plant file asks for it."""
         return open_log(self.plant)
 
+    def close(self) -> None:
+        """Writes what was served and is not on the disk yet."""
+        if self.served_log:
+            self.served_log.close()
+
 
 async def _service(request: Request) -> Service:
     service: Service = request.app.state.service

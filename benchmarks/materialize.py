@@ -31,14 +31,14 @@ from tests.servers import redis_server
 
 _ASSETS, _TIMES, _FEATURES = 20_000, 5, 10
 _ROUNDS = 3
-_START = datetime(2026, 3, 1, tzinfo=UTC)
-_END = _START + timedelta(days=1)
+START = datetime(2026, 3, 1, tzinfo=UTC)
+END = START + timedelta(days=1)
 
 
 def _rows() -> pl.DataFrame:
     """Every asset's features at several times."""
     random = np.random.default_rng(0)
-    times = [_START + timedelta(minutes=minute) for minute in range(_TIMES)]
+    times = [START + timedelta(minutes=minute) for minute in range(_TIMES)]
     columns = {f"x{number}": random.normal(size=_ASSETS * _TIMES) for number in range(_FEATURES)}
     return pl.DataFrame(
         {
@@ -50,7 +50,7 @@ def _rows() -> pl.DataFrame:
     )
 
 
-def _store(directory: Path, source: FileSource, online: dict[str, Any]) -> FeatureStore:
+def empty_store(directory: Path, source: FileSource, online: dict[str, Any]) -> FeatureStore:
     """Feast over one view of that source, its online store empty."""
     directory.mkdir()
     if "path" in online:
@@ -77,9 +77,9 @@ def _compare(name: str, ours: Callable[[], FeatureStore], theirs: Callable[[], F
     """Turn by turn, each time into an empty store."""
     rates = []
     for _ in range(_ROUNDS):
-        our = _rate(ours(), lambda store: materialize_view(store, store.get_feature_view("view"), end=_END))
+        our = _rate(ours(), lambda store: materialize_view(store, store.get_feature_view("view"), end=END))
         with redirect_stdout(StringIO()):  # Feast tells how it gets on
-            their = _rate(theirs(), lambda store: store.materialize(_START, _END))
+            their = _rate(theirs(), lambda store: store.materialize(START, END))
         rates.append((our, their))
     told = [round(median(side)) for side in zip(*rates, strict=True)]
     ratio = round(median(our / their for our, their in rates), 2)
@@ -106,7 +106,7 @@ def _main(directory: Path, port: int) -> None:
 
     def empty(source: FileSource, **online: str) -> FeatureStore:
         Redis(port=port).flushall()
-        return _store(directory / f"store{next(number)}", source, online)
+        return empty_store(directory / f"store{next(number)}", source, online)
 
     sqlite, redis = (
         "features.online.sqlite_store.UtcSqliteOnlineStore",

@@ -1,7 +1,8 @@
 """Label files: which asset, at what time, and whatever else a person knows about it (the target, a work order).
 
-Columns `asset` and `event_timestamp`, CSV or Parquet; every other column is kept as it is, those of a CSV as text. A
-label file is checked completely, and every problem is reported at once, with file and row.
+Columns `asset` and `event_timestamp`, CSV or Parquet; every other column is kept as it is. A column of a CSV is numbers
+if every cell of it is one, and text if any is not, or would lose something, such as the zeros of `00123`. A label file
+is checked completely, and every problem is reported at once, with file and row.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ EVENT_TIMESTAMP: Final = "event_timestamp"
 EPISODE: Final = "episode"
 """A run of an asset between two overhauls, where a label file or a rule tells it."""
 
+_NAMES: Final = (ASSET, EVENT_TIMESTAMP, EPISODE)
+_NUMBER: Final = r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+"""As a program writes it, and short enough for 64 bits."""
+
 
 def read_labels(path: Path, assets: Collection[str]) -> pl.DataFrame:
     """Reads and checks a label file.
@@ -39,7 +44,11 @@ def read_labels(path: Path, assets: Collection[str]) -> pl.DataFrame:
     Raises:
         InvalidInput: with every problem found.
     """
-    return _checked(read_written(path, "label"), assets)
+    labels = _checked(read_written(path, "label"), assets)
+    if path.suffix.lower() != ".csv":
+        return labels
+    others = [labels[name] for name in labels.columns if name not in _NAMES]
+    return labels.with_columns(_numbers(column) for column in others if _is_numbers(column))
 
 
 def checked_labels(frame: pl.DataFrame, assets: Collection[str], *, file: str) -> pl.DataFrame:
@@ -78,10 +87,18 @@ def with_target(labels: pl.DataFrame, target: str) -> pl.DataFrame:
     others = [name for name in labels.columns if name not in (ASSET, EVENT_TIMESTAMP)]
     if target not in others:
         raise InvalidInput(f"the labels have no column {target!r} to be the target{near_misses(target, others)}")
-    if labels.schema[target] != pl.String():
-        return labels
+    return labels.with_columns(_numbers(labels[target])) if labels.schema[target] == pl.String() else labels
+
+
+def _is_numbers(text: pl.Series) -> bool:
+    cells = text.drop_nulls()
+    return bool(len(cells) and cells.str.contains(_NUMBER).all())
+
+
+def _numbers(text: pl.Series) -> pl.Series:
+    """As whole numbers, if all of it is; else as numbers, if all of it is; else as it is."""
     for dtype in (pl.Int64(), pl.Float64()):
-        numbers = labels[target].cast(dtype, strict=False)
-        if numbers.null_count() == labels[target].null_count():
-            return labels.with_columns(numbers)
-    return labels
+        numbers = text.cast(dtype, strict=False)
+        if numbers.null_count() == text.null_count():
+            return numbers
+    return text

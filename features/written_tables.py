@@ -1,6 +1,6 @@
 """Tables a person wrote (labels, events): CSV or Parquet, read as they are and checked with file and row.
 
-Of a CSV every cell is text, so that `00123` stays `00123`: which columns are numbers only their reader knows.
+Of a CSV every cell is text here: which columns are numbers only their reader knows.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@
       FeatureError
         UnknownFeature       not_found     names the near misses
         NotEnoughData        incomplete    says how many samples, how many needed
+        AbsentColumn         incomplete    names what the table has, and what to change
 
 The API maps `code` to an HTTP status, once. Only the bridge's runner decides about retry.
 """
@@ -130,6 +131,13 @@ class NotEnoughData(FeatureError):
     """There is too little in the store to answer."""
 
     code = "incomplete"
+
+
+class AbsentColumn(FeatureError, KeyError):
+    """A table of feature rows lacks a column that is asked for. Feast's callers look for `KeyError`."""
+
+    code = "incomplete"
+    __str__ = Exception.__str__  # KeyError's own puts the message in quotation marks
 
 
 def _reading_order(problem: Problem) -> tuple[str, int, str]:

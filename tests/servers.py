@@ -10,8 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from socket import create_server
+from types import ModuleType
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -70,12 +74,18 @@ def free_port() -> int:
 def needed(program: str) -> str:
     """The path of a server's program. Without it the test is skipped; CI must have it."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
-    if path:
-        return path
-    told = f"{program} is not installed"
+    return path or _absent(program)
+
+
+def needed_module(name: str) -> ModuleType:
+    """A module of an extra. Without it the test, or the test module, is skipped; CI must have it."""
+    return import_module(name) if find_spec(name.partition(".")[0]) else _absent(name)
+
+
+def _absent(what: str) -> NoReturn:
     if os.environ.get("CI"):
-        pytest.fail(told)
-    pytest.skip(told)
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"{what} is not installed", allow_module_level=True)
 
 
 @contextmanager

@@ -18,19 +18,15 @@ from feast.data_source import DataSource
 from features.offline.arrow_types import plain_arrow
 from features.offline.file_tables import FileTable, file_source, open_table
 from features.offline.point_in_time import CREATED, EVENT, ROW
-from historian.errors import FeatureError
-
-
-class AbsentColumn(FeatureError, KeyError):
-    """A source lacks a column that is asked for. Feast's callers look for `KeyError`."""
-
-    __str__ = Exception.__str__  # KeyError's own puts the message in quotation marks
+from historian.errors import AbsentColumn
 
 
 @dataclass(frozen=True)
 class FeatureRows:
     """The rows of one source. They have numbers, which hold as long as this object does."""
 
+    name: str
+    """The source's, for messages."""
     table: FileTable
     schema: pl.Schema
     event: str
@@ -102,8 +98,9 @@ class FeatureRows:
         absent = sorted({column for column in columns if column not in self.schema})
         if absent:
             raise AbsentColumn(
-                f"the feature source has no column {', '.join(absent)}; it has {', '.join(self.schema)}. If the "
-                f"plant's features have changed, move or delete its directory, run penstock compute and penstock apply"
+                f"the feature source {self.name} has no column {', '.join(absent)}; it has {', '.join(self.schema)}. "
+                f"Correct the view's schema or the source's field_mapping and run feast apply; or, if a plant file has "
+                f"new features, move or delete the table's directory and run penstock compute and penstock apply"
             )
 
 
@@ -114,8 +111,8 @@ def open_rows(source: DataSource | None, repo_path: Path | None, *, event: str, 
         ValueError: the source is no file.
         FileNotFoundError: there is no such file, directory or table.
     """
-    table = open_table(file_source(source), repo_path)
-    return FeatureRows(table, table.frame.collect_schema(), event, created or None)
+    table = open_table(files := file_source(source), repo_path)
+    return FeatureRows(files.name, table, table.frame.collect_schema(), event, created or None)
 
 
 def utc(time: pl.Expr, dtype: pl.Datetime) -> pl.Expr:

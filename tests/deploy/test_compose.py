@@ -22,6 +22,7 @@ import typer
 import yaml  # type: ignore[import-untyped]  # comes with Feast, without types
 
 from api.plant_routes import router
+from features.online.served import served_path
 from historian.cli import app
 from historian.plant_load import load_plant
 
@@ -197,6 +198,20 @@ def test_the_bridge_shares_its_state_with_nobody() -> None:
     }
 
 
+def test_the_api_can_write_down_what_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a volume of its own, which features read for `penstock consistency`; its owner is that of the image's."""
+    monkeypatch.setenv("INFLUX_TOKEN", "secret")
+    plant = load_plant(PLANT)
+    place = str(served_path(plant))
+
+    assert plant.served_for
+    assert {name: mounts(name)[place] for name in SERVICES if place in mounts(name)} == {
+        "features": ["served-log", "ro"],
+        "api": ["served-log"],
+    }
+    assert any(place in line.split() and "--owner penstock" in line for line in dockerfile("RUN"))
+
+
 def test_no_secret_has_a_default() -> None:
     """Every variable is refused while it is empty, and .env.example names just these, without values."""
     variables = re.findall(r"\$\{([^}]*)\}", TEXT.replace("$$", ""))
@@ -247,7 +262,7 @@ def test_the_image_is_ours_alone_and_not_root() -> None:
     assert dockerfile("FROM") == ["python:3.11-slim"]
     assert copied == let_in == packages | {"LICENSE", "README.md", "constraints.txt", "pyproject.toml"}
     assert any("--constraint constraints.txt" in line for line in dockerfile("RUN"))
-    assert any(line.endswith(STATE) and "--owner penstock" in line for line in dockerfile("RUN"))
+    assert any(STATE in line.split() and "--owner penstock" in line for line in dockerfile("RUN"))
     assert [dockerfile("USER")] * len(OURS) == [[SERVICES[name]["user"]] for name in OURS]
     assert DOCKERFILE[-1][0] == "CMD"
     assert {SERVICES[name]["image"] for name in OURS} == {f"penstock:{project['project']['version']}"}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
-from features.rows.tables import table_path
+from features.rows.tables import table_path, table_schema
 from historian.cli import app
 from historian.errors import HistorianError
 from historian.plant import Plant
@@ -84,7 +85,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_a_file_is_labels_and_features_and_nothing_else(
     tmp_path: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """One row a label; with --json nothing else is on standard output. Text of a CSV stays text."""
+    """One row a label; with --json nothing else is on standard output. What a CSV has as `03` stays so."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5))
     penstock("apply")
     labels, out = tmp_path / "labels.csv", tmp_path / "set.parquet"
@@ -135,6 +136,34 @@ def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock:
 
     verified = penstock("training-set", "verify", out, "--json")
     assert verified == {"verified": True, "rows": data.height, "differences": [], "moved_on": []}
+
+
+def test_rows_excluded_for_their_quality_are_told_with_their_reason(
+    plant: Plant, history: Path, penstock: Callable[..., Any]
+) -> None:
+    """The reason is a column that can be asked for, and manifest and report count the label rows it excluded."""
+    schema = table_schema(plant, plant.views["compressor_vibration"])
+    at = datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
+    row = {"asset": "c101", "event_timestamp": at, "created_timestamp": at + timedelta(hours=1)}
+    bad = pl.DataFrame([row | {"de_h_valid": False, "de_h_reason": "gap constant"}], schema=schema)
+    write_deltalake(table_path(plant, "compressor_vibration"), bad, mode="append")
+    labels, out = history / "labels.csv", history / "set"
+    labels.write_text(
+        "asset,event_timestamp,rul\n" + "".join(f"c101,2026-03-01T00:0{at}Z,7\n" for at in ("1:01", "2:01"))
+    )
+
+    reason = "compressor_vibration:de_h_reason"
+    penstock("training-set", labels, "--out", out, "-f", RMS, "-f", reason, "--target", "rul")
+
+    rows = pl.read_parquet(out / "data" / "**" / "*.parquet").sort("event_timestamp")
+    assert rows["rul"].to_list() == [7, 7]
+    assert rows["compressor_vibration__de_h_reason"].to_list() == ["gap constant", "gap"]
+    assert rows["compressor_vibration__de_h_rms_ac"].null_count() == 1
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["quality_exclusions"] == {"compressor_vibration": {"de_h": {"gap constant": 1}}}
+    report = (out / "report.html").read_text()
+    assert "excluded because" in report
+    assert "<td>gap constant</td>" in report
 
 
 def test_the_same_request_gives_the_same_bytes(history: Path, penstock: Callable[..., Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,11 +23,12 @@ from historian.errors import StoreUnavailable
 from historian.open_store import open_store
 from historian.plant import Plant
 from historian.samples import settle
+from tests.servers import needed_module
 
 # Otherwise Ray takes 127.0.0.1 for another name of the machine's outer address; to be said before it is imported.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-ray_cluster_utils = pytest.importorskip("ray.cluster_utils")
-cluster = pytest.importorskip("features.jobs.engine_ray").cluster
+ray_cluster_utils: Any = needed_module("ray.cluster_utils")
+cluster = import_module("features.jobs.engine_ray").cluster
 
 # Ray leaves sockets and child processes of its own to the garbage collector.
 pytestmark = [

@@ -47,7 +47,7 @@ def view(name: str, rows: list[tuple[Any, ...]], ttl: timedelta | None, unit: st
         }
     )
     table = FileTable(frame.lazy().with_row_index(ROW), pa.schema([]), ())
-    source = FeatureRows(table, table.frame.collect_schema(), "at", "made")
+    source = FeatureRows("rows", table, table.frame.collect_schema(), "at", "made")
     return ViewQuery(source, {key: key for key in KEYS[name]}, {f"{name}__value": "value"}, ttl)
 
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from features.offline.entity_frames import EntityFrame, from_columns
 from features.offline.feature_source import open_rows
 from features.offline.historical import HistoricalRetrieval
 from features.offline.view_join import ViewQuery
+from tests.servers import needed_module
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -56,11 +56,9 @@ def question(directory: Path) -> tuple[EntityFrame, list[ViewQuery]]:
 @pytest.fixture
 def cluster() -> Iterator[None]:
     """A head and a second node, on this machine; connected to."""
-    if not find_spec("ray"):
-        pytest.skip("Ray is not installed")
     # Ray looks for a way to other machines unless it is told that there are none.
     os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    ray, utils = import_module("ray"), import_module("ray.cluster_utils")
+    ray, utils = needed_module("ray"), needed_module("ray.cluster_utils")
     options: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
     started = utils.Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
     try:

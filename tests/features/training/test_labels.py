@@ -113,6 +113,22 @@ def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     assert problems(path) == "labels.csv: has several columns called 'rul', 'note'; give each its own name"
 
 
+def test_columns_of_a_csv_are_numbers_where_all_of_it_is(tmp_path: Path) -> None:
+    """Numbers a program would write; what would lose something as a number is text, and so are names and nothing."""
+    path = csv(
+        tmp_path,
+        "asset,event_timestamp,count,share,order,long,episode,empty,mixed",
+        "c101,2026-03-01T00:00:00Z,7,-0.5,00123,12345678901234567890,1,,1",
+        "c102,2026-03-01T00:00:00Z,,1e-3,7,1,2,,seal",
+    )
+    read = read_labels(path, ASSETS).drop("asset", "event_timestamp")
+    assert read.rows() == [
+        (7, -0.5, "00123", "12345678901234567890", "1", None, "1"),
+        (None, 0.001, "7", "1", "2", None, "seal"),
+    ]
+    assert [name for name, dtype in read.schema.items() if dtype != pl.String()] == ["count", "share"]
+
+
 @pytest.mark.parametrize(
     ("cells", "read"),
     [(["7", None, "-1"], [7, None, -1]), (["7", "0.5", None], [7.0, 0.5, None]), (["7", "seal"], ["7", "seal"])],
