@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from features.commands.options import FeatureOption
 from features.feature_refs import service_refs
 from features.online import lookup as online_store
 from features.online.lookup import Age, Reading
@@ -19,11 +20,6 @@ from historian.console import JsonOption, PlantOption, answer, progress
 from historian.errors import UnknownFeature, near_misses
 from historian.plant_load import load_plant
 from historian.times import parse_instant, utc_now
-
-FeatureOption = Annotated[
-    list[str] | None,
-    typer.Option("--feature", "-f", help="VIEW:NAME, any number of times; all features of the class if left out."),
-]
 
 
 def apply(

@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
+from features.commands.options import FeatureOption
 from features.registry.feast_repo import open_feature_store
 from features.training import artefact
 from features.training import training_set as training_sets
@@ -43,11 +44,6 @@ app = typer.Typer(
     add_completion=False,
     help="Training sets: LABELS --out OUT makes one; verify makes one again and compares, diff explains two.",
 )
-
-FeatureOption = Annotated[
-    list[str] | None,
-    typer.Option("--feature", "-f", help="VIEW:NAME, any number of times; all features of the class if left out."),
-]
 
 
 @app.command(_MAKE)

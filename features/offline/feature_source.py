@@ -97,8 +97,9 @@ class FeatureRows:
     def _check(self, columns: Sequence[str]) -> None:
         absent = sorted({column for column in columns if column not in self.schema})
         if absent:
+            there = [column for column in self.schema if column != ROW]
             raise AbsentColumn(
-                f"the feature source {self.name} has no column {', '.join(absent)}; it has {', '.join(self.schema)}. "
+                f"the feature source {self.name} has no column {', '.join(absent)}; it has {', '.join(there)}. "
                 f"Correct the view's schema or the source's field_mapping and run feast apply; or, if a plant file has "
                 f"new features, move or delete the table's directory and run penstock compute and penstock apply"
             )

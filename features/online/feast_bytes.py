@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 import polars as pl
-from feast.infra.key_encoding_utils import serialize_entity_key_prefix
+from feast.infra.key_encoding_utils import serialize_entity_key, serialize_entity_key_prefix
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.protos.feast.types.Value_pb2 import ValueType as Kind
 from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
+
+from historian.times import micros
 
 Head = Callable[[int], bytes]
 """What an online store puts before a value of so many bytes: its name, its length."""
@@ -44,6 +48,20 @@ class OnlineRows:
         for start in range(0, len(self.keys), rows):
             part = slice(start, start + rows)
             yield OnlineRows(self.keys[part], self.events[part], self.created[part], self.values[part])
+
+
+Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+"""Entity key, features by name, event timestamp, created timestamp: as Feast's `online_write_batch` is given them."""
+
+
+def encoded_rows(data: Sequence[Row], key_version: int, joined: Callable[[dict[str, Value]], bytes]) -> OnlineRows:
+    """Feast's rows, all features of each in one piece by `joined`; without a created timestamp it is the event's."""
+    return OnlineRows(
+        [serialize_entity_key(key, key_version) for key, _, _, _ in data],
+        [_utc_micros(event) for _, _, event, _ in data],
+        [_utc_micros(created or event) for _, _, event, created in data],
+        [joined(values) for _, values, _, _ in data],
+    )
 
 
 def entity_keys(join_key: str, values: Sequence[str]) -> list[bytes]:
@@ -93,6 +111,11 @@ def _doubles(column: pl.Series, head: Head) -> list[bytes]:
     for row in np.flatnonzero(np.isnan(values)).tolist():
         cells[row] = missing
     return cells
+
+
+def _utc_micros(instant: datetime) -> int:
+    """A time without a zone is UTC, as everywhere in Feast."""
+    return micros(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
 
 
 def _four(number: int) -> bytes:

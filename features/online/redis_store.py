@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from feast import FeatureView, RepoConfig
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.supported_async_methods import SupportedAsyncMethods
@@ -25,8 +24,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from features.online.expiry import expire, ttls_of
-from features.online.feast_bytes import Head, OnlineRows, framed, varint
-from features.online.sqlite_store import Row, stored
+from features.online.feast_bytes import Head, OnlineRows, Row, encoded_rows, framed, varint
 from historian.errors import StoreUnavailable
 from historian.times import utc_now
 
@@ -109,13 +107,8 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
         """Writes rows, leaving alone what is newer. A row must have all features of its view."""
-        rows = OnlineRows(
-            [serialize_entity_key(key, config.entity_key_serialization_version) for key, _, _, _ in data],
-            [stored(event) for _, _, event, _ in data],
-            [stored(created or event) for _, _, event, created in data],
-            [self._joined(config, table, values) for _, values, _, _ in data],
-        )
-        self.write_rows(config, table, rows)
+        version = config.entity_key_serialization_version
+        self.write_rows(config, table, encoded_rows(data, version, partial(self._joined, config, table)))
         if progress:
             progress(len(data))
 

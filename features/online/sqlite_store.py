@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,12 +26,9 @@ from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import FeastConfigBaseModel
 
 from features.online.expiry import expire, ttls_of
-from features.online.feast_bytes import Head, OnlineRows, varint
+from features.online.feast_bytes import Head, OnlineRows, Row, encoded_rows, varint
 from historian.errors import StoreUnavailable
-from historian.times import from_micros, micros, utc_now
-
-Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-"""Entity key, features by name, event timestamp, created timestamp."""
+from historian.times import from_micros, utc_now
 
 _CURSORS: Final = "CREATE TABLE IF NOT EXISTS cursors (rows TEXT PRIMARY KEY, cursor TEXT NOT NULL)"
 _CREATE: Final = """
@@ -88,13 +85,8 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
         """Writes rows in one transaction, leaving alone what is newer. A row must have all features of its view."""
-        rows = OnlineRows(
-            [serialize_entity_key(key, config.entity_key_serialization_version) for key, _, _, _ in data],
-            [stored(event) for _, _, event, _ in data],
-            [stored(created or event) for _, _, event, created in data],
-            [Map(val=values).SerializeToString() for _, values, _, _ in data],
-        )
-        self.write_rows(config, table, rows)
+        version = config.entity_key_serialization_version
+        self.write_rows(config, table, encoded_rows(data, version, lambda values: Map(val=values).SerializeToString()))
         if progress:
             progress(len(data))
 
@@ -181,11 +173,6 @@ def _entry(name: bytes, length: int) -> bytes:
     """The bytes of a `Map` entry before the value's own."""
     size = varint(length)
     return b"\x0a" + varint(len(name) + len(size) + length) + name + size
-
-
-def stored(instant: datetime) -> int:
-    """UTC microseconds; a time without a zone is UTC, as everywhere in Feast."""
-    return micros(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
 
 
 def _found(row: tuple[int, bytes] | None, names: Sequence[str]) -> tuple[datetime | None, dict[str, Value] | None]:

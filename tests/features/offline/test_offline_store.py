@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.data_format import DeltaFormat, ParquetFormat
 from feast.errors import FeastEntityDFMissingColumnsError, SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
@@ -90,27 +90,6 @@ def view(source: FileSource, *, name: str = "vib", ttl: timedelta | None = None,
 ASSET = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
 
 
-@pytest.fixture
-def feast(tmp_path: Path) -> Callable[..., FeatureStore]:
-    """A FeatureStore with these objects registered."""
-
-    def opened(*objects: Any) -> FeatureStore:
-        config = RepoConfig(
-            project="test",
-            registry=str(tmp_path / "registry.db"),
-            provider="local",
-            offline_store={"type": "features.offline.store.PolarsOfflineStore"},
-            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
-            entity_key_serialization_version=3,
-            repo_path=tmp_path,
-        )
-        store = FeatureStore(config=config)
-        store.apply([ASSET, *objects])
-        return store
-
-    return opened
-
-
 def retrieved(store: FeatureStore, asked: pd.DataFrame, *refs: str, **options: Any) -> pl.DataFrame:
     """Historical features as a Polars frame."""
     return pl.DataFrame(store.get_historical_features(asked, list(refs), **options).to_arrow())
@@ -118,7 +97,7 @@ def retrieved(store: FeatureStore, asked: pd.DataFrame, *refs: str, **options: A
 
 def test_every_label_comes_back_once_and_in_order(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """Repeated labels, labels of unknown assets and labels before any row stay, with their other columns."""
-    store = feast(view(save(rows("11", [0, 10], [1, 11], [1.0, 2.0]), tmp_path / "rows")))
+    store = feast(ASSET, view(save(rows("11", [0, 10], [1, 11], [1.0, 2.0]), tmp_path / "rows")))
     asked = labels("19111", [10, 10, 10, -1, 5], rul=[3, 4, 3, 5, 6], note=["a", None, "a", "b", "c"])
     expected = pl.DataFrame(
         {
@@ -134,7 +113,7 @@ def test_every_label_comes_back_once_and_in_order(tmp_path: Path, feast: Callabl
 
 def test_the_callers_frame_is_not_touched(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """Times without a zone count as UTC in the answer, and stay as they were in the frame given."""
-    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
+    store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
     asked = labels("1", [5]).assign(event_timestamp=[pd.Timestamp("2026-03-01 00:00:05")])
     before = asked.copy(deep=True)
     assert retrieved(store, asked, "vib:rms")["event_timestamp"].to_list() == at(5).to_list()
@@ -154,7 +133,7 @@ def test_random_histories_agree_with_brute_force(
     history = history.unique(["asset", "event_timestamp", "created_timestamp"], maintain_order=True)
     source = save(history, tmp_path / "rows", layout)
     ttl = timedelta(seconds=3)
-    store = feast(view(source, name="short", ttl=ttl), view(source, name="long"))
+    store = feast(ASSET, view(source, name="short", ttl=ttl), view(source, name="long"))
     asked = labels("".join(map(str, random.integers(0, 5, 80))), random.integers(-5, 110, 80).tolist())
     found = retrieved(
         store,
@@ -190,7 +169,7 @@ def test_a_correction_made_after_the_label_counts_unless_it_is_cut_off(
     tmp_path: Path, feast: Callable[..., FeatureStore]
 ) -> None:
     """The corrected value is the truth; what was known then is another question."""
-    store = feast(view(save(rows("11", [0, 0], [1, 60], [1.0, 9.0]), tmp_path / "rows", "delta")))
+    store = feast(ASSET, view(save(rows("11", [0, 0], [1, 60], [1.0, 9.0]), tmp_path / "rows", "delta")))
     asked = labels("1", [30])
     assert retrieved(store, asked, "vib:rms")["rms"].to_list() == [9.0]
     assert retrieved(store, asked, "vib:rms", filter_by_created_timestamp=True)["rms"].to_list() == [1.0]
@@ -200,7 +179,7 @@ def test_a_source_without_created_timestamps_is_not_cut_off(tmp_path: Path, feas
     """Where nothing is known about when rows were made, the flag changes nothing."""
     source = save(rows("1", [0], [60], [1.0]), tmp_path / "rows")
     source.created_timestamp_column = ""
-    found = retrieved(feast(view(source)), labels("1", [5]), "vib:rms", filter_by_created_timestamp=True)
+    found = retrieved(feast(ASSET, view(source)), labels("1", [5]), "vib:rms", filter_by_created_timestamp=True)
     assert found["rms"].to_list() == [1.0]
 
 
@@ -214,13 +193,13 @@ def test_field_mapping_applies_to_features_keys_and_times(tmp_path: Path, feast:
         created_timestamp_column="created_timestamp",
         field_mapping={"machine": "asset", "value": "rms"},
     )
-    assert retrieved(feast(view(source)), labels("21", [3, 3]), "vib:rms")["rms"].to_list() == [2.0, 1.0]
+    assert retrieved(feast(ASSET, view(source)), labels("21", [3, 3]), "vib:rms")["rms"].to_list() == [2.0, 1.0]
 
 
 def test_one_view_can_be_joined_twice_under_two_names(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """A join-key map lets a label ask for the features of two assets."""
     vibration = view(save(rows("12", [0, 0], [1, 1], [1.0, 2.0]), tmp_path / "rows"))
-    store = feast(vibration)
+    store = feast(ASSET, vibration)
     service = FeatureService(
         name="pair",
         features=[
@@ -242,7 +221,7 @@ def test_on_demand_views_are_computed_from_the_joined_rows(tmp_path: Path, feast
     def derived(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"squared": inputs["rms"] ** 2})
 
-    store = feast(vibration, derived)
+    store = feast(ASSET, vibration, derived)
     assert retrieved(store, labels("1", [5]), "derived:squared")["squared"].to_list() == [9.0]
 
 
@@ -255,7 +234,7 @@ def test_any_kind_of_timestamp_means_the_same_instant(
     times = pl.col("event_timestamp", "created_timestamp")
     times = times.dt.convert_time_zone(dtype.time_zone) if dtype.time_zone else times.dt.replace_time_zone(None)
     source = save(frame.with_columns(times.dt.cast_time_unit(dtype.time_unit)), tmp_path / "rows")
-    store = feast(view(source, ttl=timedelta(seconds=4)))
+    store = feast(ASSET, view(source, ttl=timedelta(seconds=4)))
     asked = labels("11111", [0, 4, 4.000001, 9.999999, 10])
     assert retrieved(store, asked, "vib:rms")["rms"].to_list() == [1.0, 1.0, None, None, 2.0]
 
@@ -266,7 +245,7 @@ def test_types_are_those_feast_knows(tmp_path: Path, feast: Callable[..., Featur
         state=pl.lit("on"), spectrum=pl.lit([1.0, 2.0]), mode=pl.lit("a", pl.Categorical()), count=pl.lit(3, pl.Int64)
     )
     types = {"state": String, "spectrum": Array(Float64), "mode": String, "count": Int64}
-    store = feast(view(save(frame, tmp_path / "rows"), **types))
+    store = feast(ASSET, view(save(frame, tmp_path / "rows"), **types))
     table = store.get_historical_features(labels("1", [5]), [f"vib:{name}" for name in types]).to_arrow()
     assert {name: table.schema.field(name).type for name in ("asset", *types)} == {
         "asset": pa.string(),
@@ -301,7 +280,7 @@ def test_a_view_without_entities_serves_every_label(tmp_path: Path, feast: Calla
         schema=[Field(name="rms", dtype=Float64)],
         source=save(rows("11", [0, 10], [0, 10], [1.0, 2.0]).drop("asset"), tmp_path / "rows"),
     )
-    store = feast(whole)
+    store = feast(ASSET, whole)
     assert retrieved(store, labels("12", [5, 15]), "plant:rms")["rms"].to_list() == [1.0, 2.0]
     store.materialize(START, START + timedelta(seconds=60))
     assert store.get_online_features(["plant:rms"], [{"asset": "c1"}]).to_dict()["rms"] == [2.0]
@@ -309,7 +288,7 @@ def test_a_view_without_entities_serves_every_label(tmp_path: Path, feast: Calla
 
 def test_no_labels_give_no_rows_but_all_columns(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """An empty question has an empty answer of the right types."""
-    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
+    store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
     found = retrieved(store, labels("1", [5]).head(0), "vib:rms")
     assert (found.height, found.schema["rms"]) == (0, pl.Float64())
 
@@ -326,15 +305,18 @@ def test_labels_that_cannot_be_joined_are_refused(
     tmp_path: Path, feast: Callable[..., FeatureStore], asked: Any, error: type[Exception], told: str
 ) -> None:
     """A query over nothing we know, a missing join key, and a label column in a feature's place."""
-    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
+    store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
     with pytest.raises(error, match=told):
         store.get_historical_features(asked, ["vib:rms"])
 
 
 def test_a_column_the_source_lacks_is_named(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """A view whose schema promises too much fails with advice."""
-    store = feast(view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows"), peak=Float64))
-    with pytest.raises(FeatureError, match=r"no column peak; it has .* run penstock compute"):
+    """A view whose schema promises too much fails with advice, for a repository of Feast's and for a plant."""
+    store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows"), peak=Float64))
+    told = (
+        r"feature source \S*rows.parquet has no column peak; it has asset,.* run feast apply; or, .* penstock compute"
+    )
+    with pytest.raises(FeatureError, match=told):
         store.get_historical_features(labels("1", [5]), ["vib:peak"]).to_arrow()
 
 
@@ -342,7 +324,7 @@ def test_a_delta_table_that_is_not_there_is_named(tmp_path: Path, feast: Callabl
     """Asking before anything was computed says so."""
     source = FileSource(path=str(tmp_path / "nowhere"), file_format=DeltaFormat(), timestamp_field="event_timestamp")
     with pytest.raises(FileNotFoundError, match="no features have been computed yet"):
-        feast(view(source)).get_historical_features(labels("1", [5]), ["vib:rms"])
+        feast(ASSET, view(source)).get_historical_features(labels("1", [5]), ["vib:rms"])
 
 
 def pull(
@@ -368,7 +350,7 @@ def pull(
 def test_both_ends_of_a_pulled_range_count(tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout) -> None:
     """Also when the range is given in another zone, or left open."""
     history = rows("1212", [0, 1, 2, 3], [9, 9, 9, 9], [1.0, 2.0, 3.0, 4.0])
-    store = feast(view(save(history, tmp_path / "rows", layout)))
+    store = feast(ASSET, view(save(history, tmp_path / "rows", layout)))
     later = timedelta(seconds=1)
     zone = timedelta(hours=1)
     start, end = START + later, (START + 2 * later).astimezone(timezone(zone))
@@ -381,13 +363,13 @@ def test_both_ends_of_a_pulled_range_count(tmp_path: Path, feast: Callable[..., 
 
 def test_the_latest_of_two_versions_is_the_one_created_last(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """Whatever the order of the rows in the file."""
-    store = feast(view(save(rows("111", [0, 0, -5], [9, 2, 20], [1.0, 2.0, 3.0]), tmp_path / "rows")))
+    store = feast(ASSET, view(save(rows("111", [0, 0, -5], [9, 2, 20], [1.0, 2.0, 3.0]), tmp_path / "rows")))
     assert pull(store, "latest", None, None)["rms"].to_list() == [1.0]
 
 
 def test_a_retrieval_can_be_saved_and_read_back(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """Feast's saved datasets: written whole, never overwritten unasked, read with all their rows."""
-    store = feast(view(save(rows("11", [0, 10], [0, 10], [1.0, 2.0]), tmp_path / "rows")))
+    store = feast(ASSET, view(save(rows("11", [0, 10], [0, 10], [1.0, 2.0]), tmp_path / "rows")))
     job = store.get_historical_features(labels("111", [5, 15, 15]), ["vib:rms"])
     storage = SavedDatasetFileStorage(path=str(tmp_path / "saved" / "set.parquet"))
     store.create_saved_dataset(job, "set", storage)

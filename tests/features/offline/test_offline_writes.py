@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from feast import FileSource
+from feast.credentials import ConnectionRef
 from feast.data_format import DeltaFormat, ParquetFormat
 
-from features.offline.file_tables import open_table
+from features.offline.file_tables import open_table, storage_options
 from features.offline.offline_writes import append, stored_schema, write_log
 from features.offline.point_in_time import ROW
 from historian.errors import FeatureError
@@ -117,6 +118,15 @@ def test_parquet_in_an_object_store_is_refused() -> None:
     """Nothing there is replaced in one step."""
     with pytest.raises(ValueError, match="use a Delta table there"):
         append(FileSource(path="s3://bucket/rows"), None, rows(1))
+
+
+def test_an_object_store_is_told_credentials_and_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those Feast resolves, in the names Polars and delta-rs know, and nothing else."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    anonymous = FileSource(path="s3://bucket/rows", s3_endpoint_override="https://minio:9000")
+    known = FileSource(path="s3://bucket/rows", connection_ref=ConnectionRef(provider="env", name="AWS_SECRET"))
+    assert storage_options(anonymous) == {"aws_endpoint_url": "https://minio:9000"}
+    assert storage_options(known) == {"aws_secret_access_key": "secret"}
 
 
 def test_rows_read_before_an_append_keep_their_numbers(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64, Int64, String
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -29,24 +30,9 @@ def at(*seconds: float) -> list[datetime]:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[..., FeatureStore]:
+def opened(feast: Callable[..., FeatureStore]) -> Callable[..., FeatureStore]:
     """A FeatureStore with these views registered."""
-
-    def register(*views: FeatureView) -> FeatureStore:
-        config = RepoConfig(
-            project="test",
-            registry=str(tmp_path / "registry.db"),
-            provider="local",
-            offline_store={"type": "features.offline.store.PolarsOfflineStore"},
-            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
-            entity_key_serialization_version=3,
-            repo_path=tmp_path,
-        )
-        store = FeatureStore(config=config)
-        store.apply([ASSET, LINE, UNIT, *views])
-        return store
-
-    return register
+    return partial(feast, ASSET, LINE, UNIT)
 
 
 def view(path: Path, rows: pl.DataFrame, *, key: Entity = ASSET, ttl: timedelta | None = None) -> FeatureView:
