@@ -25,8 +25,8 @@ def row_lots(labels: pl.DataFrame, seed: int) -> Lots:
     """A number for each (asset, event_timestamp), as if drawn from all of 0 to 2^64 - 1."""
     names = labels[ASSET].unique().to_list()
     lots = dict(zip(names, name_lots(names, seed).tolist(), strict=True))
-    of_asset = labels[ASSET].replace_strict(lots, return_dtype=pl.UInt64).to_numpy()
-    return _mixed(of_asset ^ labels[EVENT_TIMESTAMP].to_physical().to_numpy().astype(np.uint64))
+    of_asset = labels[ASSET].replace_strict(lots, return_dtype=pl.UInt64).cast(pl.UInt64)  # no names would stay text
+    return _mixed(of_asset.to_numpy() ^ labels[EVENT_TIMESTAMP].to_physical().to_numpy().astype(np.uint64))
 
 
 def name_lots(names: Iterable[str], seed: int) -> Lots:

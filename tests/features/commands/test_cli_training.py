@@ -314,6 +314,15 @@ def test_a_wrong_rule_is_told_with_its_line(
     assert told in str(raised.value)
 
 
+def test_a_rule_that_labels_nothing_says_why(history: Path, penstock: Callable[..., Any]) -> None:
+    """Also where negatives were to be drawn from what is left."""
+    zones = 'kinds = ["failure", "repair"]\nbefore = "1h"\nafter = "1h"'
+    rule = RULE.replace('kinds = ["repair"]\nafter = "5s"', zones) + "[negatives]\nper_positive = 5\nseed = 7\n"
+    (history / "rule.toml").write_text(rule)
+    with pytest.raises(HistorianError, match=r"rule\.toml labels nothing: 241 times, 241 excluded, 0 censored"):
+        penstock("training-set", history / "rule.toml", "--out", history / "set")
+
+
 def test_wrong_events_are_told_with_their_row(history: Path, penstock: Callable[..., Any]) -> None:
     """Every one of them."""
     rows = ["c109,failure,2026-03-01T00:00:00Z,,", "c101,,2026-03-01T00:00:00Z,,", "c101,failure,2026-03-01,never,"]

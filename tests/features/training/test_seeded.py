@@ -17,6 +17,7 @@ def test_lots_are_the_same_in_ten_years() -> None:
     assert name_lots(["c101", "c102"], 7).tolist() == [11472509677367617062, 6012954232197051623]
     labels = pl.DataFrame({"asset": ["c101"], "event_timestamp": [START]})
     assert row_lots(labels, 7).tolist() == [16258172462281471884]
+    assert row_lots(labels.clear(), 7).dtype == np.uint64
 
 
 def test_lots_are_spread_evenly() -> None:
