@@ -50,7 +50,8 @@ def dirty_spans(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
         overlap nor touch.
     """
     changed = changes.join(tags, on="tag").select("asset", "first", "last", "reach")
-    waiting = tags.drop_nulls("known").join(changed, on="asset", how="semi")
+    touched, overdue = pl.col("asset").is_in(changed["asset"].implode()), pl.col("known") < pl.col("newest")
+    waiting = tags.drop_nulls("known").filter(touched | overdue)
     pending = waiting.select("asset", first="known", last=pl.max_horizontal("known", "newest"), reach="reach")
     stretches = pl.concat([changed, pending])
     return joined_spans(stretches.select("asset", after="first", until=pl.col("last") + pl.col("reach")))

@@ -97,7 +97,7 @@ class Planner:
         for (asset,), of_asset in spans.group_by("asset", maintain_order=True):
             tags = tuple(tag for tag in self.tags if tag.asset == asset and tag.name in self.newest)
             entries = written.filter(pl.col("tag").is_in([tag.name for tag in tags]))
-            if entries.is_empty() or not any(tag.point in self.view.points for tag in tags):
+            if not any(tag.point in self.view.points for tag in tags):
                 continue
             load, ready = load_of(entries), self._ready(tags)
             for after, until in of_asset.select("after", "until").iter_rows():
@@ -152,13 +152,14 @@ class Planner:
         return {name: min(instant, micros(self.now)) for name, instant in known.items()}
 
 
-def changed(plan: Planner, changes: pl.DataFrame, before: Mapping[str, datetime | None]) -> Due:
-    """What the ledger's changes make due.
+def changed(plan: Planner, changes: pl.DataFrame, before: Mapping[str, datetime | None], cursor: datetime) -> Due:
+    """What the ledger's changes make due, and what has waited for the clock.
 
     Args:
         plan: for the view.
-        changes: columns of `LEDGER`, since the table's cursor; at least one row.
+        changes: columns of `LEDGER`, since the last run.
         before: up to when each tag was known at the last run.
+        cursor: `ingested_at` of the ledger's newest row.
     """
     reaches = [
         (tag.name, tag.asset, reach(plan.view, tag), before.get(tag.name), plan.newest.get(tag.name))
@@ -167,7 +168,7 @@ def changed(plan: Planner, changes: pl.DataFrame, before: Mapping[str, datetime 
     spans = dirty_spans(changes, pl.DataFrame(reaches, TAG_REACH, orient="row"))
     known = {name: min(instant, plan.now) for name, instant in plan.newest.items()}
     moved = {name: instant for name, instant in known.items() if instant != before.get(name)}
-    return Due(list(plan.partitions(spans, changes)), Progress(changes["ingested_at"][-1], moved))
+    return Due(list(plan.partitions(spans, changes)), Progress(cursor, moved))
 
 
 def stale(plan: Planner, table: FeatureTable) -> Due:

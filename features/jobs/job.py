@@ -82,11 +82,30 @@ class ViewJob:
         self._newest: dict[str, datetime] | None = None
 
     def due(self, limits: Budget) -> Due:
-        """What the ledger says has changed since the last run."""
-        changes = self._store.changes(self.table.cursor())
-        if changes.is_empty():
+        """What the ledger says has changed since the last run, and what has waited for the clock.
+
+        A run with a plant file that did not have an asset yet has gone past its samples in the ledger: they count as
+        changes of now.
+        """
+        cursor, opened = self.table.cursor(), self._newest is None
+        changes = self._store.changes(cursor)
+        planner = self._planner(limits, changes)
+        if opened and cursor and (unseen := self._unseen()):
+            passed = self._store.changes(None).filter(pl.col("tag").is_in(unseen))
+            changes = pl.concat([passed, changes]).unique().sort("ingested_at")
+        cursors = [*changes["ingested_at"].tail(1), *filter(None, [cursor])]
+        if not cursors or (changes.is_empty() and not self._overdue(planner)):
             return Due([], None)
-        return changed(self._planner(limits, changes), changes, self._known)
+        return changed(planner, changes, self._known, max(cursors))
+
+    def _unseen(self) -> list[str]:
+        """The tags with samples of assets of which no run has known any."""
+        seen = {tag.asset for tag in self._tags if self._known[tag.name]}
+        return [tag.name for tag in self._tags if tag.asset not in seen and tag.name in (self._newest or {})]
+
+    def _overdue(self, planner: Planner) -> bool:
+        """Whether all samples of a tag that lay in the future at the last run have come to lie in the past."""
+        return any((self._known[tag] or newest) < newest <= planner.now for tag, newest in planner.newest.items())
 
     def stale(self, limits: Budget) -> Due:
         """What older versions have made."""

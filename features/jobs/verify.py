@@ -87,9 +87,10 @@ def verify(plant: Plant, view: View, store: Reader, now: datetime, *, rows: int,
     tags = view_tags(plant, view)
     newest = dict(store.latest([tag.name for tag in tags]).select("tag", "timestamp").iter_rows())
     plan = Planner(store, view, tags, newest, now, budget(MEMORY, 1))
-    changes = store.changes(table.cursor())
+    cursor = table.cursor()
+    changes = store.changes(cursor)
     before = {tag.name: table.newest_sample(tag.name) for tag in tags}
-    pending = changed(plan, changes, before).partitions if not changes.is_empty() else []
+    pending = changed(plan, changes, before, cursor or now).partitions
     asked = drawn.select("asset", after=_EVENT - timedelta(microseconds=1), until="event_timestamp")
     partitions = list(plan.partitions(asked, store.changes(None)))
     expected = pl.concat(

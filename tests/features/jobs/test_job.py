@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -475,3 +476,31 @@ def test_no_row_uses_what_came_after_its_event_timestamp() -> None:
         future = batch(tag, [end, end + 1], [1e6, -1e6])
         assert known["event_timestamp"].max() <= from_micros(end)  # type: ignore[operator]
         assert_frame_equal(at_once([past, future], view)[: known.height], known)
+
+
+def test_what_waited_for_the_clock_is_listed_though_others_wrote_meanwhile(tmp_path: Path) -> None:
+    """An asset whose device is four seconds ahead falls silent; its neighbour goes on, then all is quiet."""
+    store, site = MemoryStore(), plant(tmp_path, EPOCH)
+    store.write(signal("p1.de_h", 0, 10), source="live", now=START + 6 * SECOND)
+    compute(site, store, at(START + 6 * SECOND))
+    store.write(signal("p2.de_h", 0, 8), source="live", now=START + 8 * SECOND)
+    compute(site, store, at(START + 8 * SECOND))
+    assert newest(site, EPOCH).filter(asset="p1")["event_timestamp"].max() == START + 8 * SECOND
+    assert compute(site, store, at(START + 9 * SECOND))["pump_epoch"].windows == 0
+    compute(site, store, at(START + 10 * SECOND))
+    assert newest(site, EPOCH)["asset"].value_counts(sort=True).rows() == [("p1", 20), ("p2", 16)]
+    assert compute(site, store, at(NOW))["pump_epoch"].windows == 0
+
+
+def test_an_asset_that_runs_did_not_know_yet_is_computed_from_its_first_sample(tmp_path: Path) -> None:
+    """Samples came while features followed by the plant file of before: the ledger's cursor has passed them."""
+    store, site = MemoryStore(), plant(tmp_path, EPOCH)
+    tags = {name: tag for name, tag in site.tags.items() if tag.asset == "p1"}
+    before = replace(site, assets={"p1": site.assets["p1"]}, tags=tags)
+    for tag in ("p2.de_h", "p1.de_h"):
+        store.write(signal(tag, 0, 2), source="live", now=NOW)
+    compute(before, store, at(NOW))
+    store.write(signal("p2.de_h", 2, 2), source="live", now=NOW)
+    assert compute(site, store, at(NOW))["pump_epoch"].feature_rows == 8
+    assert newest(site, EPOCH)["asset"].value_counts(sort=True).rows() == [("p2", 8), ("p1", 4)]
+    assert compute(site, store, at(NOW))["pump_epoch"].windows == 0
