@@ -49,6 +49,11 @@ def follow_plant(plant: Plant, views: Sequence[str], *, every: str, as_json: boo
     follower.run(stop, pause=pause, tell=partial(answer, as_json=as_json))
 
 
+def wait_after(failures: int) -> float:
+    """Seconds after so many failures in a row: 0, 1, 3, 7, to a minute at most, however long it lasts."""
+    return min(2.0 ** min(failures, 16) - 1, _LONGEST_WAIT)
+
+
 class Follower:
     """Keeps feature tables and the online store up to date with a store that is being written to."""
 
@@ -74,6 +79,7 @@ class Follower:
         while not stop.is_set():
             begun = monotonic()
             try:
+                self._jobs = self._jobs or self._open()
                 if behind:  # what was stored before, or when writing online failed
                     self._online.catch_up()
                     behind = False
@@ -82,10 +88,9 @@ class Follower:
                 failures = 0
             except StoreUnavailable as error:
                 # A store may be restarting, or another compute be at work; nothing is lost.
-                failures, behind = failures + 1, True
+                failures, behind, self._jobs = failures + 1, True, []
                 tell({"error": str(error)}, f"{error}; trying again")
-                self._jobs = self._open()
-            stop.wait(max(pause - (monotonic() - begun), min(2.0**failures - 1, _LONGEST_WAIT)))
+            stop.wait(max(pause - (monotonic() - begun), wait_after(failures)))
 
     def _round(self) -> list[tuple[Mapping[str, object], str]]:
         said: list[tuple[Mapping[str, object], str]] = []

@@ -258,7 +258,8 @@ class FeatureTable:
         return pl.DataFrame(self._delta.get_add_actions(flatten=True))
 
     def _instant(self, app_id: str) -> datetime | None:
-        version = self._delta.transaction_version(app_id)
+        with _available(self.path):
+            version = self._delta.transaction_version(app_id)
         return None if version is None else from_micros(version)
 
     def _claim(self, *transactions: Transaction) -> CommitProperties:

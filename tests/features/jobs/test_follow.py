@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from benchmarks.jobs import live
-from features.jobs.follow import Follower, follow_plant
+from features.jobs.follow import Follower, follow_plant, wait_after
 from features.jobs.online_rows import Online, online_rows
 from features.online.lookup import readings
 from features.registry import feast_repo
@@ -127,3 +127,32 @@ def test_features_of_fifty_assets_are_online_soon_after_their_window(tmp_path: P
     latencies = live(tmp_path, assets=50, rate=256, seconds=20)
     assert len(latencies) > 400
     assert min(latencies) > 0
+
+
+def test_feature_tables_that_are_away_are_tried_again(plant: Plant) -> None:
+    """Where they cannot even be opened again: a network drive that is gone for some rounds."""
+    stop, events = Event(), list[str]()
+    tables, aside = plant.state / "features", plant.state / "aside"
+
+    def tell(record: Mapping[str, object], _: str) -> None:
+        events.append("failed" if "error" in record else "computed")
+        if events == ["failed", "failed"]:
+            tables.unlink()
+            aside.rename(tables)
+        if events[-1] == "computed":
+            stop.set()
+
+    def catch_up() -> None:
+        if not events:
+            tables.rename(aside)
+            tables.write_text("no directory")
+
+    write(plant, 0, 2, 1.0)
+    online = Online(lambda _, __: None, catch_up)
+    Follower(plant, open_store(plant), lambda: NOW, [NAME], online).run(stop, pause=0.01, tell=tell)
+    assert events == ["failed", "failed", "computed"]
+
+
+def test_waits_longer_after_each_failure_and_never_gives_up() -> None:
+    """A weekend of failures a minute apart is more than a float can double."""
+    assert [wait_after(failures) for failures in (0, 1, 2, 3, 6, 5000)] == [0, 1, 3, 7, 60, 60]
