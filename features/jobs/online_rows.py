@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 
 from features.labels import ASSET
 from features.online.lookup import materialize
 from features.online.materialize import write_newest
+from historian.errors import FeatureError
 from historian.plant import View
 
 
@@ -29,12 +30,14 @@ def online_rows(store: FeatureStore, clock: Callable[[], datetime]) -> Online:
     """The online store of a Feast repository. A view that is not registered there is left out.
 
     Raises, when it writes:
+        FeatureError: rows lack a column that is registered.
         StoreUnavailable: the online store cannot be written to.
     """
     registered = {view.name: view for view in store.list_feature_views()}
 
     def write(view: View, rows: pl.DataFrame) -> None:
         if view.name in registered:
+            _check(registered[view.name], rows)
             newest = rows.sort("event_timestamp", "created_timestamp").unique(ASSET, keep="last", maintain_order=True)
             write_newest(store, registered[view.name], newest)
 
@@ -42,3 +45,10 @@ def online_rows(store: FeatureStore, clock: Callable[[], datetime]) -> Online:
         materialize(store, end=clock(), advance=lambda _: None)
 
     return Online(write, catch_up)
+
+
+def _check(view: FeatureView, rows: pl.DataFrame) -> None:
+    if absent := [feature.name for feature in view.features if feature.name not in rows.columns]:
+        raise FeatureError(
+            f"the plant file's {view.name} has no column {', '.join(absent)}, but it is registered; run penstock apply"
+        )

@@ -21,7 +21,7 @@ from features.jobs.online_rows import Online, online_rows
 from features.online.lookup import readings
 from features.registry import feast_repo
 from features.rows.tables import FeatureTable
-from historian.errors import InvalidInput, NotEnoughData, StoreUnavailable
+from historian.errors import FeatureError, InvalidInput, NotEnoughData, StoreUnavailable
 from historian.open_store import open_store
 from historian.plant import Plant, View
 from historian.samples import settle
@@ -156,3 +156,12 @@ def test_feature_tables_that_are_away_are_tried_again(plant: Plant) -> None:
 def test_waits_longer_after_each_failure_and_never_gives_up() -> None:
     """A weekend of failures a minute apart is more than a float can double."""
     assert [wait_after(failures) for failures in (0, 1, 2, 3, 6, 5000)] == [0, 1, 3, 7, 60, 60]
+
+
+def test_a_view_registered_with_a_column_it_no_longer_has_ends_with_advice(plant: Plant) -> None:
+    """The plant file was changed, and apply not run since."""
+    feast_repo.apply(plant)
+    online = online_rows(feast_repo.open_feature_store(plant), lambda: NOW)
+    rows = FeatureTable(plant, plant.views[NAME]).schema.to_frame().drop("de_h_p2p")
+    with pytest.raises(FeatureError, match=r"no column de_h_p2p.*penstock apply"):
+        online.write(plant.views[NAME], rows)
