@@ -37,6 +37,9 @@ from historian.plant import Plant
 
 MANIFEST: Final = "manifest.json"
 _INPUTS: Final = "inputs"
+_REPORT: Final = "report.html"
+_DATA: Final = "data"
+_CONTENTS: Final = {MANIFEST, _REPORT, _DATA, _INPUTS}
 _ROW_GROUP: Final = 131_072
 _SURROUNDINGS: Final = ("software ", "plant files ")
 """What may have changed as long as the rows come out the same."""
@@ -78,7 +81,7 @@ def write_artefact(made: Made, directory: Path) -> Manifest:
     Raises:
         InvalidInput: there is something else in the directory, or it cannot be written to.
     """
-    if directory.exists() and not (directory / MANIFEST).exists() and (directory.is_file() or any(directory.iterdir())):
+    if directory.exists() and not _is_ours(directory):
         raise InvalidInput(f"{directory} holds something other than a training set; name a new directory with --out")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -93,15 +96,26 @@ def write_artefact(made: Made, directory: Path) -> Manifest:
     return manifest
 
 
+def _is_ours(directory: Path) -> bool:
+    """Whether nothing is lost that a training set does not hold: others call a file manifest.json too."""
+    if directory.is_file():
+        return False
+    names = {path.name for path in directory.iterdir()}
+    try:
+        return not names or (names <= _CONTENTS and bool(read_manifest(directory)))
+    except InvalidInput:
+        return False
+
+
 def _fill(made: Made, draft: Path) -> Manifest:
     for name, source in input_names(made.prepared).items():
         target = draft / _INPUTS / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     for name, part in _parts(made.table):
-        _write_part(part, draft / "data" / name)
-    manifest = {**made.manifest, "files": _digests(draft / "data", draft)}
-    (draft / "report.html").write_text(made.report, encoding="utf-8")
+        _write_part(part, draft / _DATA / name)
+    manifest = {**made.manifest, "files": _digests(draft / _DATA, draft)}
+    (draft / _REPORT).write_text(made.report, encoding="utf-8")
     (draft / MANIFEST).write_text(canonical(manifest), encoding="utf-8")
     return manifest
 
@@ -171,7 +185,7 @@ def verify(
     made = make_all(prepared, plant, plant_file, advance=advance)
     with tempfile.TemporaryDirectory() as temporary:
         again = _fill(made, Path(temporary))
-    on_disk = _digests(directory / "data", directory)
+    on_disk = _digests(directory / _DATA, directory)
     changed = differences({"files on disk": manifest["files"]}, {"files on disk": on_disk})
     found = differences(manifest, again)
     # Another version of a library may lay the same rows out in other bytes; the content has a hash of its own.

@@ -343,3 +343,20 @@ def test_a_training_set_replaces_an_older_one_whole(history: Path, penstock: Cal
     assert [path.relative_to(out).as_posix() for path in sorted((out / "data").rglob("*.parquet"))] == [
         "data/part-0.parquet"
     ]
+
+
+@pytest.mark.parametrize("foreign", ["manifest.json", "set/notes.md"])
+def test_a_directory_with_anything_else_in_it_is_left_alone(
+    history: Path, penstock: Callable[..., Any], foreign: str
+) -> None:
+    """Other programs write a manifest.json too, and people put their notes beside what they made them from."""
+    out = history / foreign
+    if foreign == "manifest.json":
+        out = history / "web" / foreign
+        (out.parent / "data").mkdir(parents=True)
+    else:
+        penstock("training-set", history / "rule.toml", "--out", out.parent)
+    out.write_text('{"format": "of another program"}')
+    with pytest.raises(HistorianError, match="holds something other than a training set"):
+        penstock("training-set", history / "rule.toml", "--out", out.parent)
+    assert out.exists()
