@@ -33,7 +33,10 @@ def parse_duration(text: str | timedelta) -> timedelta:
     match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number and one of {', '.join(_UNITS)}, such as 10m")
-    span = float(match[1]) * _UNITS[match[2]]
+    try:
+        span = float(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        raise ValueError(f"the duration {text!r} is too long") from None
     if span <= timedelta(0):
         raise ValueError(f"the duration {text!r} is shorter than one microsecond")
     return span
@@ -68,11 +71,12 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
         if text.startswith("now-"):
             return now - parse_duration(text[4:])
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        in_utc = instant.astimezone(UTC) if instant.tzinfo else None
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(f"{text!r} is not a time ({error}); write 2026-03-01T00:00:00Z or now-2h") from None
-    if instant.tzinfo is None:
+    if in_utc is None:
         raise InvalidInput(f"the time {text!r} has no zone; write {text}Z for UTC, or an offset such as +01:00")
-    return instant.astimezone(UTC)
+    return in_utc
 
 
 def micros(instant: datetime) -> int:

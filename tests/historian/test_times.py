@@ -31,7 +31,7 @@ def test_durations_are_read(text: str, span: timedelta) -> None:
     assert parse_duration(text) == span
 
 
-@pytest.mark.parametrize("text", ["", "10", "m", "-1s", "1y", "1s 2m", "0s", "0.1us"])
+@pytest.mark.parametrize("text", ["", "10", "m", "-1s", "1y", "1s 2m", "0s", "0.1us", "999999999999w"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """With the word that is wrong in the message."""
     with pytest.raises(ValueError, match="duration"):
@@ -61,7 +61,13 @@ def test_instants_are_read() -> None:
 
 @pytest.mark.parametrize(
     ("text", "advice"),
-    [("2026-03-01T10:00:00", "no zone; write"), ("yesterday", "not a time"), ("now-x", "not a time")],
+    [
+        ("2026-03-01T10:00:00", "no zone; write"),
+        ("yesterday", "not a time"),
+        ("now-x", "not a time"),
+        ("now-9999999d", "not a time"),
+        ("0001-01-01T00:00:00+14:00", "not a time"),
+    ],
 )
 def test_a_time_without_a_zone_is_refused(text: str, advice: str) -> None:
     """The message says how to write it."""
