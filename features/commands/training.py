@@ -78,7 +78,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     hold_out: Annotated[
         list[str] | None, typer.Option(help="An asset or episode that is the test set; any number of times.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which assets or episodes go where.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Which assets or episodes go where.", min=0, max=2**63 - 1)] = 0,
     horizon: Annotated[
         str | None, typer.Option(help="How far the labels of a table look ahead, such as 24h; 0 for not at all.")
     ] = None,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
+from math import inf
 from typing import Final, Literal
 
 import numpy as np
@@ -84,10 +85,12 @@ def split(labels: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: 
 def _check(labels: pl.DataFrame, spec: SplitSpec) -> None:
     if spec.by == "random" and not spec.forced:
         raise InvalidInput(WHY_NOT_RANDOM)
-    if any(share < 0 for share in spec.shares) or sum(spec.shares) <= 0:
+    if not all(0 <= share < inf for share in spec.shares) or sum(spec.shares) <= 0:
         raise InvalidInput(f"the shares {', '.join(f'{share:g}' for share in spec.shares)} leave no rows")
     if spec.hold_out and spec.by not in ("asset", "episode"):
         raise InvalidInput("only assets and episodes can be held out; split by asset or episode")
+    if SPLIT in labels.columns:
+        raise InvalidInput(f"the labels have a column {SPLIT!r} already; rename it, or leave out --split")
     if spec.by == "episode" and EPISODE not in labels.columns:
         raise InvalidInput(f"the labels have no column {EPISODE!r}; make them by a rule, or split by asset or time")
 
@@ -120,8 +123,12 @@ def _by_row(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
 
 def _by_group(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
     """Whole assets or episodes, drawn in an order that follows from the seed."""
-    column = ASSET if spec.by == "asset" else EPISODE
-    rows = {str(name): count for name, count in labels[column].value_counts().sort(column).iter_rows()}
+    column = labels[ASSET if spec.by == "asset" else EPISODE].cast(pl.String)
+    if column.null_count():
+        raise InvalidInput(
+            f"{column.null_count()} labels have no {spec.by}; give each its own, or split by asset or time"
+        )
+    rows = dict(column.value_counts().sort(column.name).iter_rows())
     if unknown := [name for name in spec.hold_out if name not in rows]:
         told = "\n".join(f"no label is of the {spec.by} {name!r}{near_misses(name, rows)}" for name in unknown)
         raise InvalidInput(told)
@@ -135,7 +142,7 @@ def _by_group(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
             f"give one a share of 0, or hold some out as the test set"
         )
     group = dict(_filled(drawn, [rows[name] for name in drawn], wanted)) | dict.fromkeys(spec.hold_out, "test")
-    return labels[column].replace_strict(group, return_dtype=pl.String).alias(SPLIT)
+    return column.replace_strict(group, return_dtype=pl.String).alias(SPLIT)
 
 
 def _filled(names: Sequence[str], rows: Sequence[int], wanted: Mapping[str, float]) -> Iterator[tuple[str, str]]:

@@ -106,6 +106,8 @@ def test_rows_are_not_split_at_random_unless_forced() -> None:
         (SplitSpec("asset", hold_out=("z1",)), "no label is of the asset 'z1'"),
         (SplitSpec("time", hold_out=("a",)), "only assets and episodes can be held out"),
         (SplitSpec("time", shares=(0, 0, 0)), "the shares 0, 0, 0 leave no rows"),
+        (SplitSpec("time", shares=(float("nan"), 1, 1)), "the shares nan, 1, 1 leave no rows"),
+        (SplitSpec("time", shares=(float("inf"), 1, 1)), "the shares inf, 1, 1 leave no rows"),
     ],
 )
 def test_a_split_that_cannot_be_is_refused(spec: SplitSpec, told: str) -> None:
@@ -120,3 +122,21 @@ def test_without_episodes_there_is_no_split_by_them() -> None:
     rows = labels(("a", 1, 0)).drop("episode")
     with pytest.raises(InvalidInput, match="have no column 'episode'; make them by a rule"):
         split(rows, SplitSpec("episode"), settled=rows["event_timestamp"], window=HOUR)
+
+
+def test_episodes_may_be_numbers_but_not_missing() -> None:
+    """A label table brings its own."""
+    rows = labels(*(("a", hour, hour // 5) for hour in range(30))).with_columns(episode=pl.int_range(30) // 5)
+    spec = SplitSpec("episode", shares=(1, 0, 1), hold_out=("5",))
+    made = split(rows, spec, settled=rows["event_timestamp"], window=HOUR)
+    assert rows.filter(made.names == "test")["episode"].unique().to_list() == [5]
+    unknown = rows.with_columns(pl.when(pl.col("episode") > 0).then("episode").alias("episode"))
+    with pytest.raises(InvalidInput, match="5 labels have no episode"):
+        split(unknown, spec, settled=rows["event_timestamp"], window=HOUR)
+
+
+def test_a_split_that_the_labels_bring_is_not_overwritten() -> None:
+    """It is somebody's work."""
+    rows = labels(("a", 1, 0), ("b", 1, 0)).with_columns(split=pl.lit("mine"))
+    with pytest.raises(InvalidInput, match="have a column 'split' already"):
+        split(rows, SplitSpec("time"), settled=rows["event_timestamp"], window=HOUR)
