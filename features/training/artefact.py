@@ -30,7 +30,7 @@ from features.training.export import Prepared, Request, as_table, make, prepare
 from features.training.manifest import FORMAT, Manifest, audits_of, canonical, input_names, manifest_of
 from features.training.pinned import Moment, newest_version
 from features.training.report import report_html
-from features.training.splits import SPLIT
+from features.training.splits import NAMES, SPLIT
 from features.training.verdicts import differences
 from historian.errors import InvalidInput
 from historian.plant import Plant
@@ -68,11 +68,25 @@ class Verified:
 
 
 def make_all(prepared: Prepared, plant: Plant, plant_file: Path, *, advance: Callable[[int], None]) -> Made:
-    """The training set, its audit, its manifest and its report. Calls `advance(1)` for each view."""
+    """The training set, its audit, its manifest and its report. Calls `advance(1)` for each view.
+
+    Raises:
+        InvalidInput: the labels bring a column `split` that says something else than which split a row is in.
+    """
+    _check_split(prepared)
     values = make(prepared, advance=advance)
     audits = audits_of(prepared, values)
     manifest = manifest_of(prepared, values, audits, plant, plant_file)
     return Made(prepared, as_table(prepared, values), manifest, report_html(manifest, prepared, audits))
+
+
+def _check_split(prepared: Prepared) -> None:
+    if SPLIT in prepared.labels.columns:
+        told = set(prepared.labels[SPLIT].cast(pl.String).unique())
+        if wrong := sorted(str(name) for name in told - set(NAMES)):
+            raise InvalidInput(
+                f"the labels' column {SPLIT!r} holds {', '.join(wrong[:3])}, not just {', '.join(NAMES)}; rename it"
+            )
 
 
 def write_artefact(made: Made, directory: Path) -> Manifest:

@@ -135,7 +135,8 @@ def _balance(labels: pl.DataFrame, target: str | None) -> dict[str, Any]:
     for (name,), rows in sorted(parts.items(), key=lambda part: ("all", *NAMES).index(str(part[0][0]))):
         column = rows[target]
         if is_classes(labels[target]):
-            counts = column.cast(pl.String).fill_null("missing").value_counts(name="rows").sort(target)
+            classes = column.cast(pl.String).fill_null("missing").alias("class")
+            counts = classes.value_counts(name="rows").sort("class")
             balance[str(name)] = dict(counts.iter_rows())
         else:
             balance[str(name)] = {**_quantiles(_number(column)), "missing": column.null_count()}
@@ -143,7 +144,8 @@ def _balance(labels: pl.DataFrame, target: str | None) -> dict[str, Any]:
 
 
 def _number(column: pl.Series) -> pl.Series:
-    return column.cast(pl.Float64).fill_nan(None) if column.dtype.is_numeric() else pl.Series([], dtype=pl.Float64)
+    numbers = column.cast(pl.Float64) if column.dtype.is_numeric() else pl.Series([], dtype=pl.Float64)
+    return numbers.filter(numbers.is_finite())
 
 
 def _changed(prepared: Prepared, values: pl.DataFrame) -> dict[str, int]:

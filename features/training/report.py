@@ -173,8 +173,8 @@ def _over_time(axes: Axes, prepared: Prepared) -> bool:
 
 def _rarest(target: pl.Series) -> object | None:
     """The value that occurs least; None for a quantity or a target that is always the same."""
-    counts = target.drop_nulls().value_counts(name="rows").sort("rows", target.name)
-    return counts[target.name][0] if is_classes(target) and counts.height > 1 else None
+    counts = target.drop_nulls().alias("value").value_counts(name="rows").sort("rows", "value")
+    return counts["value"][0] if is_classes(target) and counts.height > 1 else None
 
 
 def _ages(axes: Axes, prepared: Prepared, audits: Mapping[str, ViewAudit]) -> bool:

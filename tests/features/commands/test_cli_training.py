@@ -360,3 +360,31 @@ def test_a_directory_with_anything_else_in_it_is_left_alone(
     with pytest.raises(HistorianError, match="holds something other than a training set"):
         penstock("training-set", history / "rule.toml", "--out", out.parent)
     assert out.exists()
+
+
+@pytest.mark.parametrize(("column", "values"), [("rows", ["yes", "no", "yes"]), ("left_s", ["inf", "2.5", "1.5"])])
+def test_a_target_may_have_any_name_and_be_infinite(
+    history: Path, penstock: Callable[..., Any], column: str, values: list[str]
+) -> None:
+    """A remaining life that nobody knows; no trace of how classes are counted."""
+    rows = [f"c101,2026-03-01T00:01:0{number}Z,{value}" for number, value in enumerate(values)]
+    (history / "labels.csv").write_text("\n".join([f"asset,event_timestamp,{column}", *rows]) + "\n")
+    told = penstock("training-set", history / "labels.csv", "--out", history / "set", "--target", column, "--json")
+    balance = {"no": 1, "yes": 2} if column == "rows" else {"p0": 1.5, "p100": 2.5}
+    assert balance.items() <= told["target"]["balance"]["all"].items()
+
+
+def test_a_split_of_ones_own_is_kept_if_it_is_one(history: Path, penstock: Callable[..., Any]) -> None:
+    """Of train, validation and test; not a path, nor anything else."""
+    for names, wrong in (
+        (["train", "test"], None),
+        (["../x", "train"], "holds ../x, not just train, validation, test"),
+    ):
+        rows = [f"c101,2026-03-01T00:01:0{number}Z,{name}" for number, name in enumerate(names)]
+        (history / "labels.csv").write_text("\n".join(["asset,event_timestamp,split", *rows]) + "\n")
+        if wrong:
+            with pytest.raises(HistorianError, match=wrong):
+                penstock("training-set", history / "labels.csv", "--out", history / "set")
+        else:
+            penstock("training-set", history / "labels.csv", "--out", history / "set")
+            assert {path.name for path in (history / "set" / "data").iterdir()} == {"split=train", "split=test"}
