@@ -21,8 +21,9 @@ def training_values(store: FeatureStore, path: Path) -> dict[str, pl.Series]:
         InvalidInput: it cannot be read, or has no such column.
     """
     refs = [f"{view.name}:{feature.name}" for view in store.list_feature_views() for feature in view.features]
+    data = path / "data" if (path / "data").is_dir() else path  # beside it lie the labels, which may be Parquet too
     try:
-        rows = pl.scan_parquet(path / "**/*.parquet" if path.is_dir() else path)
+        rows = pl.scan_parquet(data / "**/*.parquet" if data.is_dir() else data)
         names = rows.collect_schema()
         columns = {ref: column_of(ref) for ref in refs if _is_number(names.get(column_of(ref)))}
         found = rows.select(columns.values()).collect()

@@ -388,3 +388,12 @@ def test_a_split_of_ones_own_is_kept_if_it_is_one(history: Path, penstock: Calla
         else:
             penstock("training-set", history / "labels.csv", "--out", history / "set")
             assert {path.name for path in (history / "set" / "data").iterdir()} == {"split=train", "split=test"}
+
+
+def test_the_drift_of_an_artefact_is_that_of_its_data(history: Path, penstock: Callable[..., Any]) -> None:
+    """Its labels, which lie in the same directory, may be Parquet too."""
+    times = pl.Series(["2026-03-01T00:01:00Z"] * 9).str.to_datetime(time_zone="UTC")
+    pl.DataFrame({"asset": "c101", "event_timestamp": times}).write_parquet(history / "labels.parquet")
+    penstock("training-set", history / "labels.parquet", "--out", history / "set")
+    told = penstock("drift", history / "set", "--since", "2027-01-01T00:00:00Z", "--json")
+    assert {each["training"] for each in told["features"]} == {9}
