@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast import FeatureStore
+from pydantic import ValidationError
 
 from features.training.content_hash import digest
 from features.training.export import Prepared, Request, as_table, make, prepare
@@ -39,6 +40,8 @@ MANIFEST: Final = "manifest.json"
 _INPUTS: Final = "inputs"
 _REPORT: Final = "report.html"
 _DATA: Final = "data"
+_NEEDED: Final = {"request", "tables", "software", "files", "content_hash"}
+"""Of the manifest, to make the training set again."""
 _CONTENTS: Final = {MANIFEST, _REPORT, _DATA, _INPUTS}
 _ROW_GROUP: Final = 131_072
 _SURROUNDINGS: Final = ("software ", "plant files ")
@@ -180,7 +183,7 @@ def read_manifest(path: Path) -> tuple[Manifest, Path]:
         ) from None
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{file} is no manifest: {error}") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not manifest.keys() >= _NEEDED:
         raise InvalidInput(f"{file} is no manifest of format {FORMAT}; make the training set anew")
     return manifest, file.parent
 
@@ -191,11 +194,11 @@ def verify(
     """Makes a training set again from its own inputs and its tables' versions, and compares everything.
 
     Raises:
-        InvalidInput: there is no manifest, or its inputs are gone.
+        InvalidInput: there is no manifest, what it asks for cannot be, or its inputs are gone.
     """
     manifest, directory = read_manifest(path)
-    request = Request.model_validate(manifest["request"])
-    prepared = prepare(store, plant, request, directory / _INPUTS, _moments(manifest))
+    request, moments = _asked(manifest, path)
+    prepared = prepare(store, plant, request, directory / _INPUTS, moments)
     made = make_all(prepared, plant, plant_file, advance=advance)
     with tempfile.TemporaryDirectory() as temporary:
         again = _fill(made, Path(temporary))
@@ -211,10 +214,27 @@ def verify(
     )
 
 
+def _asked(manifest: Manifest, path: Path) -> tuple[Request, dict[str, Moment]]:
+    try:
+        return Request.model_validate(manifest["request"]), _moments(manifest)
+    except ValidationError as error:
+        why = "; ".join(f"request {each['loc'][0]}: {each['msg']}" for each in error.errors())
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        why = f"tables: {error!r}"
+    raise InvalidInput(f"{path} is not as it was written, and the training set cannot be made again from it: {why}")
+
+
 def _moments(manifest: Mapping[str, Any]) -> dict[str, Moment]:
     return {
-        name: Moment(table["version"], _instant(table["created_until"])) for name, table in manifest["tables"].items()
+        name: Moment(_version(table["version"]), _instant(table["created_until"]))
+        for name, table in manifest["tables"].items()
     }
+
+
+def _version(number: object) -> int:
+    if not isinstance(number, int) or number < 0:
+        raise ValueError(f"there is no version {number}")
+    return number
 
 
 def _instant(text: str | None) -> datetime | None:

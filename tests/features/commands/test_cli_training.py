@@ -232,6 +232,27 @@ def test_tampering_is_found(history: Path, penstock: Callable[..., Any]) -> None
     assert "\ninputs failures.csv: " in penstock("training-set", "verify", out, code=1)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"threshold"', '"thresh0ld"', "not as it was written.*thresh0ld"),
+        ('"created_until"', '"created_unti1"', "not as it was written.*created_until"),
+        ('"created_until": "2026-', '"created_until": "2026+', "not as it was written.*2026+"),
+        ('"version": 1', '"version": -1', "not as it was written.*version -1"),
+        ('"software"', '"softwar3"', "no manifest of format 1"),
+    ],
+)
+def test_a_manifest_that_was_tampered_with_is_told(
+    history: Path, penstock: Callable[..., Any], old: str, new: str, told: str
+) -> None:
+    """Where what it says can no longer be done: no stack trace."""
+    file = history / "set" / "manifest.json"
+    penstock("training-set", history / "rule.toml", "--out", file.parent)
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(HistorianError, match=told):
+        penstock("training-set", "verify", file)
+
+
 def test_what_was_known_on_a_day_is_asked_with_as_of(history: Path, penstock: Callable[..., Any]) -> None:
     """Rows computed later are not there, failures reported later have not happened, nothing later has been seen."""
     out = history / "set"
