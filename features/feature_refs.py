@@ -24,6 +24,11 @@ def views_of(store: FeatureStore, refs: Sequence[str]) -> Mapping[str, FeatureVi
     return {ref: known[ref] for ref in refs}
 
 
+def registered_refs(store: FeatureStore) -> set[str]:
+    """Every reference there is."""
+    return {f"{view.name}:{feature.name}" for view in store.list_feature_views() for feature in view.features}
+
+
 def service_refs(store: FeatureStore, name: str) -> list[str]:
     """The references a feature service stands for.
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from features.feature_refs import registered_refs
 from features.online.consistency import VERDICTS
 from features.online.consistency import consistency as verdicts
 from features.online.drift import Drift
@@ -44,10 +45,13 @@ def consistency(
         raise NotEnoughData(
             f"nothing is logged as served since {since}; set log in [online] and restart penstock serve"
         )
-    found = verdicts(open_feature_store(checked), served)
+    store = open_feature_store(checked)
+    gone = sorted(set(served["feature"]) - registered_refs(store))
+    found = verdicts(store, served.filter(~pl.col("feature").is_in(gone)))
     wrong = found.filter(pl.col("wrong") > threshold)["feature"].to_list()
-    record = {"since": start, "values": served.height, "wrong": wrong, "features": found.to_dicts()}
-    answer(record, "\n".join(_consistency_lines(found)), as_json=as_json)
+    record = {"since": start, "values": served.height, "wrong": wrong, "features": found.to_dicts(), "left_out": gone}
+    left_out = [f"{ref} is no longer registered; what was served of it was left out" for ref in gone]
+    answer(record, "\n".join([*_consistency_lines(found), *left_out]), as_json=as_json)
     if wrong:
         raise typer.Exit(1)
 

@@ -211,3 +211,18 @@ def test_the_drift_of_a_training_set(
     assert penstock("drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z")[1].endswith(
         "drifted\n"
     )
+
+
+def test_what_is_no_longer_registered_is_left_out(
+    store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """A view was taken from the plant file after it had been served: the others are checked."""
+    add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
+    add_rows("compressor_process", ("c101", 10, 11, 60.0))
+    materialized(store)
+    serve([RMS, OIL], ["c101"], 20)
+    store.delete_feature_view("compressor_process")
+    code, told = penstock("consistency", "--since", "2026-03-01T00:00:00Z", "--json")
+    assert (code, [each["feature"] for each in json.loads(told)["features"]]) == (0, [RMS])
+    assert json.loads(told)["left_out"] == [OIL]
+    assert f"{OIL} is no longer registered" in penstock("consistency", "--since", "2026-03-01T00:00:00Z")[1]
