@@ -51,9 +51,11 @@ def dirty_spans(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
     """
     changed = changes.join(tags, on="tag").select("asset", "first", "last", "reach")
     touched, overdue = pl.col("asset").is_in(changed["asset"].implode()), pl.col("known") < pl.col("newest")
-    waiting = tags.drop_nulls("known").filter(touched | overdue)
-    pending = waiting.select("asset", first="known", last=pl.max_horizontal("known", "newest"), reach="reach")
-    stretches = pl.concat([changed, pending])
+    # What a tag that has nothing new held is known up to the newest sample of its asset: of a dead tag nothing waits.
+    begun = pl.when(overdue.fill_null(value=False)).then("known").otherwise(pl.col("known").max().over("asset"))
+    waiting = tags.drop_nulls("known").with_columns(first=begun).filter(touched | overdue)
+    pending = waiting.select("asset", "first", last=pl.max_horizontal("known", "newest"), reach="reach")
+    stretches = pl.concat([changed, pending.filter(pl.col("first") < pl.col("last") + pl.col("reach"))])
     return joined_spans(stretches.select("asset", after="first", until=pl.col("last") + pl.col("reach")))
 
 

@@ -57,11 +57,20 @@ def test_late_and_live_changes_stay_apart() -> None:
 
 def test_windows_that_were_pending_are_looked_at_again() -> None:
     """They end within reach of the sample that was the newest then; of an asset without changes nothing is due."""
-    found = dirty_spans(
-        ledger(("a.x", 500, 501)),
-        tags(("a.x", "a", 2, 100), ("a.y", "a", 3, 90), ("b.x", "b", 2, 100)),
-    )
-    assert_frame_equal(found, spans(("a", 90, 93), ("a", 100, 102), ("a", 500, 503)))
+    known = tags(("a.x", "a", 2, 100), ("a.y", "a", 3, 90), ("b.x", "b", 2, 100))
+    newer = known.with_columns(newest=pl.Series([at(501), at(92), at(100)]))
+    found = dirty_spans(ledger(("a.x", 500, 501), ("a.y", 92, 92)), newer)
+    assert_frame_equal(found, spans(("a", 90, 95), ("a", 100, 503)))
+
+
+def test_a_tag_that_is_silent_has_nothing_pending_once_its_last_value_is_too_old() -> None:
+    """Its windows were known up to the newest sample of the asset: a dead tag is not looked at with every change."""
+    for silent_since, until in ((90, 502), (499, 504)):
+        silent = tags(("a.x", "a", 1, 500), ("a.y", "a", 5, silent_since))
+        found = dirty_spans(
+            ledger(("a.x", 500.5, 501)), silent.with_columns(newest=pl.Series([at(501), at(silent_since)]))
+        )
+        assert_frame_equal(found, spans(("a", 500, until)))
 
 
 def test_windows_that_waited_for_the_clock_are_looked_at_again() -> None:
