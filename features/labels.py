@@ -82,12 +82,15 @@ def with_target(labels: pl.DataFrame, target: str) -> pl.DataFrame:
     """The labels with the target as numbers, where it is text of which every cell is a number.
 
     Raises:
-        InvalidInput: there is no such column besides asset and event_timestamp.
+        InvalidInput: there is no such column besides asset and event_timestamp, or nothing can be told of its kind.
     """
     others = [name for name in labels.columns if name not in (ASSET, EVENT_TIMESTAMP)]
     if target not in others:
         raise InvalidInput(f"the labels have no column {target!r} to be the target{near_misses(target, others)}")
-    return labels.with_columns(_numbers(labels[target])) if labels.schema[target] == pl.String() else labels
+    kind = labels.schema[target]
+    if kind.is_nested() or kind in (pl.Duration, pl.Binary, pl.Object):
+        raise InvalidInput(f"the target {target!r} holds {kind}; make it numbers (seconds, say), flags or words")
+    return labels.with_columns(_numbers(labels[target])) if kind == pl.String() else labels
 
 
 def _is_numbers(text: pl.Series) -> bool:

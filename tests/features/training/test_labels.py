@@ -191,3 +191,11 @@ def test_columns_of_the_wrong_type_are_refused_as_a_whole(frame: dict[str, list[
     with pytest.raises(InvalidInput) as raised:
         checked_labels(pl.DataFrame(frame), ASSETS, file="request")
     assert str(raised.value) == f"request: {told}"
+
+
+@pytest.mark.parametrize("kind", [pl.List(pl.Int64()), pl.Duration("us"), pl.Binary(), pl.Struct({"a": pl.Int64()})])
+def test_a_target_is_numbers_flags_or_words(kind: pl.DataType) -> None:
+    """Parquet can hold others, a remaining life as a duration among them."""
+    frame = pl.DataFrame(schema={"asset": pl.String(), "event_timestamp": pl.Datetime("us", "UTC"), "rul": kind})
+    with pytest.raises(InvalidInput, match=r"the target 'rul' holds .*make it numbers"):
+        with_target(frame, "rul")
