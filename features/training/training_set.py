@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -163,7 +164,7 @@ def save(table: pa.Table, path: Path) -> None:
     """Writes a training set in the format of the path's suffix, whole or not at all.
 
     Raises:
-        InvalidInput: the suffix is unknown, or the directory cannot be written to.
+        InvalidInput: the suffix is unknown, the format has no room for a column, or the directory cannot be written to.
     """
     as_format = format_of(path)
     draft = path.with_name(f".{path.name}.draft")
@@ -174,14 +175,24 @@ def save(table: pa.Table, path: Path) -> None:
         draft.replace(path)
     except OSError as error:
         raise InvalidInput(f"the training set cannot be written to {path}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            draft.unlink()
 
 
 def write(table: pa.Table, sink: IO[bytes], as_format: Format) -> None:
-    """Writes a training set to an open file."""
+    """Writes a training set to an open file.
+
+    Raises:
+        InvalidInput: a label column holds lists or the like, for which CSV has no room.
+    """
     if as_format == "parquet":
         pq.write_table(table, sink, compression="zstd")
     elif as_format == "arrow":
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
     else:
-        pl.DataFrame(table).write_csv(sink, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+        frame = pl.DataFrame(table)
+        if nested := [column.name for column in frame if column.dtype.is_nested()]:
+            raise InvalidInput(f"CSV has no room for what {', '.join(nested)} holds; write .parquet or .arrow")
+        frame.write_csv(sink, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")

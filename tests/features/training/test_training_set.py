@@ -212,3 +212,12 @@ def test_it_is_what_feast_itself_answers(
     ).to_arrow()
     names = ["compressor_vibration__de_h_rms_ac", "compressor_process__oil_temp_mean"]
     assert_frame_equal(pl.DataFrame(ours.select(names)), pl.DataFrame(feast.select(names)))
+
+
+def test_csv_has_no_room_for_lists(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
+    """Told before anything is written, and nothing is left behind."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
+    made = training_set(store, labels(("c101", 5), notes=[["a", "b"]]), [RMS], known_then=False)
+    with pytest.raises(InvalidInput, match=r"no room for what notes holds; write \.parquet"):
+        save(made, tmp_path / "out" / "set.csv")
+    assert not list((tmp_path / "out").iterdir())
