@@ -90,6 +90,8 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     """Joins labels with the features as they were at each label's time: one row a label, in the labels' order."""
     if out.suffix:
         training_sets.format_of(out)
+    if hold_out and not split:
+        raise InvalidInput("--hold-out says what the test set is; add --split asset or --split episode")
     spec = SplitSpec(split, _shares(shares), tuple(hold_out or ()), seed, force_random) if split else None
     request = _request(
         labels=labels.name,

@@ -300,6 +300,7 @@ def test_a_column_written_with_hindsight_is_a_suspect(history: Path, penstock: C
         (["rule.toml", "--out", "set", "--threshold", "0.2"], "--threshold: "),
         (["rule.toml", "--out", "set", "--as-of", "yesterday"], "'yesterday' is not a time"),
         (["labels.csv", "--out", "set", "--split", "time"], "say it with --horizon"),
+        (["labels.csv", "--out", "set", "--hold-out", "c101"], "add --split asset"),
         (["labels.csv", "--out", "."], "holds something other than a training set"),
         (["verify", "."], "there is no manifest manifest.json"),
     ],
