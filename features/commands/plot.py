@@ -62,12 +62,12 @@ def signal(
 ) -> None:
     """Draws the lowest and highest value of tags over time, and their gaps; the store sends no more than that."""
     checked, now = load_plant(plant), utc_now()
-    first, last = parse_instant(start, now=now), parse_instant(end, now=now)
+    first, last = _range(start, end, now)
     units = {tag.name: tag.unit for tag in (_tag(checked, name) for name in tags)}
     store = open_store(checked)
     every = max((last - first) // _PIXELS, timedelta(microseconds=1))
     extremes = store.extremes(tags, first, last, every=every)
-    gaps = store.gaps(tags, first, last, longer_than=parse_duration(gap))
+    gaps = store.gaps(tags, first, last, longer_than=_duration(gap, "--gap"))
     figure = signal_figure(extremes, gaps, units, title=f"{', '.join(tags)}, {first:%Y-%m-%d %H:%M} on")
     _write(figure, out, {"points": extremes.height, "gaps": gaps.height}, as_json=as_json)
 
@@ -86,7 +86,7 @@ def feature(
     """Draws features of one view over time, a line an asset."""
     checked, now = load_plant(plant), utc_now()
     view_name, columns = _columns(checked, refs)
-    within = pl.col("event_timestamp").is_between(parse_instant(start, now=now), parse_instant(end, now=now))
+    within = pl.col("event_timestamp").is_between(*_range(start, end, now))
     table = FeatureTable(checked, checked.views[view_name])
     rows = table.scan().filter(within, pl.col("asset").is_in(asset) if asset else True)
     newest = rows.sort("created_timestamp").unique(["asset", "event_timestamp"], keep="last").collect()
@@ -162,7 +162,7 @@ def waterfall(
 ) -> None:
     """Draws spectra over time as colours: how a fault grows."""
     checked, now = load_plant(plant), utc_now()
-    first, last = parse_instant(start, now=now), parse_instant(end, now=now)
+    first, last = _range(start, end, now)
     step, snapshots = (last - first) / _SPECTRA, []
     with progress("reading", unit="spectra", total=_SPECTRA, quiet=as_json) as advance:
         for number in range(_SPECTRA):
@@ -201,10 +201,24 @@ def _lines(found: Snapshot, unit: str) -> tuple[Floats, Floats]:
     return power.frequencies, np.sqrt(2 * power.lines[0] / 1.5)
 
 
+def _range(start: str, end: str, now: datetime) -> tuple[datetime, datetime]:
+    first, last = parse_instant(start, now=now), parse_instant(end, now=now)
+    if first >= last:
+        raise InvalidInput(f"--start {start} is not before --end {end}")
+    return first, last
+
+
+def _duration(text: str, option: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InvalidInput(f"{option}: {error}") from None
+
+
 def _looked_at(plant: Plant, name: str, at: str, length: str) -> tuple[Snapshot, float | None]:
     """The waveform, and the shaft's speed in Hz."""
     tag, before = _tag(plant, name), parse_instant(at, now=utc_now())
-    found = newest_snapshot(open_store(plant), tag, before, longest=parse_duration(length))
+    found = newest_snapshot(open_store(plant), tag, before, longest=_duration(length, "--length"))
     return found, _shaft(plant, tag, found.start)
 
 

@@ -126,6 +126,9 @@ def test_the_envelope_marks_the_bearings_own_lines(simulated: Path, tmp_path: Pa
         (["feature", "compressor_vibration:nope"], "unknown feature 'compressor_vibration:nope'"),
         (["signal", "c101.de_h", "--out", "x.gif"], "x.gif is neither .png, .svg nor .html"),
         (["spectrum", "c101.de_h", "--at", "2020-01-01T00:00:00Z"], "has no Good samples in the day before 2020-01-01"),
+        (["signal", "c101.de_h", "--gap", "soon"], "--gap: 'soon' is not a duration"),
+        (["envelope", "c101.de_h", "--length", "soon"], "--length: 'soon' is not a duration"),
+        (["signal", "c101.de_h", "--start", "now", "--end", "now-1h"], "--start now is not before --end now-1h"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(simulated: Path, command: list[str], told: str) -> None:
