@@ -75,7 +75,7 @@ class ServedLog:
             answers, going = self._collected()
             try:
                 self._write(answers)
-            except OSError as error:
+            except (OSError, pl.exceptions.PolarsError) as error:
                 _log.warning("%d served answers could not be kept: %s", len(answers), error)
 
     def _collected(self) -> tuple[list[Answer], bool]:
@@ -106,7 +106,7 @@ class ServedLog:
         draft.replace(directory / f"{micros(newest)}-{os.getpid()}-{self._thread.native_id}.parquet")
         for old in self._directory.iterdir():
             if old.name < f"{newest - self._keep:%Y-%m-%d}":
-                shutil.rmtree(old)
+                shutil.rmtree(old, ignore_errors=True)  # another process may be at it as well
 
 
 def served_path(plant: Plant) -> Path:

@@ -105,9 +105,15 @@ def write_artefact(made: Made, directory: Path) -> Manifest:
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as temporary:
             draft = Path(temporary) / "draft"
             manifest = _fill(made, draft)
+            older = Path(temporary) / "older"
             if directory.exists():
-                directory.rename(Path(temporary) / "replaced")
-            draft.rename(directory)
+                directory.rename(older)
+            try:
+                draft.rename(directory)
+            except OSError:
+                if older.exists():
+                    older.rename(directory)
+                raise
     except OSError as error:
         raise InvalidInput(f"the training set cannot be written to {directory}: {error.strerror}") from None
     return manifest
