@@ -118,12 +118,6 @@ def computed(spec: FeatureSpec[Batch], batch: Batch, count: int) -> npt.NDArray[
     return values
 
 
-def each_window(ufunc: np.ufunc, values: Floats) -> Floats:
-    """[windows, samples] -> [windows]: the ufunc over the samples of each window by itself."""
-    reduced: Floats = ufunc.reduce(values, axis=1)
-    return reduced
-
-
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
     """numerator / denominator; NaN where the denominator is not positive."""
     undefined = np.full_like(denominator, np.nan)

@@ -20,20 +20,30 @@ _LN_2: Final = float(np.log(2))
 
 
 @compiled
-def central_sums(samples: Floats, mean: Floats, centred: Floats, sums: Floats) -> None:
-    """Fills `centred` with c = x - mean, and `sums` with Σc², Σc³, Σc⁴, Σ|c|, Σsqrt|c| and how often c changes sign.
+def window_sums(samples: Floats, centred: Floats, sums: Floats) -> None:
+    """Fills `centred` with c = x - mean, and `sums` with what the time-domain features are made of.
+
+    They are min x, max x and mean x, then Σc², Σc³, Σc⁴, Σ|c|, Σsqrt|c|, and how often c changes its sign. Rounding
+    cannot push the mean outside the samples' range, so a constant signal has c = 0.
 
     Args:
         samples: [windows, N]
-        mean: [windows]
         centred: [windows, N]
-        sums: [windows, 6]
+        sums: [windows, 9]
     """
     for window in range(len(samples)):
-        row, middle, place = samples[window], mean[window], centred[window]
+        row, place, out = samples[window], centred[window], sums[window]
+        total = 0.0
+        for index in range(len(row)):
+            total += row[index]
+        low = high = row[0]
+        for index in range(len(row)):
+            x = row[index]
+            low, high = (x if x < low else low), (x if x > high else high)
+        mean = min(max(total / len(row), low), high)
         second = third = fourth = magnitude = root = 0.0
         for index in range(len(row)):
-            c = row[index] - middle
+            c = row[index] - mean
             place[index] = c
             square = c * c
             second += square
@@ -44,8 +54,8 @@ def central_sums(samples: Floats, mean: Floats, centred: Floats, sums: Floats) -
         changes = 0
         for index in range(1, len(row)):
             changes += (place[index] < 0) != (place[index - 1] < 0)
-        out = sums[window]
-        out[0], out[1], out[2], out[3], out[4], out[5] = second, third, fourth, magnitude, root, changes
+        out[0], out[1], out[2] = low, high, mean
+        out[3], out[4], out[5], out[6], out[7], out[8] = second, third, fourth, magnitude, root, changes
 
 
 @compiled
@@ -72,7 +82,7 @@ def line_sums(power: Floats, bits: Bits, sums: Floats) -> None:
     Where p = 0, ln p is that of the smallest number, so that 0 ln 0 = 0.
 
     p is m·2^e with m between sqrt(1/2) and sqrt(2), and ln m = 2(s + s³/3 + s⁵/5 …) with s = (m - 1)/(m + 1): as
-    |s| < 0.172, ten terms are exact to the last bit.
+    |s| < 0.172, nine terms are exact to the last bits.
 
     Args:
         power: [windows, 1 + K] not negative.
@@ -92,7 +102,7 @@ def line_sums(power: Floats, bits: Bits, sums: Floats) -> None:
         for k in range(len(row)):
             s = (mantissa[k] - 1) / (mantissa[k] + 1)
             z = s * s
-            odd = 1 / 11 + z * (1 / 13 + z * (1 / 15 + z * (1 / 17 + z * (1 / 19 + z * (1 / 21)))))
+            odd = 1 / 11 + z * (1 / 13 + z * (1 / 15 + z * (1 / 17)))
             odd = 1 + z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * odd))))
             ln = exponent[k] * _LN_2 + 2 * s * odd
             p, place = row[k], k + 1.0

@@ -24,9 +24,9 @@ from functools import cached_property
 
 import numpy as np
 
-from features.kernels.passes import central_sums
+from features.kernels.passes import window_sums
 from features.kernels.scratch import Scratch
-from features.spec import Complexes, Floats, each_window, ratio
+from features.spec import Complexes, Floats, ratio
 
 
 @dataclass(frozen=True)
@@ -47,28 +47,16 @@ class Waveforms:
         return int(self.samples.shape[1])
 
     @cached_property
-    def highest(self) -> Floats:
-        """[windows]"""
-        return each_window(np.maximum, self.samples)
-
-    @cached_property
-    def lowest(self) -> Floats:
-        """[windows]"""
-        return each_window(np.minimum, self.samples)
-
-    @cached_property
-    def mean(self) -> Floats:
-        """[windows]; rounding cannot push it outside the samples' range, so a constant signal has c = 0."""
-        mean = each_window(np.add, self.samples) / self.size
-        return np.minimum(np.maximum(mean, self.lowest), self.highest)
-
-    @cached_property
     def _passed(self) -> tuple[Floats, Floats]:
-        """[windows, N] c = x - mean, and [windows, 6] what `central_sums` makes of it."""
+        """[windows, N] c = x - mean, and [9, windows] what `window_sums` makes of it."""
         place = self.scratch.array("centred", self.samples.shape, np.float64)
-        sums = np.empty((len(place), 6))
-        central_sums(np.ascontiguousarray(self.samples), self.mean, place, sums)
-        return place, sums
+        sums = np.empty((len(place), 9))
+        window_sums(np.ascontiguousarray(self.samples), place, sums)
+        return place, np.ascontiguousarray(sums.T)
+
+    @property
+    def _sums(self) -> Floats:
+        return self._passed[1]
 
     @property
     def centred(self) -> Floats:
@@ -76,22 +64,40 @@ class Waveforms:
         return self._passed[0]
 
     @property
-    def moments(self) -> Floats:
-        """[3, windows] m2, m3, m4 = Σc²/N, Σc³/N, Σc⁴/N."""
-        moments: Floats = self._passed[1].T[:3] / self.size
-        return moments
+    def lowest(self) -> Floats:
+        """[windows]"""
+        found: Floats = self._sums[0]
+        return found
 
     @property
+    def highest(self) -> Floats:
+        """[windows]"""
+        found: Floats = self._sums[1]
+        return found
+
+    @property
+    def mean(self) -> Floats:
+        """[windows]"""
+        found: Floats = self._sums[2]
+        return found
+
+    @cached_property
+    def moments(self) -> Floats:
+        """[3, windows] m2, m3, m4 = Σc²/N, Σc³/N, Σc⁴/N."""
+        found: Floats = self._sums[3:6] / self.size
+        return found
+
+    @cached_property
     def magnitudes(self) -> Floats:
         """[2, windows] Σ|c|/N, Σsqrt|c|/N."""
-        means: Floats = self._passed[1].T[3:5] / self.size
-        return means
+        found: Floats = self._sums[6:8] / self.size
+        return found
 
     @property
     def crossings(self) -> Floats:
         """[windows] the number of sign changes of c; zero counts as positive."""
-        changes: Floats = self._passed[1][:, 5]
-        return changes
+        found: Floats = self._sums[8]
+        return found
 
     @cached_property
     def transform(self) -> Complexes:
