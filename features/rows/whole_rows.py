@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import polars.selectors as cs
 
 from features.kernels.slow import holds
 from features.rows.catalogue import point_groups, said
@@ -104,13 +103,13 @@ def point_rows(
     columns |= {spec: spec.kernel(found) for specs in said(view, tag).values() for spec in specs}
     series = [_series(f"{tag.point}_{spec.name}", column, spec.dtype) for spec, column in columns.items()]
     event = pl.Series(_EVENT, found.windows.end).cast(SCHEMA["timestamp"])
-    # What is undefined in the values, NaN or infinite, is null in the frame.
-    frame = pl.DataFrame([event, *series]).with_columns(pl.when(cs.float().is_finite()).then(cs.float()))
-    return found.windows, frame
+    return found.windows, pl.DataFrame([event, *series])
 
 
 def _series(name: str, values: npt.NDArray[Any], dtype: pl.DataType) -> pl.Series:
-    """Polars reads texts from lists only, once there is a None among them."""
+    """NaN and infinity are undefined: null. Polars reads texts from lists only, once there is a None among them."""
+    if values.dtype.kind == "f":
+        return pl.Series(name, np.where(np.isfinite(values), values, np.nan), dtype, nan_to_null=True)
     return pl.Series(name, values.tolist() if values.dtype.kind == "O" else values, dtype)
 
 
@@ -125,7 +124,10 @@ def _speeds(samples: pl.DataFrame, tag: Tag, view: View) -> Callable[[Integers],
 
 def _joined(points: Sequence[pl.DataFrame], view: View) -> pl.DataFrame:
     """The rows of the points side by side; a point without a window at another's end says so."""
-    frame = pl.concat(points, how="align_full") if points else pl.DataFrame(schema={_EVENT: SCHEMA["timestamp"]})
+    if len(points) == 1:
+        frame = points[0]
+    else:
+        frame = pl.concat(points, how="align_full") if points else pl.DataFrame(schema={_EVENT: SCHEMA["timestamp"]})
     absent = pl.lit("absent", pl.String)
     return frame.with_columns(
         pl.when(pl.col(f"{name}_valid").is_null()).then(absent).otherwise(f"{name}_reason").alias(f"{name}_reason")
