@@ -221,5 +221,7 @@ def _same_run(starts: Integers, first: Integers, stop: Integers) -> Booleans:
 
 def _all_usable(usable: Booleans, first: Integers, stop: Integers) -> Booleans:
     """Whether usable[first:stop] is true throughout, for each pair."""
+    if usable.all():
+        return np.ones(len(first), dtype=np.bool_)
     unusable = np.flatnonzero(~usable)
     return np.equal(np.searchsorted(unusable, stop), np.searchsorted(unusable, first))

@@ -35,21 +35,27 @@ from deltalake import (
 from deltalake.exceptions import DeltaError
 
 from historian.errors import StoreUnavailable
-from historian.lake_files import files_of, rows_within, settled_rows, stored_rows, table_root, touched
+from historian.lake_files import GROUP_ROWS, Unit, files_of, table_root, touched, units_of
+from historian.lake_rows import WRITTEN, bins_of, settled_rows
 from historian.overview import extremes_of, gaps_of
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.stores import LEDGER, ledger_rows
 from historian.times import from_micros, micros
 
-_APP: Final = "ingested_at"
+_APP: Final = WRITTEN
 _BINS: Final = 1_000_000
 _MERGE_EVERY: Final = 200
+_SMALL: Final = 2**20
+"""Bytes of a file that a live stream writes, or fewer; what a backfill writes is larger."""
+_CROWDED: Final = 1000
+"""Files of a day that are too many, whatever their size."""
 # Delta has no unsigned integers; `ingested_at` and `day` are the lake's own.
 _STORED: Final = pl.Schema({**SCHEMA, "quality": pl.Int64(), "ingested_at": pl.Datetime("us", "UTC"), "day": pl.Date()})
 _ARROW: Final = _STORED.to_frame().to_arrow().schema
 # Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011.
 _PARQUET: Final = WriterProperties(
     compression="LZ4_RAW",
+    max_row_group_size=GROUP_ROWS,
     column_properties={"timestamp": ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")},
 )
 
@@ -85,8 +91,8 @@ class LakeStore:
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
         with _unavailable(self.path, "read"):
-            files = touched(self._listed(), tags, start, end)
-        for rows in self._pages_of(files, tags, start, end):
+            units = list(units_of(touched(self._listed(), tags, start, end), start, end))
+        for rows in self._pages_of(units, tags, start, end):
             yield SampleBatch(rows)  # `settled_rows` has seen to it
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
@@ -100,13 +106,14 @@ class LakeStore:
         instants = newest["timestamp"]
         with _unavailable(self.path, "read"):
             files = touched(self._listed(), tags, instants[0], instants[-1] + timedelta(microseconds=1))
-            held = instants.search_sorted(files["last"], side="right") > instants.search_sorted(files["first"])
+            at = instants.to_physical()
+            held = at.search_sorted(files["last"], side="right") > at.search_sorted(files["first"])
             rows = pl.scan_parquet(files.filter(held)["path"].to_list(), glob=False).with_columns(
                 pl.col("quality").cast(pl.UInt32)
             )
             found = rows.filter(pl.col("timestamp").is_in(instants.implode())).collect()
         found = found.join(newest, on=["tag", "timestamp"], how="semi")
-        return sample_batch(newest_wins(found, written="ingested_at").select(SCHEMA.names()))
+        return sample_batch(newest_wins(found, written=WRITTEN).select(SCHEMA.names()))
 
     def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
         """See `Overview.extremes`."""
@@ -177,53 +184,48 @@ class LakeStore:
         return files
 
     def _pages_of(
-        self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime, *, stamped: bool = False
+        self, units: Sequence[Unit], tags: Sequence[str], start: datetime, end: datetime, *, stamped: bool = False
     ) -> Iterator[pl.DataFrame]:
         """Settled rows, in pages that follow one another in time; those stamped tell when they were written."""
-        if files.is_empty():
-            return
-        for first, last in self._page_ranges(files, tags, start, end):
+        units = [unit for unit in units if unit.may_hold(tags, start, end)]
+        for first, last in self._page_ranges(units, tags, start, end):
             with _unavailable(self.path, "read"):
-                page = settled_rows(files, tags, first, last, stamped=stamped)
+                few = [unit for unit in units if unit.may_hold(tags, first, last)]
+                page = settled_rows(few, tags, first, last, stamped=stamped)
             if not page.is_empty():
                 yield page
 
     def _page_ranges(
-        self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime
+        self, units: Sequence[Unit], tags: Sequence[str], start: datetime, end: datetime
     ) -> Iterator[tuple[datetime, datetime]]:
-        """Half-open time ranges of about `page_rows` stored rows each, counted in bins only where that is needed."""
-        if self._is_a_page(files, tags, start, end):
+        """Half-open time ranges of about `page_rows` stored rows each, counted in bins only where that is needed.
+
+        Row groups that lie partly in the range are taken to be evenly spaced while all of them are four pages at most.
+        """
+        few = sum(unit.rows for unit in units) <= 4 * self._page_rows
+        if few and sum(unit.rows_within(start, end) for unit in units) <= self._page_rows:
             yield start, end
             return
-        first, last = files.select(pl.col("first").min(), pl.col("last").max()).row(0)
-        step = max(timedelta(seconds=1), (min(end, last) - max(start, first)) / _BINS)
+        first = max(micros(start), min(unit.first or 0 for unit in units))
+        last = min(micros(end), max(unit.last or 0 for unit in units))
+        step = max(timedelta(seconds=1), timedelta(microseconds=last - first) / _BINS)
         with _unavailable(self.path, "read"):
-            rows = stored_rows(files, tags, start, end)
-            bins = rows.group_by(pl.col("timestamp").dt.truncate(step)).len().collect().sort("timestamp")
+            bins = bins_of(units, tags, start, end, step)
         bins = bins.with_columns(page=(pl.col("len").cum_sum() - 1) // self._page_rows)
         starts = bins.group_by("page", maintain_order=True).first()["timestamp"].to_list()
         yield from pairwise([start, *starts[1:], end])
-
-    def _is_a_page(self, files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> bool:
-        """Files that lie partly in the range are taken to be evenly spaced while all of them are two pages at most."""
-        if rows_within(files, start, end) > self._page_rows:
-            return False
-        if files["num_records"].sum() <= 2 * self._page_rows:
-            return True
-        with _unavailable(self.path, "read"):
-            count = stored_rows(files, tags, start, end).select(pl.len()).collect().item()
-        return bool(count <= self._page_rows)
 
     def _rewrite_day(self, day: date, *, target: int) -> None:
         """Replaces a day's files by few large sorted ones without superseded rows, one page in memory at a time."""
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         end = start + timedelta(days=1)
         files = self._listed().filter(day=day)
+        units = list(units_of(files, start, end))
         tags = (
             pl.scan_parquet(files["path"].to_list(), glob=False).select(pl.col("tag").unique()).collect()["tag"].sort()
         )
         # The stream is drawn inside delta-rs: nothing in it may touch a DeltaTable.
-        pages = (page for tag in tags for page in self._pages_of(files, [tag], start, end, stamped=True))
+        pages = (page for tag in tags for page in self._pages_of(units, [tag], start, end, stamped=True))
         batches = (batch for page in pages for batch in _stored(page).to_arrow().cast(_ARROW).to_batches())
         write_deltalake(
             self._samples,
@@ -236,10 +238,18 @@ class LakeStore:
         _sync(self._samples)
 
     def _merge_small(self) -> None:
-        """Joins small files as they are: every write looks at every file, so their number must not grow for ever."""
+        """Joins small files as they are: every write looks at every file, so their number must not grow for ever.
+
+        delta-rs mixes the rows of the files it joins, which makes them slow to read, so larger ones are left as they
+        were written unless there are very many.
+        """
         for table in (self._samples, self._ledger):
             table.update_incremental()
-            table.optimize.compact(writer_properties=_PARQUET)
+            table.optimize.compact(target_size=_SMALL, writer_properties=_PARQUET)
+        crowded = self._listed().group_by("day").len().filter(pl.col("len") > _CROWDED)
+        for day in crowded["day"]:
+            self._samples.optimize.compact([("day", "=", str(day))], writer_properties=_PARQUET)
+        for table in (self._samples, self._ledger):
             table.update_incremental()
             _sync(table)
 
@@ -289,5 +299,5 @@ def _sync(table: DeltaTable) -> None:
 def _unavailable(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
+    except (DeltaError, OSError, pa.ArrowException, pl.exceptions.ComputeError) as error:
         raise StoreUnavailable(f"the lake at {path} cannot be {what}: {error}") from error

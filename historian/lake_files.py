@@ -1,34 +1,38 @@
-"""Which files of the lake hold what, as Delta's statistics have it, and their rows, read no further than is needed.
+"""Which files of the lake hold what, as Delta's statistics have it, and which row groups of the large ones.
 
-Files that lie in the range asked for are not searched for it, a column of which the statistics tell that it has one
-value in all rows (one tag, all Good, no text) is not read, and when rows were written is looked at only where that
-decides which of two stays. A column that was not read is one value to Polars until somebody looks at its rows.
+Statistics may be shortened, instants to milliseconds and strings to a prefix; whoever compares with them allows for it.
+What they do not tell is None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import polars as pl
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from historian.samples import SCHEMA, is_in_order, newest_wins
+from historian.times import micros
 
-WRITTEN: Final = "ingested_at"
 _PREFIX: Final = 32
 """Bytes of a string in the statistics, at least."""
-_INSTANT: Final = SCHEMA["timestamp"]
+GROUP_ROWS: Final = 2**18
+"""Of a row group, at most; what lies partly in a range is decoded whole."""
+_WHOLE_ROWS: Final = 2**20
+"""Of files that are not looked into: pages are larger."""
+_SHORTENED: Final = 1000
+"""Microseconds by which an instant may be too early."""
 _EMPTY: Final = {
-    "size_bytes": pl.Int64(),
-    "num_records": pl.Int64(),
-    "path": pl.String(),
-    "first": _INSTANT,
-    "last": _INSTANT,
     "day": pl.Date(),
+    "size_bytes": pl.Int64(),
+    "path": pl.String(),
+    "num_records": pl.Int64(),
+    "first": pl.Int64(),
+    "last": pl.Int64(),
     "lowest": pl.String(),
     "highest": pl.String(),
     "tag": pl.String(),
@@ -37,92 +41,119 @@ _EMPTY: Final = {
 }
 
 
+class Unit(NamedTuple):
+    """What is read at once: a file, or one of its row groups."""
+
+    path: str
+    rows: int
+    first: int | None
+    """Microseconds since the epoch, like `last`."""
+    last: int | None
+    lowest: str | None
+    """A tag that none of its tags comes before; `highest`, one that none comes after."""
+    highest: str | None
+    tag: str | None
+    """Of all rows, if it is one."""
+    quality: int | None
+    """Of all rows, if it is one."""
+    texts: int | None
+    """How many rows have one."""
+    group: int | None = None
+    """Which row group; None is the whole file."""
+
+    def may_hold(self, tags: Sequence[str], start: datetime, end: datetime) -> bool:
+        """Whether there may be samples of `tags` in [start, end)."""
+        return (
+            (self.first is None or self.first < micros(end))
+            and (self.last is None or self.last >= micros(start))
+            and (self.lowest is None or self.lowest <= max(tags, default="")[:_PREFIX])
+            and (self.highest is None or self.highest >= min(tags, default="")[:_PREFIX])
+            and (self.tag is None or self.tag in tags)
+        )
+
+    def lies_within(self, start: datetime, end: datetime) -> bool:
+        """Whether all rows are known to lie in [start, end)."""
+        known = self.first is not None and self.last is not None
+        return known and micros(start) <= (self.first or 0) and (self.last or 0) < micros(end)
+
+    def rows_within(self, start: datetime, end: datetime) -> float:
+        """About how many rows lie in [start, end): evenly spaced, and where tags are mixed, half are ours."""
+        if self.first is None or self.last is None:
+            return self.rows
+        inside = min(self.last, micros(end)) - max(self.first, micros(start))
+        return self.rows * inside / (self.last - self.first) * (0.5 if self.tag is None else 1.0)
+
+
 def table_root(table: DeltaTable) -> Path:
     """The table's directory; delta-rs names it by a percent-encoded url."""
     return Path(unquote(table.table_uri.removeprefix("file://")))
 
 
 def files_of(table: DeltaTable) -> pl.DataFrame:
-    """All files: path, size_bytes, num_records, first, last, day, and the `lowest` and `highest` tag.
-
-    And `tag` and `quality` where all rows of a file have the same, and how many `texts` it has; null is unknown.
-    Statistics may be shortened, instants to milliseconds and strings to a prefix; the comparisons allow for it.
-    """
+    """All files: day and size_bytes, and the fields of a `Unit` without `group`; its rows are `num_records`."""
     root = table_root(table)
     files = pl.DataFrame(table.get_add_actions(flatten=True))
     if files.is_empty():
         return pl.DataFrame(schema=_EMPTY)
     one_tag = (pl.col("min.tag") == pl.col("max.tag")) & (pl.col("min.tag").str.len_bytes() < _PREFIX)
     return files.select(
+        pl.col("partition.day").cast(pl.Date).alias("day"),
         "size_bytes",
+        pl.Series("path", [str(root / unquote(path)) for path in files["path"]]),
         "num_records",
-        path=pl.Series([str(root / unquote(path)) for path in files["path"]]),
-        first="min.timestamp",
-        last=pl.col("max.timestamp") + timedelta(milliseconds=1),
-        day=pl.col("partition.day").cast(pl.Date),
-        lowest=pl.col("min.tag").str.slice(0, _PREFIX),
-        highest=pl.col("max.tag").str.slice(0, _PREFIX),
-        tag=pl.when(one_tag).then("min.tag"),
-        quality=pl.when(pl.col("min.quality") == pl.col("max.quality")).then("min.quality"),
-        texts=pl.col("num_records") - pl.col("null_count.text"),
+        pl.col("min.timestamp").to_physical().alias("first"),
+        (pl.col("max.timestamp").to_physical() + _SHORTENED).alias("last"),
+        pl.col("min.tag").str.slice(0, _PREFIX).alias("lowest"),
+        pl.col("max.tag").str.slice(0, _PREFIX).alias("highest"),
+        pl.when(one_tag).then("min.tag").alias("tag"),
+        pl.when(pl.col("min.quality") == pl.col("max.quality")).then("min.quality").alias("quality"),
+        (pl.col("num_records") - pl.col("null_count.text")).alias("texts"),
     )
 
 
 def touched(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
     """Those of the files that may hold samples of `tags` in [start, end)."""
-    return files.filter(
-        (pl.col("first") < end)
-        & (pl.col("last") >= start)
+    may = (
+        (pl.col("first") < micros(end))
+        & (pl.col("last") >= micros(start))
         & (pl.col("lowest") <= max(tags, default="")[:_PREFIX])
         & (pl.col("highest") >= min(tags, default="")[:_PREFIX])
     )
+    return files.filter(may.fill_null(value=True))
 
 
-def rows_within(files: pl.DataFrame, start: datetime, end: datetime) -> float:
-    """About how many rows of the files lie in [start, end), theirs taken to be evenly spaced."""
-    inside = pl.min_horizontal("last", pl.lit(end)) - pl.max_horizontal("first", pl.lit(start))
-    return float(files.select((pl.col("num_records") * (inside / (pl.col("last") - pl.col("first")))).sum()).item())
+def units_of(files: pl.DataFrame, start: datetime, end: datetime) -> Iterator[Unit]:
+    """The files, and instead of large ones that have more than is wanted of [start, end) their row groups."""
+    for row in files.drop("day", "size_bytes").iter_rows():
+        file = Unit(*row)
+        whole = file.tag is not None and file.rows <= _WHOLE_ROWS and file.lies_within(start, end)
+        yield from [file] if whole or file.rows <= GROUP_ROWS else _groups(file.path)
 
 
-def stored_rows(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.LazyFrame:
-    """The rows of `tags` in [start, end), superseded ones among them.
-
-    Files come by their first instant, so that what was written in order is read in order and need not be sorted.
-    """
-    inside = (pl.col("first") >= start) & (pl.col("last") < end)
-    stretches = files.sort("first").with_columns(inside=inside).with_columns(stretch=pl.col("inside").rle_id())
-    parts = []
-    for part in stretches.partition_by("stretch", maintain_order=True):
-        rows = pl.scan_parquet(part["path"].to_list(), glob=False)
-        within = pl.col("timestamp").is_between(start, end, closed="left")
-        parts.append(rows if part["inside"][0] else rows.filter(within))
-    rows = pl.concat(parts)
-    return rows if _same(files).get("tag") in tags else rows.filter(pl.col("tag").is_in(tags))
-
-
-def settled_rows(
-    files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime, *, stamped: bool
-) -> pl.DataFrame:
-    """The samples of `tags` in [start, end): sorted, unique; columns of a batch, and `ingested_at` if stamped."""
-    same, names = _same(files), [*SCHEMA, *([WRITTEN] if stamped else [])]
-    stored = stored_rows(files, tags, start, end).drop(*same)
-    if stamped or "tag" not in same:
-        rows = newest_wins(_collected(stored), written=WRITTEN)
-    else:
-        rows = _collected(stored.drop(WRITTEN))
-        if not is_in_order(rows):
-            rows = newest_wins(rows.hstack(_collected(stored.select(WRITTEN))), written=WRITTEN)
-    known = [pl.lit(value, SCHEMA[column]).alias(column) for column, value in same.items()]
-    return rows.with_columns(known).select(names).cast({"quality": SCHEMA["quality"]})
+def _groups(path: str) -> Iterator[Unit]:
+    """The row groups of a file. Their numbers are taken as stored: to make datetimes of them takes very long."""
+    footer = pq.read_metadata(path)
+    place = {name: number for number, name in enumerate(footer.schema.names)}
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        known = {name: group.column(place[name]).statistics for name in ("tag", "timestamp", "quality", "text")}
+        lowest, highest = _span(known["tag"], "min", "max")
+        first, last = _span(known["timestamp"], "min_raw", "max_raw")
+        best, worst = _span(known["quality"], "min_raw", "max_raw")
+        yield Unit(
+            path,
+            group.num_rows,
+            first,
+            None if last is None else last + _SHORTENED,
+            lowest and lowest[:_PREFIX],
+            highest and highest[:_PREFIX],
+            lowest if lowest == highest and len((lowest or "").encode()) < _PREFIX else None,
+            best if best == worst else None,
+            group.num_rows - known["text"].null_count if known["text"] else None,
+            number,
+        )
 
 
-def _same(files: pl.DataFrame) -> dict[str, str | int | None]:
-    """The columns that have one value in all rows of the files, and which: they need not be read."""
-    found = {"text": None} if files["texts"].null_count() == 0 and files["texts"].sum() == 0 else {}
-    values = {column: files[column].unique().to_list() for column in ("tag", "quality")}
-    return found | {column: each[0] for column, each in values.items() if len(each) == 1 and each[0] is not None}
-
-
-def _collected(rows: pl.LazyFrame) -> pl.DataFrame:
-    """In one piece, so that whoever looks at it as arrays need not copy it each time."""
-    return rows.collect(engine="in-memory").rechunk()
+def _span(statistics: pq.Statistics | None, least: str, most: str) -> tuple[Any, Any]:
+    there = statistics is not None and statistics.has_min_max
+    return (getattr(statistics, least), getattr(statistics, most)) if there else (None, None)

@@ -101,7 +101,7 @@ def waveform_rows(
         speeds_at: ends of windows -> their speeds.
     """
     times, values = samples["timestamp"].to_physical().to_numpy(), samples["value"].to_numpy()
-    usable = samples.select(is_good(pl.col("quality")) & pl.col("value").is_not_null()).to_series().to_numpy()
+    usable = _usable(samples)
     tiling = Tiling(microseconds(view.window), microseconds(view.hop), tag.sample_rate or 0.0)
     windows = (epoch_windows if view.align == "epoch" else burst_windows)(times, usable, tiling, span)
     speeds, valid = speeds_at(windows.end), windows.valid
@@ -121,6 +121,14 @@ def waveform_rows(
     reason = reason_texts({**windows.faults, **spread(flags, valid, otherwise=False), **told}, len(valid))
     features = spread(found, valid, np.nan)
     return WaveformWindows(windows, reason, tiling, features["clipped"], speeds), features
+
+
+def _usable(samples: pl.DataFrame) -> Booleans:
+    """[samples] whether each is Good and has a value. Mostly all are, which is told by the worst."""
+    good, known = is_good(pl.col("quality").max()), pl.col("value").null_count() == 0
+    if samples.select(good & known).item():
+        return np.ones(samples.height, dtype=bool)
+    return samples.select(is_good(pl.col("quality")) & pl.col("value").is_not_null()).to_series().to_numpy()
 
 
 def _waveforms(values: Floats, first: Integers, size: int) -> Floats:

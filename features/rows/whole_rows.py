@@ -64,10 +64,10 @@ def asset_rows(
             its_span = span._replace(until=until, ready=ready[tag.name])
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64 is undefined, see _frame
                 windows, frame = point_rows(known[tag.name], tag, view, its_span, speeds_at)
-            known[tag.name] = _since(known[tag.name], windows.resume)
+            known[tag.name] = _since(known[tag.name], windows.resume) if more else empty_batch()
             points.append(frame)
             resume, leftovers = min(resume, windows.resume), leftovers + windows.leftovers
-        if speed_tag:
+        if speed_tag and more:
             known[speed_tag.name] = _since(known[speed_tag.name], resume - microseconds(speed_tag.max_staleness))
         yield Rows(_joined(points, view), leftovers, span.after, min(until, max(ready.values())))
         span = span._replace(after=max(span.after, until))

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
+from historian import lake
 from historian.errors import StoreUnavailable
 from historian.lake import LakeStore
+from historian.lake_files import files_of
 from historian.memory import MemoryStore
 from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
 
@@ -209,6 +212,22 @@ def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
         store.write(stretch("a", number, 1), source="s", now=NOW)
     assert store.compact()["files_before"] < 30
     assert_frame_equal(contents(store, "a"), stretch("a", 0, 205))
+
+
+def test_what_a_backfill_wrote_is_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are joined, while large ones keep to their tag; unless a day has too many."""
+    monkeypatch.setattr(lake, "_SMALL", 10_000)
+    monkeypatch.setattr(lake, "_MERGE_EVERY", 12)
+    store = LakeStore(tmp_path)
+    for number in range(12):
+        store.write(stretch("abc"[number % 3], number * 5000, 1 if number < 4 else 5000), source="x", now=NOW)
+    files = files_of(DeltaTable(tmp_path / "samples"))
+    assert sorted(files["num_records"]) == [4, *[5000] * 8]
+    assert files["tag"].null_count() == 1
+    monkeypatch.setattr(lake, "_CROWDED", 8)
+    for number in range(12, 23):  # joining took a version
+        store.write(stretch("a", number * 5000, 1), source="x", now=NOW)
+    assert store.size() == {**store.size(), "files": 1, "rows": 40_015}
 
 
 @pytest.mark.parametrize("name", ["my plant", "jörg", "50%", "a#b", "a?b"])
