@@ -14,8 +14,8 @@ from typing import Annotated, Final
 
 import typer
 
-from features.jobs.due import Budget, Due, budget
-from features.jobs.engine import Engine, here, threads
+from features.jobs.due import Budget, Due, budget, most_jobs
+from features.jobs.engine import Engine, here, processes
 from features.jobs.job import ViewJob, ViewReport, chosen_views
 from historian.console import JsonOption, PlantOption, answer, progress
 from historian.errors import InvalidInput
@@ -45,7 +45,9 @@ ViewOption = Annotated[list[str], typer.Option("--view", help="Only this feature
 MemoryOption = Annotated[
     str, typer.Option(help="About how much memory the work may take on a machine, whatever the range: 512MiB, 2GiB.")
 ]
-JobsOption = Annotated[int | None, typer.Option(min=1, help="Threads; one a core if not given.")]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes, for work of seconds; if not given, one a core that memory is for.")
+]
 
 
 def compute(  # noqa: PLR0913 - one parameter an option
@@ -71,7 +73,7 @@ def compute(  # noqa: PLR0913 - one parameter an option
         resolve_name("features.jobs.follow:follow_plant")(checked, view, every=every, as_json=as_json)
         return
     store, start = open_store(checked), monotonic()
-    at_once = jobs or os.cpu_count() or 1
+    at_once = jobs or most_jobs(_bytes(memory), os.cpu_count() or 1)
     limits = budget(_bytes(memory), at_once)
     work = _work(checked, store, view, limits, stale=stale)
     if dry_run:
@@ -97,11 +99,11 @@ def _work(
 
 
 def _engine(name: EngineName, plant: Plant, store: Store, *, jobs: int, address: str) -> Engine:
+    url = plant.store_url or lake_path(plant).resolve().as_uri()
     if name is EngineName.ray:
-        url = plant.store_url or lake_path(plant).resolve().as_uri()
         cluster: Engine = resolve_name("features.jobs.engine_ray:cluster")(url, address=address)
         return cluster
-    return threads(store, jobs=jobs) if jobs > 1 else here(store)
+    return processes(store, url, plant.store_token, jobs=jobs) if jobs > 1 else here(store)
 
 
 def _bytes(text: str) -> int:

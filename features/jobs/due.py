@@ -30,6 +30,10 @@ _CELL_BYTES: Final = 32
 """The same of one cell of its rows."""
 _MOST: Final = 3_000_000
 """Samples of a partition: larger ones are no faster, and leave other cores without work."""
+_PROCESS: Final = 192 * 2**20
+"""Bytes of a process that has nothing to do yet."""
+_LEAST: Final = 512 * 2**20
+"""Bytes for which it pays to have another process."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,14 @@ class Budget:
     """Of its rows."""
 
 
+def most_jobs(memory: int, cores: int) -> int:
+    """How many processes are of use."""
+    return max(min(cores, memory // _LEAST), 1)
+
+
 def budget(memory: int, at_once: int) -> Budget:
-    """Partitions of which `at_once` together need about `memory` bytes; a quarter of it is for their rows."""
-    each = memory // at_once
+    """Partitions of which `at_once` processes together need about `memory` bytes; a quarter of it is for their rows."""
+    each = (memory - (at_once - 1) * _PROCESS) // at_once
     samples = min(max(each * 3 // 4 // _SAMPLE_BYTES, 50_000), _MOST)
     return Budget(samples, max(each // 4 // _CELL_BYTES, 50_000))
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from features.jobs.partition import Partition, Samples
+from features.jobs.partition import Computed, Partition, Samples, compute_partition
 from historian.samples import SampleBatch, empty_batch
 from historian.times import from_micros
 
@@ -31,15 +31,26 @@ class Held:
         yield SampleBatch(pl.concat([empty_batch(), *parts]))
 
 
-def shared_reads(store: Samples, partitions: Iterable[Partition]) -> Iterator[tuple[Samples, Partition]]:
-    """Each partition, in order, with what to read it from: the store, or what was read of it for several."""
+def grouped(partitions: Iterable[Partition]) -> Iterator[list[Partition]]:
+    """The partitions, in order; those of a group are to be read at once."""
     group: list[Partition] = []
     for partition in partitions:
         if group and not _near([*group, partition]):
-            yield from _read(store, group)
+            yield group
             group = []
         group.append(partition)
-    yield from _read(store, group)
+    if group:
+        yield group
+
+
+def compute_group(store: Samples, group: Sequence[Partition]) -> Iterator[Computed]:
+    """`compute_partition` of each.
+
+    Raises:
+        StoreUnavailable: the store cannot be read.
+    """
+    reader = store if len(group) == 1 else _read(store, group)
+    return (compute_partition(reader, each) for each in group)
 
 
 def _near(group: Sequence[Partition]) -> bool:
@@ -48,11 +59,7 @@ def _near(group: Sequence[Partition]) -> bool:
     return sum(each.samples for each in group) <= _SAMPLES and apart <= _SLACK
 
 
-def _read(store: Samples, group: Sequence[Partition]) -> Iterator[tuple[Samples, Partition]]:
-    if len(group) > 1:
-        start, end = min(each.start for each in group), max(each.span.until for each in group)
-        names = [tag.name for each in group for tag in each.tags]
-        held = Held(store.read(sorted(set(names)), from_micros(start), from_micros(end)))
-        yield from ((held, each) for each in group)
-    else:
-        yield from ((store, each) for each in group)
+def _read(store: Samples, group: Sequence[Partition]) -> Held:
+    start, end = min(each.start for each in group), max(each.span.until for each in group)
+    names = [tag.name for each in group for tag in each.tags]
+    return Held(store.read(sorted(set(names)), from_micros(start), from_micros(end)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import polars as pl
@@ -15,13 +18,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.jobs.due import Budget, Due
-from features.jobs.engine import Engine, here, threads
+from features.jobs.engine import Engine, here, processes
 from features.jobs.job import ViewJob
-from features.jobs.partition import Computed, Partition
-from features.jobs.shared_read import shared_reads
+from features.jobs.partition import Computed, Partition, Samples
 from features.rows.tables import FeatureTable
-from historian.errors import StoreUnavailable
-from historian.open_store import open_store
+from historian.errors import FeatureError, StoreUnavailable
+from historian.open_store import lake_path, open_store
 from historian.plant import Plant
 from historian.samples import SampleBatch, settle
 
@@ -74,45 +76,124 @@ def test_small_partitions_give_the_rows_of_one_look_at_everything(plant: Plant, 
     assert_frame_equal(cut, whole)
 
 
-@pytest.mark.parametrize("limits", [SMALL, Budget(10**9, 10**9)], ids=["cut", "whole"])
-def test_threads_give_the_rows_of_one(plant: Plant, tmp_path: Path, limits: Budget) -> None:
-    """Row for row, whatever the order in which they are ready."""
-    fill(plant)
-    single = rows_by(plant, tmp_path / "single", here(open_store(plant)), limits)
-    several = rows_by(plant, tmp_path / "several", threads(open_store(plant), jobs=3), limits)
+class Slow:
+    """A store that lets others go first; and counts what is read here."""
+
+    def __init__(self, plant: Plant, before: Callable[[], None] = lambda: sleep(0.3)) -> None:
+        self.store, self.reads, self._before = open_store(plant), 0, before
+
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
+        """See `Reader.read`."""
+        self.reads += 1
+        self._before()
+        yield from self.store.read(tags, start, end)
+
+
+def processes_of(plant: Plant, store: Samples, url: str = "") -> Engine:
+    """Three, from the first moment on."""
+    return processes(store, url or lake_path(plant).as_uri(), "", jobs=3, worth=0)
+
+
+def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
+    """Row for row, whatever the order in which they are ready; and they do take part."""
+    fill(plant, seconds=600)
+    single = rows_by(plant, tmp_path / "single", here(open_store(plant)), SMALL)
+    slow = Slow(plant)
+    several = rows_by(plant, tmp_path / "several", processes_of(plant, slow), SMALL)
     assert_frame_equal(several, single)
+    assert slow.reads < len(due_of(plant, SMALL)[1].partitions) / 2
 
 
-def test_what_fails_in_a_thread_is_said_here(plant: Plant) -> None:
+def test_no_process_is_started_for_what_is_done_soon(plant: Plant, tmp_path: Path) -> None:
+    """One takes longer to start than the work here."""
+    fill(plant)
+    before = children()
+
+    def look() -> None:
+        assert children() == before
+
+    engine = processes(Slow(plant, look), "", "", jobs=3)
+    assert rows_by(plant, tmp_path / "rows", engine, Budget(10**9, 10**9)).height > 100
+
+
+def children() -> set[int]:
+    """The processes this one has started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(child) for task in tasks for child in task.read_text(encoding="ascii").split()}
+
+
+def test_what_fails_here_is_said(plant: Plant) -> None:
     """As the error it is, with its message; what waited is not begun."""
-    fill(plant, seconds=20)
+    fill(plant, seconds=200)
     _, due = due_of(plant, SMALL)
-    asked: list[str] = []
 
-    class Failing:
-        def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
-            asked.extend(tags)
-            raise StoreUnavailable("the disk is gone")
+    def fail() -> None:
+        raise StoreUnavailable("the disk is gone")
 
-    assert len(due.partitions) > 3
+    failing = Slow(plant, fail)
+    assert len(due.partitions) > 12
     with pytest.raises(StoreUnavailable, match="the disk is gone"):
-        list(threads(Failing(), jobs=1)(due.partitions))
-    assert len(asked) < len(due.partitions)
+        list(processes_of(plant, failing)(due.partitions))
+    assert failing.reads <= 4
+
+
+def test_what_fails_in_another_process_is_said_here(plant: Plant) -> None:
+    """As the error it is, with its message."""
+    fill(plant, seconds=600)
+    blocked = plant.root / "file"
+    blocked.touch()
+    with pytest.raises(StoreUnavailable, match="file"):
+        list(processes_of(plant, Slow(plant), blocked.as_uri())(due_of(plant, SMALL)[1].partitions))
+
+
+def test_a_killed_process_is_said(plant: Plant) -> None:
+    """And what may have killed it, and that nothing is lost; none is left behind."""
+    fill(plant, seconds=600)
+    before, slow = children(), Slow(plant)
+
+    def compute() -> None:
+        for done, _ in enumerate(processes_of(plant, slow)(due_of(plant, SMALL)[1].partitions)):
+            if done > slow.reads + 2:  # others have begun
+                for child in children() - before:
+                    os.kill(child, signal.SIGKILL)
+
+    with pytest.raises(FeatureError, match="was killed, most likely for lack of memory; nothing is lost"):
+        compute()
+    assert children() == before
+
+
+def test_a_process_ends_with_its_starter(plant: Plant) -> None:
+    """Whoever kills the job with -9 need not look for more."""
+    fill(plant, seconds=2)
+    code = (
+        "from features.jobs.worker import Worker; from time import sleep\n"
+        f"worker = Worker({lake_path(plant).as_uri()!r}, '')\n"
+        "while not worker.is_ready():\n    sleep(0.01)\n"
+        "print(worker._process.pid, flush=True); sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        child = Path(f"/proc/{int(starter.stdout.readline())}")
+        assert child.exists()
+        starter.kill()
+    until = monotonic() + 20
+    while child.exists() and "Z" not in (child / "stat").read_text(encoding="ascii").split()[2]:
+        assert monotonic() < until
+        sleep(0.05)
 
 
 def test_partitions_of_the_same_time_are_read_at_once(plant: Plant) -> None:
     """Two assets, one query; what each is given is what it would have read."""
     fill(plant, seconds=5)
-    store, (_, due) = open_store(plant), due_of(plant, Budget(10**9, 10**9))
-    readers = [reader for reader, _ in shared_reads(store, due.partitions)]
-    assert len(readers) == 2
-    assert readers[0] is readers[1] is not store
-    assert_frame_equal(computed(here(store), due.partitions), computed(alone(store), due.partitions))
+    store, (_, due) = Slow(plant, lambda: None), due_of(plant, Budget(10**9, 10**9))
+    together = computed(here(store), due.partitions)
+    assert (store.reads, len(due.partitions)) == (1, 2)
+    assert_frame_equal(together, computed(alone(store), due.partitions))
 
 
-def alone(store: object) -> Engine:
+def alone(store: Samples) -> Engine:
     """Each partition by itself."""
-    return lambda partitions: (done for each in partitions for done in here(store)([each]))  # type: ignore[arg-type]
+    return lambda partitions: (done for each in partitions for done in here(store)([each]))
 
 
 def computed(engine: Engine, partitions: Sequence[Partition]) -> pl.DataFrame:

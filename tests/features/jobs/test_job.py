@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import hypothesis.strategies as st
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -24,103 +23,26 @@ from features.rows.tables import FeatureTable
 from historian.errors import StoreUnavailable, UnknownFeature
 from historian.lake import LakeStore
 from historian.memory import MemoryStore
-from historian.plant import Plant, Tag, View
-from historian.plant_model import Asset, AssetClass, Site
+from historian.plant import View
 from historian.quality import BAD
-from historian.samples import SampleBatch, settle
+from historian.samples import SampleBatch
 from historian.times import from_micros, micros
-
-RATE = 1000
-SECOND = timedelta(seconds=1)
-START = datetime(2026, 1, 1, tzinfo=UTC)
-NOW = datetime(2026, 2, 1, tzinfo=UTC)
-POINTS = {
-    "de_h": {"kind": "vibration", "unit": "g", "sample_rate": RATE},
-    "nde_h": {"kind": "vibration", "unit": "g", "sample_rate": RATE},
-    "oil_temp": {"kind": "process", "unit": "degC", "max_staleness": "5s"},
-    "pressure": {"kind": "process", "unit": "bar", "max_staleness": "5s"},
-}
-EPOCH = View("pump_epoch", "pump", ("de_h", "nde_h"), "vibration", SECOND, SECOND / 2, "epoch", None)
-BURST = View("pump_burst", "pump", ("de_h", "nde_h"), "vibration", SECOND / 2, SECOND / 2, "burst", None)
-SLOW = View("pump_slow", "pump", ("oil_temp", "pressure"), "process", 10 * SECOND, 2 * SECOND, "epoch", None)
-
-
-def plant(root: Path, *views: View) -> Plant:
-    """Two pumps with two vibration points and two slow ones."""
-    pump = AssetClass.model_validate({"points": POINTS})
-    tags = [
-        Tag(
-            name=f"{asset}.{name}",
-            asset=asset,
-            point=name,
-            kind=point.kind,
-            unit=point.unit,
-            sample_rate=point.sample_rate,
-            range=None,
-            max_staleness=point.max_staleness,
-            address="",
-            scale=1.0,
-            offset=0.0,
-            options=Site(name="none"),
-        )
-        for asset in ("p1", "p2")
-        for name, point in pump.points.items()
-    ]
-    return Plant(
-        site="works",
-        root=root,
-        state=root / "state",
-        store_url="",
-        classes={"pump": pump},
-        assets={name: Asset.model_validate({"class": "pump"}) for name in ("p1", "p2")},
-        sources={},
-        archives={},
-        tags={tag.name: tag for tag in tags},
-        views={view.name: view for view in views},
-    )
-
-
-def signal(
-    tag: str, start: float, seconds: float, *, period: float = 1 / RATE, seed: int = 0, quality: int = 0
-) -> SampleBatch:
-    """Samples of a tag from `start` seconds after START; the same instant always has the same value."""
-    count = round(seconds / period)
-    times = micros(START) + np.round((start + np.arange(count) * period) * 1e6).astype(np.int64)
-    values = np.sin(times % 86_400_000_000 * 0.7 + seed) * 5 + 20
-    return batch(tag, times.tolist(), values.tolist(), quality=quality)
-
-
-def batch(tag: str, times: Sequence[int], values: Sequence[float | None], *, quality: int = 0) -> SampleBatch:
-    """Samples at microseconds since the epoch."""
-    stamps = pl.Series(times, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-    columns = {"tag": tag, "timestamp": stamps, "value": pl.Series(values, dtype=pl.Float64)}
-    return settle(pl.DataFrame(columns).with_columns(text=None, quality=pl.lit(quality))).batch
-
-
-def at(now: datetime) -> Callable[[], datetime]:
-    """A clock that stands still."""
-    return lambda: now
-
-
-def stored(site: Plant, view: View) -> pl.DataFrame:
-    """Every row of the view's table, sorted."""
-    return FeatureTable(site, view).scan().sort("asset", "event_timestamp", "created_timestamp").collect()
-
-
-def newest(site: Plant, view: View) -> pl.DataFrame:
-    """The row created last of each window, without when that was."""
-    rows = stored(site, view).unique(["asset", "event_timestamp"], keep="last", maintain_order=True)
-    return rows.drop("created_timestamp")
-
-
-def at_once(batches: Sequence[SampleBatch], view: View) -> pl.DataFrame:
-    """The newest rows when everything is there from the start."""
-    with TemporaryDirectory() as root:
-        store, site = MemoryStore(), plant(Path(root), view)
-        for each in batches:
-            store.write(each, source="test", now=NOW)
-        compute(site, store, at(NOW))
-        return newest(site, view)
+from tests.features.jobs.pumps import (
+    BURST,
+    EPOCH,
+    NOW,
+    RATE,
+    SECOND,
+    SLOW,
+    START,
+    at,
+    at_once,
+    batch,
+    newest,
+    plant,
+    signal,
+    stored,
+)
 
 
 def test_a_row_has_the_features_of_the_samples_before_its_end(tmp_path: Path) -> None:
@@ -216,40 +138,6 @@ def test_a_silent_slow_tag_does_not_hold_up_its_neighbours(tmp_path: Path) -> No
     assert (row["event_timestamp"], row["oil_temp_valid"], row["oil_temp_count"]) == (START + 12 * SECOND, True, 8)
 
 
-def test_a_wild_clock_does_no_harm(tmp_path: Path) -> None:
-    """One sample dated 2099 in a batch: its own window is reported, and the years between are not searched."""
-    store, site = MemoryStore(), plant(tmp_path, EPOCH, SLOW)
-    future = micros(datetime(2099, 1, 1, tzinfo=UTC))
-    for tag in ("p1.de_h", "p1.oil_temp"):
-        store.write(signal(tag, 0, 20, period=0.001 if tag == "p1.de_h" else 1), source="live", now=NOW)
-        store.write(batch(tag, [micros(START) + 30_000_000, future], [1.0, 2.0]), source="live", now=NOW)
-    reports = compute(site, store, at(NOW))
-    assert reports["pump_epoch"].windows < 50
-    assert reports["pump_slow"].windows < 50
-    store.write(signal("p1.de_h", 20, 5), source="live", now=NOW)
-    compute(site, store, at(NOW + SECOND))
-    last = newest(site, EPOCH).filter(pl.col("de_h_valid"))["event_timestamp"].max()
-    assert last == START + 25 * SECOND
-
-
-def test_a_clock_that_is_ahead_does_not_end_the_waiting(tmp_path: Path) -> None:
-    """A sample stamped tomorrow: windows that end after now stay pending; once their time has come they are listed."""
-    store, site = MemoryStore(), plant(tmp_path, EPOCH)
-    noon = START + SECOND * 3.3
-    store.write(signal("p1.de_h", 0, 3.3), source="live", now=noon)
-    store.write(batch("p1.de_h", [micros(START + timedelta(days=1))], [1.0]), source="live", now=noon)
-    compute(site, store, at(noon))
-    assert stored(site, EPOCH)["event_timestamp"].max() == START + 3 * SECOND
-    assert stored(site, EPOCH)["de_h_valid"].to_list() == [False, *[True] * 5]
-    store.write(signal("p1.de_h", 3.3, 0.5), source="live", now=noon + SECOND)
-    compute(site, store, at(START + SECOND * 3.8))
-    assert stored(site, EPOCH)["event_timestamp"].max() == START + 3.5 * SECOND
-    store.write(signal("p1.nde_h", 0, 1), source="live", now=noon + SECOND)
-    compute(site, store, at(NOW))
-    rows = newest(site, EPOCH).filter(pl.col("event_timestamp") > START + 3.5 * SECOND)
-    assert ((rows["event_timestamp"] - START) / SECOND).to_list() == [4, 4.5]
-
-
 HOLDS = View("pump_holds", "pump", ("oil_temp",), "process", 4 * SECOND, 2 * SECOND, "epoch", None)
 
 
@@ -302,20 +190,6 @@ def test_the_burst_before_a_change_keeps_its_row(tmp_path: Path) -> None:
             store.write(each, source="live", now=NOW)
             compute(site, store, at(NOW))
         assert_frame_equal(newest(site, BURST), at_once(batches, BURST))
-
-
-def test_a_burst_that_waited_for_the_clock_is_listed(tmp_path: Path) -> None:
-    """Its window ended after now, and a sample stamped tomorrow had come; the next run with a change lists it."""
-    noon, tomorrow = START + SECOND * 0.3, micros(START + timedelta(days=1))
-    store, site = MemoryStore(), plant(tmp_path, BURST)
-    batches = [signal("p1.de_h", 0, 0.25), batch("p1.de_h", [tomorrow], [1.0]), signal("p1.nde_h", 50, 1)]
-    for each in batches[:2]:
-        store.write(each, source="live", now=noon)
-    compute(site, store, at(noon))
-    assert stored(site, BURST).is_empty()
-    store.write(batches[2], source="live", now=NOW)
-    compute(site, store, at(NOW))
-    assert_frame_equal(newest(site, BURST), at_once(batches, BURST))
 
 
 class Busy:
@@ -476,20 +350,6 @@ def test_no_row_uses_what_came_after_its_event_timestamp() -> None:
         future = batch(tag, [end, end + 1], [1e6, -1e6])
         assert known["event_timestamp"].max() <= from_micros(end)  # type: ignore[operator]
         assert_frame_equal(at_once([past, future], view)[: known.height], known)
-
-
-def test_what_waited_for_the_clock_is_listed_though_others_wrote_meanwhile(tmp_path: Path) -> None:
-    """An asset whose device is four seconds ahead falls silent; its neighbour goes on, then all is quiet."""
-    store, site = MemoryStore(), plant(tmp_path, EPOCH)
-    store.write(signal("p1.de_h", 0, 10), source="live", now=START + 6 * SECOND)
-    compute(site, store, at(START + 6 * SECOND))
-    store.write(signal("p2.de_h", 0, 8), source="live", now=START + 8 * SECOND)
-    compute(site, store, at(START + 8 * SECOND))
-    assert newest(site, EPOCH).filter(asset="p1")["event_timestamp"].max() == START + 8 * SECOND
-    assert compute(site, store, at(START + 9 * SECOND))["pump_epoch"].windows == 0
-    compute(site, store, at(START + 10 * SECOND))
-    assert newest(site, EPOCH)["asset"].value_counts(sort=True).rows() == [("p1", 20), ("p2", 16)]
-    assert compute(site, store, at(NOW))["pump_epoch"].windows == 0
 
 
 def test_an_asset_that_runs_did_not_know_yet_is_computed_from_its_first_sample(tmp_path: Path) -> None:

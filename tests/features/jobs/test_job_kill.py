@@ -15,7 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.jobs.due import Budget
-from features.jobs.engine import here, threads
+from features.jobs.engine import here, processes
 from features.jobs.job import ViewJob
 from features.rows.tables import FeatureTable
 from historian.open_store import lake_path, open_store
@@ -40,7 +40,7 @@ def run(root: Path, *, jobs: int = 1) -> None:
     plant = load_plant(root)
     store = open_store(plant)
     job = ViewJob(plant, plant.views["compressor_vibration"], store, utc_now)
-    engine = threads(store, jobs=jobs) if jobs > 1 else here(store)
+    engine = processes(store, lake_path(plant).as_uri(), "", jobs=jobs, worth=0) if jobs > 1 else here(store)
     job.run(job.due(SMALL), engine, rows_per_commit=1, advance=lambda _: print("more", flush=True))
 
 
@@ -70,7 +70,7 @@ def killed_after(root: Path, pieces: int, jobs: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pieces", "jobs"), [((0, 2, 7), 1), ((1,), 2)], ids=["alone", "two threads"])
+@pytest.mark.parametrize(("pieces", "jobs"), [((0, 2, 7), 1), ((1,), 2)], ids=["alone", "two processes"])
 def test_a_killed_run_neither_skips_nor_repeats_a_window(
     plant: Plant, tmp_path: Path, pieces: tuple[int, ...], jobs: int
 ) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from features.jobs.due import budget
+from features.jobs.due import budget, most_jobs
 from features.jobs.partition import cuts, load_of
 from features.windows import Span
 from historian.plant import View
@@ -65,7 +65,13 @@ def test_cuts_are_inside_ascending_and_far_enough_apart(writes: list[tuple[int, 
 
 
 def test_memory_is_shared_by_what_is_computed_at_once() -> None:
-    """Twice the threads, half the samples a partition; never so few that starting would be all the work."""
-    two, four = budget(2**30, 2), budget(2**30, 4)
+    """Twice the processes, half the samples a partition; never so few that starting would be all the work."""
+    idle = 192 * 2**20
+    two, four = budget(2**30 + idle, 2), budget(2**30 + 3 * idle, 4)
     assert two.samples == 2 * four.samples
     assert budget(1, 64).samples == 50_000
+
+
+def test_no_more_processes_than_memory_is_for() -> None:
+    """One a core, if each can have what makes it worth while; one in any case."""
+    assert [most_jobs(memory * 2**30, 8) for memory in (0, 2, 64)] == [1, 4, 8]
