@@ -38,7 +38,7 @@ def live_values(store: FeatureStore, refs: Sequence[str], since: datetime) -> di
     """The values of features in the rows with event timestamp >= `since`, of each window the row created last.
 
     Raises:
-        NotEnoughData: a view has no feature table yet.
+        NotEnoughData: a view has no feature table yet, or it lacks one of the features.
     """
     found: dict[str, pl.Series] = {}
     for name, view in {view.name: view for view in views_of(store, refs).values()}.items():
@@ -47,6 +47,8 @@ def live_values(store: FeatureStore, refs: Sequence[str], since: datetime) -> di
             rows = pl.scan_delta(view.batch_source.path)
         except FileNotFoundError:
             raise NotEnoughData(f"there are no rows of {name} yet; run penstock compute") from None
+        if absent := [column for column in columns if column not in rows.collect_schema()]:
+            raise NotEnoughData(f"the rows of {name} have no {', '.join(absent)} yet; run penstock compute")
         recent = rows.filter(pl.col(EVENT_TIMESTAMP) >= since).select(
             ASSET, EVENT_TIMESTAMP, "created_timestamp", *columns
         )
