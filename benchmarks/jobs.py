@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ import polars as pl
 
 from benchmarks.memory import peak_bytes
 from features.jobs.due import budget
-from features.jobs.engine import here, threads
+from features.jobs.engine import here, processes
 from features.jobs.follow import Follower
 from features.jobs.job import MEMORY, ViewJob
 from features.jobs.online_rows import Online, online_rows
@@ -46,6 +47,8 @@ _LENGTH: Final = timedelta(seconds=1) * _WINDOW / _RATE
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _BATCH: Final = 1_000_000
 _ROUNDS: Final = 3
+_MANY_ROUNDS: Final = 25
+"""Of what is short, and varies by more than it takes."""
 _WARM_UP: Final = timedelta(seconds=6)
 """The first rounds open files, fill caches and catch up with what was written meanwhile."""
 
@@ -83,41 +86,62 @@ def job_and_kernels(root: str, samples: int) -> None:
 
 
 def two_cores() -> None:
-    """The job with two threads on two cores against one on one, and two jobs at once: the ceiling."""
+    """The job with two processes on two cores against one on one, and two jobs at once: the ceiling.
+
+    `ratio` is of the samples a second once both work, in the second half of them; `whole` is of all seconds from the
+    first instant, in which the second process takes 1.5 to start.
+    """
     with TemporaryDirectory() as root:
-        _fill(Path(root), 2, 8_000_000)
+        _fill(Path(root), 2, 100_000_000)
         turns = []
         for _ in range(_ROUNDS):
-            one, two = (_child(f"timed_job({root!r}, 2, {cores})", cores) for cores in (1, 2))
+            one, two = (_child(f"timed_half({root!r}, {cores})", cores) for cores in (1, 2))
             with ThreadPoolExecutor(2) as pool:
-                both = list(pool.map(lambda core: _child(f"timed_job({root!r}, 2, 1)", 1, first=core), (0, 1)))
-            turns.append((one["seconds"] / two["seconds"], 2 * one["seconds"] / max(each["seconds"] for each in both)))
-    _say("features_two_cores", _middle(turns, 0), ceiling=_middle(turns, 1), turns=[turn[0] for turn in turns])
+                both = list(pool.map(lambda core: _child(f"timed_half({root!r}, 1)", 1, first=core), (0, 1)))
+            ceiling = sum(one["half"] / each["half"] for each in both)
+            turns.append((one["half"] / two["half"], ceiling, one["whole"] / two["whole"]))
+    ratio, ceiling, whole = (median(side) for side in zip(*turns, strict=True))
+    _say("features_two_cores", ratio, ceiling=ceiling, whole=whole, turns=[turn[0] for turn in turns])
+
+
+def timed_half(root: str, jobs: int) -> None:
+    """Prints the seconds of a job, and of the second half of its samples."""
+    done, begun = [(0, perf_counter())], perf_counter()
+    _run(_plant(Path(root), 2), jobs, lambda samples: done.append((done[-1][0] + samples, perf_counter())))
+    middle = next(at for samples, at in done if samples >= done[-1][0] / 2)
+    print(json.dumps({"whole": perf_counter() - begun, "half": done[-1][1] - middle}))
 
 
 def growth() -> None:
-    """CPU time per window, but for what any run costs, and peak memory, each number of samples in a fresh process."""
-    found = {}
-    for samples in (2 * _WINDOW, 100_000, 1_000_000, 10_000_000):
-        with TemporaryDirectory() as root:
-            _fill(Path(root), 1, samples)
-            found[samples] = _child(f"timed_job({root!r}, 1, 1)", 1)
-    fixed = found.pop(2 * _WINDOW)["cpu"]
-    per_window = {samples: (each["cpu"] - fixed) / (samples // _WINDOW) * 1e6 for samples, each in found.items()}
-    memory = {samples: each["mebibytes"] for samples, each in found.items()}
-    ratio = per_window[10_000_000] / per_window[1_000_000]
+    """CPU time per window, but for what any run costs, turn by turn; and peak memory, each size in a fresh process."""
+    sizes = (2 * _WINDOW, 100_000, 1_000_000, 10_000_000)
+    with TemporaryDirectory() as root:
+        for samples in sizes:
+            _fill(Path(root) / str(samples), 1, samples)
+        turns = _child(f"growing({root!r}, {sizes})", 1)
+        memory = {size: _child(f"job_memory({f'{root}/{size}'!r})", 1) for size in sizes[1:]}
+    per_window = {
+        size: median(turn[number] - turn[0] for turn in turns) / (size // _WINDOW - 2) * 1e6
+        for number, size in enumerate(sizes)
+        if number
+    }
+    ratio, fixed = per_window[10_000_000] / per_window[1_000_000], median(turn[0] for turn in turns)
     _say("feature_job_growth", ratio, us_per_window=per_window, fixed_ms=fixed * 1e3, mebibytes=memory)
 
 
-def timed_job(root: str, assets: int, jobs: int) -> None:
-    """Prints a job's wall and CPU seconds, medians, and the process's peak memory."""
-    plant = _plant(Path(root), assets)
-    turns = []
-    for _ in range(1 + _ROUNDS):
-        start = process_time()
-        turns.append((_wall(lambda: _run(plant, jobs)), process_time() - start))
-    seconds, cpu = (_middle(turns[1:], side) for side in (0, 1))
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "mebibytes": peak_bytes() // 2**20}))
+def growing(root: str, sizes: tuple[int, ...]) -> None:
+    """Prints the CPU seconds of a job of each size, turn by turn."""
+    plants = [_plant(Path(root) / str(size), 1) for size in sizes]
+    turns = [[_cpu(partial(_run, plant, 1)) for plant in plants] for _ in range(2 + _MANY_ROUNDS)]
+    print(json.dumps(turns[2:]))
+
+
+def job_memory(root: str) -> None:
+    """Prints the peak memory of a process that has run the job twice, in MiB."""
+    plant = _plant(Path(root), 1)
+    for _ in range(2):
+        _run(plant, 1)
+    print(json.dumps(peak_bytes() // 2**20))
 
 
 def _child(call: str, cores: int, *, first: int = 0) -> Any:
@@ -188,6 +212,7 @@ def write_live(root: str, assets: int, rate: int, seconds: int) -> None:
 
 def _plant(root: Path, assets: int, *, rate: int = _RATE, window: str = "80ms") -> Plant:
     """Machines with one vibration point each."""
+    root.mkdir(exist_ok=True)
     names = [f"a{number}" for number in range(assets)]
     machines = "".join(f'[assets.{name}]\nclass = "machine"\n' for name in names)
     (root / "plant.toml").write_text(
@@ -203,15 +228,16 @@ def _plant(root: Path, assets: int, *, rate: int = _RATE, window: str = "80ms") 
 
 
 def _noise(samples: int) -> npt.NDArray[np.float64]:
-    return np.random.default_rng(0).normal(size=samples)
+    """As a converter of 16 bits and 10 g tells it."""
+    step = 10 / 2**15
+    return np.round(np.random.default_rng(0).normal(size=samples) / step) * step
 
 
 def _fill(root: Path, assets: int, samples: int) -> None:
     """Noise in the lake, in batches as a bridge would write them."""
     store = LakeStore(root / "lake")
-    values = _noise(samples)
     for first in range(0, samples, _BATCH):
-        few = values[first : first + _BATCH]
+        few = _noise(min(_BATCH, samples - first))
         times = micros(_START) + np.round((first + np.arange(len(few))) * 1e6 / _RATE).astype(np.int64)
         for number in range(assets):
             store.write(settle(_samples(f"a{number}.de_h", times, few)).batch, source="bench", now=_START)
@@ -222,15 +248,15 @@ def _samples(tag: str, times: npt.NDArray[np.int64], values: npt.NDArray[np.floa
     return pl.DataFrame({"tag": tag, "timestamp": stamps, "value": values}).with_columns(text=None, quality=0)
 
 
-def _run(plant: Plant, jobs: int) -> None:
+def _run(plant: Plant, jobs: int, advance: Callable[[int], None] = lambda _: None) -> None:
     """The job into a table of its own."""
     with TemporaryDirectory() as state:
         store = LakeStore(plant.state / "lake")
         site = replace(plant, state=Path(state))
-        engine = threads(store, jobs=jobs) if jobs > 1 else here(store)
+        engine = processes(store, store.path.as_uri(), "", jobs=jobs) if jobs > 1 else here(store)
         for view in plant.views.values():
             job = ViewJob(site, view, store, utc_now)
-            job.run(job.due(budget(MEMORY, jobs)), engine)
+            job.run(job.due(budget(MEMORY, jobs)), engine, advance=advance)
 
 
 def _kernels(values: npt.NDArray[np.float64]) -> None:
@@ -243,12 +269,6 @@ def _cpu(work: Callable[[], object]) -> float:
     start = process_time()
     work()
     return process_time() - start
-
-
-def _wall(work: Callable[[], object]) -> float:
-    start = perf_counter()
-    work()
-    return perf_counter() - start
 
 
 def _middle(turns: list[tuple[float, float]], side: int) -> float:
