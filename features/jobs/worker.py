@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from threading import Lock
@@ -39,7 +40,8 @@ class Worker:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for its starter, who stops it
             )
-        self._pipe.send((url, token))
+        with suppress(OSError):  # if it could not start, it never gets ready
+            self._pipe.send((url, token))
         self._ready, self._sending, self._receiving = False, Lock(), Lock()
 
     def is_ready(self) -> bool:
@@ -59,7 +61,7 @@ class Worker:
 
         Raises:
             FeatureError: the process was killed.
-            PenstockError: what went wrong there.
+            HistorianError: what went wrong there.
         """
         try:
             with self._sending:
