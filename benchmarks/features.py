@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import import_module
 from statistics import median
 from time import perf_counter
 from typing import Final
 
 import numpy as np
+import tsfel
 from scipy import signal
 from scipy.fft import rfft
 
@@ -61,12 +61,7 @@ def _naive(windows: Floats) -> None:
         naive_features(window, _SAMPLE_RATE)
 
 
-def _tsfel() -> Work | None:
-    """None where it is not installed."""
-    try:
-        tsfel = import_module("tsfel")
-    except ImportError:
-        return None
+def _tsfel() -> Work:
     domains = tsfel.get_features_by_domain()
     wanted = {domain: {name: domains[domain][name] for name in names} for domain, names in _TSFEL.items()}
 
@@ -124,11 +119,7 @@ def _seconds(work: Work, windows: Floats) -> float:
 if __name__ == "__main__":
     short, long = _noise(2_048, 1_024), _noise(25_600, 96)
     _compare("features_2048_vs_naive", _features, _naive, short, sample=16)
-    tsfel = _tsfel()
-    if tsfel is None:
-        print(json.dumps({"name": "features_2048_vs_tsfel", "skipped": "tsfel is not installed"}))
-    else:
-        _compare("features_2048_vs_tsfel", _features, tsfel, short, sample=32)
+    _compare("features_2048_vs_tsfel", _features, _tsfel(), short, sample=32)
     _compare("features_2048_vs_rfft", _features, rfft, short)
     _compare("features_25600_vs_rfft", _features, rfft, long)
     transforms = _transform(long)  # the job has made them for the spectral features
