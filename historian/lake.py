@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +36,7 @@ from deltalake import (
 from deltalake.exceptions import DeltaError
 
 from historian.errors import StoreUnavailable
-from historian.lake_files import GROUP_ROWS, Unit, files_of, table_root, touched, units_of
+from historian.lake_files import Unit, files_of, table_root, touched, units_of
 from historian.lake_rows import WRITTEN, bins_of, settled_rows
 from historian.overview import extremes_of, gaps_of
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
@@ -44,28 +45,40 @@ from historian.times import from_micros, micros
 
 _APP: Final = WRITTEN
 _BINS: Final = 1_000_000
-_MERGE_EVERY: Final = 200
-_SMALL: Final = 2**20
-"""Bytes of a file that a live stream writes, or fewer; what a backfill writes is larger."""
-_CROWDED: Final = 1000
-"""Files of a day that are too many, whatever their size."""
 # Delta has no unsigned integers; `ingested_at` and `day` are the lake's own.
 _STORED: Final = pl.Schema({**SCHEMA, "quality": pl.Int64(), "ingested_at": pl.Datetime("us", "UTC"), "day": pl.Date()})
 _ARROW: Final = _STORED.to_frame().to_arrow().schema
-# Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011.
-_PARQUET: Final = WriterProperties(
-    compression="LZ4_RAW",
-    max_row_group_size=GROUP_ROWS,
-    column_properties={"timestamp": ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")},
-)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the lake lays out its files. Stores of one directory may differ in it; what one wrote, all can read."""
+
+    group_rows: int = 2**18
+    """Of a row group, at most; what lies partly in a range is decoded whole."""
+    merge_every: int = 200
+    """Writes."""
+    small: int = 2**20
+    """Bytes of a file that a live stream writes, or fewer; what a backfill writes is larger."""
+    crowded: int = 1000
+    """Files of a day that are too many, whatever their size."""
+
+    @property
+    def properties(self) -> WriterProperties:
+        """Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011."""
+        timestamp = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
+        return WriterProperties(
+            compression="LZ4_RAW", max_row_group_size=self.group_rows, column_properties={"timestamp": timestamp}
+        )
 
 
 class LakeStore:
     """See `Sink` and `Reader` for the promises. The directory is made on first use."""
 
-    def __init__(self, path: Path, *, page_rows: int = 4_000_000) -> None:
+    def __init__(self, path: Path, *, page_rows: int = 4_000_000, layout: Layout | None = None) -> None:
         self.path = path
         self._page_rows = page_rows
+        self._layout = layout or Layout()
         with _unavailable(path, "opened"):
             path.mkdir(parents=True, exist_ok=True)
             with self._writing():
@@ -82,16 +95,18 @@ class LakeStore:
             self._ledger.update_incremental()
             last = self._ledger.transaction_version(_APP)
             ingested_at = now if last is None else max(now, from_micros(last + 1))
-            _append(self._samples, _stored(batch.with_columns(ingested_at=pl.lit(ingested_at, _STORED["ingested_at"]))))
+            stamp = pl.lit(ingested_at, _STORED["ingested_at"])
+            self._append(self._samples, _stored(batch.with_columns(ingested_at=stamp)))
             entry = ledger_rows(batch, source=source, ingested_at=ingested_at)
-            _append(self._ledger, entry, CommitProperties(app_transactions=[Transaction(_APP, micros(ingested_at))]))
-            if self._samples.version() % _MERGE_EVERY == 0:
+            done = CommitProperties(app_transactions=[Transaction(_APP, micros(ingested_at))])
+            self._append(self._ledger, entry, done)
+            if self._samples.version() % self._layout.merge_every == 0:
                 self._merge_small()
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
         with _unavailable(self.path, "read"):
-            units = list(units_of(touched(self._listed(), tags, start, end), start, end))
+            units = list(units_of(touched(self._listed(), tags, start, end), start, end, self._layout.group_rows))
         for rows in self._pages_of(units, tags, start, end):
             yield SampleBatch(rows)  # `settled_rows` has seen to it
 
@@ -215,12 +230,18 @@ class LakeStore:
         starts = bins.group_by("page", maintain_order=True).first()["timestamp"].to_list()
         yield from pairwise([start, *starts[1:], end])
 
+    def _append(self, table: DeltaTable, rows: pl.DataFrame, done: CommitProperties | None = None) -> None:
+        properties = self._layout.properties
+        write_deltalake(table, rows, mode="append", commit_properties=done, writer_properties=properties)
+        table.update_incremental()
+        _sync(table)
+
     def _rewrite_day(self, day: date, *, target: int) -> None:
         """Replaces a day's files by few large sorted ones without superseded rows, one page in memory at a time."""
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         end = start + timedelta(days=1)
         files = self._listed().filter(day=day)
-        units = list(units_of(files, start, end))
+        units = list(units_of(files, start, end, self._layout.group_rows))
         tags = (
             pl.scan_parquet(files["path"].to_list(), glob=False).select(pl.col("tag").unique()).collect()["tag"].sort()
         )
@@ -233,7 +254,7 @@ class LakeStore:
             mode="overwrite",
             predicate=f"day = '{day}'",
             target_file_size=target,
-            writer_properties=_PARQUET,
+            writer_properties=self._layout.properties,
         )
         _sync(self._samples)
 
@@ -245,10 +266,10 @@ class LakeStore:
         """
         for table in (self._samples, self._ledger):
             table.update_incremental()
-            table.optimize.compact(target_size=_SMALL, writer_properties=_PARQUET)
-        crowded = self._listed().group_by("day").len().filter(pl.col("len") > _CROWDED)
+            table.optimize.compact(target_size=self._layout.small, writer_properties=self._layout.properties)
+        crowded = self._listed().group_by("day").len().filter(pl.col("len") > self._layout.crowded)
         for day in crowded["day"]:
-            self._samples.optimize.compact([("day", "=", str(day))], writer_properties=_PARQUET)
+            self._samples.optimize.compact([("day", "=", str(day))], writer_properties=self._layout.properties)
         for table in (self._samples, self._ledger):
             table.update_incremental()
             _sync(table)
@@ -271,12 +292,6 @@ def _stored(batch: pl.DataFrame) -> pl.DataFrame:
     return batch.with_columns(pl.col("quality").cast(pl.Int64), day=pl.col("timestamp").dt.date()).select(
         _STORED.names()
     )
-
-
-def _append(table: DeltaTable, rows: pl.DataFrame, properties: CommitProperties | None = None) -> None:
-    write_deltalake(table, rows, mode="append", commit_properties=properties, writer_properties=_PARQUET)
-    table.update_incremental()
-    _sync(table)
 
 
 def _sync(table: DeltaTable) -> None:

@@ -20,10 +20,8 @@ from historian.times import micros
 
 _PREFIX: Final = 32
 """Bytes of a string in the statistics, at least."""
-GROUP_ROWS: Final = 2**18
-"""Of a row group, at most; what lies partly in a range is decoded whole."""
-_WHOLE_ROWS: Final = 2**20
-"""Of files that are not looked into: pages are larger."""
+_WHOLE: Final = 4
+"""Row groups of files that are not looked into: pages are larger."""
 _SHORTENED: Final = 1000
 """Microseconds by which an instant may be too early."""
 _EMPTY: Final = {
@@ -112,7 +110,7 @@ def files_of(table: DeltaTable) -> pl.DataFrame:
 
 
 def touched(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-    """Those of the files that may hold samples of `tags` in [start, end)."""
+    """Those of the files that may hold samples of `tags` in [start, end): `Unit.may_hold`, for thousands at once."""
     may = (
         (pl.col("first") < micros(end))
         & (pl.col("last") >= micros(start))
@@ -122,12 +120,19 @@ def touched(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: date
     return files.filter(may.fill_null(value=True))
 
 
-def units_of(files: pl.DataFrame, start: datetime, end: datetime) -> Iterator[Unit]:
-    """The files, and instead of large ones that have more than is wanted of [start, end) their row groups."""
+def units_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: int) -> Iterator[Unit]:
+    """The files, and instead of large ones that have more than is wanted of [start, end) their row groups.
+
+    Args:
+        files: of `files_of`.
+        start: first instant.
+        end: first instant after.
+        group_rows: of a row group, at most.
+    """
     for row in files.drop("day", "size_bytes").iter_rows():
         file = Unit(*row)
-        whole = file.tag is not None and file.rows <= _WHOLE_ROWS and file.lies_within(start, end)
-        yield from [file] if whole or file.rows <= GROUP_ROWS else _groups(file.path)
+        whole = file.tag is not None and file.rows <= _WHOLE * group_rows and file.lies_within(start, end)
+        yield from [file] if whole or file.rows <= group_rows else _groups(file.path)
 
 
 def _groups(path: str) -> Iterator[Unit]:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from multiprocessing.synchronize import Event
@@ -16,9 +17,8 @@ import pytest
 from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
-from historian import lake
 from historian.errors import StoreUnavailable
-from historian.lake import LakeStore
+from historian.lake import LakeStore, Layout
 from historian.lake_files import files_of
 from historian.memory import MemoryStore
 from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
@@ -207,24 +207,23 @@ def test_a_stream_goes_on_beside_a_compaction_by_another_process(tmp_path: Path)
 
 def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
     """After many small writes there are few files, whoever never called for compaction."""
-    store = LakeStore(tmp_path)
-    for number in range(205):
+    store = LakeStore(tmp_path, layout=Layout(merge_every=20))
+    for number in range(45):
         store.write(stretch("a", number, 1), source="s", now=NOW)
-    assert store.compact()["files_before"] < 30
-    assert_frame_equal(contents(store, "a"), stretch("a", 0, 205))
+    assert store.compact()["files_before"] < 20
+    assert_frame_equal(contents(store, "a"), stretch("a", 0, 45))
 
 
-def test_what_a_backfill_wrote_is_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_backfill_wrote_is_not_mixed(tmp_path: Path) -> None:
     """Small files are joined, while large ones keep to their tag; unless a day has too many."""
-    monkeypatch.setattr(lake, "_SMALL", 10_000)
-    monkeypatch.setattr(lake, "_MERGE_EVERY", 12)
-    store = LakeStore(tmp_path)
+    layout = Layout(merge_every=12, small=10_000)
+    store = LakeStore(tmp_path, layout=layout)
     for number in range(12):
         store.write(stretch("abc"[number % 3], number * 5000, 1 if number < 4 else 5000), source="x", now=NOW)
     files = files_of(DeltaTable(tmp_path / "samples"))
     assert sorted(files["num_records"]) == [4, *[5000] * 8]
     assert files["tag"].null_count() == 1
-    monkeypatch.setattr(lake, "_CROWDED", 8)
+    store = LakeStore(tmp_path, layout=replace(layout, crowded=8))
     for number in range(12, 23):  # joining took a version
         store.write(stretch("a", number * 5000, 1), source="x", now=NOW)
     assert store.size() == {**store.size(), "files": 1, "rows": 40_015}
