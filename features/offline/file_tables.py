@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 from feast.data_format import DeltaFormat
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 
 from features.offline.point_in_time import ROW
 from historian.errors import FeatureError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable  # where there is no Delta table, its 16 MiB are not loaded
 
 # Files written at different times by different tools differ in what does not change a value.
 _LENIENT: Final = pl.ScanCastOptions(
@@ -108,6 +110,8 @@ def open_delta(uri: str, options: dict[str, str]) -> DeltaTable:
     Raises:
         FileNotFoundError: there is none.
     """
+    from deltalake import DeltaTable
+
     if not DeltaTable.is_deltatable(uri, options):
         raise FileNotFoundError(f"there is no Delta table at {uri}: no features have been computed yet")
     return DeltaTable(uri, storage_options=options)

@@ -66,6 +66,8 @@ class HistoricalRetrieval:
         )
 
     def _views(self, of: Callable[[ViewQuery], _Answer]) -> list[_Answer]:
+        if len(self.queries) == 1:  # a thread would keep memory of its own
+            return [of(self.queries[0])]
         with ThreadPoolExecutor(self._at_once) as pool:
             return list(pool.map(of, self.queries))
 

@@ -17,7 +17,6 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from deltalake import write_deltalake
 from feast.infra.offline_stores.file_source import FileSource
 
 from features.offline.arrow_types import plain
@@ -55,6 +54,8 @@ def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
         )
     rows = _cast(table, schema)
     if is_delta(source):
+        from deltalake import write_deltalake
+
         write_deltalake(uri, rows, mode="append", storage_options=storage_options(source))
     elif Path(uri).is_dir():
         _put(rows, Path(uri) / f"appended-{len(parquet_files(uri)):08d}-{uuid4().hex}.parquet")

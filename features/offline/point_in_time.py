@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.sparse import coo_array
+from scipy.sparse import csc_array
 
 EVENT: Final = "__event"
 """Datetime with zone: a label's time; a feature row's event timestamp."""
@@ -123,11 +123,12 @@ def _whole(times: pl.Series) -> _Whole:
 def _timeline(rows: pl.DataFrame, groups: int, *, known_then: bool) -> _Timeline:
     event, created, group = _whole(rows[EVENT]), _whole(rows[CREATED]), rows[_GROUP].to_numpy()
     if rows[EVENT].is_sorted():
-        order = _by_group(group, groups)
+        order, first = _by_group(group, groups)
     else:
         by_event = np.argsort(event, kind="stable")
-        order = by_event[_by_group(group[by_event], groups)]
-    times, first = _taken(event, order), _starts(group, groups)
+        order, first = _by_group(group[by_event], groups)
+        order = by_event[order]
+    times = _taken(event, order)
     order = _by_created(order, times, created, first)
     if not known_then:
         return _Timeline(first, times, order)
@@ -137,23 +138,23 @@ def _timeline(rows: pl.DataFrame, groups: int, *, known_then: bool) -> _Timeline
     order = order[created[order] != _EARLIEST]
     known = np.maximum(event, created)[order]
     arrivals = np.lexsort((known, group[order]))
-    return _Timeline(_starts(group[order], groups), known[arrivals], order[np.maximum.accumulate(arrivals)])
+    first = np.append([0], np.cumsum(np.bincount(group[order], minlength=groups)))
+    return _Timeline(first, known[arrivals], order[np.maximum.accumulate(arrivals)])
 
 
-def _by_group(group: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
-    """A stable order by group. SciPy's conversion to rows is a counting sort, many times faster than NumPy's sorts."""
-    places = np.arange(len(group), dtype=np.int32)
-    marks = coo_array((np.ones(len(group), np.int8), (group.astype(np.int32), places)), (groups, max(1, len(group))))
-    return marks.tocsr().indices
+def _by_group(group: npt.NDArray[Any], groups: int) -> tuple[npt.NDArray[Any], _Whole]:
+    """A stable order by group, and where in it each group starts; where the last one ends.
+
+    SciPy transposes a matrix with one entry a row by a counting sort, many times faster than NumPy's sorts.
+    """
+    places = np.arange(len(group) + 1, dtype=np.int32)
+    marks = csc_array((np.ones(len(group), np.int8), group.astype(np.int32), places), (groups, len(group))).tocsr()
+    return marks.indices, marks.indptr.astype(np.int64)
 
 
 def _taken(values: _Whole, order: npt.NDArray[Any]) -> _Whole:
     """`values[order]`, on all cores."""
-    return pl.Series(values).gather(pl.Series(order).cast(pl.UInt32)).to_numpy()
-
-
-def _starts(group: npt.NDArray[Any], groups: int) -> _Whole:
-    return np.append([0], np.cumsum(np.bincount(group, minlength=groups)))
+    return pl.Series(values).gather(pl.Series(order.astype(np.uint32))).to_numpy()
 
 
 def _by_created(order: npt.NDArray[Any], times: _Whole, created: _Whole, first: _Whole) -> npt.NDArray[Any]:

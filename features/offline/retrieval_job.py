@@ -12,7 +12,6 @@ from typing import Protocol
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, write_deltalake
 from feast.data_format import DeltaFormat
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileStorage
@@ -108,6 +107,8 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
             raise SavedDatasetLocationAlreadyExists(location=str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         if delta:
+            from deltalake import write_deltalake
+
             write_deltalake(path, self.to_reader(), mode="overwrite", schema_mode="overwrite")
         else:
             _write_parquet(self.to_reader(), path)
@@ -148,7 +149,11 @@ class _Table:
 
 def _taken(path: Path, *, delta: bool) -> bool:
     """Whether something lies there that is none of ours to replace."""
-    return not DeltaTable.is_deltatable(str(path)) if delta and path.exists() else path.is_dir() and not delta
+    if not (delta and path.exists()):
+        return path.is_dir() and not delta
+    from deltalake import DeltaTable
+
+    return not DeltaTable.is_deltatable(str(path))
 
 
 def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
