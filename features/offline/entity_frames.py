@@ -54,7 +54,7 @@ def from_pandas(frame: pd.DataFrame) -> EntityFrame:
     """
     time = infer_event_timestamp_from_entity_df(frame.dtypes.to_dict())
     labels = frame.assign(**{time: pd.to_datetime(frame[time], utc=True, cache=False)})
-    return EntityFrame(pa.Table.from_pandas(labels, preserve_index=False).replace_schema_metadata(), time)
+    return EntityFrame(pa.Table.from_pandas(labels, preserve_index=False, nthreads=1).replace_schema_metadata(), time)
 
 
 def from_columns(frame: pl.DataFrame | pa.Table) -> EntityFrame:

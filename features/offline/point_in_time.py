@@ -83,7 +83,7 @@ def as_of_rows(
         longest = min(ttl // timedelta(microseconds=1) * (1000 if unit == "ns" else 1), _LONGEST)
         valid &= times - _whole(known[EVENT])[place] <= longest
     found = np.full(labels.height, -1, np.int64)
-    found[asked[ROW].to_numpy()[valid]] = known[ROW].to_numpy()[place[valid]]
+    found[asked[ROW].to_numpy()[valid]] = known[ROW].gather(place[valid]).to_numpy()
     return pl.select(pl.when(pl.lit(found >= 0)).then(pl.lit(found)).cast(schema[ROW]).alias(ROW)).to_series()
 
 
@@ -104,7 +104,8 @@ def _grouped(frame: pl.LazyFrame, groups: pl.DataFrame | None, keys: Sequence[st
     """The rows whose time and keys are known and among `groups`, in order, times in `unit`; `_GROUP` for the keys."""
     times = pl.col(EVENT, CREATED) if CREATED in frame.collect_schema() else pl.col(EVENT)
     complete = _numbered(frame, groups, keys).drop_nulls([EVENT, _GROUP])
-    return complete.with_columns(times.cast(pl.Datetime(unit, "UTC"))).collect(engine="streaming").rechunk()
+    found = complete.with_columns(times.cast(pl.Datetime(unit, "UTC"))).collect(engine="streaming")
+    return found.with_columns(found[name].rechunk() for name in (EVENT, _GROUP))
 
 
 def _numbered(frame: pl.LazyFrame, groups: pl.DataFrame | None, keys: Sequence[str]) -> pl.LazyFrame:
@@ -121,7 +122,7 @@ def _whole(times: pl.Series) -> _Whole:
 
 
 def _timeline(rows: pl.DataFrame, groups: int, *, known_then: bool) -> _Timeline:
-    event, created, group = _whole(rows[EVENT]), _whole(rows[CREATED]), rows[_GROUP].to_numpy()
+    event, group = _whole(rows[EVENT]), rows[_GROUP].to_numpy()
     if rows[EVENT].is_sorted():
         order, first = _by_group(group, groups)
     else:
@@ -129,9 +130,10 @@ def _timeline(rows: pl.DataFrame, groups: int, *, known_then: bool) -> _Timeline
         order, first = _by_group(group[by_event], groups)
         order = by_event[order]
     times = _taken(event, order)
-    order = _by_created(order, times, created, first)
+    order = _by_created(order, times, rows[CREATED], first)
     if not known_then:
         return _Timeline(first, times, order)
+    created = _whole(rows[CREATED])
     # A row becomes known at the later of its two times. Once a newer row is known, one that arrives late is not used
     # any more: a running maximum over the place in order says which row holds from each arrival on. Groups lie one
     # after the other, so the maximum starts anew with each.
@@ -149,15 +151,15 @@ def _by_group(group: npt.NDArray[Any], groups: int) -> tuple[npt.NDArray[Any], _
     """
     places = np.arange(len(group) + 1, dtype=np.int32)
     marks = csc_array((np.ones(len(group), np.int8), group.astype(np.int32), places), (groups, len(group))).tocsr()
-    return marks.indices, marks.indptr.astype(np.int64)
+    return marks.indices.view(np.uint32), marks.indptr.astype(np.int64)
 
 
 def _taken(values: _Whole, order: npt.NDArray[Any]) -> _Whole:
     """`values[order]`, on all cores."""
-    return pl.Series(values).gather(pl.Series(order.astype(np.uint32))).to_numpy()
+    return pl.Series(values).gather(pl.Series(order)).to_numpy()
 
 
-def _by_created(order: npt.NDArray[Any], times: _Whole, created: _Whole, first: _Whole) -> npt.NDArray[Any]:
+def _by_created(order: npt.NDArray[Any], times: _Whole, created: pl.Series, first: _Whole) -> npt.NDArray[Any]:
     """The order, with rows of the same group and event timestamp put in order of created timestamp."""
     same = times[1:] == times[:-1]
     same[first[(first > 0) & (first < len(times))] - 1] = False
@@ -166,7 +168,7 @@ def _by_created(order: npt.NDArray[Any], times: _Whole, created: _Whole, first: 
     places = np.flatnonzero(np.append(same, [False]) | np.append([False], same))
     run = np.cumsum(np.append([True], ~same))[places]
     sorted_order = order.copy()
-    sorted_order[places] = order[places][np.lexsort((created[order[places]], run))]
+    sorted_order[places] = order[places][np.lexsort((_whole(created)[order[places]], run))]
     return sorted_order
 
 
@@ -182,8 +184,8 @@ def _last_before(timeline: _Timeline, times: _Whole, group: npt.NDArray[Any]) ->
     start = known.min() - 1
     span = known.max() - start + 1
     of_group = np.arange(len(timeline.first)) * span
-    marks = np.repeat(of_group[:-1], np.diff(timeline.first))
-    marks += known - start
+    marks = np.repeat(of_group[:-1] - start, np.diff(timeline.first))
+    marks += known
     wanted = of_group[group] + (np.clip(asked, start, start + span - 1) - start)
     order = np.argsort(wanted)  # neighbours are found fast
     at = np.empty(len(wanted), np.int64)
