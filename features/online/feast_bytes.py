@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate, groupby, pairwise
 from typing import Final
 
 import numpy as np
@@ -72,8 +73,15 @@ def entity_keys(join_key: str, values: Sequence[str]) -> list[bytes]:
 
 def joined_cells(columns: Sequence[pl.Series], kinds: Sequence[ValueType], heads: Sequence[Head]) -> list[bytes]:
     """The features of each row in one piece: head and value, head and value, in the order of the columns."""
-    cells = [_cells(column, kind, head) for column, kind, head in zip(columns, kinds, heads, strict=True)]
-    return list(map(b"".join, zip(*cells, strict=True)))
+    typed = zip(columns, kinds, heads, strict=True)
+    pieces: list[list[bytes]] = []
+    for doubles, run in groupby(typed, lambda each: each[1] == ValueType.DOUBLE and each[0].dtype == pl.Float64()):
+        of_run = list(run)
+        if doubles:
+            pieces.append(_doubles([(column, head) for column, _, head in of_run]))
+        else:
+            pieces += [_cells(*each) for each in of_run]
+    return pieces[0] if len(pieces) == 1 else list(map(b"".join, zip(*pieces, strict=True)))
 
 
 def framed(value: bytes, head: Head) -> bytes:
@@ -88,8 +96,6 @@ def varint(number: int) -> bytes:
 
 
 def _cells(column: pl.Series, kind: ValueType, head: Head) -> list[bytes]:
-    if kind == ValueType.DOUBLE and column.dtype == pl.Float64():
-        return _doubles(column, head)
     distinct = column.unique().drop_nulls().to_list()
     messages = python_values_to_proto_values(distinct, kind)
     known = {
@@ -99,18 +105,24 @@ def _cells(column: pl.Series, kind: ValueType, head: Head) -> list[bytes]:
     return [known[value] for value in column.to_list()]
 
 
-def _doubles(column: pl.Series, head: Head) -> list[bytes]:
-    """What is null or NaN is the empty message, as Feast writes it."""
-    values = column.to_numpy()
-    front = head(_DOUBLE_BYTES) + _DOUBLE
-    layout = np.dtype([("front", f"V{len(front)}"), ("value", "<f8")])
-    packed = np.empty(len(values), layout)
-    packed["front"], packed["value"] = np.void(front), values
-    cells: list[bytes] = packed.view(f"V{layout.itemsize}").tolist()
-    missing = framed(_NULL, head)
-    for row in np.flatnonzero(np.isnan(values)).tolist():
-        cells[row] = missing
-    return cells
+def _doubles(columns: Sequence[tuple[pl.Series, Head]]) -> list[bytes]:
+    """Columns that stand side by side, laid out at once. What is null or NaN is the empty message, as Feast has it."""
+    fronts = [head(_DOUBLE_BYTES) + _DOUBLE for _, head in columns]
+    fields = [[(f"front{number}", f"V{len(front)}"), (f"{number}", "<f8")] for number, front in enumerate(fronts)]
+    packed = np.empty(len(columns[0][0]), [field for two in fields for field in two])
+    missing = np.empty((len(packed), len(columns)), np.bool_)
+    for number, (column, _) in enumerate(columns):
+        values = column.to_numpy()
+        packed[f"front{number}"], packed[f"{number}"] = np.void(fronts[number]), values
+        missing[:, number] = np.isnan(values)
+    rows: list[bytes] = packed.view(f"V{packed.dtype.itemsize}").tolist()
+    ends = list(accumulate(len(front) + _DOUBLE_BYTES - 1 for front in fronts))
+    empty = [framed(_NULL, head) for _, head in columns]
+    for row in np.flatnonzero(missing.any(axis=1)).tolist():
+        cells = (rows[row][start:end] for start, end in pairwise([0, *ends]))
+        three = zip(missing[row].tolist(), empty, cells, strict=True)
+        rows[row] = b"".join(blank if gone else cell for gone, blank, cell in three)
+    return rows
 
 
 def _utc_micros(instant: datetime) -> int:

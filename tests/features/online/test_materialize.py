@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -66,14 +67,32 @@ def online(store: FeatureStore, view: str, asset: str) -> dict[str, Any]:
     return found
 
 
-@given(st.lists(st.one_of(st.none(), st.floats()), max_size=20), st.lists(st.text(max_size=200), max_size=20))
-@settings(max_examples=50)
-def test_bulk_bytes_are_those_of_feasts_own_messages(floats: list[float | None], texts: list[str]) -> None:
-    """Doubles of every kind, text of every length."""
-    for values, dtype, kind in ((floats, pl.Float64(), ValueType.DOUBLE), (texts, pl.String(), ValueType.STRING)):
-        made = joined_cells([pl.Series(values, dtype=dtype)], [kind], [lambda length: varint(length) + b"|"])
-        messages = [message.SerializeToString() for message in python_values_to_proto_values(list(values), kind)]
-        assert made == [varint(len(message)) + b"|" + message for message in messages]
+DOUBLE = st.one_of(st.none(), st.floats())
+KINDS = (ValueType.DOUBLE, ValueType.DOUBLE, ValueType.STRING, ValueType.DOUBLE)
+
+
+@given(st.lists(st.tuples(DOUBLE, DOUBLE, st.text(max_size=200), DOUBLE), max_size=20), st.sets(st.integers(0, 3)))
+@settings(max_examples=100)
+def test_bulk_bytes_are_those_of_feasts_own_messages(rows: list[tuple[Any, ...]], left_out: set[int]) -> None:
+    """Doubles of every kind side by side and apart, text of every length; heads of their own."""
+    kept = [place for place in range(4) if place not in left_out] or [0]
+    columns = [[row[place] for row in rows] for place in kept]
+    kinds = [KINDS[place] for place in kept]
+    types = {ValueType.DOUBLE: pl.Float64(), ValueType.STRING: pl.String()}
+    series = [pl.Series(column, dtype=types[kind]) for column, kind in zip(columns, kinds, strict=True)]
+    heads = [partial(head, place) for place in kept]
+    messages = [python_values_to_proto_values(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    raw = [[message.SerializeToString() for message in column] for column in messages]
+    expected = [
+        b"".join(front(len(cell)) + cell for front, cell in zip(heads, row, strict=True))
+        for row in zip(*raw, strict=True)
+    ]
+    assert joined_cells(series, kinds, heads) == expected
+
+
+def head(place: int, length: int) -> bytes:
+    """As long as the place of the column says."""
+    return b"|" * place + varint(length)
 
 
 @given(st.lists(st.text(max_size=300), max_size=10), st.text(min_size=1, max_size=10))
