@@ -123,15 +123,18 @@ def compare(name: str, case: Case, ours: Callable[[], pa.Table], other: Callable
 
 
 def compare_memory(name: str, directory: Path, offline: str) -> None:
-    """Peak resident memory of one retrieval in a process of its own, importing and all."""
-    ours, theirs = (_peak(store, directory) for store in (_OURS, offline))
-    _tell(name=name, ratio=ours / theirs, ours_mib=ours, other_mib=theirs)
+    """Peak resident memory of one retrieval in a process of its own; `added` is what came after Feast was ready."""
+    (ours, ours_idle), (theirs, their_idle) = (_peak(store, directory) for store in (_OURS, offline))
+    added = (ours - ours_idle) / (theirs - their_idle)
+    _tell(name=name, ratio=ours / theirs, ours_mib=ours, other_mib=theirs, idle_mib=ours_idle, added=added)
 
 
-def _peak(offline: str, directory: Path) -> float:
+def _peak(offline: str, directory: Path) -> tuple[float, float]:
+    """Of one retrieval in a process of its own, and of that process before it, in MiB."""
     command = [sys.executable, "-m", "benchmarks.point_in_time", "--once", offline, str(directory)]
     last = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    return float(json.loads(last)["peak_mib"])
+    told = json.loads(last)
+    return float(told["peak_mib"]), float(told["idle_mib"])
 
 
 def _seconds(work: Callable[[], pa.Table]) -> float:
@@ -146,16 +149,17 @@ def _tell(**record: str | float) -> None:
 
 
 def once(offline: str, directory: Path) -> None:
-    """One retrieval; prints its time and the peak of this process."""
-    seconds = _seconds(through_feast(offline, directory))
-    _tell(seconds=seconds, peak_mib=peak_bytes() / 2**20)
+    """One retrieval; prints its time and the peak of this process, and what that was before."""
+    retrieval = through_feast(offline, directory)
+    idle = peak_bytes()
+    _tell(seconds=_seconds(retrieval), peak_mib=peak_bytes() / 2**20, idle_mib=idle / 2**20)
 
 
 def huge() -> None:
     """More feature rows than a join in one go could hold."""
     with TemporaryDirectory() as directory:
         write(_HUGE, Path(directory), files=50)
-        _tell(name="pit_huge_peak_gib", ratio=_peak(_OURS, Path(directory)) / 1024)
+        _tell(name="pit_huge_peak_gib", ratio=_peak(_OURS, Path(directory))[0] / 1024)
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ class EngineName(StrEnum):
 
 ViewOption = Annotated[list[str], typer.Option("--view", help="Only this feature view; may be given several times.")]
 MemoryOption = Annotated[
-    str, typer.Option(help="About how much memory the work may take on a machine, whatever the range: 512MiB, 2GiB.")
+    str, typer.Option(help="What samples and rows may take on a machine, beside 400MiB of program: 512MiB, 2GiB.")
 ]
 JobsOption = Annotated[
     int | None, typer.Option(min=1, help="Processes, for work of seconds; if not given, one a core that memory is for.")
