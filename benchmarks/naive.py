@@ -58,7 +58,7 @@ def spectral_features(window: npt.NDArray[np.float64], sample_rate: float, *, un
     per_unit = {"g": GRAVITY, "m/s2": 1.0}.get(unit, np.nan)
     within = (frequency >= 10) & (frequency <= 1000)
     velocity = power[within] * (1e3 * per_unit / (2 * np.pi * frequency[within])) ** 2
-    resolved = resolution <= 10 / 3 and sample_rate >= 1000 / 0.45
+    resolved = resolution <= 1 and sample_rate >= 1000 / 0.45
     features["vel_rms_10_1000"] = float(np.sqrt(np.sum(velocity))) if resolved else np.nan
     frequency, power = frequency[1:], power[1:]
     share = power / np.sum(power)

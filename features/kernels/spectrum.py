@@ -17,6 +17,8 @@ from features.spec import Floats, ratio
 STANDARD_GRAVITY: Final = 9.80665
 ACCELERATION: Final = {"g": STANDARD_GRAVITY, "m/s2": 1.0, "m/s²": 1.0, "m/s^2": 1.0}
 """m/s² per unit, of the units velocity can be computed from."""
+_COARSEST: Final = 1.0
+"""Hz between lines; the least a velocity can be had from."""
 _SMALLEST: Final = np.finfo(np.float64).tiny
 _NARROW: Final = 1e-4
 """Below this (spread/centroid)², mean f² less centroid² has lost too many digits."""
@@ -111,9 +113,13 @@ def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
 
 
 def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
-    """sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s, with a the m/s² per unit of acceleration."""
+    """sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s, with a the m/s² per unit of acceleration.
+
+    A line near the lower end spreads over three, of which integration favours the lowest and the band cuts it off:
+    with df = 3.3 Hz a tone of 10.5 Hz comes out 60 % too low, with 1 Hz within 1 %. Hence df <= 1 Hz.
+    """
     band = batch.band(low, high, closed=True)
-    if band is None or batch.unit not in ACCELERATION:
+    if band is None or batch.resolution > _COARSEST or batch.unit not in ACCELERATION:
         return _undefined(batch)
     weights = (1e3 * ACCELERATION[batch.unit] / (2 * np.pi * batch.frequencies[band])) ** 2
     return np.sqrt(dot(batch.lines[:, band], weights))

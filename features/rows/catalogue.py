@@ -102,8 +102,9 @@ def _zone(limits: Sequence[float], told: str, source: str) -> FeatureSpec[Spectr
         f"1 (A) to 4 (D): 1 + how many of {told} vel_rms_10_1000 exceeds",
         source,
         partial(spectrum.zone, limits=limits),
-        f"{_UNRESOLVED}, or unit is neither g nor m/s²",
+        f"df > 1 Hz, {_UNRESOLVED}, or unit is neither g nor m/s²",
         reasons=("unit", "resolution"),
+        version=2,
         what="severity by the limits of the point",
     )
 
@@ -115,8 +116,9 @@ _SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
         "sqrt(ΣP_k (1000 a/(2π f_k))²), 10 <= f_k <= 1000 Hz, a = m/s² per unit",
         "ISO 20816-3",
         partial(spectrum.velocity_rms, low=10, high=1000),
-        f"{_UNRESOLVED}, or unit is neither g nor m/s²",
+        f"df > 1 Hz, {_UNRESOLVED}, or unit is neither g nor m/s²",
         reasons=("unit", "resolution"),
+        version=2,
         what="severity, to hold against ISO zones",
     ),
     FeatureSpec(

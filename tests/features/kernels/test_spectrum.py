@@ -87,6 +87,15 @@ def test_velocity_of_a_tone_is_its_integral() -> None:
     assert np.isnan(kernels(tone, unit="degC")["vel_rms_10_1000"][0])
 
 
+@pytest.mark.parametrize("frequency", [10.5, 12.0, 25.3, 100.0, 990.0])
+def test_velocity_is_right_down_to_its_lowest_line_or_missing(frequency: float) -> None:
+    """Within 1 % in a window of a second; in a shorter one, whose lines are too far apart, there is none."""
+    tone = np.sqrt(2) * np.sin(2 * np.pi * frequency * np.arange(25_600) / 25_600)[None]
+    speed = 9806.65 / (2 * np.pi * frequency)
+    assert kernels(tone)["vel_rms_10_1000"][0] == pytest.approx(speed, rel=0.01)
+    assert np.isnan(kernels(tone[:, :25_599])["vel_rms_10_1000"][0])
+
+
 def test_a_zone_counts_the_limits_that_are_exceeded() -> None:
     """From 1 (A) to 4 (D); what just reaches a limit is still below it; without a velocity there is no zone."""
     tones = np.sin(2 * np.pi * 100 * np.arange(25_600) / 25_600) * np.array([[0.1], [0.2], [0.4], [0.8]])
