@@ -95,13 +95,21 @@ def _problems(group: FeatureGroup) -> Iterator[str]:
         if count > 1:
             yield f"feature {name} stands in its group {count} times; a name is one feature's"
     for spec in group.specs:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", spec.name):
-            yield f"feature {spec.name!r} cannot name a column; use lower-case letters, digits and _"
-        for part in ("formula", "source"):
-            if not getattr(spec, part).strip():
-                yield f"feature {spec.name} has no {part}; nobody could check it"
-        if unknown := set(spec.reasons) - set(REASONS):
-            yield f"feature {spec.name} gives the unknown reason {', '.join(sorted(unknown))}; use {', '.join(REASONS)}"
+        yield from _problems_of(spec)
+
+
+def _problems_of(spec: FeatureSpec[Any]) -> Iterator[str]:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", spec.name):
+        yield f"feature {spec.name!r} cannot name a column; use lower-case letters, digits and _"
+    for part in ("formula", "source"):
+        if not getattr(spec, part).strip():
+            yield f"feature {spec.name} has no {part}; nobody could check it"
+    if spec.version < 1:
+        yield f"feature {spec.name} has version {spec.version}; the first one is 1"
+    if spec.reasons and not spec.undefined:
+        yield f"feature {spec.name} gives reasons but does not say what makes it undefined"
+    if unknown := set(spec.reasons) - set(REASONS):
+        yield f"feature {spec.name} gives the unknown reason {', '.join(sorted(unknown))}; use {', '.join(REASONS)}"
 
 
 def computed(spec: FeatureSpec[Batch], batch: Batch, count: int) -> npt.NDArray[Any]:

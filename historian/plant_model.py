@@ -175,6 +175,15 @@ class AssetClass(Model):
     features: dict[Name, FeatureSet] = Field({}, description="By name.")
 
 
+class StatedOrders(Model):
+    """A bearing's fault frequencies as its maker states them, in multiples of the shaft's speed."""
+
+    bpfo: float = Field(gt=0, description="Outer race.")
+    bpfi: float = Field(gt=0, description="Inner race.")
+    bsf: float = Field(gt=0, description="Spin of a rolling element, once a turn.")
+    ftf: float = Field(gt=0, description="Cage.")
+
+
 class Bearing(Model):
     """Geometry of the rolling bearing under the vibration points; lengths in one unit, the angle in degrees."""
 
@@ -182,6 +191,9 @@ class Bearing(Model):
     ball_diameter: float = Field(gt=0, description="Of a rolling element.")
     pitch_diameter: float = Field(gt=0, description="Of the circle through their centres.")
     contact_angle: float = Field(0, ge=0, lt=90, description="0 for deep-groove ball bearings.")
+    orders: StatedOrders | None = Field(
+        None, description="What the maker states. Where it contradicts the geometry, no fault is looked for."
+    )
 
 
 class Asset(Model):

@@ -11,7 +11,7 @@ Antoni, "Rolling element bearing diagnostics", MSSP 25 (2011) 485. Real bearings
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import cos, isclose, pi, radians, sin
 from typing import Final
 
@@ -44,7 +44,7 @@ def fault_orders(bearing: Bearing) -> FaultOrders:
 
 
 def misfits(bearing: Bearing) -> list[str]:
-    """Why no bearing can have this geometry; empty if one can."""
+    """Why no bearing can have this geometry, or not these fault frequencies beside it; empty if one can."""
     ball, pitch = bearing.ball_diameter, bearing.pitch_diameter
     if ball >= pitch:
         return [f"ball_diameter {ball:g} is not smaller than pitch_diameter {pitch:g}; are they exchanged?"]
@@ -53,7 +53,21 @@ def misfits(bearing: Bearing) -> list[str]:
         return [
             f"{bearing.balls} balls of {ball:g} do not fit a pitch circle of {pitch:g}: each has room for {room:.4g}"
         ]
-    return []
+    return _contradictions(bearing)
+
+
+def _contradictions(bearing: Bearing) -> list[str]:
+    """Where what the maker states is impossible, or of another bearing than this geometry."""
+    if bearing.orders is None:
+        return []
+    stated = bearing.orders
+    given = FaultOrders(bpfo=stated.bpfo, bpfi=stated.bpfi, bsf2=2 * stated.bsf, ftf=stated.ftf)
+    pairs = zip(astuple(given), astuple(fault_orders(bearing)), ("BPFO", "BPFI", "2xBSF", "FTF"), strict=True)
+    return implausible(given, bearing.balls) or [
+        f"{name} is stated as {told:.4g} x shaft, but the geometry gives {made:.4g}"
+        for told, made, name in pairs
+        if not isclose(told, made, rel_tol=_AGREE)
+    ]
 
 
 def implausible(given: FaultOrders, balls: int) -> list[str]:

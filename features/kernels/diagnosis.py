@@ -103,7 +103,7 @@ def _line_specs(fault: int, title: str, damaged: str) -> Iterator[FeatureSpec[Di
     near = f"{title} ± max(2 %, 1.5 df)"
     parts = (
         ("amp", "{unit}²", f"A(f): largest A_k, f_k in {near}", "how strong"),
-        ("snr", "", f"A(f)/median A_k from 0.7 to 1.3 {title}", "how far above the floor; noise stays below 5"),
+        ("snr", "", f"A(f)/median A_k from 0.7 to 1.3 {title}", "how far above the floor; noise seldom exceeds 5"),
         ("freq", "Hz", f"f of the largest A_k in {near}, interpolated", "where; off by the bearing's slip"),
         ("h2", "{unit}²", "largest A_k, f_k in 2f ± 1.5 df", "how strong its second harmonic"),
     )
@@ -163,7 +163,7 @@ def _band_spec(part: int, name: str, unit: str, formula: str, what: str) -> Feat
 
 _LARGEST: Final = "largest <|z|⁴>/<|z|²>² - 2 of 1, 2, 3, 4, 6, 8, 12 … bands below 0.45 fs"
 KURTOGRAM: Final = (
-    _band_spec(0, "sk_max", "", _LARGEST, "impacts in their best band; noise stays below 0.8"),
+    _band_spec(0, "sk_max", "", _LARGEST, "impacts in their best band; noise stays below 1"),
     _band_spec(1, "kurtogram_fc", "Hz", "centre of that band", "where the impacts ring"),
     _band_spec(2, "kurtogram_bw", "Hz", "width of that band", "how sharply the impacts ring"),
 )

@@ -4,7 +4,7 @@ The lines below 0.45 fs are cut into 1, 2, 3, 4, 6, 8, 12 … equal bands. The c
 inverse FFT of its lines, and its kurtosis K = <|z|⁴>/<|z|²>² - 2 is 0 for stationary Gaussian noise, -1 for a tone and
 large for impulses. < > is the mean over the window weighted with Hann: the edges of a window, where an FFT sees a step
 of its own making, weigh nothing. A band holds at least 256 lines, so that K of Gaussian noise scatters by about
-sqrt(6/256) = 0.15 and the largest of all bands of noise stays below about 0.8.
+sqrt(6/256) = 0.15 and the largest of all bands of noise seldom reaches 0.8.
 
 Source: Antoni, "Fast computation of the kurtogram", MSSP 21 (2007) 108; his filter bank is replaced by exact bands.
 """

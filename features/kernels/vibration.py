@@ -11,7 +11,8 @@ Conventions, for this module and for `features.kernels.spectrum`:
 * Spectra: X = rfft(c·w) with the periodic Hann window w; P_k = a_k |X_k|² / (N Σw²), with a_k = 2 except 1 at DC and,
   for even N, at Nyquist (energy-corrected: ΣP_k is the mean square of the windowed signal, and equals
   `scipy.signal.welch(x, fs, "hann", nperseg=N, detrend="constant") · fs/N`). f_k = k·fs/N, df = fs/N.
-* A band [lo, hi) is half-open, so that adjoining bands add up: Σ band² = total². It needs lo >= 3 df (below that the
+* A band [lo, hi) is half-open, so that adjoining bands add up: Σ band² = total²; the velocity's
+  includes its upper end, as standards have it. It needs lo >= 3 df (below that the
   Hann window has smeared the mean and trend into it) and hi <= 0.45 fs (above that the anti-alias filter has eaten it).
 * Whatever is undefined is NaN here and null in a feature row: ratios of a constant signal, bands the window cannot
   resolve, velocity of something that is not an acceleration. Nothing is guessed.

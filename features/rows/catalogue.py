@@ -29,8 +29,8 @@ _SILENT: Final[Any] = {"undefined": "no power outside DC", "reasons": ("constant
 _UNRESOLVED: Final = "lo < 3 df or hi > 0.45 fs"
 
 TIME: Final[tuple[FeatureSpec[Waveforms], ...]] = (
-    FeatureSpec("mean", "{unit}", "Σx/N", "sensor bias", vibration.mean, what="sensor bias, not vibration"),
-    FeatureSpec("std", "{unit}", "sqrt(Σc²/N)", "ddof 0; equals rms_ac", vibration.rms_ac, what="equals rms_ac"),
+    FeatureSpec("mean", "{unit}", "Σx/N", "arithmetic mean", vibration.mean, what="sensor bias, not vibration"),
+    FeatureSpec("std", "{unit}", "sqrt(Σc²/N)", "numpy.std", vibration.rms_ac, what="equals rms_ac"),
     FeatureSpec("rms_ac", "{unit}", "sqrt(Σc²/N)", _ISO, vibration.rms_ac, what="overall level"),
     FeatureSpec("peak", "{unit}", "max|c|", _ISO, vibration.peak, what="largest excursion"),
     FeatureSpec("p2p", "{unit}", "max x - min x", _ISO, vibration.peak_to_peak, what="peak to peak"),
@@ -63,10 +63,10 @@ TIME: Final[tuple[FeatureSpec[Waveforms], ...]] = (
     FeatureSpec(
         "zero_crossing_rate",
         "1/s",
-        "sign changes of c · fs/(N-1)",
-        "zero counts as positive",
+        "sign changes of c · fs/(N-1), zero being positive",
+        "Rice, BSTJ 24 (1945) 46",
         vibration.crossing_rate,
-        what="twice the dominant frequency",
+        what="twice the frequency of a tone; of noise, about where its power lies",
     ),
 )
 
@@ -138,7 +138,7 @@ _SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
         _KINDS,
         spectrum.entropy,
         **_SILENT,
-        what="0 for one line, 1 for white noise",
+        what="0 for one line, 0.94 to 0.96 for white noise",
     ),
     FeatureSpec(
         "flatness",
@@ -147,7 +147,7 @@ _SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
         "librosa.feature.spectral_flatness",
         spectrum.flatness,
         **_SILENT,
-        what="0 for lines, 1 for white noise",
+        what="0 for lines, 0.56 for white noise",
     ),
     FeatureSpec(
         "peak_freq", "Hz", "f_k of the largest p", _KINDS, spectrum.peak_frequency, **_SILENT, what="the strongest line"

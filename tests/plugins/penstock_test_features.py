@@ -32,6 +32,7 @@ impacts = FeatureGroup(
     "What the works listens to.",
 )
 per_turn = FeatureGroup(
-    "diagnosis", (FeatureSpec("turns", "", "f_r N/fs", "our own", turns, reasons=("no_speed", "speed_varies")),)
+    "diagnosis",
+    (FeatureSpec("turns", "", "f_r N/fs", "our own", turns, "no steady speed", reasons=("no_speed", "speed_varies")),),
 )
 dials = FeatureGroup("holds", (FeatureSpec("pieces", "", "Σ1", "our own", pieces),))

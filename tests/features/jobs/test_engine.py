@@ -101,7 +101,7 @@ def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
     slow = Slow(plant)
     several = rows_by(plant, tmp_path / "several", processes_of(plant, slow), SMALL)
     assert_frame_equal(several, single)
-    assert slow.reads < len(due_of(plant, SMALL)[1].partitions) / 2
+    assert slow.reads < len(due_of(plant, SMALL)[1].partitions) * 0.8
 
 
 def test_no_process_is_started_for_what_is_done_soon(plant: Plant, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_features_of_fifty_assets_are_online_soon_after_their_window(tmp_path: P
     latencies = live(tmp_path, assets=50, rate=256, seconds=20)
     assert len(latencies) > 400
     assert min(latencies) > 0
+    assert np.percentile(latencies, 99) < 10  # a round that was missed takes longer
 
 
 def test_feature_tables_that_are_away_are_tried_again(plant: Plant) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from scipy.io import loadmat
 
 from features.kernels.bearing import FaultOrders, fault_orders, implausible, misfits
-from historian.plant_model import Bearing
+from historian.plant_model import Bearing, StatedOrders
 
 CWRU = Bearing(balls=9, ball_diameter=0.3126, pitch_diameter=1.537)
 
@@ -57,6 +57,17 @@ def test_a_geometry_no_bearing_has_is_told_why() -> None:
     assert misfits(exchanged) == ["ball_diameter 39 is not smaller than pitch_diameter 7.9; are they exchanged?"]
     crowded = Bearing(balls=19, ball_diameter=7.94, pitch_diameter=39.04)
     assert misfits(crowded) == ["19 balls of 7.94 do not fit a pitch circle of 39.04: each has room for 6.426"]
+
+
+def test_what_a_maker_states_must_agree_with_the_geometry() -> None:
+    """Impossible in itself, or of another bearing; rounded to three digits it agrees."""
+    stated = StatedOrders(bpfo=3.58, bpfi=5.42, bsf=2.36, ftf=0.398)
+    assert misfits(CWRU.model_copy(update={"orders": stated})) == []
+    complement = stated.model_copy(update={"ftf": 0.602})
+    expected = ["FTF is 0.602 x shaft but must be BPFO / rolling elements = 0.3978"]
+    assert misfits(CWRU.model_copy(update={"orders": complement})) == expected
+    thicker = CWRU.model_copy(update={"orders": stated, "ball_diameter": 0.33})
+    assert misfits(thicker)[0] == "BPFO is stated as 3.58 x shaft, but the geometry gives 3.534"
 
 
 def test_wrong_fault_frequencies_in_a_file_are_found(shared_data: Path) -> None:

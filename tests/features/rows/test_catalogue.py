@@ -175,6 +175,8 @@ def test_a_group_of_another_package_becomes_columns() -> None:
         ("acme_spelling", "Sixth-Moment stands in its group 2 times"),
         ("acme_spelling", "'Sixth-Moment' cannot name a column; use lower-case letters"),
         ("acme_spelling", "Sixth-Moment has no formula"),
+        ("acme_spelling", "Sixth-Moment has version 0; the first one is 1"),
+        ("acme_spelling", "Sixth-Moment gives reasons but does not say what makes it undefined"),
         ("acme_list", "'acme_list' is no FeatureGroup but a list"),
         ("acme_gone", "'acme_gone' cannot be loaded: there is no removed"),
         ("acm", "unknown group of features 'acm'; did you mean acme"),

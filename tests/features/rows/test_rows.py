@@ -20,7 +20,7 @@ from features.rows.whole_rows import asset_rows
 from features.spec import FeatureSpec
 from features.windows import Span
 from historian.plant import Tag, View
-from historian.plant_model import Bearing, Site
+from historian.plant_model import Bearing, Site, StatedOrders
 from historian.quality import BAD
 from historian.samples import SampleBatch, settle
 
@@ -230,9 +230,10 @@ def test_a_window_uses_no_speed_of_its_future() -> None:
 
 
 def test_a_bearing_that_cannot_be_is_said_not_used() -> None:
-    """No geometry, or balls that do not fit: no line is looked for; orders need none."""
+    """No geometry, balls that do not fit, or a maker who states another: no line is looked for; orders need none."""
     misfit = Bearing(balls=20, ball_diameter=9, pitch_diameter=39)
-    for bearing in (None, misfit):
+    stated = StatedOrders(bpfo=3.585, bpfi=5.415, bsf=2.357, ftf=0.602)
+    for bearing in (None, misfit, CWRU.model_copy(update={"orders": stated})):
         de_h = tag("de_h", bearing=bearing)
         asked = view("de_h", features=("orders", "envelope"), fixed_rpm={"p1": 1772.0})
         row = only(rows(asked, waveform(de_h), tags=(de_h,)))

@@ -21,8 +21,11 @@ copied = FeatureGroup("waveforms", (FeatureSpec("rms_ac", "", "0", "our own", no
 shapeless = FeatureGroup("waveforms", (FeatureSpec("shapeless", "", "0", "our own", nothing),))
 
 
+_MISSPELT = FeatureSpec("Sixth-Moment", "", " ", "our own", nothing, reasons=("speed_varies",), version=0)
+
+
 def __getattr__(name: str) -> FeatureGroup:
     """A group that is made when it is asked for, and then refused."""
     if name == "misspelt":
-        return FeatureGroup("waveforms", (FeatureSpec("Sixth-Moment", "", " ", "our own", nothing),) * 2)
+        return FeatureGroup("waveforms", (_MISSPELT,) * 2)
     raise AttributeError(f"there is no {name}")
