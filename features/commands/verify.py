@@ -27,6 +27,7 @@ from historian.times import utc_now
 
 _SHOWN: Final = 10
 _EVERY_VIEW: Final[list[str]] = []
+_Found = Mapping[str, tuple[datetime | None, Mapping[str, object]]]
 
 
 def verify_features(
@@ -49,7 +50,8 @@ def verify_features(
             verdicts[each.name] = verify(checked, each, store, now, rows=rows, seed=drawn)
             if online:
                 found = _online(online, each, checked.assets_of(each.asset_class))
-                compare_online(verdicts[each.name], FeatureTable(checked, each), found)
+                verdicts[each.name].materialised = _materialised(online, each, found)
+                compare_online(verdicts[each.name], FeatureTable(checked, each), found, ttl=each.ttl, now=now)
             advance(1)
     right = all(verdict.right for verdict in verdicts.values())
     record = {"right": right, "seed": drawn, "views": {name: _record(verdict) for name, verdict in verdicts.items()}}
@@ -66,9 +68,7 @@ def _registered(plant: Plant) -> FeatureStore | None:
         return None
 
 
-def _online(
-    store: FeatureStore, view: View, assets: tuple[str, ...]
-) -> Mapping[str, tuple[datetime | None, Mapping[str, object]]]:
+def _online(store: FeatureStore, view: View, assets: tuple[str, ...]) -> _Found:
     """Asset -> what the online store holds, of any age."""
     registered = {each.name: each for each in store.list_feature_views()}
     if view.name not in registered:
@@ -79,6 +79,14 @@ def _online(
         asset: (event, {name: _plain(value) for name, value in (values or {}).items()})
         for asset, (event, values) in zip(assets, found, strict=True)
     }
+
+
+def _materialised(store: FeatureStore, view: View, found: _Found) -> bool:
+    """Whether something of the view is online, or `penstock materialize` says that it was."""
+    if any(event for event, _ in found.values()):
+        return True
+    registered = [each for each in store.list_feature_views() if each.name == view.name]
+    return any(store.provider.online_store.cursor(store.config, each) is not None for each in registered)
 
 
 def _plain(value: Any) -> object:
@@ -93,15 +101,30 @@ def _record(verdict: Verdict) -> dict[str, object]:
 def _text(name: str, verdict: Verdict) -> str:
     counts = (
         f"{name}: {verdict.match} rows match, {verdict.mismatch} mismatch, {verdict.missing} missing, "
-        f"{verdict.extra} extra, {verdict.left_out} left out; "
-        f"online {verdict.online} match, {verdict.online_mismatch} mismatch"
+        f"{verdict.extra} extra, {verdict.left_out} left out; {_online_text(verdict)}"
     )
     return "\n".join([counts, *(f"  {_line(each)}" for each in verdict.differences[:_SHOWN])])
+
+
+def _online_text(verdict: Verdict) -> str:
+    if not verdict.materialised:
+        return "nothing is online yet: penstock materialize writes it there"
+    counts = (
+        f"online {verdict.online} match, {verdict.online_mismatch} mismatch, {verdict.online_missing} missing, "
+        f"{verdict.online_behind} behind"
+    )
+    if verdict.online_missing:
+        return f"{counts}: run penstock materialize --full"
+    return f"{counts}: run penstock materialize" if verdict.online_behind else counts
 
 
 def _line(each: Difference) -> str:
     expected = "stored" if each.where == "online" else "computed again"
     return (
-        f"{each.where}: {each.asset} {each.event_timestamp:%Y-%m-%d %H:%M:%S.%f}Z {each.column}: "
-        f"{each.found!r}, {expected}: {each.expected!r}"
+        f"{each.where}: {each.asset} {_shown(each.event_timestamp)} {each.column}: "
+        f"{_shown(each.found)}, {expected}: {_shown(each.expected)}"
     )
+
+
+def _shown(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S.%f}Z" if isinstance(value, datetime) else repr(value)

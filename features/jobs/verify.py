@@ -57,8 +57,15 @@ class Verdict:
     extra: int = 0
     """Rows their samples make, but that are not stored."""
     online: int = 0
-    """Assets whose online values were compared, and are those stored."""
+    """Assets whose online values are those of their newest stored row."""
     online_mismatch: int = 0
+    """Assets with at least one other value than the stored row of the same event timestamp."""
+    online_behind: int = 0
+    """Assets that are online as they were stored once, but not with their newest stored row."""
+    online_missing: int = 0
+    """Assets that are not online, though rows of them are stored."""
+    materialised: bool = False
+    """Whether the view is or was put online; a plant need not do so, and then nothing is missing."""
     left_out: int = 0
     """Rows that are due to be computed again."""
     differences: list[Difference] = field(default_factory=list)
@@ -66,7 +73,8 @@ class Verdict:
     @property
     def right(self) -> bool:
         """Whether everything agrees."""
-        return not (self.mismatch or self.missing or self.extra or self.online_mismatch)
+        online = self.online_mismatch or self.online_behind or (self.materialised and self.online_missing)
+        return not (self.mismatch or self.missing or self.extra or online)
 
 
 def verify(plant: Plant, view: View, store: Reader, now: datetime, *, rows: int, seed: int) -> Verdict:
@@ -110,27 +118,53 @@ def compare_online(
     verdict: Verdict,
     table: FeatureTable,
     online: Mapping[str, tuple[datetime | None, Mapping[str, object]]],
+    *,
+    ttl: timedelta | None,
+    now: datetime,
 ) -> None:
-    """Compares each asset's online values with the stored row of the same event timestamp.
+    """Compares each asset's online values with the stored row of the same event timestamp, and that with the newest.
+
+    Only newest rows that can be served and were there at `now` count: neither those past their ttl, nor those that were
+    created since, which are still on their way.
 
     Args:
-        verdict: is added to.
-        table: of the view.
+        verdict: is added to; it must know already whether the view was materialised.
+        table: of the view, opened after `online` was read.
         online: asset -> event timestamp and values; no timestamp where it is not online.
+        ttl: of the view; None for unlimited.
+        now: what time it was before `online` was read.
     """
+    newest = _newest(table, ttl, now)
     for asset, (event, values) in online.items():
-        if event is None:
-            continue
-        stored = table.newest(pl.DataFrame({"asset": [asset], "event_timestamp": [event]}, _keys(table)))
-        row = stored.row(0, named=True) if stored.height else dict.fromkeys(values)
-        wrong = [
-            Difference("online", asset, event, name, value, row[name])
-            for name, value in values.items()
-            if value != row[name]
-        ]
-        verdict.online += not wrong
+        expected = newest.get(asset)
+        wrong = _wrong(table, asset, event, values) if event else []
+        late = expected is not None and (event is None or event < expected)
+        verdict.online += event is not None and not (wrong or late)
         verdict.online_mismatch += bool(wrong)
+        verdict.online_behind += late and event is not None and not wrong
+        verdict.online_missing += late and event is None
         verdict.differences += wrong
+        if expected and late and not wrong and verdict.materialised:
+            verdict.differences.append(Difference("online", asset, expected, "event_timestamp", event, expected))
+
+
+def _newest(table: FeatureTable, ttl: timedelta | None, now: datetime) -> dict[str, datetime]:
+    """Asset -> event timestamp of its newest row that counts."""
+    rows = table.scan().filter(_EVENT.le(now), pl.col("created_timestamp") <= now)
+    if ttl:
+        rows = rows.filter(_EVENT.ge(now - ttl))
+    return dict(rows.group_by("asset").agg(_EVENT.max()).collect().iter_rows())
+
+
+def _wrong(table: FeatureTable, asset: str, event: datetime, values: Mapping[str, object]) -> list[Difference]:
+    """The values that are not those of the stored row of the same event timestamp."""
+    stored = table.newest(pl.DataFrame({"asset": [asset], "event_timestamp": [event]}, _keys(table)))
+    row = stored.row(0, named=True) if stored.height else dict.fromkeys(values)
+    return [
+        Difference("online", asset, event, name, value, row[name])
+        for name, value in values.items()
+        if value != row[name]
+    ]
 
 
 def _drawn(table: FeatureTable, rows: int, seed: int) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,11 +17,16 @@ from deltalake import DeltaTable
 from features.commands import feast_repo as cli_feast
 from features.commands.compute import compute
 from features.commands.verify import verify_features
+from features.jobs.verify import Verdict, compare_online
+from features.online.feast_bytes import entity_keys
+from features.online.materialize import write_newest
+from features.registry.feast_repo import open_feature_store
 from features.rows.tables import FeatureTable, table_path
 from historian.open_store import open_store
 from historian.plant import Plant
 from historian.plant_load import load_plant
 from historian.samples import settle
+from historian.times import utc_now
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -44,6 +50,17 @@ def served(plant: Plant) -> Plant:
     cli_feast.apply(plant.root, as_json=True)
     cli_feast.materialize(plant.root, as_json=True)
     return plant
+
+
+def lose(plant: Plant, *assets: str) -> None:
+    """Deletes what is online of assets, behind the back of whoever wrote it."""
+    with sqlite3.connect(open_feature_store(plant).config.online_store.path) as online:
+        [(rows,)] = online.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?", (f"%{NAME}%",)
+        ).fetchall()
+        for key in entity_keys("asset", assets):
+            online.execute(f'DELETE FROM "{rows}" WHERE entity_key = ?', (key,))  # noqa: S608 (our own table's name)
+    online.close()
 
 
 @pytest.fixture
@@ -138,3 +155,95 @@ def test_an_empty_table_is_right(plant: Plant, verdict: Callable[[Plant], tuple[
     """There is nothing to be wrong."""
     content, found = verdict(plant)
     assert (content, found["match"]) == (True, 0)
+
+
+def test_an_asset_that_is_no_longer_online_is_missing(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counted and named, in JSON and in words, with what to do; also when every asset is gone."""
+    lose(served, "c101")
+    content, found = verdict(served)
+    assert not content
+    assert (found["online"], found["online_missing"], found["online_behind"]) == (1, 1, 0)
+    newest = "2026-03-01T00:00:20Z"
+    where = {"where": "online", "asset": "c101", "event_timestamp": newest, "column": "event_timestamp"}
+    assert found["differences"] == [{**where, "found": None, "expected": newest}]
+
+    lose(served, "c102")
+    with pytest.raises(typer.Exit):
+        verify_features(served.root, [NAME], seed=1)
+    counts, first, second = capsys.readouterr().out.splitlines()
+    assert counts.endswith("online 0 match, 0 mismatch, 2 missing, 0 behind: run penstock materialize --full")
+    assert first.endswith("event_timestamp: None, stored: 2026-03-01 00:00:20.000000Z")
+    assert "c102" in second
+
+    cli_feast.materialize(served.root, full=True, as_json=True)
+    assert verdict(served)[0]
+
+
+def test_an_asset_whose_newest_row_is_not_online_is_behind(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is online is right for its own time, and yet not what is to be served."""
+    lose(served, "c101")
+    old = FeatureTable(served, served.views[NAME]).scan().filter(asset="c101", event_timestamp=START + 7 * SECOND)
+    store = open_feature_store(served)
+    write_newest(store, store.get_feature_view(NAME), old.collect())
+    content, found = verdict(served)
+    assert not content
+    assert (found["online"], found["online_mismatch"], found["online_missing"]) == (1, 0, 0)
+    assert found["online_behind"] == 1
+    [told] = found["differences"]
+    assert (told["asset"], told["found"], told["expected"]) == ("c101", "2026-03-01T00:00:07Z", "2026-03-01T00:00:20Z")
+
+    with pytest.raises(typer.Exit):
+        verify_features(served.root, [NAME], seed=1)
+    assert "1 match, 0 mismatch, 0 missing, 1 behind: run penstock materialize\n" in capsys.readouterr().out
+    cli_feast.materialize(served.root, full=True, as_json=True)
+    assert verdict(served)[0]
+
+
+def test_what_was_computed_after_the_last_materialisation_is_behind(
+    served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
+) -> None:
+    """Until the next one has come to it: a materialisation that has stopped must not go unnoticed."""
+    write(served, "c101.de_h", 20, 25)
+    compute(served.root, as_json=True)
+    content, found = verdict(served)
+    assert not content
+    assert (found["online"], found["online_behind"]) == (1, 1)
+    cli_feast.materialize(served.root, as_json=True)
+    content, found = verdict(served)
+    assert (content, found["online"]) == (True, 2)
+
+
+def test_only_rows_that_could_be_served_must_be_online(served: Plant) -> None:
+    """Within the ttl, both ends included, and neither of the future nor made since: these are still on their way."""
+    table, now = FeatureTable(served, served.views[NAME]), utc_now()
+    age = now - (START + 20 * SECOND)
+
+    def missing(ttl: timedelta | None, at: datetime) -> int:
+        found = Verdict(materialised=True)
+        compare_online(found, table, {"c101": (None, {}), "c102": (None, {}), "c103": (None, {})}, ttl=ttl, now=at)
+        return found.online_missing
+
+    assert [missing(ttl, now) for ttl in (None, age, age - SECOND)] == [2, 2, 0]
+    assert missing(None, START + 60 * SECOND) == 0
+
+
+def test_a_plant_that_was_never_materialised_is_told_so(
+    plant: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one sentence, with the count in JSON: who only makes training sets needs nothing online."""
+    write(plant, "c101.de_h", 0, 20)
+    compute(plant.root, as_json=True)
+    capsys.readouterr()
+    verify_features(plant.root, [NAME], seed=1)
+    before = capsys.readouterr().out
+    cli_feast.apply(plant.root, as_json=True)
+    capsys.readouterr()
+    verify_features(plant.root, [NAME], seed=1)
+    assert capsys.readouterr().out == before
+    assert before.endswith("0 left out; nothing is online yet: penstock materialize writes it there\n")
+    content, found = verdict(plant)
+    assert (content, found["materialised"], found["online_missing"], found["differences"]) == (True, False, 1, [])
