@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -61,11 +60,14 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(what: str, *, unit: str, total: int | None = None, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left on standard error while the block runs; yields `advance(n)`.
+def progress(
+    what: str, *, unit: str, total: int | None = None, quiet: bool, console: Console | None = None
+) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and time left on `console`, standard error, while the block runs; yields `advance(n)`.
 
-    Draws nothing when `quiet` (under `--json`) or when standard error is not a terminal.
+    Draws nothing when `quiet` (under `--json`) or when that is not a terminal.
     """
+    console = console or Console(stderr=True)
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -73,8 +75,8 @@ def progress(what: str, *, unit: str, total: int | None = None, quiet: bool) -> 
         MofNCompleteColumn(),
         _Rate(unit),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet or not sys.stderr.isatty(),
+        console=console,
+        disable=quiet or not console.file.isatty(),
         transient=True,
     )
     with bar:
