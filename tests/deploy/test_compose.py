@@ -62,10 +62,11 @@ def words(command: str | list[str]) -> list[str]:
 
 
 def penstock_commands(name: str) -> Iterator[list[str]]:
-    """Every `penstock …` a service runs, in a shell or not."""
+    """Every `penstock …` a service runs, in a shell or not, without what the shell does when it fails."""
     command = words(SERVICES[name]["command"])
     script = command[-1] if command[0] == "sh" else shlex.join(command)
-    yield from (shlex.split(line)[1:] for line in script.splitlines() if line.strip().startswith("penstock "))
+    lines = [line.partition("||")[0].strip() for line in script.splitlines()]
+    yield from (shlex.split(line)[1:] for line in lines if line.startswith("penstock "))
 
 
 def parsed(command: list[str]) -> dict[str, Any]:
@@ -250,6 +251,28 @@ def test_features_start_again_when_a_command_fails(tmp_path: Path) -> None:
 
     assert ended.returncode == 2
     assert told.read_text().split() == ["apply", "compute", "materialize"]
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_features_are_verified_and_the_rounds_go_on(tmp_path: Path, *, wrong: bool) -> None:
+    """In the first round, then no more within the hour; a disagreement is told on standard error and stops nothing."""
+    told = tmp_path / "told"
+    programs = {
+        "penstock": f'echo $1 >> {told}\n[ "$1" != verify-features ] || exit {int(wrong)}',
+        "sleep": f"[ $(grep -c compute {told}) -lt 3 ]",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [word.replace("/tmp", str(tmp_path)) for word in SERVICES["features"]["command"]]  # noqa: S108 (as above)
+
+    ended = subprocess.run(command, env=environment, timeout=20, check=False, stderr=subprocess.PIPE, text=True)
+
+    a_round = ["compute", "materialize"]
+    assert told.read_text().split() == ["apply", *a_round, "verify-features", *a_round, *a_round]
+    assert ended.stderr.startswith("WARNING: penstock verify-features") is wrong
+    assert (tmp_path / "round").exists()
 
 
 def test_the_image_is_ours_alone_and_not_root() -> None:
