@@ -126,9 +126,17 @@ def outcome(truth: str, fault: str) -> str:
 def table(told: list[dict[str, Any]]) -> str:
     """For people; below it what was not believed of the files."""
     head = f"{'file':32} {'truth':16} {'verdict':19} {'':7} {'found Hz':>8} {'expected':>8} {'S/N':>6} {'depth':>6}"
-    form = "{file:32} {truth:16} {verdict:19} {outcome:7} {found_hz:8.2f} {expected_hz:8.2f} {snr:6.1f} {depth:6.2f}"
+    form = "{file:32} {truth:16} {verdict:19} {outcome:7} {found_hz:>8} {expected_hz:>8} {snr:>6} {depth:>6}"
     refused = sorted({reason for one in told for reason in one["refused_metadata"]})
-    return "\n".join([head, *(form.format_map(one) for one in told), "", *(f"Not believed: {why}" for why in refused)])
+    return "\n".join(
+        [head, *(form.format_map(_cells(one)) for one in told), "", *(f"Not believed: {why}" for why in refused)]
+    )
+
+
+def _cells(one: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as text; a record without a line has none."""
+    digits = {"found_hz": 2, "expected_hz": 2, "snr": 1, "depth": 2}
+    return one | {name: "-" if one[name] is None else f"{one[name]:.{few}f}" for name, few in digits.items()}
 
 
 if __name__ == "__main__":

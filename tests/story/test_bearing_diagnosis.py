@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,12 @@ def test_prints_a_table(shared_data: Path) -> None:
         " ".join(lines[2].split()) == "cwru/12k_DE_IR007_105_0.mat inner race inner race right 161.68 162.19 53.4 1.05"
     )
     assert lines[-1].startswith("Not believed: FTF is 0.5935 x shaft")
+
+
+def test_a_record_without_a_line_has_dashes_in_the_table() -> None:
+    """There are no numbers of a line that was not found."""
+    names = ("found_hz", "expected_hz", "snr", "depth")
+    one = {"file": "short.mat", "truth": "no fault", "verdict": "no confident fault", "outcome": "right"}
+    table = runpy.run_path(str(RUN))["table"]
+    record = table([{**one, **dict.fromkeys(names), "refused_metadata": []}]).splitlines()[1]
+    assert record.split()[-5:] == ["right", "-", "-", "-", "-"]
