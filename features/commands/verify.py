@@ -113,9 +113,7 @@ def _online_text(verdict: Verdict) -> str:
         f"online {verdict.online} match, {verdict.online_mismatch} mismatch, {verdict.online_missing} missing, "
         f"{verdict.online_behind} behind"
     )
-    if verdict.online_missing:
-        return f"{counts}: run penstock materialize --full"
-    return f"{counts}: run penstock materialize" if verdict.online_behind else counts
+    return f"{counts}: run penstock materialize --full" if verdict.online_missing or verdict.online_behind else counts
 
 
 def _line(each: Difference) -> str:

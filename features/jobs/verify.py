@@ -57,7 +57,7 @@ class Verdict:
     extra: int = 0
     """Rows their samples make, but that are not stored."""
     online: int = 0
-    """Assets whose online values are those of their newest stored row."""
+    """Assets whose online values are those stored, and not behind."""
     online_mismatch: int = 0
     """Assets with at least one other value than the stored row of the same event timestamp."""
     online_behind: int = 0

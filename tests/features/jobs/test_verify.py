@@ -198,7 +198,7 @@ def test_an_asset_whose_newest_row_is_not_online_is_behind(
 
     with pytest.raises(typer.Exit):
         verify_features(served.root, [NAME], seed=1)
-    assert "1 match, 0 mismatch, 0 missing, 1 behind: run penstock materialize\n" in capsys.readouterr().out
+    assert "1 match, 0 mismatch, 0 missing, 1 behind: run penstock materialize --full\n" in capsys.readouterr().out
     cli_feast.materialize(served.root, full=True, as_json=True)
     assert verdict(served)[0]
 
