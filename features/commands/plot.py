@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from html import escape
 from io import StringIO
@@ -12,11 +14,11 @@ import numpy as np
 import polars as pl
 import typer
 
-from features.kernels.bearing import fault_orders
-from features.kernels.envelope import envelopes
+from features.kernels.diagnosis import LINES, Diagnosis
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
 from features.plots.figures import Mark, signal_figure, spectrum_figure, trend_figure, waterfall_figure
+from features.plots.marks import FAULTS, Turning, turning
 from features.plots.snapshots import Snapshot, newest_snapshot, snapshot
 from features.rows.catalogue import view_columns
 from features.rows.tables import FeatureTable
@@ -35,10 +37,11 @@ app = typer.Typer(no_args_is_help=True, help="Pictures: signal, feature, spectru
 _PIXELS: Final = 1_500
 _SPECTRA: Final = 60
 """Of a waterfall."""
+_LEAST_LINES: Final = 50
+"""Of an envelope, however slowly the shaft turns."""
 _WATERFALL_LENGTH: Final = timedelta(milliseconds=200)
 _VELOCITY: Final = "vel_rms_10_1000"
 _PLANT: Final = Path("plant.toml")
-_PER_SECOND: Final = {"rpm": 1 / 60, "Hz": 1.0}
 
 OutOption = Annotated[Path, typer.Option("--out", help="A .png, .svg or .html file.")]
 StartOption = Annotated[str, typer.Option(help="ISO 8601 with zone, or now-1d.")]
@@ -107,17 +110,16 @@ def spectrum(
     out: OutOption = Path("spectrum.png"),
     as_json: JsonOption = False,
 ) -> None:
-    """Draws the amplitude spectrum of the newest waveform, with the shaft's speed and its harmonics."""
+    """Draws the amplitude spectrum of the newest waveform, the shaft's speed and its bearing's fault frequencies."""
     checked = load_plant(plant)
-    found, shaft = _looked_at(checked, tag, at, length)
+    found, known = _looked_at(checked, tag, at, length)
     frequencies, lines = _lines(found, _tag(checked, tag).unit)
-    marks = [Mark("shaft", shaft)] if shaft else []
-    title = f"{tag}: spectrum of {len(found.values):,} samples from {found.start:%Y-%m-%d %H:%M:%S} UTC"
+    title = _title(f"{tag}: spectrum", found, known)
     unit = f"{_tag(checked, tag).unit} peak"
     figure = spectrum_figure(
-        frequencies, lines, title=title, unit=unit, marks=marks, until=until or found.sample_rate / 2
+        frequencies, lines, title=title, unit=unit, marks=known.marks, until=until or found.sample_rate / 2
     )
-    _write(figure, out, {"samples": len(found.values), "shaft_hz": shaft}, as_json=as_json)
+    _write(figure, out, {"samples": len(found.values), **_told(known)}, as_json=as_json)
 
 
 @app.command()
@@ -133,20 +135,19 @@ def envelope(
 ) -> None:
     """Draws the squared-envelope spectrum of the newest waveform, with the lines its bearing's faults would have."""
     checked = load_plant(plant)
-    found, shaft = _looked_at(checked, tag, at, length)
-    values = found.values - found.values.mean()
-    speed = np.array([shaft or np.nan])
-    result = envelopes(np.fft.rfft(values)[None, :], len(values), found.sample_rate, speed)
-    frequencies = np.arange(result.lines.shape[1], dtype=np.float64) * result.resolution
-    marks = _bearing_marks(_tag(checked, tag), shaft)
+    found, known = _looked_at(checked, tag, at, length)
+    diagnosis = _diagnosis(found, known, _tag(checked, tag).unit)
+    lines, resolution = diagnosis.envelopes.lines[0], diagnosis.envelopes.resolution
+    if len(lines) < 3:
+        raise InvalidInput(f"{tag} has no band for an envelope: {found.sample_rate:g} Hz is too low a sample rate")
+    frequencies = np.arange(len(lines), dtype=np.float64) * resolution
+    marks = [replace(mark, remark=_height(diagnosis, mark)) for mark in known.marks]
     highest = max((4 * mark.frequency for mark in marks), default=500.0)
-    title = f"{tag}: squared envelope of {len(values):,} samples from {found.start:%Y-%m-%d %H:%M:%S} UTC"
-    shown = result.lines[0] * (frequencies >= result.resolution * 2)  # what is at DC is the mean
-    figure = spectrum_figure(
-        frequencies, shown, title=title, unit=f"{_tag(checked, tag).unit}² peak", marks=marks, until=until or highest
-    )
-    told = {mark.name: mark.frequency for mark in marks}
-    _write(figure, out, {"samples": len(values), "marks_hz": told}, as_json=as_json)
+    until = until or min(max(highest, _LEAST_LINES * resolution), float(frequencies[-1]))
+    shown = lines * (frequencies >= resolution * 2)  # what is at DC is the mean
+    title, unit = _title(f"{tag}: squared envelope", found, known), f"{_tag(checked, tag).unit}² peak"
+    figure = spectrum_figure(frequencies, shown, title=title, unit=unit, marks=marks, until=until)
+    _write(figure, out, {"samples": len(found.values), **_told(known)}, as_json=as_json)
 
 
 @app.command()
@@ -160,7 +161,7 @@ def waterfall(
     out: OutOption = Path("waterfall.png"),
     as_json: JsonOption = False,
 ) -> None:
-    """Draws spectra over time as colours: how a fault grows."""
+    """Draws spectra over time as colours: how a fault grows, and where the shaft and its bearing's faults are."""
     checked, now = load_plant(plant), utc_now()
     first, last = _range(start, end, now)
     step, snapshots = (last - first) / _SPECTRA, []
@@ -177,8 +178,12 @@ def waterfall(
     spectra_shown = np.stack([each for _, each in lines])[:, shown]
     instants = [each.start for each in found]
     unit = _tag(checked, tag).unit
-    figure = waterfall_figure(instants, frequencies[shown], spectra_shown, title=f"{tag}: spectra", unit=unit)
-    _write(figure, out, {"spectra": len(found)}, as_json=as_json)
+    known = [turning(open_store(checked), checked, _tag(checked, tag), each) for each in found]
+    lacks = Counter(each.lacks for each in known if each.lacks)
+    title = "\n".join([f"{tag}: spectra", *(f"{why} ({count} of {len(found)})" for why, count in lacks.items())])
+    marks = [each.marks for each in known]
+    figure = waterfall_figure(instants, frequencies[shown], spectra_shown, title=title, unit=unit, marks=marks)
+    _write(figure, out, {"spectra": len(found), "unmarked": dict(lacks)}, as_json=as_json)
 
 
 def _newest_of(plant: Plant, tag: str, end: datetime, step: timedelta) -> Snapshot | None:
@@ -215,34 +220,37 @@ def _duration(text: str, option: str) -> timedelta:
         raise InvalidInput(f"{option}: {error}") from None
 
 
-def _looked_at(plant: Plant, name: str, at: str, length: str) -> tuple[Snapshot, float | None]:
-    """The waveform, and the shaft's speed in Hz."""
-    tag, before = _tag(plant, name), parse_instant(at, now=utc_now())
-    found = newest_snapshot(open_store(plant), tag, before, longest=_duration(length, "--length"))
-    return found, _shaft(plant, tag, found.start)
+def _looked_at(plant: Plant, name: str, at: str, length: str) -> tuple[Snapshot, Turning]:
+    """The waveform, and what is known of the machine in it."""
+    tag, before, store = _tag(plant, name), parse_instant(at, now=utc_now()), open_store(plant)
+    found = newest_snapshot(store, tag, before, longest=_duration(length, "--length"))
+    return found, turning(store, plant, tag, found)
 
 
-def _shaft(plant: Plant, tag: Tag, at: datetime) -> float | None:
-    """What the asset's speed tag said last before, or else the plant file, in Hz."""
-    for name, point in plant.classes[plant.assets[tag.asset].asset_class].points.items():
-        speed = plant.tag_of(tag.asset, name) if point.kind == "speed" else None
-        if speed is not None:
-            pages = list(open_store(plant).read([speed.name], at - speed.max_staleness, at + timedelta(seconds=1)))
-            known = pl.concat(pages).drop_nulls("value") if pages else pl.DataFrame()
-            if known.height:
-                return float(known["value"][-1]) * _PER_SECOND.get(speed.unit, 1 / 60)
-    fixed = plant.assets[tag.asset].speed_rpm
-    return fixed / 60 if fixed else None
+def _title(what: str, found: Snapshot, known: Turning) -> str:
+    """With a second line for what is not marked."""
+    stretch = f"{len(found.values):,} samples from {found.start:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{what} of {stretch}\n{known.lacks}".rstrip()
 
 
-def _bearing_marks(tag: Tag, shaft: float | None) -> list[Mark]:
-    if shaft is None:
-        return []
-    if tag.bearing is None:
-        return [Mark("shaft", shaft)]
-    orders = fault_orders(tag.bearing)
-    named = {"BPFO": orders.bpfo, "BPFI": orders.bpfi, "2xBSF": orders.bsf2, "FTF": orders.ftf}
-    return [Mark("shaft", shaft, 1), *(Mark(name, order * shaft, 3) for name, order in named.items())]
+def _told(known: Turning) -> dict[str, object]:
+    """For machines."""
+    shaft = None if np.isnan(known.shaft) else known.shaft
+    marks = {mark.name: mark.frequency for mark in known.marks}
+    return {"shaft_hz": shaft, "marks_hz": marks, "unmarked": known.lacks or None}
+
+
+def _diagnosis(found: Snapshot, known: Turning, unit: str) -> Diagnosis:
+    """Of the waveform as one window."""
+    waveforms = Waveforms(found.values[None, :], found.sample_rate, unit)
+    return Diagnosis(waveforms, spectra(waveforms), np.array([known.shaft]), known.bearing)
+
+
+def _height(diagnosis: Diagnosis, mark: Mark) -> str:
+    """How far a fault's line stands above its floor, where that is defined."""
+    heights = {FAULTS[name]: diagnosis.lines.snr[0, place] for place, name in enumerate(LINES)}
+    height = heights.get(mark.name, np.nan)
+    return "" if np.isnan(height) else f", {height:.1f} floors high"
 
 
 def _tag(plant: Plant, name: str) -> Tag:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _mpl_dates: Final[Any] = _dates_module  # its functions have no types
 _COLOURS: Final = ("#1f5fa8", "#c2541b", "#2f7d4f", "#7a4fa0", "#8a6d1b", "#4b5563")
 _ZONES: Final = {"A": "#2f7d4f", "B": "#b9a51f", "C": "#d07a1c", "D": "#b3261e"}
+_ON_COLOURS: Final = ("#ffffff", "#ff8c69", "#ff5fa2", "#ffd166", "#c8b6ff")
+"""Of lines over a coloured picture."""
 _GREY: Final = "#6b7280"
 
 
@@ -35,6 +38,8 @@ class Mark:
     frequency: float
     """Hz."""
     harmonics: int = 3
+    remark: str = ""
+    """What the legend adds."""
 
 
 def signal_figure(extremes: pl.DataFrame, gaps: pl.DataFrame, units: Mapping[str, str], *, title: str) -> Figure:
@@ -95,7 +100,7 @@ def spectrum_figure(
     for mark, colour in zip(marks, _endless(len(marks), first=1), strict=True):
         for harmonic in range(1, mark.harmonics + 1):
             if mark.frequency * harmonic <= until:
-                name = f"{mark.name} {mark.frequency:.1f} Hz" if harmonic == 1 else None
+                name = f"{mark.name} {mark.frequency:.1f} Hz{mark.remark}" if harmonic == 1 else None
                 axes.axvline(mark.frequency * harmonic, color=colour, linewidth=1, alpha=0.7, ls="--", label=name)
     if marks:
         axes.legend(loc="upper right", fontsize=8, frameon=False)
@@ -104,9 +109,24 @@ def spectrum_figure(
 
 
 def waterfall_figure(
-    instants: Sequence[datetime], frequencies: Floats, spectra: Floats, *, title: str, unit: str
+    instants: Sequence[datetime],
+    frequencies: Floats,
+    spectra: Floats,
+    *,
+    title: str,
+    unit: str,
+    marks: Sequence[Sequence[Mark]] = (),
 ) -> Figure:
-    """Spectra [instants, frequencies] over time, as colours in decibels below the strongest line."""
+    """Spectra [instants, frequencies] over time, as colours in decibels below the strongest line.
+
+    Args:
+        instants: ascending.
+        frequencies: Hz.
+        spectra: in the unit.
+        title: above them.
+        unit: of the spectra.
+        marks: [instants] of each, which become lines over time without harmonics.
+    """
     figure = _figure(rows=1, title=title)
     axes = figure.axes[0]
     level = 20 * np.log10(np.maximum(spectra, np.finfo(np.float64).tiny))
@@ -121,6 +141,7 @@ def waterfall_figure(
         shading="nearest",
     )
     axes.grid(visible=False)
+    _courses(axes, instants, marks, until=float(frequencies[-1]))
     figure.colorbar(image, ax=axes, label=f"dB below {10 ** (top / 20):.3g} {unit}")
     axes.yaxis_date()
     axes.yaxis.set_major_formatter(_mpl_dates.ConciseDateFormatter(_mpl_dates.AutoDateLocator()))
@@ -128,10 +149,28 @@ def waterfall_figure(
     return figure
 
 
+def _courses(axes: Axes, instants: Sequence[datetime], marks: Sequence[Sequence[Mark]], *, until: float) -> None:
+    """The marks of a waterfall; each has a gap where it is unknown, and a dot where it is known for an instant only."""
+    named = [{mark.name: mark.frequency for mark in each} for each in marks]
+    names = list(dict.fromkeys(name for each in named for name in each))
+    for number, name in enumerate(names):
+        course = np.array([each.get(name, np.nan) for each in named])
+        if np.nanmin(course) <= until:
+            colour = _ON_COLOURS[number % len(_ON_COLOURS)]
+            shown = np.where(course <= until, course, np.nan)
+            axes.plot(
+                shown, _mpl_dates.date2num(list(instants)), color=colour, lw=1, ls="--", marker=".", ms=2, label=name
+            )
+    if axes.lines:
+        axes.legend(loc="upper right", fontsize=8, facecolor="#1f2937", labelcolor="white")
+
+
 def _figure(*, rows: int, title: str) -> Figure:
     figure = Figure(figsize=(11, 1.2 + 2.6 * max(rows, 1.4)), layout="constrained")
     figure.subplots(rows, 1, sharex=True)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    figure.suptitle(
+        "\n".join(line for part in title.splitlines() for line in wrap(part, 130)), fontsize=11, x=0.01, ha="left"
+    )
     for axes in figure.axes:
         axes.grid(color="#e5e7eb", linewidth=0.6)
         axes.set_axisbelow(True)

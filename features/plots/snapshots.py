@@ -30,6 +30,11 @@ class Snapshot:
     sample_rate: float
     """Hz."""
 
+    @property
+    def end(self) -> datetime:
+        """Where the next sample would be."""
+        return self.start + timedelta(seconds=len(self.values) / self.sample_rate)
+
 
 def newest_snapshot(store: Reader, tag: Tag, before: datetime, *, longest: timedelta) -> Snapshot:
     """The last samples of the newest unbroken, Good stretch that ends before the instant.

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import polars as pl
 
-from features.kernels.slow import LEAST_GOOD_SHARE, HeldWindows, Holds, held_windows
+from features.kernels.slow import LEAST_GOOD_SHARE, HeldWindows, Holds, held_windows, holds
 from features.reasons import Flags, Texts
 from features.spec import Floats
-from features.windows import Integers
+from features.windows import Integers, microseconds
+from historian.plant import Tag
+from historian.quality import is_good
 
 PER_UNIT: Final = {"rpm": 1.0, "Hz": 60.0}
 """rpm per unit of a speed point."""
@@ -47,6 +50,14 @@ def fixed_speeds(rpm: float | None, end: Integers) -> Speeds:
     """The speed the plant file gives an asset, if any, for the windows that end at `end`."""
     given = np.full(len(end), np.nan if rpm is None else rpm)
     return Speeds(given, "asset", {"no_speed": np.isnan(given), "speed_varies": np.zeros(len(end), np.bool_)})
+
+
+def held_speeds(samples: pl.DataFrame, tag: Tag) -> Holds:
+    """When which speed in rpm held, by the samples (timestamp, value, quality) of the tag that tells it."""
+    rpm = samples["value"].to_numpy() * PER_UNIT.get(tag.unit, np.nan)
+    usable = samples.select(is_good(pl.col("quality"))).to_series().to_numpy() & ~np.isnan(rpm)
+    times = samples["timestamp"].to_physical().to_numpy()
+    return holds(times, rpm, usable, staleness=microseconds(tag.max_staleness))
 
 
 def told_speeds(held: Holds, end: Integers, *, length: int) -> Speeds:

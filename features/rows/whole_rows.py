@@ -10,16 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.kernels.slow import holds
 from features.rows.catalogue import point_groups, said
 from features.rows.point_windows import PointWindows, WaveformWindows
 from features.rows.slow_rows import slow_rows
-from features.rows.speed import PER_UNIT, Speeds, fixed_speeds, told_speeds
+from features.rows.speed import Speeds, fixed_speeds, held_speeds, told_speeds
 from features.rows.waveform_rows import waveform_rows
 from features.windows import Integers, Span, Windows, microseconds
 from historian.feature_groups import point_kind
 from historian.plant import Tag, View
-from historian.quality import is_good
 from historian.samples import SCHEMA, SampleBatch, empty_batch
 
 _EVENT: Final = "event_timestamp"
@@ -57,7 +55,10 @@ def asset_rows(
         until = min(span.until, _last(page)) if more else span.until
         for tag in tags:
             known[tag.name] = pl.concat([known[tag.name], page.filter(tag=tag.name).select(_needed(tag))])
-        speeds_at = _speeds(known[speed_tag.name], speed_tag, view) if speed_tag else partial(fixed_speeds, fixed)
+        speeds_at: Callable[[Integers], Speeds] = partial(fixed_speeds, fixed)
+        if speed_tag:
+            held = held_speeds(known[speed_tag.name], speed_tag)
+            speeds_at = partial(told_speeds, held, length=microseconds(view.window))
         points = []
         resume, leftovers = until, 0
         for tag in (tag for tag in tags if tag.point in view.points):
@@ -111,15 +112,6 @@ def _series(name: str, values: npt.NDArray[Any], dtype: pl.DataType) -> pl.Serie
     if values.dtype.kind == "f":
         return pl.Series(name, np.where(np.isfinite(values), values, np.nan), dtype, nan_to_null=True)
     return pl.Series(name, values.tolist() if values.dtype.kind == "O" else values, dtype)
-
-
-def _speeds(samples: pl.DataFrame, tag: Tag, view: View) -> Callable[[Integers], Speeds]:
-    """Ends of windows -> their speeds, by the samples of the tag that tells them."""
-    rpm = samples["value"].to_numpy() * PER_UNIT.get(tag.unit, np.nan)
-    usable = samples.select(is_good(pl.col("quality"))).to_series().to_numpy() & ~np.isnan(rpm)
-    times = samples["timestamp"].to_physical().to_numpy()
-    held = holds(times, rpm, usable, staleness=microseconds(tag.max_staleness))
-    return partial(told_speeds, held, length=microseconds(view.window))
 
 
 def _joined(points: Sequence[pl.DataFrame], view: View) -> pl.DataFrame:

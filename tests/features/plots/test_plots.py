@@ -68,6 +68,16 @@ def test_a_waterfall_counts_down_from_its_strongest_line() -> None:
     assert np.isfinite(drawn).all()
 
 
+def test_a_waterfall_marks_what_turns_as_courses_over_time() -> None:
+    """With a gap where it is unknown, and only what the picture reaches."""
+    marks = [[Mark("shaft", 25.0), Mark("BPFO", 500.0)], [], [Mark("shaft", 30.0), Mark("BPFO", 600.0)]]
+    instants = [T0, T0 + MINUTE, T0 + 2 * MINUTE]
+    axes = waterfall_figure(instants, np.array([10.0, 100.0]), np.ones((3, 2)), title="", unit="g", marks=marks).axes[0]
+    (course,) = axes.lines
+    np.testing.assert_array_equal(course.get_xdata(), [25, np.nan, 30])
+    assert course.get_label() == "shaft"
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A compressor whose bearing begins to fail, its past in the store."""

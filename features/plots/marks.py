@@ -1,0 +1,93 @@
+"""What turns and rolls at which frequency in a stretch of a waveform, by the rules of features, or why it is unknown.
+
+A speed counts as in `features.rows.speed`, a bearing as in `features.kernels.bearing`: where a feature would be missing
+for their sake, a picture marks nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from features.kernels.bearing import fault_orders, misfits
+from features.kernels.slow import LEAST_GOOD_SHARE, Holds, held_windows
+from features.plots.figures import Mark
+from features.plots.snapshots import Snapshot
+from features.reasons import REASONS
+from features.rows.speed import Speeds, fixed_speeds, held_speeds, told_speeds
+from features.windows import Integers
+from historian.plant import Plant, Tag
+from historian.plant_model import Bearing
+from historian.samples import empty_batch
+from historian.stores import Reader
+from historian.times import micros
+
+FAULTS: Final = {"bpfo": "BPFO", "bpfi": "BPFI", "bsf2": "2xBSF", "ftf": "FTF"}
+"""Fields of `FaultOrders`, and what people call them."""
+
+
+@dataclass(frozen=True)
+class Turning:
+    """What is known of the machine in a stretch of a waveform."""
+
+    shaft: float
+    """Mean speed in Hz; NaN where unknown or not steady."""
+    bearing: Bearing | None
+    speed_lack: str
+    """Why there is no speed; empty if there is one."""
+
+    @property
+    def marks(self) -> list[Mark]:
+        """The shaft and the bearing's faults, as far as they are known."""
+        if np.isnan(self.shaft):
+            return []
+        shaft = Mark("shaft", self.shaft)
+        if self.bearing is None or misfits(self.bearing):
+            return [shaft]
+        orders = fault_orders(self.bearing)
+        return [shaft, *(Mark(name, getattr(orders, field) * self.shaft) for field, name in FAULTS.items())]
+
+    @property
+    def lacks(self) -> str:
+        """Why marks are missing, for people; empty if none is."""
+        bearing = ["no bearing is given"] if self.bearing is None else misfits(self.bearing)
+        told = [f"no marks: {self.speed_lack}"] if self.speed_lack else []
+        return "; ".join([*told, *(f"no bearing marks: {each}" for each in bearing)])
+
+
+def turning(store: Reader, plant: Plant, tag: Tag, found: Snapshot) -> Turning:
+    """What is known of the machine under a vibration tag in a stretch of it."""
+    end, length = np.array([micros(found.end)]), micros(found.end) - micros(found.start)
+    source = _speed_tag(plant, tag)
+    if source is None:
+        speeds = fixed_speeds(plant.assets[tag.asset].speed_rpm, end)
+        return Turning(float(speeds.shaft[0]), tag.bearing, _lack(speeds))
+    pages = list(store.read([source.name], found.start - source.max_staleness, found.end))
+    held = held_speeds(pl.concat(pages) if pages else empty_batch(), source)
+    speeds = told_speeds(held, end, length=length)
+    standstill = f"the shaft stands still, by {source.name}" if _is_zero(held, end, length) else ""
+    return Turning(float(speeds.shaft[0]), tag.bearing, standstill or _lack(speeds))
+
+
+def _lack(speeds: Speeds) -> str:
+    return "; ".join(REASONS[code] for code, holds in speeds.faults.items() if holds[0])
+
+
+def _is_zero(held: Holds, end: Integers, length: int) -> bool:
+    """Whether the speed is known as well as it must be, and is nothing."""
+    window = held_windows(held, end, np.ones(1, np.bool_), length=length)
+    return bool(window.good_share[0] >= LEAST_GOOD_SHARE and window.mean[0] == 0)
+
+
+def _speed_tag(plant: Plant, tag: Tag) -> Tag | None:
+    """By the point the tag's views name; where none names one, by the class's only speed point."""
+    asset_class = plant.assets[tag.asset].asset_class
+    views = [view for view in plant.views.values() if view.asset_class == asset_class and tag.point in view.points]
+    named = [view.speed for view in views if view.speed]
+    known = [name for name, point in plant.classes[asset_class].points.items() if point.kind == "speed"]
+    if not named and len(known) != 1:
+        return None
+    return plant.tag_of(tag.asset, (named or known)[0])
