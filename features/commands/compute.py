@@ -43,7 +43,8 @@ class EngineName(StrEnum):
 
 ViewOption = Annotated[list[str], typer.Option("--view", help="Only this feature view; may be given several times.")]
 MemoryOption = Annotated[
-    str, typer.Option(help="What samples and rows may take on a machine, beside 400MiB of program: 512MiB, 2GiB.")
+    str,
+    typer.Option(help="What samples and rows may take, beside 400MiB of program; on Ray, of each task: 512MiB, 2GiB."),
 ]
 JobsOption = Annotated[
     int | None, typer.Option(min=1, help="Processes, for work of seconds; if not given, one a core that memory is for.")
@@ -73,14 +74,15 @@ def compute(  # noqa: PLR0913 - one parameter an option
         resolve_name("features.jobs.follow:follow_plant")(checked, view, every=every, as_json=as_json)
         return
     store, start = open_store(checked), monotonic()
-    at_once = jobs or most_jobs(_bytes(memory), os.cpu_count() or 1)
+    remote = engine is EngineName.ray
+    at_once = 1 if remote else jobs or most_jobs(_bytes(memory), os.cpu_count() or 1)
     limits = budget(_bytes(memory), at_once)
     work = _work(checked, store, view, limits, stale=stale)
     if dry_run:
         answer(_record_due(work), _text_due(work), as_json=as_json)
         return
     total = sum(due.samples for _, dues in work for due in dues)
-    run = _engine(engine, checked, store, jobs=at_once, address=address)
+    run = _ray(checked, address, _bytes(memory)) if remote else _local(checked, store, at_once)
     reports: dict[str, ViewReport] = {}
     with progress("compute", unit="samples", total=total, quiet=as_json) as advance:
         for job, dues in work:
@@ -98,12 +100,17 @@ def _work(
     return [(job, [job.due(limits), *([job.stale(limits)] if stale else [])]) for job in jobs]
 
 
-def _engine(name: EngineName, plant: Plant, store: Store, *, jobs: int, address: str) -> Engine:
-    url = plant.store_url or lake_path(plant).resolve().as_uri()
-    if name is EngineName.ray:
-        cluster: Engine = resolve_name("features.jobs.engine_ray:cluster")(url, address=address)
-        return cluster
-    return processes(store, url, plant.store_token, jobs=jobs) if jobs > 1 else here(store)
+def _ray(plant: Plant, address: str, memory: int) -> Engine:
+    cluster: Engine = resolve_name("features.jobs.engine_ray:cluster")(_url(plant), address=address, memory=memory)
+    return cluster
+
+
+def _local(plant: Plant, store: Store, jobs: int) -> Engine:
+    return processes(store, _url(plant), plant.store_token, jobs=jobs) if jobs > 1 else here(store)
+
+
+def _url(plant: Plant) -> str:
+    return plant.store_url or lake_path(plant).resolve().as_uri()
 
 
 def _bytes(text: str) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from features.jobs.engine import Engine
 from features.jobs.partition import Computed, Partition, Samples, compute_partition
-from historian.errors import ConfigError, FeatureError, StoreUnavailable
+from historian.errors import ConfigError, FeatureError, InvalidInput, StoreUnavailable
 from historian.open_store import open_url
 
 # Before Ray is imported, and inherited by what it starts: nothing is sent to anybody, nothing is said about it.
@@ -33,24 +33,27 @@ _RETRIES: Final = 10
 _CONNECT_S: Final = 5.0
 
 
-def cluster(url: str, *, address: str) -> Engine:
+def cluster(url: str, *, address: str, memory: int) -> Engine:
     """The cluster at the address: `auto` for the one this machine is part of, else HOST:PORT.
 
     Args:
         url: of the store, as the nodes reach it.
         address: of the cluster.
+        memory: bytes a partition may take. A node works on as many at once as it has memory for.
 
     Raises, when it runs:
         StoreUnavailable: no cluster answers there.
+        InvalidInput: no node has so much memory.
         FeatureError: work died again and again.
     """
 
     def run(partitions: Iterable[Partition]) -> Iterator[Computed]:
         _connect(address)
-        remote = ray.remote(max_retries=_RETRIES, num_cpus=1)(_compute)
+        remote = ray.remote(max_retries=_RETRIES, num_cpus=1, memory=memory)(_compute)
         work = iter(partitions)
         pending: list[Any] = []
         try:
+            _check_memory(memory)
             while True:
                 # What the cluster can do at once may change as nodes come and go.
                 room = 2 * int(ray.cluster_resources().get("CPU", 1)) - len(pending)
@@ -69,6 +72,16 @@ def cluster(url: str, *, address: str) -> Engine:
             ray.shutdown()
 
     return run
+
+
+def _check_memory(memory: int) -> None:
+    """Ray would wait for such a node for ever."""
+    most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    if most < memory:
+        raise InvalidInput(
+            f"a part of the work may take {memory / 2**20:.0f}MiB, but no node of the Ray cluster has more than "
+            f"{most / 2**20:.0f}MiB for it; say less with --memory"
+        )
 
 
 def _compute(url: str, partition: Partition) -> Computed:

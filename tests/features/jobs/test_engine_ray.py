@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,12 +14,14 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 from features.jobs.due import Budget
 from features.jobs.engine import Engine, here
 from features.jobs.job import ViewJob
 from features.jobs.partition import Computed, Partition
 from features.rows.tables import FeatureTable
+from historian.cli import app
 from historian.errors import StoreUnavailable
 from historian.open_store import open_store
 from historian.plant import Plant
@@ -78,7 +81,7 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
     try:
         victim = nodes.add_node(num_cpus=1, node_ip_address="127.0.0.1")
         nodes.wait_for_nodes()
-        engine = cluster(url, address=nodes.address)
+        engine = cluster(url, address=nodes.address, memory=64 * 2**20)
 
         def with_a_death(partitions: Iterable[Partition]) -> Iterator[Computed]:
             for number, done in enumerate(engine(partitions)):
@@ -87,6 +90,11 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
                 yield done
 
         assert_frame_equal(rows_by(plant, tmp_path / "cluster", with_a_death), expected)
+        asked = ["compute", "--plant", str(plant.root), "--engine", "ray", "--address", nodes.address]
+        refused = CliRunner().invoke(app, [*asked, "--memory", "100TiB"])
+        assert "say less with --memory" in str(refused.exception)
+        done = CliRunner().invoke(app, [*asked, "--memory", "64MiB", "--json"], catch_exceptions=False)
+        assert json.loads(done.stdout)["views"]["compressor_vibration"]["feature_rows"] == expected.height
     finally:
         nodes.shutdown()
 
@@ -94,5 +102,5 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
 def test_no_cluster_is_said(plant: Plant) -> None:
     """With what to do; not a stack trace."""
     with pytest.raises(StoreUnavailable, match=r"no Ray cluster answers at 127.0.0.1:1 .*ray start --head"):
-        next(cluster("file:///nowhere", address="127.0.0.1:1")([]))
+        next(cluster("file:///nowhere", address="127.0.0.1:1", memory=1)([]))
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
