@@ -24,6 +24,7 @@ MOST_LABELS: Final = 10_000
 _MEDIA_TYPES: Final = {
     "parquet": "application/vnd.apache.parquet",
     "arrow": "application/vnd.apache.arrow.file",
+    "arrows": "application/vnd.apache.arrow.stream",
     "csv": "text/csv; charset=utf-8",
 }
 

@@ -34,7 +34,7 @@ class TrainingSetRequest(BaseModel):
     features: list[str] | None = Field(
         None, min_length=1, description="view:feature; all features of the labelled assets' classes if left out."
     )
-    format: Literal["parquet", "arrow", "csv"] = "parquet"
+    format: Literal["parquet", "arrow", "arrows", "csv"] = "parquet"
     known_then: bool = Field(
         default=False, description="Only what had been computed by each label's time: no corrections."
     )

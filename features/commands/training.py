@@ -60,7 +60,9 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="A directory, for data with manifest and report; or a .parquet, .arrow or .csv file."
+            "--out",
+            "-o",
+            help="A directory, for data with manifest and report; or a .parquet, .arrow, .arrows or .csv file.",
         ),
     ],
     feature: FeatureOption = None,

@@ -28,9 +28,16 @@ from features.training.pinned import CREATED_TIMESTAMP, PinnedTable, pin_all
 from historian.errors import InvalidInput
 from historian.plant import Plant
 
-Format = Literal["parquet", "arrow", "csv"]
+Format = Literal["parquet", "arrow", "arrows", "csv"]
+"""Arrow's file, which can be mapped into memory, and its stream, which can be read while it comes."""
 
-_BY_SUFFIX: Final[dict[str, Format]] = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".csv": "csv"}
+_BY_SUFFIX: Final[dict[str, Format]] = {
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".arrows": "arrows",
+    ".csv": "csv",
+}
 
 
 @dataclass(frozen=True)
@@ -188,8 +195,9 @@ def write(table: pa.Table, sink: IO[bytes], as_format: Format) -> None:
     """
     if as_format == "parquet":
         pq.write_table(table, sink, compression="zstd")
-    elif as_format == "arrow":
-        with pa.ipc.new_file(sink, table.schema) as writer:
+    elif as_format in ("arrow", "arrows"):
+        opened = pa.ipc.new_file if as_format == "arrow" else pa.ipc.new_stream
+        with opened(sink, table.schema) as writer:
             writer.write_table(table)
     else:
         frame = pl.DataFrame(table)

@@ -33,6 +33,7 @@ def ask(client: Client, **request: Any) -> Any:
     [
         ("parquet", "application/vnd.apache.parquet", pl.read_parquet),
         ("arrow", "application/vnd.apache.arrow.file", pl.read_ipc),
+        ("arrows", "application/vnd.apache.arrow.stream", pl.read_ipc_stream),
         ("csv", "text/csv; charset=utf-8", lambda body: pl.read_csv(body, try_parse_dates=True)),
     ],
 )

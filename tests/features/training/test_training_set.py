@@ -104,16 +104,23 @@ def test_every_format_holds_the_same_rows(store: FeatureStore, add_rows: Callabl
     """Parquet and Arrow keep types and meaning; CSV is text with times in UTC."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5))
     table = training_set(store, labels(("c101", 5), ("c102", 5)), [RMS], known_then=True)
-    for suffix in (".parquet", ".arrow", ".csv"):
+    for suffix in (".parquet", ".arrow", ".arrows", ".csv"):
         save(table, tmp_path / "made" / f"set{suffix}")
     assert pq.read_table(tmp_path / "made" / "set.parquet").equals(table)
     assert pa.ipc.open_file(tmp_path / "made" / "set.arrow").read_all().equals(table)
+    with pa.OSFile(str(tmp_path / "made" / "set.arrows")) as stream:
+        assert pa.ipc.open_stream(stream).read_all().equals(table, check_metadata=True)
     assert (tmp_path / "made" / "set.csv").read_text().splitlines() == [
         "asset,event_timestamp,compressor_vibration__de_h_rms_ac",
         "c101,2026-03-01T00:00:05.000000Z,1.5",
         "c102,2026-03-01T00:00:05.000000Z,",
     ]
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["set.arrow", "set.csv", "set.parquet"]
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
+        "set.arrow",
+        "set.arrows",
+        "set.csv",
+        "set.parquet",
+    ]
 
 
 def test_the_schema_says_what_a_column_means(
