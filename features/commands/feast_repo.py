@@ -28,12 +28,14 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Registers the plant's feature views and services in Feast, shows what that changes, and removes what has gone."""
+    """Shows what the plant's features change in Feast, registers views and services, and removes what has gone."""
     checked = load_plant(plant)
     repo = feast_repo.repo_path(checked)
+    planned = feast_repo.plan(checked)
+    plan = {"repo": repo, "changes": [*map(asdict, planned)]}
+    if dry_run or not as_json:  # people see what is meant to change even if it fails then
+        answer(plan, _told(planned), as_json=as_json)
     if dry_run:
-        planned = feast_repo.plan(checked)
-        answer({"repo": repo, "changes": [*map(asdict, planned)]}, _told(planned), as_json=as_json)
         return
     applied = feast_repo.apply(checked)
     record = {
@@ -45,7 +47,7 @@ def apply(
         "changes": [*map(asdict, applied.changes)],
     }
     registered = f"{applied.project}: registered {', '.join((*applied.views, *applied.services)) or 'nothing'}"
-    answer(record, f"{_told(applied.changes)}\n{registered}", as_json=as_json)
+    answer(record, registered, as_json=as_json)
 
 
 def _told(changes: Sequence[Change]) -> str:

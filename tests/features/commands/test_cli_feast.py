@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from historian.cli import app
-from historian.errors import HistorianError
+from historian.errors import HistorianError, StoreUnavailable
 from historian.plant import Plant
 from historian.times import utc_now
 
@@ -48,6 +48,16 @@ def test_from_registered_features_to_a_lookup(add_rows: Callable[..., None], pen
         "asset": "c101",
         "features": {RMS: {"value": 2.5, "status": "PRESENT", "event_timestamp": "2026-03-01T00:00:10Z"}},
     }
+
+
+def test_what_is_to_change_is_shown_even_if_it_fails(plant: Plant, penstock: Callable[..., Any]) -> None:
+    """Here the online store is away."""
+    told = penstock("apply", "--dry-run")
+    with (plant.root / "plant.toml").open("a") as file:
+        file.write('\n[online]\nurl = "redis://127.0.0.1:1/0"\n')
+    failed = CliRunner(env={"PENSTOCK_PLANT": str(plant.root)}).invoke(app, ["apply"])
+    assert isinstance(failed.exception, StoreUnavailable)
+    assert failed.stdout == told
 
 
 def test_the_age_of_what_is_online_is_the_age_of_the_data(
