@@ -131,6 +131,8 @@ def _view_values(
     asked = labels.select(ASSET, pl.col(EVENT_TIMESTAMP).alias(EVENT))
     rows = table.rows(features, knowledge.as_of)
     reach = pl.col(ASSET).is_in(asked[ASSET].unique().implode()) & (pl.col(EVENT_TIMESTAMP) <= asked[EVENT].max())
+    if table.ttl:
+        reach &= pl.col(EVENT_TIMESTAMP) >= pl.lit(asked[EVENT].min()) - table.ttl
     times = pl.col(EVENT_TIMESTAMP).alias(EVENT), pl.col(CREATED_TIMESTAMP).alias(CREATED)
     narrow = rows.filter(reach).select(ASSET, *times, ROW).collect()
     numbers = as_of_rows(asked, narrow, [ASSET], ttl=table.ttl, known_then=knowledge.known_then)
