@@ -24,7 +24,14 @@ from features.training.label_rules import RuleFile, labelled_assets, read_rule
 from features.training.pinned import Moment, PinnedTable, pin, pin_all
 from features.training.rule_labels import grid_times, rule_labels
 from features.training.splits import SPLIT, SplitSpec, split
-from features.training.training_set import Knowledge, check_names, default_refs, described, feature_values
+from features.training.training_set import (
+    Knowledge,
+    check_names,
+    default_refs,
+    described,
+    feature_values,
+    features_began,
+)
 from historian.errors import InvalidInput, UnknownFeature
 from historian.plant import Plant
 from historian.plant_model import Model
@@ -75,6 +82,8 @@ class Prepared:
     target: str | None
     counts: Mapping[str, int]
     purged: Mapping[str, int]
+    purged_for_age: Mapping[str, int]
+    """As `Split` has them; empty without one."""
     gap: timedelta | None
     """Longest window plus horizon; None without a split, or where it differs from row to row."""
     views: Mapping[str, FeatureView]
@@ -112,6 +121,7 @@ def prepare(
         target=labelled.target,
         counts=labelled.counts,
         purged={},
+        purged_for_age={},
         gap=None,
         views=views,
         tables=tables,
@@ -182,12 +192,19 @@ def _with_split(prepared: Prepared, settled: pl.Series | None, spec: SplitSpec) 
             "instant), so that the gap between the splits can be as wide"
         )
     labels = prepared.labels
-    window = max(table.window for name, table in prepared.tables.items() if name in _names(prepared.views))
-    made = split(labels, spec, settled=labels[EVENT_TIMESTAMP] if settled is None else settled, window=window)
+    tables = used_tables(prepared)
+    window = max(table.window for table in tables.values())
+    made = split(
+        labels,
+        spec,
+        settled=labels[EVENT_TIMESTAMP] if settled is None else settled,
+        window=window,
+        began=features_began(labels, tables, prepared.request.knowledge),
+    )
     kept = labels.with_columns(made.names).drop_nulls(SPLIT)
     ahead = set() if settled is None else set((settled - labels[EVENT_TIMESTAMP]).unique())
     gap = window + ahead.pop() if len(ahead) == 1 else None
-    return replace(prepared, labels=kept, purged=made.purged, gap=gap)
+    return replace(prepared, labels=kept, purged=made.purged, purged_for_age=made.purged_for_age, gap=gap)
 
 
 def _names(views: Mapping[str, FeatureView]) -> set[str]:

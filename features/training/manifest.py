@@ -111,6 +111,7 @@ def _rows(prepared: Prepared) -> dict[str, Any]:
     if SPLIT in labels.columns:
         told["split"] = {name: labels.filter(pl.col(SPLIT) == name).height for name in prepared.purged}
         told["purged"] = dict(prepared.purged)
+        told["purged_for_age"] = dict(prepared.purged_for_age)
         told["gap"] = format_duration(prepared.gap) if prepared.gap else None
     return {**told, **prepared.counts}
 

@@ -2,7 +2,8 @@
 
 Two rows share what they should not if one's label looks into the time another's features were computed from. Of rows on
 either side of a border the earlier is left out ("purged") if its label is settled, plus the longest feature window,
-after the later one's time: a gap of at least window + horizon.
+after the later one's time: a gap of at least window + horizon. Features may be older than their label, so of one asset
+it is purged too if its label is settled after the start of what any later row's features were computed from.
 """
 
 from __future__ import annotations
@@ -56,15 +57,18 @@ class Split:
     """`split`: train, validation or test; null where the row is purged."""
     purged: Mapping[str, int]
     """Rows left out, by the split they would have been in."""
+    purged_for_age: Mapping[str, int]
+    """Those of them that only the age of a later row's features has cost."""
 
 
-def split(labels: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: timedelta) -> Split:
+def split(labels: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: timedelta, began: pl.Series) -> Split:
     """Assigns every label row to a split.
 
     Args:
         labels: asset, event_timestamp, and `episode` to split by it.
         settled: The instant up to which each row's label looks.
         window: The longest window of the features used.
+        began: The start of the earliest window that each row's features were computed from; null if it has none.
 
     Raises:
         InvalidInput: a random split that is not forced, too few groups, or nothing to hold out.
@@ -72,14 +76,18 @@ def split(labels: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: 
     _check(labels, spec)
     if spec.by == "time":
         names, border = _by_time(labels, spec)
+    elif spec.by == "random":  # nothing would be left
+        return Split(_by_row(labels, spec), dict.fromkeys(NAMES, 0), dict.fromkeys(NAMES, 0))
     else:
-        names = _by_row(labels, spec) if spec.by == "random" else _by_group(labels, spec)
-        border = _next_elsewhere(labels, names)
-    if spec.by == "random":  # nothing would be left
-        return Split(names, dict.fromkeys(NAMES, 0))
-    straddles = (settled + window > border).fill_null(value=False)
-    purged = {name: int(((names == name) & straddles).sum()) for name in NAMES}
-    return Split(names.set(straddles, None), purged)
+        names = _by_group(labels, spec)
+        border = _first_elsewhere(labels, names, labels[EVENT_TIMESTAMP])
+    near = (settled + window > border).fill_null(value=False)
+    aged = (settled > _first_elsewhere(labels, names, began)).fill_null(value=False) & ~near
+    return Split(names.set(near | aged, None), _counts(names, near | aged), _counts(names, aged))
+
+
+def _counts(names: pl.Series, purged: pl.Series) -> dict[str, int]:
+    return {name: int(((names == name) & purged).sum()) for name in NAMES}
 
 
 def _check(labels: pl.DataFrame, spec: SplitSpec) -> None:
@@ -159,13 +167,17 @@ def _filled(names: Sequence[str], rows: Sequence[int], wanted: Mapping[str, floa
         yield name, splits[current]
 
 
-def _next_elsewhere(labels: pl.DataFrame, names: pl.Series) -> pl.Series:
-    """For each row the asset's next time that is in another split; null where there is none."""
-    rows = labels.select(ASSET, EVENT_TIMESTAMP).with_columns(names.alias(SPLIT)).with_row_index("row")
-    ordered = rows.sort(EVENT_TIMESTAMP)
-    found = pl.lit(None, labels.schema[EVENT_TIMESTAMP])
+def _first_elsewhere(labels: pl.DataFrame, names: pl.Series, instants: pl.Series) -> pl.Series:
+    """For each row the least instant of the asset's rows from its time on that are in another split; null if none."""
+    rows = labels.select(ASSET, EVENT_TIMESTAMP).with_columns(names.alias(SPLIT), instants.alias("instant"))
+    ordered = rows.with_row_index("row").sort(EVENT_TIMESTAMP)
+    # Windows differ and rows expire: a later row's features may begin earlier, so the nearest row does not tell all.
+    least = pl.col("instant").cum_min(reverse=True).over(ASSET)
+    found = pl.lit(None, instants.dtype)
     for name in NAMES:
-        there = ordered.filter(pl.col(SPLIT) == name).select(ASSET, EVENT_TIMESTAMP, **{name: EVENT_TIMESTAMP})
+        there = ordered.filter(pl.col(SPLIT) == name, pl.col("instant").is_not_null())
+        there = there.select(ASSET, EVENT_TIMESTAMP, least.alias(name))
+        there = there.unique([ASSET, EVENT_TIMESTAMP], keep="first", maintain_order=True)
         ordered = ordered.join_asof(there, on=EVENT_TIMESTAMP, by=ASSET, strategy="forward", check_sortedness=False)
         found = pl.min_horizontal(found, pl.when(pl.col(SPLIT) != name).then(name))
     return ordered.sort("row").select(found.alias("border")).to_series()

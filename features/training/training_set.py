@@ -128,16 +128,28 @@ def _view_values(
     labels: pl.DataFrame, table: PinnedTable, features: Sequence[str], knowledge: Knowledge
 ) -> pl.DataFrame:
     """The features of one view: keys and times are joined first, then just the rows that serve are read."""
+    numbers = _serving(labels, table, knowledge)[ROW]
+    wanted = pl.col(ROW).is_in(numbers.drop_nulls().unique().implode())
+    values = table.rows(features, knowledge.as_of).filter(wanted).select(ROW, *features).collect()
+    return pl.DataFrame({ROW: numbers}).join(values, on=ROW, how="left", maintain_order="left").drop(ROW)
+
+
+def _serving(labels: pl.DataFrame, table: PinnedTable, knowledge: Knowledge) -> pl.DataFrame:
+    """`ROW` and `EVENT` of the feature row that serves each label; null where none does."""
     asked = labels.select(ASSET, pl.col(EVENT_TIMESTAMP).alias(EVENT))
-    rows = table.rows(features, knowledge.as_of)
     reach = pl.col(ASSET).is_in(asked[ASSET].unique().implode()) & (pl.col(EVENT_TIMESTAMP) <= asked[EVENT].max())
     if table.ttl:
         reach &= pl.col(EVENT_TIMESTAMP) >= pl.lit(asked[EVENT].min()) - table.ttl
     times = pl.col(EVENT_TIMESTAMP).alias(EVENT), pl.col(CREATED_TIMESTAMP).alias(CREATED)
-    narrow = rows.filter(reach).select(ASSET, *times, ROW).collect()
+    narrow = table.rows([], knowledge.as_of).filter(reach).select(ASSET, *times, ROW).collect()
     numbers = as_of_rows(asked, narrow, [ASSET], ttl=table.ttl, known_then=knowledge.known_then)
-    values = rows.filter(pl.col(ROW).is_in(numbers.drop_nulls().unique().implode())).select(ROW, *features).collect()
-    return pl.DataFrame({ROW: numbers}).join(values, on=ROW, how="left", maintain_order="left").drop(ROW)
+    return pl.DataFrame({ROW: numbers}).join(narrow.select(ROW, EVENT), on=ROW, how="left", maintain_order="left")
+
+
+def features_began(labels: pl.DataFrame, tables: Mapping[str, PinnedTable], knowledge: Knowledge) -> pl.Series:
+    """For each label the start of the earliest window its features were computed from; null where it has none."""
+    starts = [(_serving(labels, table, knowledge)[EVENT] - table.window).alias(name) for name, table in tables.items()]
+    return pl.DataFrame(starts).select(pl.min_horizontal(pl.all()).alias("began")).to_series()
 
 
 def described(

@@ -20,7 +20,10 @@ def verdicts(manifest: Manifest) -> list[str]:
         )
     for view, rows in leakage.get("rows_that_share_a_feature_row_with_another_split", {}).items():
         if rows:
-            told.append(f"{rows} rows use a row of {view} that another split uses too; a ttl would rule that out")
+            told.append(
+                f"{rows} rows use a row of {view} that another split uses too; "
+                f"a split by time, asset or episode rules that out"
+            )
     for suspect in leakage.get("suspects", []):
         told.append(
             f"{suspect['column']} alone tells the target: {suspect['measure']} {suspect['value']:.3f}; "

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.training.splits import NAMES, By, SplitSpec, split
+from features.training.splits import NAMES, By, Split, SplitSpec, split
 from historian.errors import InvalidInput
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -28,6 +28,11 @@ def labels(*rows: tuple[str, int, int]) -> pl.DataFrame:
     )
 
 
+def fresh(rows: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: timedelta) -> Split:
+    """Splits rows whose features were computed up to their own time."""
+    return split(rows, spec, settled=settled, window=window, began=rows["event_timestamp"] - window)
+
+
 ROWS = st.lists(
     st.tuples(st.sampled_from("abcdef"), st.integers(0, 60), st.just(0)), min_size=12, max_size=60, unique=True
 )
@@ -43,18 +48,56 @@ def test_no_label_looks_into_a_window_of_another_split(
     if by == "episode" and told["episode"].n_unique() < 3:
         return
     settled = told["event_timestamp"] + horizon * HOUR
-    made = split(told, SplitSpec(by, seed=seed), settled=settled, window=window * HOUR)
+    made = fresh(told, SplitSpec(by, seed=seed), settled=settled, window=window * HOUR)
     names = made.names.to_list()
     rows_of = list(zip(told["asset"], told["event_timestamp"], names, strict=True))
     for (one, early, its), (other, late, theirs) in product(rows_of, rows_of):
         if one == other and early < late and its and theirs and its != theirs:
             assert early + horizon * HOUR <= late - window * HOUR
     assert sum(made.purged.values()) == names.count(None)
+    assert sum(made.purged_for_age.values()) == 0
     if by == "time":
         order = sorted((at, NAMES.index(name)) for _, at, name in rows_of if name)
         assert [number for _, number in order] == sorted(number for _, number in order)
     if window == horizon == 0:
         assert None not in names
+
+
+AGED = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.none() | st.integers(0, 20)), min_size=12, max_size=40
+)
+
+
+@settings(max_examples=150)
+@given(AGED, st.sampled_from(["time", "episode", "asset"]), st.integers(1, 4), st.integers(0, 8))
+def test_rows_are_purged_for_the_age_of_later_features_and_for_nothing_else(
+    rows: list[tuple[str, int, int | None]], by: By, window: int, horizon: int
+) -> None:
+    """Against every pair of rows: by time the gap is between all assets, the age of features counts on the same one."""
+    told = labels(*((asset, hour, hour // 10) for asset, hour, _ in rows))
+    if by != "time" and told[by].n_unique() < 3:
+        return
+    starts = [None if age is None else hour - age - window for _, hour, age in rows]
+    began = pl.Series([None if at is None else T0 + at * HOUR for at in starts], dtype=told.schema["event_timestamp"])
+    times = told["event_timestamp"]
+    untouched = fresh(told, SplitSpec(by), settled=times, window=timedelta(0)).names.to_list()
+    made = split(told, SplitSpec(by), settled=times + horizon * HOUR, window=window * HOUR, began=began)
+    why: dict[str, list[str]] = {"near": [], "aged": []}
+    kept: list[str | None] = []
+    for (asset, hour, _), its in zip(rows, untouched, strict=True):
+        later = [
+            (other == asset, at, start)
+            for (other, at, _), start, theirs in zip(rows, starts, untouched, strict=True)
+            if theirs != its and at >= hour
+        ]
+        near = any((same or by == "time") and hour + horizon + window > at for same, at, _ in later)
+        aged = any(same and start is not None and hour + horizon > start for same, _, start in later)
+        kept.append(None if near or aged else its)
+        if near or aged:
+            why["near" if near else "aged"].append(its)
+    assert made.names.to_list() == kept
+    assert made.purged == {name: (why["near"] + why["aged"]).count(name) for name in NAMES}
+    assert made.purged_for_age == {name: why["aged"].count(name) for name in NAMES}
 
 
 @settings(max_examples=80)
@@ -65,7 +108,7 @@ def test_a_group_is_in_one_split_and_every_split_has_one(rows: list[tuple[str, i
     if told[by].n_unique() < 3:
         return
     spec = SplitSpec(by, shares=(0.9, 0.05, 0.05), seed=seed)
-    made = split(told, spec, settled=told["event_timestamp"], window=timedelta(0))
+    made = fresh(told, spec, settled=told["event_timestamp"], window=timedelta(0))
     assert set(made.names) == set(NAMES)
     assert (
         told.with_columns(made.names).group_by(by).agg(pl.col("split").n_unique())["split"].to_list()
@@ -76,7 +119,7 @@ def test_a_group_is_in_one_split_and_every_split_has_one(rows: list[tuple[str, i
 def test_what_is_held_out_is_the_test_set_and_nothing_else_is() -> None:
     """The bearing nobody trained on."""
     told = labels(*((asset, hour, 0) for asset in "abc" for hour in range(10)))
-    made = split(told, SplitSpec("asset", hold_out=("b",)), settled=told["event_timestamp"], window=HOUR)
+    made = fresh(told, SplitSpec("asset", hold_out=("b",)), settled=told["event_timestamp"], window=HOUR)
     assert {asset for asset, name in zip(told["asset"], made.names, strict=True) if name == "test"} == {"b"}
     assert set(made.names) == set(NAMES)
 
@@ -84,9 +127,9 @@ def test_what_is_held_out_is_the_test_set_and_nothing_else_is() -> None:
 def test_the_shares_are_of_rows() -> None:
     """By time exactly, but for rows of one instant."""
     told = labels(*(("a", hour, 0) for hour in range(100)))
-    made = split(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"], window=timedelta(0))
+    made = fresh(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"], window=timedelta(0))
     assert dict(made.names.value_counts().iter_rows()) == {"train": 60, "validation": 20, "test": 20}
-    gap = split(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"] + HOUR, window=3 * HOUR)
+    gap = fresh(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"] + HOUR, window=3 * HOUR)
     assert gap.purged == {"train": 3, "validation": 3, "test": 0}
 
 
@@ -94,8 +137,8 @@ def test_rows_are_not_split_at_random_unless_forced() -> None:
     """The refusal says why, and who found out."""
     told = labels(*(("a", hour, 0) for hour in range(100)))
     with pytest.raises(InvalidInput, match=r"arXiv 2509\.22267.* --force-random"):
-        split(told, SplitSpec("random"), settled=told["event_timestamp"], window=HOUR)
-    made = split(told, SplitSpec("random", forced=True), settled=told["event_timestamp"], window=HOUR)
+        fresh(told, SplitSpec("random"), settled=told["event_timestamp"], window=HOUR)
+    made = fresh(told, SplitSpec("random", forced=True), settled=told["event_timestamp"], window=HOUR)
     assert made.names.value_counts(sort=True)["count"].to_list() == [70, 15, 15]
 
 
@@ -114,29 +157,29 @@ def test_a_split_that_cannot_be_is_refused(spec: SplitSpec, told: str) -> None:
     """With advice."""
     rows = labels(("a", 1, 0), ("b", 1, 0))
     with pytest.raises(InvalidInput, match=told):
-        split(rows, spec, settled=rows["event_timestamp"], window=HOUR)
+        fresh(rows, spec, settled=rows["event_timestamp"], window=HOUR)
 
 
 def test_without_episodes_there_is_no_split_by_them() -> None:
     """A table of labels need not have them."""
     rows = labels(("a", 1, 0)).drop("episode")
     with pytest.raises(InvalidInput, match="have no column 'episode'; make them by a rule"):
-        split(rows, SplitSpec("episode"), settled=rows["event_timestamp"], window=HOUR)
+        fresh(rows, SplitSpec("episode"), settled=rows["event_timestamp"], window=HOUR)
 
 
 def test_episodes_may_be_numbers_but_not_missing() -> None:
     """A label table brings its own."""
     rows = labels(*(("a", hour, hour // 5) for hour in range(30))).with_columns(episode=pl.int_range(30) // 5)
     spec = SplitSpec("episode", shares=(1, 0, 1), hold_out=("5",))
-    made = split(rows, spec, settled=rows["event_timestamp"], window=HOUR)
+    made = fresh(rows, spec, settled=rows["event_timestamp"], window=HOUR)
     assert rows.filter(made.names == "test")["episode"].unique().to_list() == [5]
     unknown = rows.with_columns(pl.when(pl.col("episode") > 0).then("episode").alias("episode"))
     with pytest.raises(InvalidInput, match="5 labels have no episode"):
-        split(unknown, spec, settled=rows["event_timestamp"], window=HOUR)
+        fresh(unknown, spec, settled=rows["event_timestamp"], window=HOUR)
 
 
 def test_a_split_that_the_labels_bring_is_not_overwritten() -> None:
     """It is somebody's work."""
     rows = labels(("a", 1, 0), ("b", 1, 0)).with_columns(split=pl.lit("mine"))
     with pytest.raises(InvalidInput, match="have a column 'split' already"):
-        split(rows, SplitSpec("time"), settled=rows["event_timestamp"], window=HOUR)
+        fresh(rows, SplitSpec("time"), settled=rows["event_timestamp"], window=HOUR)
