@@ -109,7 +109,7 @@ def _rows(prepared: Prepared) -> dict[str, Any]:
     labels = prepared.labels
     told: dict[str, Any] = {"total": labels.height, "assets": labels[ASSET].n_unique()}
     if SPLIT in labels.columns:
-        told["split"] = {name: labels.filter(pl.col(SPLIT) == name).height for name in prepared.purged}
+        told["split"] = {name: labels.filter(pl.col(SPLIT) == name).height for name in NAMES}
         told["purged"] = dict(prepared.purged)
         told["purged_for_age"] = dict(prepared.purged_for_age)
         told["gap"] = format_duration(prepared.gap) if prepared.gap else None

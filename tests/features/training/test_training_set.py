@@ -107,7 +107,7 @@ def test_every_format_holds_the_same_rows(store: FeatureStore, add_rows: Callabl
     for suffix in (".parquet", ".arrow", ".arrows", ".csv"):
         save(table, tmp_path / "made" / f"set{suffix}")
     assert pq.read_table(tmp_path / "made" / "set.parquet").equals(table)
-    assert pa.ipc.open_file(tmp_path / "made" / "set.arrow").read_all().equals(table)
+    assert pa.ipc.open_file(tmp_path / "made" / "set.arrow").read_all().equals(table, check_metadata=True)
     with pa.OSFile(str(tmp_path / "made" / "set.arrows")) as stream:
         assert pa.ipc.open_stream(stream).read_all().equals(table, check_metadata=True)
     assert (tmp_path / "made" / "set.csv").read_text().splitlines() == [
