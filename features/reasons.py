@@ -23,8 +23,8 @@ Reason = Literal[
     "unit",
     "constant",
     "resolution",
+    "magnitude",
     "other",
-    "overflow",
 ]
 Flags = Mapping[Reason, npt.NDArray[np.bool_]]
 """Code -> [windows] where it holds."""
@@ -44,8 +44,8 @@ REASONS: Final[Mapping[Reason, str]] = {
     "unit": "velocity cannot be had from the point's unit, which is neither g nor m/s²",
     "constant": "all samples of the window are equal",
     "resolution": "the window is too short or its sample rate too low for the frequency, or for the band",
+    "magnitude": "values lie beyond ±1e60, or differ, but by less than 1e-60: float64 cannot hold their fourth powers",
     "other": "a feature of another package has no value here; `penstock features explain` tells when",
-    "overflow": "the samples are too large to be squared in float64",
 }
 
 

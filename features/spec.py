@@ -43,7 +43,7 @@ class FeatureSpec(Generic[Batch]):
     """Goes up whenever the same window gives another value than before."""
     dtype: pl.DataType = field(default=pl.Float64())
     reasons: tuple[Reason, ...] = ()
-    """The codes `undefined` goes by; `overflow` may always happen."""
+    """The codes `undefined` goes by; `magnitude` may always happen."""
     what: str = ""
     """What it tells, in a few words."""
 

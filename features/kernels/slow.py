@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from features.spec import Floats, ratio
 from features.windows import Booleans, Integers, Span, Windows, counters, touched_ends
 
 LEAST_GOOD_SHARE: Final = 0.8
+UNKNOWN: Final[Any] = {"undefined": "good_share < 0.8", "reasons": ("bad_quality", "stale")}
+"""Of the spec of a feature that only valid windows have."""
 _MICROSECONDS_PER_HOUR: Final = 3_600_000_000
 _NEVER: Final = np.iinfo(np.int64).max
 

@@ -88,14 +88,20 @@ def good_share(batch: StateWindows) -> Floats:
 
 
 _HELD: Final = "time-weighted, stepped"
-_UNKNOWN: Final = "good_share < 0.8"
 
 _SPECS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
     FeatureSpec(
-        "last_state", "", "the state that held last", _HELD, last, _UNKNOWN, dtype=pl.String(), what="the present state"
+        "last_state",
+        "",
+        "the state that held last",
+        _HELD,
+        last,
+        **slow.UNKNOWN,
+        dtype=pl.String(),
+        what="the present state",
     ),
     FeatureSpec(
-        "changes", "", "Σ[the state differs from the one before]", _HELD, changes, _UNKNOWN, what="restlessness"
+        "changes", "", "Σ[the state differs from the one before]", _HELD, changes, **slow.UNKNOWN, what="restlessness"
     ),
 )
 _AS_SLOW: Final[tuple[FeatureSpec[StateWindows], ...]] = (
@@ -114,7 +120,7 @@ _AS_SLOW: Final[tuple[FeatureSpec[StateWindows], ...]] = (
         "window end - start of the last state that differs from the one before; the window's length if none does",
         _HELD,
         since_change,
-        _UNKNOWN,
+        **slow.UNKNOWN,
         what="how long it has been in this state",
     ),
 )
@@ -132,4 +138,6 @@ def state_specs(names: tuple[str, ...], *, alone: bool) -> tuple[FeatureSpec[Sta
 
 def _share_spec(name: str) -> FeatureSpec[StateWindows]:
     formula, kernel = f"∫[{name}] dt/∫dt", partial(share, state=name)
-    return FeatureSpec(f"share_{name}", "", formula, _HELD, kernel, _UNKNOWN, what="share of time in a listed state")
+    return FeatureSpec(
+        f"share_{name}", "", formula, _HELD, kernel, **slow.UNKNOWN, what="share of time in a listed state"
+    )

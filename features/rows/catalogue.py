@@ -157,23 +157,28 @@ SPECTRAL: Final = spectral(BANDS)
 
 
 _HELD: Final = "time-weighted, stepped"
-_UNKNOWN: Final = "good_share < 0.8"
 
 SLOW: Final[tuple[FeatureSpec[HeldWindows], ...]] = (
-    FeatureSpec("mean", "{unit}", "∫v dt/∫dt", _HELD, slow.mean, _UNKNOWN, what="the level"),
-    FeatureSpec("min", "{unit}", "min v", _HELD, slow.minimum, _UNKNOWN, what="the lowest value that held"),
-    FeatureSpec("max", "{unit}", "max v", _HELD, slow.maximum, _UNKNOWN, what="the highest value that held"),
+    FeatureSpec("mean", "{unit}", "∫v dt/∫dt", _HELD, slow.mean, **slow.UNKNOWN, what="the level"),
+    FeatureSpec("min", "{unit}", "min v", _HELD, slow.minimum, **slow.UNKNOWN, what="the lowest value that held"),
+    FeatureSpec("max", "{unit}", "max v", _HELD, slow.maximum, **slow.UNKNOWN, what="the highest value that held"),
     FeatureSpec(
-        "std", "{unit}", "sqrt(∫(v - mean)² dt/∫dt)", _HELD, slow.standard_deviation, _UNKNOWN, what="restlessness"
+        "std",
+        "{unit}",
+        "sqrt(∫(v - mean)² dt/∫dt)",
+        _HELD,
+        slow.standard_deviation,
+        **slow.UNKNOWN,
+        what="restlessness",
     ),
-    FeatureSpec("last", "{unit}", "the value that held last", _HELD, slow.last, _UNKNOWN, what="the present"),
+    FeatureSpec("last", "{unit}", "the value that held last", _HELD, slow.last, **slow.UNKNOWN, what="the present"),
     FeatureSpec(
         "slope",
         "{unit}/h",
         "∫(t - t̄)(v - mean) dt/∫(t - t̄)² dt",
         "least squares",
         slow.slope,
-        _UNKNOWN,
+        **slow.UNKNOWN,
         what="the trend",
     ),
     FeatureSpec(
@@ -193,7 +198,7 @@ SLOW: Final[tuple[FeatureSpec[HeldWindows], ...]] = (
         "window end - start of the last v that differs from the one before; the window's length if none does",
         _HELD,
         slow.since_change,
-        _UNKNOWN,
+        **slow.UNKNOWN,
         what="as long as the window: the value stands still",
     ),
 )
@@ -221,6 +226,9 @@ SAID: Final[Mapping[str, tuple[FeatureSpec[Any], ...]]] = {
 }
 """What rows say of points besides their features."""
 
+_REMARKS: Final = {"constant", "extreme"}
+"""What reasons are told by, computed like features."""
+
 DEFAULT_GROUPS: Final = (GROUPS["time"], GROUPS["spectrum"])
 """Of vibration points."""
 
@@ -247,7 +255,7 @@ def find_group(name: str) -> FeatureGroup:
 def _taken(group: FeatureGroup) -> set[str]:
     """The names of our features and of what is said besides, of the points that the group fits."""
     ours = [each.specs for each in GROUPS.values() if each.needs.kinds & group.needs.kinds]
-    return {spec.name for specs in (*ours, *SAID.values()) for spec in specs}
+    return _REMARKS | {spec.name for specs in (*ours, *SAID.values()) for spec in specs}
 
 
 def all_groups() -> dict[str, FeatureGroup]:

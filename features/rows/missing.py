@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from features.reasons import Flags, Reason
-from features.spec import FeatureSpec
+from features.spec import FeatureSpec, Floats
 from features.windows import Booleans
 
 Name = TypeVar("Name", bound=str)
 Values = Mapping[str, npt.NDArray[Any]]
 """Feature name -> [windows]."""
+_LARGEST: Final = 1e60
+"""Fourth powers of samples, their sums and the squares of what is left of them at the edge of a Hann window fit into
+float64 up to here, and down to its reciprocal."""
 
 
 def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flags, count: int) -> Flags:
     """The codes of `count` valid windows.
 
-    What nothing known explains is what else its spec gives, such as `resolution`, or else `overflow`. That shows first
-    in features which give nothing else.
+    What nothing known explains is what else its spec gives, such as `resolution`; or else `other`: a feature of another
+    package that does not say.
 
     Args:
         specs: of the features.
@@ -31,16 +34,23 @@ def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flag
         count: of windows.
     """
     flags: dict[Reason, Booleans] = defaultdict(lambda: np.zeros(count, np.bool_))
-    for spec in sorted(specs, key=lambda spec: not known.keys() >= set(spec.reasons)):
+    for spec in specs:
         missing = is_missing(values[spec.name])
         if not missing.any():
             continue
-        for code in (code for code in spec.reasons if code in known):
+        explained: Iterable[Reason] = (*spec.reasons, "magnitude")
+        for code in (code for code in explained if code in known):
             flags[code] |= missing & known[code]
             missing &= ~known[code]
-        rest: Reason = next((code for code in spec.reasons if code not in known), "overflow")
-        flags[rest] |= missing if rest == "overflow" else missing & ~flags["overflow"]
+        rest: Reason = next((code for code in spec.reasons if code not in known), "other")
+        flags[rest] |= missing
     return dict(flags)
+
+
+def is_extreme(lowest: Floats, highest: Floats) -> Booleans:
+    """[windows] whether features of values between these would be numbers that float64 has cut short."""
+    too_large = np.maximum(-lowest, highest) > _LARGEST
+    return too_large | ((highest > lowest) & (highest - lowest < 1 / _LARGEST))
 
 
 def is_missing(values: npt.NDArray[Any]) -> Booleans:

@@ -93,8 +93,8 @@ def reference_markdown() -> str:
         _paragraphs(windows),
         "## Features by group",
         "A feature set of `plant.toml` names the groups it wants in `features`. Besides what the tables say, every "
-        "feature is missing in a window that is not valid, but for `count` and `good_share` of slow points. In "
-        "brackets stand the codes that the row then has.",
+        "feature is missing in a window that is not valid, but for `count` and `good_share` of slow points, and may be "
+        "missing for the `magnitude` of its values. In brackets stand the codes that the row then has.",
         *groups,
         "## What else a row says of a point",
         "Its quality always; its speed where the feature set names one, or has a group that needs one.",

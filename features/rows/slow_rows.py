@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.kernels.slow import Holds, held_windows, holds, slow_windows
+from features.kernels.slow import HeldWindows, Holds, held_windows, holds, maximum, minimum, slow_windows
 from features.kernels.states import StateWindows, coded
-from features.reasons import Texts, reason_texts
+from features.reasons import Flags, Texts, reason_texts
 from features.rows.catalogue import point_groups
-from features.rows.missing import Values, missing_flags, spread
+from features.rows.missing import Values, is_extreme, missing_flags, spread
 from features.rows.point_windows import PointWindows
-from features.spec import FeatureGroup, Takes, computed
-from features.windows import Span, Windows, microseconds
+from features.spec import FeatureGroup, FeatureSpec, Takes, computed
+from features.windows import Booleans, Span, Windows, microseconds
 from historian.plant import Tag, View
 from historian.quality import is_good
 
@@ -43,27 +43,33 @@ def slow_rows(samples: pl.DataFrame, tag: Tag, view: View, span: Span) -> tuple[
     held, lost = (holds(times, values, which, staleness=staleness) for which in (usable, ~usable))
     windows = slow_windows(times, held, lost, length=length, hop=hop, staleness=staleness, span=span)
     states = replace(held, values=codes[usable])
-    groups = point_groups(view, tag)
+    groups = point_groups(view, tag).values()
     found = _values(groups, held, states, names, windows, length)
     return PointWindows(windows, _reason(groups, found, windows)), found
 
 
-def _reason(groups: Mapping[str, FeatureGroup], found: Values, windows: Windows) -> Texts:
-    specs = (spec for group in groups.values() for spec in group.specs)
+def _reason(groups: Iterable[FeatureGroup], found: Values, windows: Windows) -> Texts:
+    specs = (spec for group in groups for spec in group.specs)
     valid = {name: values[windows.valid] for name, values in found.items()}
-    flags = spread(missing_flags(specs, valid, {}, int(windows.valid.sum())), windows.valid, otherwise=False)
+    known: Flags = {
+        **{code: holds[windows.valid] for code, holds in windows.faults.items()},
+        "magnitude": valid["extreme"],
+    }
+    flags = missing_flags(specs, valid, known, int(windows.valid.sum()))
+    flags = spread(flags, windows.valid, otherwise=False)
     return reason_texts({**windows.faults, **flags}, len(windows.end))
 
 
 def _values(
-    groups: Mapping[str, FeatureGroup],
+    groups: Iterable[FeatureGroup],
     held: Holds,
     states: Holds,
     names: tuple[str, ...],
     windows: Windows,
     length: int,
 ) -> Values:
-    parts: dict[str, list[npt.NDArray[Any]]] = {spec.name: [] for group in groups.values() for spec in group.specs}
+    groups = (*groups, _REMARKS)
+    parts: dict[str, list[npt.NDArray[Any]]] = {spec.name: [] for group in groups for spec in group.specs}
     for start in range(0, max(1, len(windows.end)), _BATCH_WINDOWS):
         place = slice(start, start + _BATCH_WINDOWS)
         end, valid = windows.end[place], windows.valid[place]
@@ -71,7 +77,16 @@ def _values(
             "holds": held_windows(held, end, valid, length=length),
             "states": StateWindows(held_windows(states, end, valid, length=length), names),
         }
-        for group in groups.values():
+        for group in groups:
             for spec in group.specs:
                 parts[spec.name].append(computed(spec, batches[group.takes], len(end)))
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _extreme(batch: HeldWindows) -> Booleans:
+    """[windows] whether the values of each are too large or too small to be computed with."""
+    return is_extreme(minimum(batch), maximum(batch))
+
+
+_REMARKS: Final = FeatureGroup("holds", (FeatureSpec("extreme", "", "as in", "features.reasons", _extreme),))
+"""What is told of a window besides its features."""

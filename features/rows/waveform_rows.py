@@ -18,7 +18,7 @@ from features.kernels.spectrum import ACCELERATION, Spectra, spectra
 from features.kernels.vibration import Waveforms
 from features.reasons import Flags, reason_texts
 from features.rows.catalogue import DEFAULT_GROUPS, point_groups, tells_speed
-from features.rows.missing import Values, is_missing, missing_flags, spread
+from features.rows.missing import Values, is_extreme, is_missing, missing_flags, spread
 from features.rows.point_windows import WaveformWindows
 from features.rows.speed import Speeds
 from features.spec import FeatureGroup, FeatureSpec, Floats, computed
@@ -108,6 +108,11 @@ def waveform_rows(
     groups, first = point_groups(view, tag).values(), windows.first[valid]
     machine = Machine(speeds.shaft[valid], tag.bearing)
     found = waveform_values(values, first, tiling, tag.unit, (*groups, _remarks(tag)), machine)
+    specs = [spec for group in groups for spec in group.specs]
+    extreme = found["extreme"] == 1
+    if extreme.any():
+        for spec in specs:
+            found[spec.name][extreme] = np.nan
     flags: Flags = {}
     if any(is_missing(each).any() for each in found.values()):
         known: Flags = {
@@ -115,8 +120,9 @@ def waveform_rows(
             "geometry": np.full(len(first), tag.bearing is None or bool(misfits(tag.bearing))),
             "unit": np.full(len(first), tag.unit not in ACCELERATION),
             "constant": found["constant"] == 1,
+            "magnitude": extreme,
         }
-        flags = missing_flags((spec for group in groups for spec in group.specs), found, known, len(first))
+        flags = missing_flags(specs, found, known, len(first))
     told = speeds.faults if tells_speed(view, tag) else {}
     reason = reason_texts({**windows.faults, **spread(flags, valid, otherwise=False), **told}, len(valid))
     features = spread(found, valid, np.nan)
@@ -146,6 +152,7 @@ def _remarks(tag: Tag) -> FeatureGroup:
         (
             FeatureSpec("clipped", "", "as in", "features.rows.point_windows", clipped),
             FeatureSpec("constant", "", "max v = min v", "features.reasons", _constant),
+            FeatureSpec("extreme", "", "as in", "features.reasons", _extreme),
         ),
     )
 
@@ -165,3 +172,8 @@ def _clipped(batch: Waveforms, *, limits: tuple[float, float] | None) -> Floats:
 def _constant(batch: Waveforms) -> Booleans:
     """[windows] whether all samples of each are equal."""
     return np.equal(batch.highest, batch.lowest)
+
+
+def _extreme(batch: Waveforms) -> Booleans:
+    """[windows] whether the samples of each are too large or too small to be computed with."""
+    return is_extreme(batch.lowest, batch.highest)

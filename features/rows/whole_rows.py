@@ -63,7 +63,7 @@ def asset_rows(
         resume, leftovers = until, 0
         for tag in (tag for tag in tags if tag.point in view.points):
             its_span = span._replace(until=until, ready=ready[tag.name])
-            with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64 is undefined, see _frame
+            with np.errstate(over="ignore", invalid="ignore"):  # such windows have the reason `magnitude`
                 windows, frame = point_rows(known[tag.name], tag, view, its_span, speeds_at)
             known[tag.name] = _since(known[tag.name], windows.resume) if more else empty_batch()
             points.append(frame)

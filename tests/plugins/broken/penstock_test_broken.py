@@ -17,7 +17,9 @@ def nothing(_: Waveforms) -> Floats:
     return np.zeros(0)
 
 
-copied = FeatureGroup("waveforms", (FeatureSpec("rms_ac", "", "0", "our own", nothing),))
+copied = FeatureGroup(
+    "waveforms", tuple(FeatureSpec(name, "", "0", "our own", nothing) for name in ("rms_ac", "constant"))
+)
 shapeless = FeatureGroup("waveforms", (FeatureSpec("shapeless", "", "0", "our own", nothing),))
 
 
