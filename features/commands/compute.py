@@ -27,8 +27,8 @@ from historian.times import from_micros, utc_now
 
 _MEMORY: Final = "2GiB"
 _ALONE: Final = (
-    "--follow computes what comes in, in this process and one part after the other; leave out --jobs, --memory, "
-    "--engine, --stale and --dry-run, or run penstock compute with them first"
+    "--follow computes what comes in, in this process and one part after the other; leave out --jobs, --engine, "
+    "--stale and --dry-run, or run penstock compute with them first"
 )
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", re.IGNORECASE)
 _EVERY_VIEW: Final[list[str]] = []
@@ -68,13 +68,16 @@ def compute(  # noqa: PLR0913 - one parameter an option
     """Computes the feature rows that new, late or backfilled samples call for. Safe to stop and to run again."""
     checked = load_plant(plant)
     if follow:
-        if (jobs, memory, engine, stale, dry_run) != (None, _MEMORY, EngineName.local, False, False):
+        if (jobs, engine, stale, dry_run) != (None, EngineName.local, False, False):
             raise InvalidInput(_ALONE)
         # Feast, which it imports, takes seconds that a run without it should not.
-        resolve_name("features.jobs.follow:follow_plant")(checked, view, every=every, as_json=as_json)
+        follow_plant = resolve_name("features.jobs.follow:follow_plant")
+        follow_plant(checked, view, every=every, memory=_bytes(memory), as_json=as_json)
         return
-    store, start = open_store(checked), monotonic()
     remote = engine is EngineName.ray
+    if remote and jobs:
+        raise InvalidInput("on a Ray cluster its nodes' cores and --memory say how much runs at once; leave out --jobs")
+    store, start = open_store(checked), monotonic()
     at_once = 1 if remote else jobs or most_jobs(_bytes(memory), os.cpu_count() or 1)
     limits = budget(_bytes(memory), at_once)
     work = _work(checked, store, view, limits, stale=stale)

@@ -31,8 +31,15 @@ _LONGEST_WAIT: Final = 60.0
 """Seconds before a store that failed is asked again."""
 
 
-def follow_plant(plant: Plant, views: Sequence[str], *, every: str, as_json: bool) -> None:
+def follow_plant(plant: Plant, views: Sequence[str], *, every: str, memory: int, as_json: bool) -> None:
     """Follows the plant's own stores until SIGINT or SIGTERM; the round then under way is finished.
+
+    Args:
+        plant: whose.
+        views: only these feature views; all if empty.
+        every: how often to look, as a duration.
+        memory: bytes that samples and rows of a part may take.
+        as_json: whether to tell what was done for machines.
 
     Raises:
         InvalidInput: `every` is no duration.
@@ -43,7 +50,8 @@ def follow_plant(plant: Plant, views: Sequence[str], *, every: str, as_json: boo
     except ValueError as error:
         raise InvalidInput(f"--every: {error}") from None
     stop = Event()
-    follower = Follower(plant, open_store(plant), utc_now, views, online_rows(open_feature_store(plant), utc_now))
+    online = online_rows(open_feature_store(plant), utc_now)
+    follower = Follower(plant, open_store(plant), utc_now, views, online, memory=memory)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     follower.run(stop, pause=pause, tell=partial(answer, as_json=as_json))
@@ -58,7 +66,14 @@ class Follower:
     """Keeps feature tables and the online store up to date with a store that is being written to."""
 
     def __init__(
-        self, plant: Plant, store: Reader, clock: Callable[[], datetime], views: Sequence[str], online: Online
+        self,
+        plant: Plant,
+        store: Reader,
+        clock: Callable[[], datetime],
+        views: Sequence[str],
+        online: Online,
+        *,
+        memory: int = MEMORY,
     ) -> None:
         self._open: Callable[[], list[ViewJob]] = lambda: [
             ViewJob(plant, view, store, clock) for view in chosen_views(plant, views)
@@ -66,6 +81,7 @@ class Follower:
         self._jobs = self._open()
         self._online = online
         self._engine = here(store)
+        self._budget = budget(memory, 1)
 
     def run(self, stop: Event, *, pause: float, tell: Callable[[Mapping[str, object], str], None]) -> None:
         """Does a round every `pause` seconds, or as fast as it goes, until `stop` is set.
@@ -96,7 +112,7 @@ class Follower:
         said: list[tuple[Mapping[str, object], str]] = []
         for job in self._jobs:
             begun = monotonic()
-            due = job.due(budget(MEMORY, 1))
+            due = job.due(self._budget)
             if due.progress is None:
                 continue
             report = job.run(due, self._engine, appended=self._online.write)

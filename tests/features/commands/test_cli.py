@@ -77,9 +77,15 @@ def test_an_amount_of_memory_has_a_unit(plant: Plant) -> None:
         compute(plant.root, memory="2")
 
 
+def test_on_a_cluster_jobs_are_refused(plant: Plant) -> None:
+    """Its nodes say how much runs at once; an option is never ignored without a word."""
+    with pytest.raises(InvalidInput, match="leave out --jobs"):
+        compute(plant.root, jobs=2, engine=EngineName.ray)
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"jobs": 2}, {"memory": "1GiB"}, {"engine": EngineName.ray}, {"stale": True}, {"dry_run": True}],
+    [{"jobs": 2}, {"engine": EngineName.ray}, {"stale": True}, {"dry_run": True}],
     ids=lambda options: next(iter(options)),
 )
 def test_follow_refuses_what_it_would_not_do(plant: Plant, options: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -68,8 +69,20 @@ def rows_by(plant: Plant, state: Path, engine: Engine) -> pl.DataFrame:
     return FeatureTable(site, job.view).scan().sort("asset", "event_timestamp").collect()
 
 
+def stopped_at_work(node: Any) -> int:
+    """A worker of the node, stopped while it computes a partition, which it will not finish any more; its number."""
+    (raylet,) = node.all_processes["raylet"]
+    children = Path(f"/proc/{raylet.process.pid}/task/{raylet.process.pid}/children")
+    while True:
+        for worker in map(int, children.read_text().split()):
+            os.kill(worker, signal.SIGSTOP)
+            if Path(f"/proc/{worker}/cmdline").read_bytes().startswith(b"ray::_compute"):
+                return worker
+            os.kill(worker, signal.SIGCONT)
+
+
 def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Plant, tmp_path: Path) -> None:
-    """Row for row; no partition is lost with its node, and none is appended twice."""
+    """Row for row; no partition is lost with its node, and none is appended twice. The node dies holding one."""
     fill(plant, 100)
     expected = rows_by(plant, tmp_path / "single", here(open_store(plant)))
     assert expected.height == 200
@@ -86,7 +99,9 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
         def with_a_death(partitions: Iterable[Partition]) -> Iterator[Computed]:
             for number, done in enumerate(engine(partitions)):
                 if number == 1:
+                    worker = stopped_at_work(victim)
                     nodes.remove_node(victim, allow_graceful=False)
+                    os.kill(worker, signal.SIGKILL)
                 yield done
 
         assert_frame_equal(rows_by(plant, tmp_path / "cluster", with_a_death), expected)

@@ -100,9 +100,9 @@ def test_a_store_that_fails_is_tried_again(plant: Plant) -> None:
 def test_needs_registered_features_and_a_duration(plant: Plant) -> None:
     """Before anything is computed."""
     with pytest.raises(NotEnoughData, match="penstock apply"):
-        follow_plant(plant, [], every="1s", as_json=True)
+        follow_plant(plant, [], every="1s", memory=2**30, as_json=True)
     with pytest.raises(InvalidInput, match=r"--every: 'often'"):
-        follow_plant(plant, [], every="often", as_json=True)
+        follow_plant(plant, [], every="often", memory=2**30, as_json=True)
 
 
 @pytest.mark.slow
