@@ -31,13 +31,12 @@ def apply(
     """Shows what the plant's features change in Feast, registers views and services, and removes what has gone."""
     checked = load_plant(plant)
     repo = feast_repo.repo_path(checked)
-    planned = feast_repo.plan(checked)
-    plan = {"repo": repo, "changes": [*map(asdict, planned)]}
-    if dry_run or not as_json:  # people see what is meant to change even if it fails then
-        answer(plan, _told(planned), as_json=as_json)
     if dry_run:
+        planned = feast_repo.plan(checked)
+        answer({"repo": repo, "changes": [*map(asdict, planned)]}, _told(planned), as_json=as_json)
         return
-    applied = feast_repo.apply(checked)
+    # People see what is meant to change even if it fails then; a machine gets one answer.
+    applied = feast_repo.apply(checked, lambda planned: None if as_json else print(_told(planned), flush=True))
     record = {
         "project": applied.project,
         "repo": repo,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from html import escape
@@ -179,7 +180,7 @@ def waterfall(
     instants = [each.start for each in found]
     unit = _tag(checked, tag).unit
     known = [turning(open_store(checked), checked, _tag(checked, tag), each) for each in found]
-    lacks = Counter(each.lacks for each in known if each.lacks)
+    lacks = _unmarked(known)
     title = "\n".join([f"{tag}: spectra", *(f"{why} ({count} of {len(found)})" for why, count in lacks.items())])
     marks = [each.marks for each in known]
     figure = waterfall_figure(instants, frequencies[shown], spectra_shown, title=title, unit=unit, marks=marks)
@@ -233,11 +234,16 @@ def _title(what: str, found: Snapshot, known: Turning) -> str:
     return f"{what} of {stretch}\n{known.lacks}".rstrip()
 
 
+def _unmarked(known: Sequence[Turning]) -> Counter[str]:
+    """Why waveforms have not all their marks, and how many."""
+    return Counter(each.lacks for each in known if each.lacks)
+
+
 def _told(known: Turning) -> dict[str, object]:
     """For machines."""
     shaft = None if np.isnan(known.shaft) else known.shaft
     marks = {mark.name: mark.frequency for mark in known.marks}
-    return {"shaft_hz": shaft, "marks_hz": marks, "unmarked": known.lacks or None}
+    return {"shaft_hz": shaft, "marks_hz": marks, "unmarked": dict(_unmarked([known]))}
 
 
 def _diagnosis(found: Snapshot, known: Turning, unit: str) -> Diagnosis:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -89,14 +90,19 @@ def plan(plant: Plant) -> list[Change]:
     return changes(_registered(_feast(plant)) if there else [], feast_objects(plant))
 
 
-def apply(plant: Plant) -> Applied:
+def apply(plant: Plant, tell: Callable[[Sequence[Change]], None] = lambda _: None) -> Applied:
     """Registers the plant's feature views and services, and removes those it no longer has. Idempotent.
+
+    Args:
+        plant: whose.
+        tell: called with what is meant to change, before anything does.
 
     Raises:
         FeatureError: a feature table was made by another definition of its view; nothing has been registered.
         StoreUnavailable: the online store cannot be used.
     """
     planned = plan(plant)
+    tell(planned)
     path = repo_path(plant)
     path.mkdir(parents=True, exist_ok=True)
     (path / "definitions.py").write_text(_DEFINITIONS, encoding="utf-8")
