@@ -237,7 +237,7 @@ class _Waiting:
 
     def commit(self, progress: Progress | None = None) -> pl.DataFrame:
         """Appends them; returns those that were new."""
-        rows = pl.concat([self.table.schema.to_frame(), *self.frames], how="diagonal")
+        rows = pl.concat([self.table.empty, *self.frames], how="diagonal")
         recomputed = joined_spans(pl.DataFrame(self.spans, SPANS, orient="row"))
         appended = self.table.append(rows, now=self.clock(), progress=progress, recomputed=recomputed)
         self.frames, self.spans = [], []

@@ -101,9 +101,7 @@ def verify(plant: Plant, view: View, store: Reader, now: datetime, *, rows: int,
     pending = changed(plan, changes, before, cursor or now).partitions
     asked = drawn.select("asset", after=_EVENT - timedelta(microseconds=1), until="event_timestamp")
     partitions = list(plan.partitions(asked, store.changes(None)))
-    expected = pl.concat(
-        [table.schema.to_frame(), *(compute_partition(store, each).rows for each in partitions)], how="diagonal"
-    )
+    expected = pl.concat([table.empty, *(compute_partition(store, each).rows for each in partitions)], how="diagonal")
     stored = in_spans(table.within(_spans(partitions)), _spans(partitions)).collect()
     stored = stored.sort("created_timestamp").unique(KEY, keep="last")
     due = in_spans(pl.concat([stored.select(KEY), expected.select(KEY)]).lazy(), _spans(pending)).collect()

@@ -86,9 +86,10 @@ class FeatureTable:
         """
         self.path = table_path(plant, view.name)
         self.schema = table_schema(plant, view)
+        self.empty = self.schema.to_frame()
         wanted = definition_of(plant, view)
         with _available(self.path):
-            self._delta = _open(self.path, self.schema, wanted)
+            self._delta = _open(self.path, self.empty, wanted)
             self.definition = from_json(self._delta.metadata().description)
             self._check(view, wanted)
             self._add_columns()
@@ -138,13 +139,13 @@ class FeatureTable:
     def within(self, spans: pl.DataFrame) -> pl.LazyFrame:
         """Rows from just the files that may have some with after <= event_timestamp <= until for any of the spans."""
         if spans.is_empty() or not self._delta.file_uris():
-            return self.schema.to_frame().lazy()
+            return self.empty.lazy()
         spans, files = spans.sort("after"), self._actions()
         begun = spans["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
         reached = spans.select(pl.col("until").cum_max()).to_series().gather((begun.cast(pl.Int64) - 1).clip(0))
         files = files.filter((begun > 0) & (reached >= files["min.event_timestamp"]))
         if files.is_empty():
-            return self.schema.to_frame().lazy()
+            return self.empty.lazy()
         paths = [str(self.path / path) for path in files["path"]]
         rows = pl.scan_parquet(paths, glob=False, schema=self.schema, missing_columns="insert", extra_columns="ignore")
         return rows.filter(pl.col("event_timestamp").is_between(spans["after"][0], spans["until"].max()))
@@ -290,7 +291,7 @@ class FeatureTable:
 
     def _unknown(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         if rows.is_empty():
-            return self.schema.to_frame()
+            return self.empty.clone()
         made_now = max(now, from_micros(self.definition.made[-1].since))
         known = self.newest(rows)
         features = [name for name in self.schema if name != "created_timestamp"]
@@ -324,8 +325,8 @@ def in_spans(rows: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
     return begun.filter(pl.col("event_timestamp") <= pl.col("until")).drop("after", "until")
 
 
-def _open(path: Path, schema: pl.Schema, definition: Definition) -> DeltaTable:
-    arrow = schema.to_frame().to_arrow().schema
+def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable:
+    arrow = empty.to_arrow().schema
     try:
         return DeltaTable.create(path, schema=arrow, mode="ignore", description=definition.to_json())
     except CommitFailedError:
