@@ -15,7 +15,8 @@ from api.service import Served
 from features.feature_refs import service_refs
 from features.labels import ASSET, checked_labels
 from features.online.lookup import online_response
-from features.training.training_set import default_refs, training_set, write
+from features.training.formats import write
+from features.training.training_set import default_refs, training_set
 from historian.errors import InvalidInput
 
 MOST_LABELS: Final = 10_000

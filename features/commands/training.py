@@ -14,10 +14,11 @@ from typer.core import TyperGroup
 from features.commands.options import FeatureOption
 from features.registry.feast_repo import open_feature_store
 from features.training import artefact
-from features.training import training_set as training_sets
 from features.training.export import Prepared, Request, as_table, make, prepare
+from features.training.formats import format_of, save
 from features.training.manifest import Manifest
 from features.training.splits import SplitSpec
+from features.training.training_set import null_rates
 from features.training.verdicts import differences, verdicts
 from historian.console import JsonOption, PlantOption, answer, progress
 from historian.errors import InvalidInput
@@ -91,7 +92,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
 ) -> None:
     """Joins labels with the features as they were at each label's time: one row a label, in the labels' order."""
     if out.suffix:
-        training_sets.format_of(out)
+        format_of(out)
     if hold_out and not split:
         raise InvalidInput("--hold-out says what the test set is; add --split asset or --split episode")
     spec = SplitSpec(split, _shares(shares), tuple(hold_out or ()), seed, force_random) if split else None
@@ -205,8 +206,8 @@ def _split_counts(prepared: Prepared) -> dict[str, int]:
 def _make_file(prepared: Prepared, out: Path, *, as_json: bool) -> None:
     with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
         table = as_table(prepared, make(prepared, advance=advance))
-    training_sets.save(table, out)
-    rates = training_sets.null_rates(table, prepared.refs)
+    save(table, out)
+    rates = null_rates(table, prepared.refs)
     missing = sum(rates.values()) / len(rates)
     record = {
         "training_rows": table.num_rows,

@@ -1,23 +1,18 @@
 """Labels and features -> a training set: one row a label, in order, with only what could be known at its time.
 
-The same labels against the same feature rows give the same bytes. What each column means and which tags it comes from
-travels in the schema, where the format has room for it (Parquet, Arrow).
+The same labels against the same feature rows give the same table. What each column means and which tags it comes from
+travels in its schema.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import IO, Final, Literal
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.ipc
-import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView
 
 from features.feature_refs import column_of, meaning_of, service_refs, views_of
@@ -27,17 +22,6 @@ from features.offline.point_in_time import CREATED, EVENT, ROW, as_of_rows
 from features.training.pinned import CREATED_TIMESTAMP, PinnedTable, pin_all
 from historian.errors import InvalidInput
 from historian.plant import Plant
-
-Format = Literal["parquet", "arrow", "arrows", "csv"]
-"""Arrow's file, which can be mapped into memory, and its stream, which can be read while it comes."""
-
-_BY_SUFFIX: Final[dict[str, Format]] = {
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".arrows": "arrows",
-    ".csv": "csv",
-}
 
 
 @dataclass(frozen=True)
@@ -168,53 +152,3 @@ def null_rates(table: pa.Table, refs: Sequence[str]) -> dict[str, float]:
     """The share of rows in which each feature is missing."""
     rows = max(1, table.num_rows)
     return {ref: table[column_of(ref)].null_count / rows for ref in refs}
-
-
-def format_of(path: Path) -> Format:
-    """The format a file's suffix asks for.
-
-    Raises:
-        InvalidInput: it asks for none we write.
-    """
-    if path.suffix.lower() not in _BY_SUFFIX:
-        raise InvalidInput(f"{path.name} has no known suffix; end it in one of {', '.join(_BY_SUFFIX)}")
-    return _BY_SUFFIX[path.suffix.lower()]
-
-
-def save(table: pa.Table, path: Path) -> None:
-    """Writes a training set in the format of the path's suffix, whole or not at all.
-
-    Raises:
-        InvalidInput: the suffix is unknown, the format has no room for a column, or the directory cannot be written to.
-    """
-    as_format = format_of(path)
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as sink:
-            write(table, sink, as_format)
-        draft.replace(path)
-    except OSError as error:
-        raise InvalidInput(f"the training set cannot be written to {path}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-
-
-def write(table: pa.Table, sink: IO[bytes], as_format: Format) -> None:
-    """Writes a training set to an open file.
-
-    Raises:
-        InvalidInput: a label column holds lists or the like, for which CSV has no room.
-    """
-    if as_format == "parquet":
-        pq.write_table(table, sink, compression="zstd")
-    elif as_format in ("arrow", "arrows"):
-        opened = pa.ipc.new_file if as_format == "arrow" else pa.ipc.new_stream
-        with opened(sink, table.schema) as writer:
-            writer.write_table(table)
-    else:
-        frame = pl.DataFrame(table)
-        if nested := [column.name for column in frame if column.dtype.is_nested()]:
-            raise InvalidInput(f"CSV has no room for what {', '.join(nested)} holds; write .parquet or .arrow")
-        frame.write_csv(sink, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")

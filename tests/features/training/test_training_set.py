@@ -19,7 +19,8 @@ from polars.testing import assert_frame_equal
 
 from features.registry.feast_repo import apply, open_feature_store
 from features.rows.tables import table_path
-from features.training.training_set import Format, default_refs, format_of, null_rates, save, training_set, write
+from features.training.formats import Format, format_of, save, write
+from features.training.training_set import default_refs, null_rates, training_set
 from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
 from historian.plant import Plant
 
@@ -225,6 +226,6 @@ def test_csv_has_no_room_for_lists(store: FeatureStore, add_rows: Callable[..., 
     """Told before anything is written, and nothing is left behind."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
     made = training_set(store, labels(("c101", 5), notes=[["a", "b"]]), [RMS], known_then=False)
-    with pytest.raises(InvalidInput, match=r"no room for what notes holds; write \.parquet"):
+    with pytest.raises(InvalidInput, match=r"no room for what notes holds; write Parquet"):
         save(made, tmp_path / "out" / "set.csv")
     assert not list((tmp_path / "out").iterdir())
