@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import textwrap
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
+from feast import FeatureStore
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
@@ -15,13 +16,14 @@ from features.commands.options import FeatureOption
 from features.registry.feast_repo import open_feature_store
 from features.training import artefact
 from features.training.export import Prepared, Request, as_table, make, prepare
-from features.training.formats import format_of, save
+from features.training.formats import Format, format_of, save
 from features.training.manifest import Manifest
 from features.training.splits import SplitSpec
 from features.training.training_set import null_rates
 from features.training.verdicts import differences, verdicts
 from historian.console import JsonOption, PlantOption, answer, progress
 from historian.errors import InvalidInput
+from historian.plant import Plant
 from historian.plant_load import load_plant
 from historian.plant_text import told
 from historian.times import parse_duration, parse_instant, utc_now
@@ -63,9 +65,23 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
         typer.Option(
             "--out",
             "-o",
-            help="A directory, for data with manifest and report; or a .parquet, .arrow, .arrows or .csv file.",
+            help="A directory, for data with manifest and report; or a .parquet, .arrow, .arrows or .csv file, "
+            "for the rows alone.",
         ),
     ],
+    as_format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="parquet, arrow, arrows (a stream) or csv, for a directory's data; parquet if left out."
+        ),
+    ] = None,
+    partition_by: Annotated[
+        Literal["asset"] | None, typer.Option(help="asset: each asset's rows are a part of their own, below the split.")
+    ] = None,
+    verified: Annotated[
+        bool,
+        typer.Option("--verify", help="Then make it again and compare, as verify does; exit code 1 if it differs."),
+    ] = False,
     feature: FeatureOption = None,
     known_then: Annotated[
         bool, typer.Option("--known-then", help="Only what had been computed by each label's time: no corrections.")
@@ -92,7 +108,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
 ) -> None:
     """Joins labels with the features as they were at each label's time: one row a label, in the labels' order."""
     if out.suffix:
-        format_of(out)
+        _check_file(out, {"--format": as_format, "--partition-by": partition_by, "--verify": verified})
     if hold_out and not split:
         raise InvalidInput("--hold-out says what the test set is; add --split asset or --split episode")
     spec = SplitSpec(split, _shares(shares), tuple(hold_out or ()), seed, force_random) if split else None
@@ -105,17 +121,22 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
         split=spec,
         horizon=_horizon(horizon),
         threshold=threshold,
+        format=as_format or "parquet",
+        partition_by=partition_by,
     )
     checked = load_plant(plant)
-    prepared = prepare(open_feature_store(checked), checked, request, labels.parent)
+    store = open_feature_store(checked)
+    prepared = prepare(store, checked, request, labels.parent)
     if dry_run:
         _tell_plan(prepared, as_json=as_json)
     elif out.suffix:
         _make_file(prepared, out, as_json=as_json)
     else:
         with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
-            made = artefact.make_all(prepared, checked, _file(plant), advance=advance)
-        _tell_artefact(artefact.write_artefact(made, out), out, as_json=as_json)
+            # Not kept: making it again takes as much memory.
+            manifest = artefact.write_artefact(artefact.make_all(prepared, checked, _file(plant), advance=advance), out)
+        found = _verified(out, store, checked, _file(plant), quiet=as_json) if verified else None
+        _tell_artefact(manifest, out, found, as_json=as_json)
 
 
 @app.command()
@@ -127,11 +148,8 @@ def verify(
 ) -> None:
     """Makes a training set again, from its inputs and the versions its tables had, and compares it byte for byte."""
     checked = load_plant(plant)
-    with progress("verify", unit="views", quiet=as_json) as advance:
-        found = artefact.verify(manifest, open_feature_store(checked), checked, _file(plant), advance=advance)
-    verdict = "not what is written" if found.differences else "the same"
-    text = "\n".join([f"{manifest}: {found.rows} rows made again, {verdict}", *found.differences, *found.moved_on])
-    answer({"verified": not found.differences, **asdict(found)}, text, as_json=as_json)
+    found = _verified(manifest, open_feature_store(checked), checked, _file(plant), quiet=as_json)
+    answer({"rows": found.rows, **_verdict(found)}, f"{manifest}: {_verdict_text(found)}", as_json=as_json)
     if found.differences:
         raise typer.Exit(1)
 
@@ -149,6 +167,29 @@ def diff(
     same = left["content_hash"] == right["content_hash"]
     head = "the same rows and values" if same else "other rows or values"
     answer({"same_content": same, "differences": found}, "\n".join([head, *found]), as_json=as_json)
+
+
+def _verified(path: Path, store: FeatureStore, plant: Plant, plant_file: Path, *, quiet: bool) -> artefact.Verified:
+    with progress("verify", unit="views", quiet=quiet) as advance:
+        return artefact.verify(path, store, plant, plant_file, advance=advance)
+
+
+def _verdict(found: artefact.Verified) -> dict[str, object]:
+    return {"verified": not found.differences, "differences": found.differences, "moved_on": found.moved_on}
+
+
+def _verdict_text(found: artefact.Verified) -> str:
+    verdict = "not what is written" if found.differences else "the same"
+    return "\n".join([f"{found.rows} rows made again, {verdict}", *found.differences, *found.moved_on])
+
+
+def _check_file(out: Path, options: dict[str, object]) -> None:
+    format_of(out)
+    if given := [name for name, value in options.items() if value]:
+        raise InvalidInput(
+            f"{out.name} is a file, the rows alone in the format of its suffix; for {' and '.join(given)} give a "
+            f"directory: --out {out.stem}"
+        )
 
 
 def _file(plant: Path) -> Path:
@@ -221,7 +262,7 @@ def _make_file(prepared: Prepared, out: Path, *, as_json: bool) -> None:
     answer(record, text, as_json=as_json)
 
 
-def _tell_artefact(manifest: Manifest, out: Path, *, as_json: bool) -> None:
+def _tell_artefact(manifest: Manifest, out: Path, found: artefact.Verified | None, *, as_json: bool) -> None:
     warnings = verdicts(manifest)
     rows, columns = manifest["rows"], manifest["columns"]
     missing = sum(about["missing"] for about in columns.values()) / len(columns)
@@ -236,6 +277,7 @@ def _tell_artefact(manifest: Manifest, out: Path, *, as_json: bool) -> None:
         "warnings": warnings,
         "content_hash": manifest["content_hash"],
         "out": out,
+        **(_verdict(found) if found else {}),
     }
     splits = "".join(f", {count} {name}" for name, count in rows.get("split", {}).items())
     purged = f", {sum(rows['purged'].values())} purged" if "purged" in rows else ""
@@ -244,4 +286,8 @@ def _tell_artefact(manifest: Manifest, out: Path, *, as_json: bool) -> None:
         f"  {manifest['leakage']['values_audited']:,} values audited; content {manifest['content_hash'][:16]}",
         *(f"  {warning}" for warning in warnings),
     ]
+    if found:
+        lines.append(textwrap.indent(_verdict_text(found), "  "))
     answer(record, "\n".join(lines), as_json=as_json)
+    if found and found.differences:
+        raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
     manifest.json                 all it depends on and what is in it
     report.html                   the same for people
-    data/split=train/part-0.parquet
+    data/split=train/part-0.parquet   or .arrow, .arrows, .csv; with asset=c101/ between, if asked for
     inputs/                       labels or rule and events, as they were
 
 The same request gives the same bytes: rows keep the labels' order, the writer's settings are fixed, no clock is asked.
@@ -21,13 +21,12 @@ from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from feast import FeatureStore
 from pydantic import ValidationError
 
 from features.training.content_hash import digest
 from features.training.export import Prepared, Request, as_table, make, prepare
+from features.training.formats import write
 from features.training.manifest import FORMAT, Manifest, audits_of, canonical, input_names, manifest_of
 from features.training.pinned import Moment, newest_version
 from features.training.report import report_html
@@ -43,7 +42,6 @@ _DATA: Final = "data"
 _NEEDED: Final = {"request", "tables", "software", "files", "content_hash"}
 """Of the manifest, to make the training set again."""
 _CONTENTS: Final = {MANIFEST, _REPORT, _DATA, _INPUTS}
-_ROW_GROUP: Final = 131_072
 _SURROUNDINGS: Final = ("software ", "plant files ")
 """What may have changed as long as the rows come out the same."""
 
@@ -96,7 +94,8 @@ def write_artefact(made: Made, directory: Path) -> Manifest:
     """Writes the directory, whole or not at all; one that holds a training set already is replaced.
 
     Raises:
-        InvalidInput: there is something else in the directory, or it cannot be written to.
+        InvalidInput: there is something else in the directory, it cannot be written to, or the format has no room for
+            a label column.
     """
     if directory.exists() and not _is_ours(directory):
         raise InvalidInput(f"{directory} holds something other than a training set; name a new directory with --out")
@@ -135,38 +134,32 @@ def _fill(made: Made, draft: Path) -> Manifest:
         target = draft / _INPUTS / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    for name, part in _parts(made.table):
-        _write_part(part, draft / _DATA / name)
+    request = made.prepared.request
+    for directory, rows in _parts(made.table, request):
+        part = draft / _DATA / directory / f"part-0.{request.format}"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as sink:
+            write(rows, sink, request.format)
     manifest = {**made.manifest, "files": _digests(draft / _DATA, draft)}
     (draft / _REPORT).write_text(made.report, encoding="utf-8")
     (draft / MANIFEST).write_text(canonical(manifest), encoding="utf-8")
     return manifest
 
 
-def _parts(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each split, without the column that the path tells."""
-    if SPLIT not in table.column_names:
-        yield "part-0.parquet", table
+def _parts(table: pa.Table, request: Request) -> Iterator[tuple[str, pa.Table]]:
+    """Each part's directory, `split=train/asset=c101`, and its rows in order, without the columns that this tells."""
+    keys = [SPLIT] if SPLIT in table.column_names else []
+    if request.partition_by:
+        keys.append(request.partition_by)
+    if not keys:
+        yield "", table
         return
-    for name in pl.Series(table[SPLIT]).unique().sort():
-        rows = table.filter(pc.equal(table[SPLIT], name)).drop_columns([SPLIT])
-        yield f"{SPLIT}={name}/part-0.parquet", rows
-
-
-def _write_part(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        table.combine_chunks(),
-        path,
-        version="2.6",
-        compression="zstd",
-        compression_level=3,
-        row_group_size=_ROW_GROUP,
-        data_page_version="1.0",
-        use_dictionary=True,
-        write_statistics=True,
-        store_schema=True,
-    )
+    rows = pl.DataFrame(table.select(keys)).with_row_index("row")
+    parts = rows.group_by(keys, maintain_order=True).agg("row").sort(keys)
+    for *values, places in zip(*parts, strict=True):
+        # Splits and the plant's assets are words: nothing in them needs escaping in a path.
+        path = "/".join(f"{key}={value}" for key, value in zip(keys, values, strict=True))
+        yield path, table.take(places.to_arrow()).drop_columns(keys)
 
 
 def _digests(directory: Path, root: Path) -> dict[str, str]:
@@ -210,7 +203,8 @@ def verify(
         again = _fill(made, Path(temporary))
     on_disk = _digests(directory / _DATA, directory)
     changed = differences({"files on disk": manifest["files"]}, {"files on disk": on_disk})
-    found = differences(manifest, again)
+    # What came of the request is compared; an older manifest does not name the options that have come since.
+    found = differences({**manifest, "request": again["request"]}, again)
     # Another version of a library may lay the same rows out in other bytes; the content has a hash of its own.
     harmless = _SURROUNDINGS if manifest["software"] == again["software"] else (*_SURROUNDINGS, "files ")
     return Verified(

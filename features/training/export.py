@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -20,6 +21,7 @@ from pydantic import AwareDatetime, Field
 from features.feature_refs import views_of
 from features.labels import ASSET, EVENT_TIMESTAMP, read_labels, with_target
 from features.training.events import read_events
+from features.training.formats import Format
 from features.training.label_rules import RuleFile, labelled_assets, read_rule
 from features.training.pinned import Moment, PinnedTable, pin, pin_all
 from features.training.rule_labels import grid_times, rule_labels
@@ -36,6 +38,9 @@ from historian.errors import InvalidInput, UnknownFeature
 from historian.plant import Plant
 from historian.plant_model import Model
 
+_LAYOUT: Final = {"format", "partition_by"}
+"""Of a request, what does not change the rows."""
+
 
 class Request(Model):
     """What a training set is asked to be; stands in its manifest."""
@@ -48,6 +53,8 @@ class Request(Model):
     split: SplitSpec | None = None
     horizon: timedelta | None = Field(None, ge=timedelta(0), description="How far the labels of a table look ahead.")
     threshold: float = Field(0.95, gt=0.5, le=1, description="The AUC from which on a column is suspected.")
+    format: Format = Field("parquet", description="Of an artefact's parts.")
+    partition_by: Literal["asset"] | None = Field(None, description="Of an artefact's parts, below the split.")
 
     @property
     def knowledge(self) -> Knowledge:
@@ -225,5 +232,5 @@ def used_tables(prepared: Prepared) -> dict[str, PinnedTable]:
 
 def as_table(prepared: Prepared, values: pl.DataFrame) -> pa.Table:
     """Labels and values with what they mean, to be written."""
-    request = prepared.request.model_dump(mode="json", exclude_none=True)
+    request = prepared.request.model_dump(mode="json", exclude_none=True, exclude=_LAYOUT)
     return described(prepared.labels, values, prepared.views, request={**request, "features": prepared.refs})

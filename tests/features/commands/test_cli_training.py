@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, get_args
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from features.rows.tables import table_path, table_schema
+from features.training.formats import Format
 from historian.cli import app
 from historian.errors import HistorianError
 from historian.plant import Plant
@@ -175,6 +182,108 @@ def test_the_same_request_gives_the_same_bytes(history: Path, penstock: Callable
     assert same == {"same_content": True, "differences": []}
 
 
+READERS: dict[str, Callable[[Path], pa.Table]] = {
+    "parquet": pq.read_table,
+    "arrow": lambda path: pa.ipc.open_file(path).read_all(),
+    "arrows": lambda path: pa.ipc.open_stream(path.read_bytes()).read_all(),
+    "csv": lambda path: pl.read_csv(path, schema_overrides={"episode": pl.String}, try_parse_dates=True).to_arrow(),
+}
+
+
+def test_an_artefact_is_the_same_in_every_format(history: Path, penstock: Callable[..., Any]) -> None:
+    """The same parts with the same rows and content hash; it can be made again, and says what its columns mean."""
+    for as_format in get_args(Format):
+        asked = ["--split", "asset", "--hold-out", "c102", "--shares", "100,0,0", "-f", RMS, "--format", as_format]
+        penstock("training-set", history / "rule.toml", "--out", history / as_format, *asked)
+    manifests = {name: json.loads((history / name / "manifest.json").read_text()) for name in READERS}
+    assert len({manifest["content_hash"] for manifest in manifests.values()}) == 1
+    for split in ("train", "test"):
+        names = {name: f"data/split={split}/part-0.{name}" for name in READERS}
+        assert all(names[name] in manifests[name]["files"] for name in READERS)
+        parts = {name: read(history / name / names[name]) for name, read in READERS.items()}
+        assert parts["parquet"].num_rows == manifests["parquet"]["rows"]["split"][split] > 0
+        assert all(parts["parquet"].equals(parts[name], check_metadata=True) for name in ("arrow", "arrows"))
+        assert_frame_equal(pl.DataFrame(parts["csv"]), pl.DataFrame(parts["parquet"]), check_dtypes=False)
+    whole = pl.scan_parquet(history / "parquet" / "data", hive_partitioning=True).collect()
+    assert_frame_equal(pl.scan_ipc(history / "arrow" / "data", hive_partitioning=True).collect(), whole)
+    csv = pyarrow.dataset.dataset(history / "csv" / "data", format="csv", partitioning="hive").to_table()
+    assert_frame_equal(pl.DataFrame(csv), whole, check_dtypes=False)
+    unit = manifests["csv"]["columns"]["compressor_vibration__de_h_rms_ac"]["unit"]
+    assert parts["arrows"].schema.field("compressor_vibration__de_h_rms_ac").metadata[b"unit"].decode() == unit == "g"
+    told = penstock("training-set", "diff", history / "parquet", history / "csv", "--json")
+    assert told["same_content"]
+    assert told["differences"][0] == 'request format: "parquet" -> "csv"'
+    for as_format in ("arrows", "csv"):
+        verified = penstock("training-set", "verify", history / as_format, "--json")
+        assert (verified["verified"], verified["moved_on"]) == (True, [])
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_parts_by_asset_are_read_back_as_one(history: Path, penstock: Callable[..., Any], *, split: bool) -> None:
+    """The path tells split and asset, as Polars and Arrow read it; a part keeps the labels' order."""
+    rows = [f"{asset},2026-03-01T00:0{at}:30Z,{at}" for at in (3, 1, 2) for asset in ("c102", "c101")]
+    (history / "labels.csv").write_text("\n".join(["asset,event_timestamp,at", *rows]) + "\n")
+    asked = ["--split", "time", "--shares", "60,0,40", "--horizon", "0", "-f", RMS] if split else ["-f", RMS]
+    for out, more in (("whole", []), ("parts", ["--partition-by", "asset", "--verify"])):
+        penstock("training-set", history / "labels.csv", "--out", history / out, *asked, *more)
+    manifest = json.loads((history / "parts" / "manifest.json").read_text())
+    splits = ["split=test/", "split=train/"] if split else [""]
+    paths = [f"data/{name}asset={asset}/part-0.parquet" for name in splits for asset in ("c101", "c102")]
+    assert list(manifest["files"]) == paths
+    parts = {path: pl.read_parquet(history / "parts" / path, hive_partitioning=False) for path in paths}
+    assert all({"asset", "split"}.isdisjoint(part.columns) for part in parts.values())
+    order = [1, 2] if split else [3, 1, 2]  # the rows at 3:30 are the test set
+    assert parts[paths[-1]]["at"].to_list() == order
+    whole = pl.read_parquet(history / "whole" / "data" / "**" / "*.parquet", hive_partitioning=True)
+    data = history / "parts" / "data"
+    polars = pl.scan_parquet(data, hive_partitioning=True).collect()
+    arrow = pl.DataFrame(pyarrow.dataset.dataset(data, partitioning="hive").to_table())
+    for found in (polars, arrow):
+        assert_frame_equal(found, whole, check_row_order=False, check_column_order=False)
+
+
+def test_lists_in_the_labels_and_csv_are_told(history: Path, penstock: Callable[..., Any]) -> None:
+    """Before anything is written: a set made earlier stays."""
+    out, at = history / "set", datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
+    pl.DataFrame({"asset": ["c101"], "event_timestamp": [at], "notes": [["a"]]}).write_parquet(history / "l.parquet")
+    penstock("training-set", history / "l.parquet", "--out", out, "--format", "arrow")
+    before = contents(out)
+    with pytest.raises(HistorianError, match="CSV has no room for what notes holds; write Parquet or Arrow"):
+        penstock("training-set", history / "l.parquet", "--out", out, "--format", "csv")
+    assert contents(out) == before
+
+
+def test_an_older_manifest_lacks_the_options_that_have_come_since(history: Path, penstock: Callable[..., Any]) -> None:
+    """What it was made from is the same, so it is verified."""
+    manifest = history / "set" / "manifest.json"
+    penstock("training-set", history / "rule.toml", "--out", manifest.parent)
+    told = json.loads(manifest.read_text())
+    del told["request"]["format"]
+    manifest.write_text(json.dumps(told))
+    assert penstock("training-set", "verify", manifest, "--json")["verified"]
+
+
+def test_one_command_says_when_what_it_has_written_is_not_what_it_makes(
+    history: Path, penstock: Callable[..., Any]
+) -> None:
+    """Someone changes a part between the writing and the proof: told in words, with exit code 1."""
+    out = history / "set"
+    part = out / "data" / "part-0.csv"
+
+    def meddle() -> None:
+        while not part.exists():
+            time.sleep(0.001)
+        part.write_text("asset\n")
+
+    meddler = Thread(target=meddle)
+    meddler.start()
+    told = penstock("training-set", history / "rule.toml", "--out", out, "--format", "csv", "--verify", code=1)
+    meddler.join()
+    assert "\n  197 rows made again, not what is written\n  files on disk data/part-0.csv: " in told
+    made = penstock("training-set", history / "rule.toml", "--out", out, "--verify")
+    assert made.endswith("  197 rows made again, the same\n")
+
+
 def test_it_is_made_again_though_its_tables_have_moved_on(
     history: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
@@ -303,6 +412,14 @@ def test_a_column_written_with_hindsight_is_a_suspect(history: Path, penstock: C
         (["labels.csv", "--out", "set", "--hold-out", "c101"], "add --split asset"),
         (["labels.csv", "--out", "."], "holds something other than a training set"),
         (["verify", "."], "there is no manifest manifest.json"),
+        (
+            ["labels.csv", "--out", "set.csv", "--format", "csv"],
+            "set.csv is a file, .*; for --format give .* --out set",
+        ),
+        (
+            ["labels.csv", "--out", "set.csv", "--partition-by", "asset", "--verify"],
+            "for --partition-by and --verify give",
+        ),
     ],
 )
 def test_mistakes_end_with_advice(

@@ -166,6 +166,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(plant: Plant, by
             "split": {"by": "time", "shares": [0.5, 0.0, 0.5], "hold_out": [], "seed": 0, "forced": False},
             "horizon": "PT30S",
             "threshold": 0.95,
+            "format": "parquet",
         },
         "rows": {
             "total": 6,
@@ -211,6 +212,7 @@ def test_the_manifest_of_a_split_that_was_brought_is_what_was_worked_out(plant: 
             "target": "life",
             "known_then": True,
             "threshold": 0.95,
+            "format": "parquet",
         },
         "rows": {
             "total": 9,
