@@ -57,7 +57,7 @@ def consistency(
 
 
 def drift(
-    training: Annotated[Path, typer.Argument(help="A training set: a Parquet file, or a directory of them.")],
+    training: Annotated[Path, typer.Argument(help="A training set: a directory or a file, in any format.")],
     plant: PlantOption = Path("plant.toml"),
     *,
     since: Annotated[str, typer.Option(help="Feature rows at or after: 2026-03-01T00:00:00Z, now-7d.")] = "now-7d",
@@ -65,7 +65,10 @@ def drift(
     ks: Annotated[float, typer.Option(min=0, max=1, help="Most Kolmogorov-Smirnov distance.")] = 0.2,
     as_json: JsonOption = False,
 ) -> None:
-    """Compares a training set's features with the feature rows since then. Exit code 1 if any has drifted."""
+    """Compares a training set's features with the feature rows since then. Exit code 1 if any has drifted.
+
+    Numbers and flags by PSI over the training set's deciles and by KS, words by PSI over the words.
+    """
     checked = load_plant(plant)
     start = parse_instant(since, now=utc_now())
     store = open_feature_store(checked)

@@ -1,13 +1,13 @@
 """Has a feature's distribution moved since the training set was made? PSI and KS of each feature. Pure but for reading.
 
 Population stability index (Siddiqi 2006, Credit Risk Scorecards): PSI = sum over bins of (a - e) ln(a / e), e and a the
-shares of training and live values in a bin. Bins are the training set's deciles, and one more for missing values, so
-that a dead sensor shows. Without any drift n PSI is about chi-squared, with bins - 1 degrees of freedom and
-1/n = 1/training + 1/live (Yurdakul and Naranjo 2020, doi 10.21314/JRMV.2020.227): small samples may look drifted by
-chance, and are not called so below its 99 % quantile.
+shares of training and live values in a bin. Bins are the training set's deciles (of words: each word on either side),
+and one more for missing values, so that a dead sensor shows. Without any drift n PSI is about chi-squared, with
+bins - 1 degrees of freedom and 1/n = 1/training + 1/live (Yurdakul and Naranjo 2020, doi 10.21314/JRMV.2020.227): small
+samples may look drifted by chance, and are not called so below its 99 % quantile.
 
-Kolmogorov-Smirnov: D = sup |F(training) - F(live)|, over present values. Its 99 % quantile without drift is about
-1.628 / sqrt(n) (Smirnov 1948), n as above.
+Kolmogorov-Smirnov: D = sup |F(training) - F(live)|, over present values; words have no order, and none. Its 99 %
+quantile without drift is about 1.628 / sqrt(n) (Smirnov 1948), n as above.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import polars as pl
 from scipy.stats import chi2
 
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+"""[2, bins]: the training and the live values in each bin."""
 
 _BINS: Final = 10
 _QUANTILE: Final = 0.99
@@ -42,7 +44,7 @@ class Drift:
     psi: float | None
     """None where one side has no values."""
     ks: float | None
-    """None where one side has no present values."""
+    """None where one side has no present values, and for words."""
     drifted: bool
 
 
@@ -52,24 +54,32 @@ def drift(
     """Compares the features both sides have; one has drifted if its PSI or KS is above both its threshold and chance.
 
     Args:
-        training: values by feature; numbers or flags.
-        live: the same features, in service.
+        training: values by feature; numbers, flags or words.
+        live: the same features in the same types, in service.
         most_psi: 0.1 is commonly read as some, 0.25 as much drift.
         most_ks: between 0 and 1.
     """
-    return [
-        _drift(name, _floats(values), _floats(live[name]), most_psi, most_ks)
-        for name, values in training.items()
-        if name in live
-    ]
+    return [_drift(name, values, live[name], most_psi, most_ks) for name, values in training.items() if name in live]
 
 
-def psi(training: Floats, live: Floats) -> float:
-    """Population stability index; NaN is missing. Both sides must have values."""
-    edges = _edges(training)
-    counts = np.stack([_counts(training, edges), _counts(live, edges)])
-    expected, actual = np.maximum(counts[:, counts.any(axis=0)], _LEAST) / [[len(training)], [len(live)]]
+def psi(counts: Counts) -> float:
+    """Population stability index. Both sides must have values."""
+    used = counts[:, counts.any(axis=0)]
+    expected, actual = np.maximum(used, _LEAST) / counts.sum(axis=1, keepdims=True)
     return float(np.sum((actual - expected) * np.log(actual / expected)))
+
+
+def number_counts(training: Floats, live: Floats) -> Counts:
+    """Bins are the training set's deciles, (low, high], and last those that are missing, NaN."""
+    edges = _edges(training)
+    return np.stack([_counts(training, edges), _counts(live, edges)])
+
+
+def word_counts(training: pl.Series, live: pl.Series) -> Counts:
+    """Bins are those that are missing, and each word of either side."""
+    places = pl.concat([training, live]).rank("dense").fill_null(0).to_numpy()
+    bins = int(places.max(initial=1)) + 1
+    return np.stack([np.bincount(side, minlength=bins) for side in np.split(places, [len(training)])])
 
 
 def ks(training: Floats, live: Floats) -> float:
@@ -80,24 +90,33 @@ def ks(training: Floats, live: Floats) -> float:
     return float(np.max(np.abs(shares[0] - shares[1])))
 
 
-def _drift(name: str, training: Floats, live: Floats, most_psi: float, most_ks: float) -> Drift:
-    one, two = training[~np.isnan(training)], live[~np.isnan(live)]
-    index = psi(training, live) if len(training) and len(live) else None
-    distance = ks(one, two) if len(one) and len(two) else None
-    drifted = index is not None and index > max(most_psi, _chance_psi(training, live))
-    if distance is not None:
-        drifted = drifted or distance > max(most_ks, _KS_QUANTILE / sqrt(_together(one, two)))
+def _drift(name: str, training: pl.Series, live: pl.Series, most_psi: float, most_ks: float) -> Drift:
+    if live.dtype == pl.String():
+        counts, distance, chance = word_counts(training, live), None, 0.0
+    else:
+        one, two = _floats(training), _floats(live)
+        counts = number_counts(one, two)
+        distance, chance = _ks_and_chance(one[~np.isnan(one)], two[~np.isnan(two)])
+    index = psi(counts) if counts.any(axis=1).all() else None
+    drifted = index is not None and index > max(most_psi, _chance_psi(counts))
+    drifted = drifted or (distance is not None and distance > max(most_ks, chance))
     return Drift(name, len(training), len(live), index, distance, drifted)
 
 
-def _chance_psi(training: Floats, live: Floats) -> float:
+def _ks_and_chance(one: Floats, two: Floats) -> tuple[float | None, float]:
+    """KS, and what 99 of 100 pairs of samples of one distribution stay below."""
+    if not (len(one) and len(two)):
+        return None, 0.0
+    return ks(one, two), _KS_QUANTILE / sqrt(_together(len(one), len(two)))
+
+
+def _chance_psi(counts: Counts) -> float:
     """The PSI that 99 of 100 pairs of samples of one distribution stay below."""
-    bins = len(_edges(training)) + 2
-    return float(chi2.ppf(_QUANTILE, bins - 1)) / _together(training, live)
+    return float(chi2.ppf(_QUANTILE, counts.shape[1] - 1)) / _together(*counts.sum(axis=1).tolist())
 
 
-def _together(one: Floats, two: Floats) -> float:
-    return len(one) * len(two) / (len(one) + len(two))
+def _together(one: int, two: int) -> float:
+    return one * two / (one + two)
 
 
 def _edges(training: Floats) -> Floats:
@@ -109,7 +128,6 @@ def _edges(training: Floats) -> Floats:
 
 
 def _counts(values: Floats, edges: Floats) -> npt.NDArray[np.int64]:
-    """How many values are in each bin, (low, high], and last how many are missing."""
     present = values[~np.isnan(values)]
     counts = np.bincount(np.searchsorted(edges, present, side="left"), minlength=len(edges) + 1)
     return np.append(counts, len(values) - len(present))

@@ -533,9 +533,10 @@ def test_the_drift_of_an_artefact_is_that_of_its_data(history: Path, penstock: C
     """Its labels, which lie in the same directory, may be Parquet too."""
     times = pl.Series(["2026-03-01T00:01:00Z"] * 9).str.to_datetime(time_zone="UTC")
     pl.DataFrame({"asset": "c101", "event_timestamp": times}).write_parquet(history / "labels.parquet")
-    penstock("training-set", history / "labels.parquet", "--out", history / "set")
-    told = penstock("drift", history / "set", "--since", "2027-01-01T00:00:00Z", "--json")
-    assert {each["training"] for each in told["features"]} == {9}
+    for as_format in ("parquet", "csv"):
+        penstock("training-set", history / "labels.parquet", "--out", history / "set", "-f", RMS, "--format", as_format)
+        told = penstock("drift", history / "set", "--since", "2027-01-01T00:00:00Z", "--json")
+        assert [each["training"] for each in told["features"]] == [9]
 
 
 def test_drift_of_a_feature_that_no_row_has_yet_is_told(history: Path, penstock: Callable[..., Any]) -> None:

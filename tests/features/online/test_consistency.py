@@ -217,6 +217,54 @@ def test_the_drift_of_a_training_set(
     )
 
 
+def test_the_thresholds_of_drift_decide(
+    plant: Plant, store: FeatureStore, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """The same two sides, with each threshold below and above what was found: verdict and exit code turn with it."""
+    add_rows("compressor_vibration", *(("c101", second, second + 1, float(second % 10)) for second in range(100)))
+    values = [number % 10 + 3.0 for number in range(300)]  # KS is 0.3, and 0.188 would be chance
+    pl.DataFrame({RMS.replace(":", "__"): values}).write_parquet(plant.root / "set.parquet")
+
+    def drifted(psi: float, ks: float) -> tuple[int, bool, float]:
+        limits = ["--psi", str(psi), "--ks", str(ks)]
+        code, told = penstock(
+            "drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z", *limits, "--json"
+        )
+        [report] = json.loads(told)["features"]
+        assert json.loads(told)["drifted"] == ([RMS] if report["drifted"] else [])
+        return code, report["drifted"], report["psi"]
+
+    index = drifted(99, 1)[2]
+    assert [drifted(99, limit)[:2] for limit in (0.25, 0.35)] == [(1, True), (0, False)]
+    assert [drifted(limit, 1)[:2] for limit in (index - 0.01, index + 0.01)] == [(1, True), (0, False)]
+
+
+def test_the_words_of_a_training_set_may_drift(
+    plant: Plant, store: FeatureStore, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """A reason that no training row had; numbers of the same rows stay as they were, in whatever format they are."""
+    add_rows("compressor_vibration", *(("c101", second, second + 1, float(second % 10)) for second in range(100)))
+    made = pl.DataFrame(
+        {
+            "compressor_vibration__de_h_rms_ac": [float(number % 10) for number in range(300)],
+            "compressor_vibration__de_h_reason": pl.Series([None] * 300, dtype=pl.String),
+            "compressor_vibration__de_h_valid": [True] * 300,
+            "compressor_vibration__de_h_samples": pl.Series([0] * 300, dtype=pl.Int32),
+            "note": ["checked"] * 300,
+        }
+    )
+    made.write_parquet(plant.root / "set.parquet")
+    made.write_csv(plant.root / "set.csv")
+    made.write_ipc(plant.root / "set.arrow")
+    made.write_ipc_stream(plant.root / "set.arrows")
+    told = []
+    for suffix in ("parquet", "csv", "arrow", "arrows"):
+        code, text = penstock("drift", str(plant.root / f"set.{suffix}"), "--since", "2026-03-01T00:00:00Z", "--json")
+        told.append(json.loads(text)["features"])
+        assert (code, json.loads(text)["drifted"]) == (1, ["compressor_vibration:de_h_reason"])
+    assert told == [told[0]] * 4
+
+
 def test_what_is_no_longer_registered_is_left_out(
     store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
