@@ -26,6 +26,7 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     script = "set -e\n" + "\n".join(blocks)
     subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "plant" / "training.parquet").exists()
+    assert (tmp_path / "plant" / "failing-soon" / "manifest.json").exists()
 
 
 def test_every_command_is_in_the_readme_or_the_reference() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -143,6 +144,24 @@ def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock:
 
     verified = penstock("training-set", "verify", out, "--json")
     assert verified == {"verified": True, "rows": data.height, "differences": [], "moved_on": []}
+
+
+def test_what_the_docs_show_of_a_failure_list_is_one_command(
+    history: Path, penstock: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its list, its rule and its command, as they stand there: a verified training set, an asset held out."""
+    docs = Path(__file__).parents[3] / "docs"
+    page = (docs / "feast.md").read_text(encoding="utf-8")
+    [events] = re.findall(r"```\n(asset,kind,happened_at\n.*?)```", page, flags=re.DOTALL)
+    [rule] = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    [command] = re.findall(r"^penstock (training-set .*)$", page, flags=re.MULTILINE)
+    assert f"\npenstock {command}\n" in (docs / "training-sets.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(history)
+    Path("failures.csv").write_text(events)
+    Path("rule.toml").write_text(rule)
+    told = penstock(*command.split(), "--json")
+    assert (told["verified"], told["differences"]) == (True, [])
+    assert told["rows"]["split"] == {"train": 50, "validation": 0, "test": 91}
 
 
 def test_rows_excluded_for_their_quality_are_told_with_their_reason(
