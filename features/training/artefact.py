@@ -24,6 +24,7 @@ import pyarrow as pa
 from feast import FeatureStore
 from pydantic import ValidationError
 
+from features.training.audit import ViewAudit
 from features.training.content_hash import digest
 from features.training.export import Prepared, Request, as_table, make, prepare
 from features.training.formats import write
@@ -54,7 +55,8 @@ class Made:
     table: pa.Table
     manifest: Manifest
     """But for `files`."""
-    report: str
+    audits: Mapping[str, ViewAudit]
+    """By view."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Verified:
 
 
 def make_all(prepared: Prepared, plant: Plant, plant_file: Path, *, advance: Callable[[int], None]) -> Made:
-    """The training set, its audit, its manifest and its report. Calls `advance(1)` for each view.
+    """The training set, its audit and its manifest. Calls `advance(1)` for each view.
 
     Raises:
         InvalidInput: the labels bring a column `split` that says something else than which split a row is in.
@@ -78,7 +80,7 @@ def make_all(prepared: Prepared, plant: Plant, plant_file: Path, *, advance: Cal
     values = make(prepared, advance=advance)
     audits = audits_of(prepared, values)
     manifest = manifest_of(prepared, values, audits, plant, plant_file)
-    return Made(prepared, as_table(prepared, values), manifest, report_html(manifest, prepared, audits))
+    return Made(prepared, as_table(prepared, values), manifest, audits)
 
 
 def _check_split(prepared: Prepared) -> None:
@@ -104,6 +106,7 @@ def write_artefact(made: Made, directory: Path) -> Manifest:
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as temporary:
             draft = Path(temporary) / "draft"
             manifest = _fill(made, draft)
+            (draft / _REPORT).write_text(report_html(manifest, made.prepared, made.audits), encoding="utf-8")
             older = Path(temporary) / "older"
             if directory.exists():
                 directory.rename(older)
@@ -141,7 +144,6 @@ def _fill(made: Made, draft: Path) -> Manifest:
         with part.open("wb") as sink:
             write(rows, sink, request.format)
     manifest = {**made.manifest, "files": _digests(draft / _DATA, draft)}
-    (draft / _REPORT).write_text(made.report, encoding="utf-8")
     (draft / MANIFEST).write_text(canonical(manifest), encoding="utf-8")
     return manifest
 
