@@ -85,7 +85,7 @@ def open_table(source: FileSource, repo_path: Path | None) -> FileTable:
     uri, options = location(source, repo_path), storage_options(source)
     if is_delta(source):
         table = open_delta(uri, options)
-        return FileTable(_numbered(pl.scan_delta(table)), pa.schema(table.schema().to_arrow()), ())
+        return FileTable(_numbered(scan_version(table)), pa.schema(table.schema().to_arrow()), ())
     if "://" in uri:
         frame = pl.scan_parquet(
             uri, storage_options=options, missing_columns="insert", extra_columns="ignore", cast_options=_LENIENT
@@ -115,6 +115,14 @@ def open_delta(uri: str, options: dict[str, str]) -> DeltaTable:
     if not DeltaTable.is_deltatable(uri, options):
         raise FileNotFoundError(f"there is no Delta table at {uri}: no features have been computed yet")
     return DeltaTable(uri, storage_options=options)
+
+
+def scan_version(table: DeltaTable) -> pl.LazyFrame:
+    """The rows of a table at the version it is open at, in an order that holds.
+
+    Polars must be told the version: otherwise a frame that is sent to another process becomes the newest one there.
+    """
+    return pl.scan_delta(table, version=table.version())
 
 
 def parquet_files(uri: str) -> list[Path]:
