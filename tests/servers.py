@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from socket import create_server
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -184,3 +184,19 @@ def redis_server(directory: Path, *options: str, port: int | None = None) -> Ite
             yield chosen
         finally:
             process.terminate()
+
+
+@contextmanager
+def two_ray_nodes() -> Iterator[str]:
+    """The address of a Ray cluster of a head and a second node of one processor each."""
+    # Otherwise Ray takes 127.0.0.1 for another name of the machine's outer address; to be said before it is imported.
+    os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    utils: Any = needed_module("ray.cluster_utils")
+    options = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
+    started = utils.Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    try:
+        started.add_node(**options)
+        started.wait_for_nodes()
+        yield started.address
+    finally:
+        started.shutdown()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from pkgutil import resolve_name
 from time import monotonic
@@ -14,6 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
+from features.commands.options import MEMORY, AddressOption, EngineName, EngineOption, amount
 from features.jobs.due import Budget, Due, budget, most_jobs
 from features.jobs.engine import Engine, here, processes
 from features.jobs.job import ViewJob, ViewReport, chosen_views
@@ -25,20 +24,11 @@ from historian.plant_load import load_plant
 from historian.stores import Store
 from historian.times import from_micros, utc_now
 
-_MEMORY: Final = "2GiB"
 _ALONE: Final = (
     "--follow computes what comes in, in this process and one part after the other; leave out --jobs, --engine, "
     "--stale and --dry-run, or run penstock compute with them first"
 )
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", re.IGNORECASE)
 _EVERY_VIEW: Final[list[str]] = []
-
-
-class EngineName(StrEnum):
-    """Where features are computed."""
-
-    local = "local"
-    ray = "ray"
 
 
 ViewOption = Annotated[list[str], typer.Option("--view", help="Only this feature view; may be given several times.")]
@@ -55,9 +45,9 @@ def compute(  # noqa: PLR0913 - one parameter an option
     plant: PlantOption = Path("plant.toml"),
     view: ViewOption = _EVERY_VIEW,
     jobs: JobsOption = None,
-    memory: MemoryOption = _MEMORY,
-    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
-    address: Annotated[str, typer.Option(help="Of the Ray cluster: HOST:PORT.")] = "auto",
+    memory: MemoryOption = MEMORY,
+    engine: EngineOption = EngineName.local,
+    address: AddressOption = "auto",
     *,
     stale: Annotated[bool, typer.Option("--stale", help="Also make anew what older versions have made.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
@@ -72,20 +62,20 @@ def compute(  # noqa: PLR0913 - one parameter an option
             raise InvalidInput(_ALONE)
         # Feast, which it imports, takes seconds that a run without it should not.
         follow_plant = resolve_name("features.jobs.follow:follow_plant")
-        follow_plant(checked, view, every=every, memory=_bytes(memory), as_json=as_json)
+        follow_plant(checked, view, every=every, memory=amount(memory), as_json=as_json)
         return
     remote = engine is EngineName.ray
     if remote and jobs:
         raise InvalidInput("on a Ray cluster its nodes' cores and --memory say how much runs at once; leave out --jobs")
     store, start = open_store(checked), monotonic()
-    at_once = 1 if remote else jobs or most_jobs(_bytes(memory), os.cpu_count() or 1)
-    limits = budget(_bytes(memory), at_once)
+    at_once = 1 if remote else jobs or most_jobs(amount(memory), os.cpu_count() or 1)
+    limits = budget(amount(memory), at_once)
     work = _work(checked, store, view, limits, stale=stale)
     if dry_run:
         answer(_record_due(work), _text_due(work), as_json=as_json)
         return
     total = sum(due.samples for _, dues in work for due in dues)
-    run = _ray(checked, address, _bytes(memory)) if remote else _local(checked, store, at_once)
+    run = _ray(checked, address, amount(memory)) if remote else _local(checked, store, at_once)
     reports: dict[str, ViewReport] = {}
     with progress("compute", unit="samples", total=total, quiet=as_json) as advance:
         for job, dues in work:
@@ -114,13 +104,6 @@ def _local(plant: Plant, store: Store, jobs: int) -> Engine:
 
 def _url(plant: Plant) -> str:
     return plant.store_url or lake_path(plant).resolve().as_uri()
-
-
-def _bytes(text: str) -> int:
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise InvalidInput(f"{text!r} is not an amount of memory; write 512MiB or 2GiB")
-    return int(float(found[1]) * 1024 ** (1 + "KMGT".index(found[2].upper())))
 
 
 def _record(reports: Mapping[str, ViewReport]) -> dict[str, object]:

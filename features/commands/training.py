@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -12,7 +13,8 @@ from feast import FeatureStore
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from features.commands.options import FeatureOption
+from features.commands.options import MEMORY, AddressOption, EngineName, EngineOption, FeatureOption, amount
+from features.offline.workers import Workers, workers
 from features.registry.feast_repo import open_feature_store
 from features.training import artefact
 from features.training.export import Prepared, Request, as_table, make, prepare
@@ -29,6 +31,13 @@ from historian.plant_text import told
 from historian.times import parse_duration, parse_instant, utc_now
 
 _MAKE: Final = "make"
+
+MemoryOption = Annotated[
+    str,
+    typer.Option(
+        help="What looking features up may take, beside labels and features; on Ray, each task: 512MiB, 2GiB."
+    ),
+]
 
 
 class _Commands(TyperGroup):
@@ -103,6 +112,9 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     ] = None,
     force_random: Annotated[bool, typer.Option("--force-random", help="Split by row in spite of all.")] = False,
     threshold: Annotated[float, typer.Option(help="The AUC from which on a column is suspected to leak.")] = 0.95,
+    memory: MemoryOption = MEMORY,
+    engine: EngineOption = EngineName.local,
+    address: AddressOption = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count labels and splits; write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,17 +138,20 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     )
     checked = load_plant(plant)
     store = open_feature_store(checked)
-    prepared = prepare(store, checked, request, labels.parent)
-    if dry_run:
-        _tell_plan(prepared, as_json=as_json)
-    elif out.suffix:
-        _make_file(prepared, out, as_json=as_json)
-    else:
-        with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
-            # Not kept: making it again takes as much memory.
-            manifest = artefact.write_artefact(artefact.make_all(prepared, checked, _file(plant), advance=advance), out)
-        found = _verified(out, store, checked, _file(plant), quiet=as_json) if verified else None
-        _tell_artefact(manifest, out, found, as_json=as_json)
+    with _workers(memory, engine, address) as who:
+        prepared = prepare(store, checked, request, labels.parent, workers=who)
+        if dry_run:
+            _tell_plan(prepared, as_json=as_json)
+        elif out.suffix:
+            _make_file(prepared, out, as_json=as_json)
+        else:
+            with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
+                # Not kept: making it again takes as much memory.
+                made = artefact.make_all(prepared, checked, _file(plant), advance=advance)
+                manifest = artefact.write_artefact(made, out)
+                del made
+            found = _verified(out, store, checked, _file(plant), who, quiet=as_json) if verified else None
+            _tell_artefact(manifest, out, found, as_json=as_json)
 
 
 @app.command()
@@ -144,11 +159,16 @@ def verify(
     manifest: Annotated[Path, typer.Argument(help="manifest.json of a training set, or its directory.")],
     plant: PlantOption = Path("plant.toml"),
     *,
+    memory: MemoryOption = MEMORY,
+    engine: EngineOption = EngineName.local,
+    address: AddressOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Makes a training set again, from its inputs and the versions its tables had, and compares it byte for byte."""
     checked = load_plant(plant)
-    found = _verified(manifest, open_feature_store(checked), checked, _file(plant), quiet=as_json)
+    store = open_feature_store(checked)
+    with _workers(memory, engine, address) as who:
+        found = _verified(manifest, store, checked, _file(plant), who, quiet=as_json)
     answer({"rows": found.rows, **_verdict(found)}, f"{manifest}: {_verdict_text(found)}", as_json=as_json)
     if found.differences:
         raise typer.Exit(1)
@@ -169,9 +189,15 @@ def diff(
     answer({"same_content": same, "differences": found}, "\n".join([head, *found]), as_json=as_json)
 
 
-def _verified(path: Path, store: FeatureStore, plant: Plant, plant_file: Path, *, quiet: bool) -> artefact.Verified:
+def _workers(memory: str, engine: EngineName, address: str) -> AbstractContextManager[Workers]:
+    return workers(amount(memory), address if engine is EngineName.ray else None)
+
+
+def _verified(
+    path: Path, store: FeatureStore, plant: Plant, plant_file: Path, who: Workers, *, quiet: bool
+) -> artefact.Verified:
     with progress("verify", unit="views", quiet=quiet) as advance:
-        return artefact.verify(path, store, plant, plant_file, advance=advance)
+        return artefact.verify(path, store, plant, plant_file, who, advance=advance)
 
 
 def _verdict(found: artefact.Verified) -> dict[str, object]:

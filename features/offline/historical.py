@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -14,12 +14,9 @@ from feast.errors import FeastEntityDFMissingColumnsError
 
 from features.offline.entity_frames import EntityFrame
 from features.offline.point_in_time import EVENT
-from features.offline.ray_join import ray_features
-from features.offline.view_join import ViewQuery, features_at, row_numbers
+from features.offline.view_join import ViewQuery, features_at, row_numbers, rows_within
+from features.offline.workers import Workers, workers
 
-# A piece of an answer is held about four times: as read, gathered, in Arrow, and in whoever takes it.
-_COPIES: Final = 4
-_VALUE_BYTES: Final = 16
 _Answer = TypeVar("_Answer")
 
 
@@ -31,38 +28,36 @@ class HistoricalRetrieval:
     queries: Sequence[ViewQuery]
     known_then: bool
     memory_limit: int
-    """Bytes the join may take."""
+    """Bytes the join may take; on Ray, each task."""
     ray_address: str | None = None
     """A Ray cluster to do the join on."""
 
     def table(self) -> pa.Table:
         """The whole answer."""
-        if self.ray_address is None:
-            return self._piece(self._numbers(), 0, self.labels.table.num_rows)
-        return _beside(self.labels.table, self._views(self._on_ray))
+        (whole,) = self.pieces(max(1, self.labels.table.num_rows))
+        return whole
 
     def pieces(self, rows: int | None = None) -> Iterator[pa.Table]:
         """The same answer, `rows` labels at a time, or as many as the memory limit allows; at least one piece.
 
         The join is done once, and the features are read for each piece: cheap when labels are in order of time.
         """
-        step = rows or self._piece_rows()
-        numbers = self._numbers()
-        for start in range(0, max(1, self.labels.table.num_rows), step):
-            yield self._piece(numbers, start, step)
+        step = rows or rows_within(self.memory_limit, self._width)
+        limit = self.memory_limit // self._at_once if self.ray_address is None else self.memory_limit
+        with workers(max(1, limit), self.ray_address) as who:
+            numbers = self._views(lambda query: self._numbers(query, who))
+            for start in range(0, max(1, self.labels.table.num_rows), step):
+                yield self._piece(numbers, start, step, who)
 
-    def _numbers(self) -> list[pl.Series]:
-        def numbers(query: ViewQuery) -> pl.Series:
-            limit = max(1, self.memory_limit // self._at_once)
-            return row_numbers(query, self._asked(query), known_then=self.known_then, memory_limit=limit)
+    def _numbers(self, query: ViewQuery, who: Workers) -> pl.Series:
+        asked = pl.DataFrame(self.labels.table.select([*query.keys, self.labels.time]))
+        return row_numbers(query, asked.rename({self.labels.time: EVENT}), who, known_then=self.known_then)
 
-        return self._views(numbers)
-
-    def _piece(self, numbers: Sequence[pl.Series], start: int, rows: int) -> pa.Table:
+    def _piece(self, numbers: Sequence[pl.Series], start: int, rows: int, who: Workers) -> pa.Table:
         chosen = dict(zip(map(id, self.queries), numbers, strict=True))
         return _beside(
             self.labels.table.slice(start, rows),
-            self._views(lambda query: features_at(query, chosen[id(query)].slice(start, rows))),
+            self._views(lambda query: features_at(query, chosen[id(query)].slice(start, rows), who)),
         )
 
     def _views(self, of: Callable[[ViewQuery], _Answer]) -> list[_Answer]:
@@ -71,19 +66,13 @@ class HistoricalRetrieval:
         with ThreadPoolExecutor(self._at_once) as pool:
             return list(pool.map(of, self.queries))
 
-    def _on_ray(self, query: ViewQuery) -> pa.Table:
-        return ray_features(query, self._asked(query), address=self.ray_address or "", known_then=self.known_then)
-
-    def _asked(self, query: ViewQuery) -> pl.DataFrame:
-        return pl.DataFrame(self.labels.table.select([*query.keys, self.labels.time])).rename({self.labels.time: EVENT})
-
     @property
     def _at_once(self) -> int:
         return max(1, min(len(self.queries), os.cpu_count() or 1))
 
-    def _piece_rows(self) -> int:
-        columns = len(self.labels.table.column_names) + sum(len(query.columns) for query in self.queries)
-        return max(1, self.memory_limit // (columns * _VALUE_BYTES * _COPIES))
+    @property
+    def _width(self) -> int:
+        return len(self.labels.table.column_names) + sum(len(query.columns) for query in self.queries)
 
 
 def check_labels(columns: Sequence[str], queries: Iterable[ViewQuery]) -> None:

@@ -1,7 +1,8 @@
 """One feature view joined to labels: which of its rows were known at their times, then the features of those rows.
 
-The join holds keys, times and row numbers only. Where even these would take more memory than allowed, the labels are
-dealt out by key and joined part by part: each part reads its own keys, and the answer is the same to the bit.
+The join holds keys, times and row numbers only. Where even these would take more memory than allowed, or where there
+are several to do it, the labels are dealt out by key and joined part by part: each part reads its own keys, and the
+answer is the same to the bit.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ from feast.feature_view import FeatureView
 
 from features.offline.feature_source import FeatureRows, any_of, open_rows
 from features.offline.point_in_time import EVENT, ROW, as_of_rows
+from features.offline.workers import Workers
 from historian.times import EPOCH
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -28,6 +31,8 @@ _ASKED: Final = "__asked"
 _COPIES: Final = 3
 _TEXT_BYTES: Final = 32
 _NUMBER_BYTES: Final = 8
+# A feature is held about four times: as read, gathered, in Arrow, and in whoever takes it.
+_FEATURE_BYTES: Final = 4 * 16
 
 
 @dataclass(frozen=True)
@@ -66,27 +71,49 @@ def view_query(
     )
 
 
-def row_numbers(query: ViewQuery, labels: pl.DataFrame, *, known_then: bool, memory_limit: int) -> pl.Series:
+def row_numbers(query: ViewQuery, labels: pl.DataFrame, workers: Workers, *, known_then: bool) -> pl.Series:
     """The number of the source's row that serves each label, null where none does.
 
     Args:
         query: The view.
         labels: The query's keys and `EVENT`, any order.
+        workers: Who joins; what is larger than they may hold is done in parts.
         known_then: Leave out rows made after the label's time, where the source says when its rows were made.
-        memory_limit: Bytes; a larger join is done in parts.
     """
     asked = labels.with_columns(_as_source(labels, name, query.rows.schema[key]) for name, key in query.keys.items())
+    parts = _parts(query, asked.with_row_index(_ASKED), workers)
     known_then = known_then and query.rows.created is not None
-    return pl.concat(
-        part.select(_ASKED).with_columns(
-            as_of_rows(part, _reached(query, part), list(query.keys), ttl=query.ttl, known_then=known_then).alias(ROW)
-        )
-        for part in _parts(query, asked.with_row_index(_ASKED), memory_limit)
-    ).sort(_ASKED)[ROW]
+    numbers: pl.DataFrame = pl.concat(workers.run(partial(_joined, query, known_then), parts))
+    return numbers.sort(_ASKED)[ROW]
 
 
-def features_at(query: ViewQuery, numbers: pl.Series) -> pa.Table:
+def _joined(query: ViewQuery, known_then: bool, part: pl.DataFrame) -> pl.DataFrame:  # noqa: FBT001 - of a partial
+    numbers = as_of_rows(part, _reached(query, part), list(query.keys), ttl=query.ttl, known_then=known_then)
+    return part.select(_ASKED).with_columns(numbers.alias(ROW))
+
+
+def features_at(query: ViewQuery, numbers: pl.Series, workers: Workers) -> pa.Table:
     """The query's columns of the numbered rows, in that order; null where there is no number."""
+    if workers.parts == 1:
+        return _read(query, numbers)
+    order = numbers.arg_sort()  # each part reads a range of the source that is its own
+    size = min(-(-len(numbers) // workers.parts), rows_within(workers.memory_limit, len(query.columns)))
+    parts = [(start, numbers[order[start : start + size]]) for start in range(0, max(1, len(order)), max(1, size))]
+    found = dict(workers.run(partial(_read_part, query), parts))
+    return pa.concat_tables(found[start] for start, _ in parts).take(order.arg_sort().to_arrow()).combine_chunks()
+
+
+def rows_within(memory_limit: int, columns: int) -> int:
+    """How many rows of so many columns may be held."""
+    return max(1, memory_limit // (max(1, columns) * _FEATURE_BYTES))
+
+
+def _read_part(query: ViewQuery, part: tuple[int, pl.Series]) -> tuple[int, pa.Table]:
+    start, numbers = part
+    return start, _read(query, numbers)
+
+
+def _read(query: ViewQuery, numbers: pl.Series) -> pa.Table:
     rows = numbers.drop_nulls().unique().sort()
     within = pl.lit(value=False)
     if len(rows):  # the span lets the reader skip parts of the files
@@ -113,12 +140,12 @@ def split(labels: pl.DataFrame, keys: Iterable[str], count: int) -> Iterator[pl.
         yield labels_of_part
 
 
-def _parts(query: ViewQuery, asked: pl.DataFrame, memory_limit: int) -> Iterator[pl.DataFrame]:
+def _parts(query: ViewQuery, asked: pl.DataFrame, workers: Workers) -> Iterator[pl.DataFrame]:
     width = sum(_bytes_of(query.rows.schema[column]) for column in query.keys.values()) + 3 * _NUMBER_BYTES
     wanted = query.rows.count() * width * _COPIES
-    if wanted > memory_limit:  # the whole table is too large; what is asked of it may not be
+    if wanted > workers.memory_limit:  # the whole table is too large; what is asked of it may not be
         wanted = _reached(query, asked).select(pl.len()).collect().item() * width * _COPIES
-    return split(asked, query.keys, -(-wanted // memory_limit))
+    return split(asked, query.keys, max(workers.parts, -(-wanted // workers.memory_limit)))
 
 
 def _bytes_of(dtype: pl.DataType) -> int:

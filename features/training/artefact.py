@@ -24,6 +24,7 @@ import pyarrow as pa
 from feast import FeatureStore
 from pydantic import ValidationError
 
+from features.offline.workers import HERE, Workers
 from features.training.audit import ViewAudit
 from features.training.content_hash import digest
 from features.training.export import Prepared, Request, as_table, make, prepare
@@ -190,7 +191,13 @@ def read_manifest(path: Path) -> tuple[Manifest, Path]:
 
 
 def verify(
-    path: Path, store: FeatureStore, plant: Plant, plant_file: Path, *, advance: Callable[[int], None]
+    path: Path,
+    store: FeatureStore,
+    plant: Plant,
+    plant_file: Path,
+    workers: Workers = HERE,
+    *,
+    advance: Callable[[int], None],
 ) -> Verified:
     """Makes a training set again from its own inputs and its tables' versions, and compares everything.
 
@@ -199,7 +206,7 @@ def verify(
     """
     manifest, directory = read_manifest(path)
     request, moments = _asked(manifest, path)
-    prepared = prepare(store, plant, request, directory / _INPUTS, moments)
+    prepared = prepare(store, plant, request, directory / _INPUTS, moments, workers=workers)
     made = make_all(prepared, plant, plant_file, advance=advance)
     with tempfile.TemporaryDirectory() as temporary:
         again = _fill(made, Path(temporary))

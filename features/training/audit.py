@@ -2,6 +2,7 @@
 
 It shares nothing with the point-in-time join: NumPy's binary search on each asset's sorted rows, a step back at a time
 where the newest row was not known yet. It then reads the rows it finds and compares every column with the training set.
+Keys and times are held of as many assets together as memory is allowed for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import polars as pl
 from features.feature_refs import column_of
 from features.labels import ASSET, EVENT_TIMESTAMP
 from features.offline.point_in_time import ROW
+from features.offline.workers import HERE
 from features.training.pinned import CREATED_TIMESTAMP, PinnedTable
 from features.training.training_set import Knowledge
 
@@ -24,6 +26,10 @@ Integers = npt.NDArray[np.int64]
 
 _NONE: Final = -1
 _BLOCK: Final = 512
+_AT: Final = "__at"
+_PART: Final = "__part"
+_ROW_BYTES: Final = 128
+"""What a feature row takes at most, with its place in the order of its asset's."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +47,25 @@ class ViewAudit:
 
 
 def audit_view(
-    labels: pl.DataFrame, values: pl.DataFrame, table: PinnedTable, features: Sequence[str], knowledge: Knowledge
+    labels: pl.DataFrame,
+    values: pl.DataFrame,
+    table: PinnedTable,
+    features: Sequence[str],
+    knowledge: Knowledge,
+    *,
+    memory_limit: int = HERE.memory_limit,
 ) -> ViewAudit:
     """Audits the columns of one view.
 
     Args:
         labels: asset, event_timestamp, a row for each of `values`.
         values: The training set's columns `view__feature`.
+        memory_limit: Bytes that keys and times may take; those of one asset are never divided.
     """
-    rows = table.rows(features, knowledge.as_of).filter(pl.col(ASSET).is_in(labels[ASSET].unique().implode()))
-    keys = rows.select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW).collect()
-    place = known_rows(labels, keys, known_then=knowledge.known_then)
-    found = keys[np.where(place == _NONE, 0, place)] if keys.height else keys.clear(labels.height)
-    found = found.with_columns(pl.when(pl.Series(place != _NONE)).then(pl.all()).name.keep())
+    rows = table.rows(features, knowledge.as_of).filter(_of_assets(labels))
+    found = pl.concat(
+        _found(part, rows, known_then=knowledge.known_then) for part in _parts(labels, rows, memory_limit)
+    ).sort(_AT)
     age = labels[EVENT_TIMESTAMP] - found[EVENT_TIMESTAMP]
     expired = (age > table.ttl).fill_null(value=False) if table.ttl else pl.repeat(value=False, n=len(age), eager=True)
     used = found.with_columns(pl.when(~expired).then(pl.all()).name.keep())
@@ -64,6 +76,29 @@ def audit_view(
         wrong=wrong,
         invalid=_invalid(used, table),
     )
+
+
+def _parts(labels: pl.DataFrame, rows: pl.LazyFrame, memory_limit: int) -> list[pl.DataFrame]:
+    """The labels, numbered, of as many assets together as the memory is enough for."""
+    counts = rows.group_by(ASSET).len().collect(engine="streaming").sort(ASSET)
+    taken = pl.col("len").cast(pl.Int64).cum_sum() * _ROW_BYTES
+    parts = counts.select(ASSET, (taken // memory_limit).alias(_PART))
+    asked = labels.select(ASSET, EVENT_TIMESTAMP).with_row_index(_AT).join(parts, on=ASSET, how="left")
+    return asked.partition_by(_PART) or [asked]
+
+
+def _found(labels: pl.DataFrame, rows: pl.LazyFrame, *, known_then: bool) -> pl.DataFrame:
+    """`_AT` of each label, and event, created timestamp and number of the newest row known at its time."""
+    keys = rows.filter(_of_assets(labels)).select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW).collect()
+    place = known_rows(labels, keys, known_then=known_then)
+    times = keys.drop(ASSET)
+    found = times[np.where(place == _NONE, 0, place)] if keys.height else times.clear(labels.height)
+    known = found.with_columns(pl.when(pl.Series(place != _NONE)).then(pl.all()).name.keep())
+    return known.with_columns(labels[_AT])
+
+
+def _of_assets(labels: pl.DataFrame) -> pl.Expr:
+    return pl.col(ASSET).is_in(labels[ASSET].unique().implode())
 
 
 def known_rows(labels: pl.DataFrame, keys: pl.DataFrame, *, known_then: bool) -> Integers:
@@ -85,7 +120,7 @@ def known_rows(labels: pl.DataFrame, keys: pl.DataFrame, *, known_then: bool) ->
 
 def _by_asset(frame: pl.DataFrame) -> dict[str, Integers]:
     groups = frame.select(ASSET).with_row_index("place").group_by(ASSET).agg(pl.col("place").cast(pl.Int64))
-    return {asset: np.asarray(places, np.int64) for asset, places in groups.iter_rows()}
+    return {asset: places.to_numpy() for asset, places in zip(groups[ASSET], groups["place"], strict=True)}
 
 
 def _step_back(created: Integers, last: Integers, instants: Integers) -> Integers:

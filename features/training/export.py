@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, Field
 
 from features.feature_refs import views_of
 from features.labels import ASSET, EVENT_TIMESTAMP, read_labels, with_target
+from features.offline.workers import HERE, Workers
 from features.training.events import read_events
 from features.training.formats import Format
 from features.training.label_rules import RuleFile, labelled_assets, read_rule
@@ -95,6 +96,8 @@ class Prepared:
     """Longest window plus horizon; None without a split, or where it differs from row to row."""
     views: Mapping[str, FeatureView]
     tables: Mapping[str, PinnedTable]
+    workers: Workers
+    """Who looks features up; makes no difference to what they find."""
 
     @property
     def refs(self) -> list[str]:
@@ -103,13 +106,20 @@ class Prepared:
 
 
 def prepare(
-    store: FeatureStore, plant: Plant, request: Request, directory: Path, moments: Mapping[str, Moment] | None = None
+    store: FeatureStore,
+    plant: Plant,
+    request: Request,
+    directory: Path,
+    moments: Mapping[str, Moment] | None = None,
+    *,
+    workers: Workers = HERE,
 ) -> Prepared:
     """Reads labels or makes them, splits them, and holds the feature tables still.
 
     Args:
         directory: Where the request's files lie.
         moments: The states of the feature tables that are meant; what is left out is read as it is now.
+        workers: Who looks features up.
 
     Raises:
         InvalidInput: labels, rule or split cannot be used. UnknownFeature, NotEnoughData: as `training_set`.
@@ -132,6 +142,7 @@ def prepare(
         gap=None,
         views=views,
         tables=tables,
+        workers=workers,
     )
     return _with_split(prepared, labelled.settled, request.split) if request.split else prepared
 
@@ -206,7 +217,7 @@ def _with_split(prepared: Prepared, settled: pl.Series | None, spec: SplitSpec) 
         spec,
         settled=labels[EVENT_TIMESTAMP] if settled is None else settled,
         window=window,
-        began=features_began(labels, tables, prepared.request.knowledge),
+        began=features_began(labels, tables, prepared.request.knowledge, prepared.workers),
     )
     kept = labels.with_columns(made.names).drop_nulls(SPLIT)
     ahead = set() if settled is None else set((settled - labels[EVENT_TIMESTAMP]).unique())
@@ -220,9 +231,13 @@ def _names(views: Mapping[str, FeatureView]) -> set[str]:
 
 def make(prepared: Prepared, *, advance: Callable[[int], None]) -> pl.DataFrame:
     """The columns `view__feature` for the prepared labels. Calls `advance(1)` for each view."""
-    return feature_values(
-        prepared.labels, used_tables(prepared), prepared.refs, prepared.request.knowledge, advance=advance
-    )
+    return values_known(prepared, prepared.request.knowledge, advance=advance)
+
+
+def values_known(prepared: Prepared, knowledge: Knowledge, *, advance: Callable[[int], None]) -> pl.DataFrame:
+    """The same columns, from any point of view."""
+    tables = used_tables(prepared)
+    return feature_values(prepared.labels, tables, prepared.refs, knowledge, prepared.workers, advance=advance)
 
 
 def used_tables(prepared: Prepared) -> dict[str, PinnedTable]:

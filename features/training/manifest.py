@@ -17,11 +17,11 @@ from features.feature_refs import column_of, meaning_of
 from features.labels import ASSET, EVENT_TIMESTAMP
 from features.training.audit import ViewAudit, ages, audit_view, shared_rows
 from features.training.content_hash import content_hash, digest
-from features.training.export import Prepared, used_tables
+from features.training.export import Prepared, used_tables, values_known
 from features.training.pinned import PinnedTable
 from features.training.splits import NAMES, SPLIT
 from features.training.suspects import is_classes, suspects
-from features.training.training_set import Knowledge, feature_values, features_of
+from features.training.training_set import Knowledge, features_of
 from historian.plant import Plant
 from historian.times import format_duration
 
@@ -71,9 +71,12 @@ def manifest_of(
 
 
 def audits_of(prepared: Prepared, values: pl.DataFrame) -> dict[str, ViewAudit]:
-    """An audit of each view's columns."""
+    """An audit of each view's columns; by this machine, whoever has looked them up."""
+    knowledge, limit = prepared.request.knowledge, prepared.workers.memory_limit
     return {
-        name: audit_view(prepared.labels, values, table, features_of(prepared.refs, name), prepared.request.knowledge)
+        name: audit_view(
+            prepared.labels, values, table, features_of(prepared.refs, name), knowledge, memory_limit=limit
+        )
         for name, table in used_tables(prepared).items()
     }
 
@@ -153,7 +156,7 @@ def _changed(prepared: Prepared, values: pl.DataFrame) -> dict[str, int]:
     """For each column the values the other point of view would have given otherwise."""
     request = prepared.request
     other = Knowledge(known_then=not request.known_then, as_of=request.as_of)
-    told = feature_values(prepared.labels, used_tables(prepared), prepared.refs, other, advance=lambda _: None)
+    told = values_known(prepared, other, advance=lambda _: None)
     return {name: int(values[name].ne_missing(told[name]).sum()) for name in values.columns}
 
 

@@ -8,12 +8,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from feast import FeatureView
 
 from features.labels import ASSET, EVENT_TIMESTAMP
+from features.offline.feature_source import FeatureRows
+from features.offline.file_tables import FileTable, scan_version
 from features.offline.point_in_time import ROW
+from features.offline.view_join import ViewQuery
 from historian.errors import FeatureError, NotEnoughData, StoreUnavailable
 from historian.times import parse_duration
 
@@ -68,6 +72,17 @@ class PinnedTable:
         chosen = self.frame.select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW, *features)
         return chosen.filter(pl.col(CREATED_TIMESTAMP) <= as_of) if as_of else chosen
 
+    def query(self, columns: Mapping[str, str], as_of: datetime | None) -> ViewQuery:
+        """What is asked of the view: `columns` (name -> feature, or event timestamp) of the rows created until `as_of`.
+
+        Raises:
+            FeatureError: as `rows`.
+        """
+        frame = self.rows([name for name in columns.values() if name != EVENT_TIMESTAMP], as_of)
+        table = FileTable(frame, pa.schema([]), ())
+        rows = FeatureRows(self.view.name, table, frame.collect_schema(), EVENT_TIMESTAMP, CREATED_TIMESTAMP)
+        return ViewQuery(rows, {ASSET: ASSET}, columns, self.ttl)
+
 
 def pin(view: FeatureView, moment: Moment | None = None) -> PinnedTable:
     """The view's table at a moment; now if it is left out.
@@ -83,10 +98,10 @@ def pin(view: FeatureView, moment: Moment | None = None) -> PinnedTable:
         )
     try:
         table, stand_in = _at(path, moment)
-        frame = pl.scan_delta(table).with_row_index(ROW)
+        frame = scan_version(table).with_row_index(ROW)
         if stand_in and moment:
             frame = frame.filter(pl.col(CREATED_TIMESTAMP) <= moment.created_until)
-        pinned = moment or Moment(table.version(), frame.select(pl.col(CREATED_TIMESTAMP).max()).collect().item())
+        pinned = moment or Moment(table.version(), _newest_created(frame))
     except (DeltaError, OSError) as error:
         raise StoreUnavailable(f"the feature table {path} cannot be read: {error}") from None
     return PinnedTable(view, pinned, frame, table.metadata().description or "", stand_in)
@@ -98,10 +113,15 @@ def _at(path: str, moment: Moment | None) -> tuple[DeltaTable, bool]:
         return DeltaTable(path), False
     try:
         table = DeltaTable(path, version=moment.version)
-        pl.scan_delta(table).select(pl.col(CREATED_TIMESTAMP).max()).collect()
+        _newest_created(scan_version(table))
     except (DeltaError, OSError, pl.exceptions.PolarsError):
         return DeltaTable(path), True
     return table, False
+
+
+def _newest_created(frame: pl.LazyFrame) -> datetime | None:
+    found = frame.select(pl.col(CREATED_TIMESTAMP).max()).collect(engine="streaming").item()
+    return found if isinstance(found, datetime) else None
 
 
 def pin_all(views: Mapping[str, FeatureView], moments: Mapping[str, Moment] | None = None) -> dict[str, PinnedTable]:

@@ -18,8 +18,10 @@ from feast import FeatureStore, FeatureView
 from features.feature_refs import column_of, meaning_of, service_refs, views_of
 from features.labels import ASSET, EVENT_TIMESTAMP
 from features.offline.arrow_types import plain_arrow
-from features.offline.point_in_time import CREATED, EVENT, ROW, as_of_rows
-from features.training.pinned import CREATED_TIMESTAMP, PinnedTable, pin_all
+from features.offline.point_in_time import EVENT
+from features.offline.view_join import features_at, row_numbers
+from features.offline.workers import HERE, Workers
+from features.training.pinned import PinnedTable, pin_all
 from historian.errors import InvalidInput
 from historian.plant import Plant
 
@@ -87,6 +89,7 @@ def feature_values(
     tables: Mapping[str, PinnedTable],
     refs: Sequence[str],
     knowledge: Knowledge,
+    workers: Workers = HERE,
     *,
     advance: Callable[[int], None],
 ) -> pl.DataFrame:
@@ -96,9 +99,8 @@ def feature_values(
     """
     found = []
     for name, table in tables.items():
-        features = features_of(refs, name)
-        values = _view_values(labels, table, features, knowledge)
-        found.append(values.rename({feature: column_of(f"{name}:{feature}") for feature in features}))
+        columns = {column_of(f"{name}:{feature}"): feature for feature in features_of(refs, name)}
+        found.append(_looked_up(labels, table, columns, knowledge, workers))
         advance(1)
     return pl.concat(found, how="horizontal").select(map(column_of, refs))
 
@@ -108,31 +110,25 @@ def features_of(refs: Sequence[str], view: str) -> list[str]:
     return [ref.partition(":")[2] for ref in refs if ref.startswith(f"{view}:")]
 
 
-def _view_values(
-    labels: pl.DataFrame, table: PinnedTable, features: Sequence[str], knowledge: Knowledge
+def _looked_up(
+    labels: pl.DataFrame, table: PinnedTable, columns: Mapping[str, str], knowledge: Knowledge, workers: Workers
 ) -> pl.DataFrame:
-    """The features of one view: keys and times are joined first, then just the rows that serve are read."""
-    numbers = _serving(labels, table, knowledge)[ROW]
-    wanted = pl.col(ROW).is_in(numbers.drop_nulls().unique().implode())
-    values = table.rows(features, knowledge.as_of).filter(wanted).select(ROW, *features).collect()
-    return pl.DataFrame({ROW: numbers}).join(values, on=ROW, how="left", maintain_order="left").drop(ROW)
-
-
-def _serving(labels: pl.DataFrame, table: PinnedTable, knowledge: Knowledge) -> pl.DataFrame:
-    """`ROW` and `EVENT` of the feature row that serves each label; null where none does."""
+    """What the table's rows that serve the labels hold, as `columns` (name -> the table's); null where none does."""
+    query = table.query(columns, knowledge.as_of)
     asked = labels.select(ASSET, pl.col(EVENT_TIMESTAMP).alias(EVENT))
-    reach = pl.col(ASSET).is_in(asked[ASSET].unique().implode()) & (pl.col(EVENT_TIMESTAMP) <= asked[EVENT].max())
-    if table.ttl:
-        reach &= pl.col(EVENT_TIMESTAMP) >= pl.lit(asked[EVENT].min()) - table.ttl
-    times = pl.col(EVENT_TIMESTAMP).alias(EVENT), pl.col(CREATED_TIMESTAMP).alias(CREATED)
-    narrow = table.rows([], knowledge.as_of).filter(reach).select(ASSET, *times, ROW).collect()
-    numbers = as_of_rows(asked, narrow, [ASSET], ttl=table.ttl, known_then=knowledge.known_then)
-    return pl.DataFrame({ROW: numbers}).join(narrow.select(ROW, EVENT), on=ROW, how="left", maintain_order="left")
+    return pl.DataFrame(
+        features_at(query, row_numbers(query, asked, workers, known_then=knowledge.known_then), workers)
+    )
 
 
-def features_began(labels: pl.DataFrame, tables: Mapping[str, PinnedTable], knowledge: Knowledge) -> pl.Series:
+def features_began(
+    labels: pl.DataFrame, tables: Mapping[str, PinnedTable], knowledge: Knowledge, workers: Workers = HERE
+) -> pl.Series:
     """For each label the start of the earliest window its features were computed from; null where it has none."""
-    starts = [(_serving(labels, table, knowledge)[EVENT] - table.window).alias(name) for name, table in tables.items()]
+    starts = [
+        _looked_up(labels, table, {name: EVENT_TIMESTAMP}, knowledge, workers)[name] - table.window
+        for name, table in tables.items()
+    ]
     return pl.DataFrame(starts).select(pl.min_horizontal(pl.all()).alias("began")).to_series()
 
 

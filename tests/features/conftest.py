@@ -16,7 +16,7 @@ from redis import Redis
 from features.rows.tables import FeatureTable, table_path, table_schema
 from historian.plant import Plant
 from historian.plant_load import load_plant
-from tests.servers import redis_server
+from tests.servers import redis_server, two_ray_nodes
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -33,6 +33,13 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A Redis on loopback."""
     with redis_server(tmp_path_factory.mktemp("redis")) as port:
         yield port
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> Iterator[str]:
+    """A Ray cluster of two nodes on loopback; nobody is connected to it."""
+    with two_ray_nodes() as address:
+        yield address
 
 
 @pytest.fixture

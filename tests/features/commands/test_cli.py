@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.commands.compute import EngineName, compute
+from features.commands.compute import compute
+from features.commands.options import EngineName
 from features.rows.tables import FeatureTable
 from historian.errors import InvalidInput
 from historian.open_store import open_store

@@ -11,6 +11,7 @@ import pytest
 from feast import FeatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from features.feature_refs import views_of
 from features.registry.feast_repo import apply, open_feature_store
@@ -83,12 +84,15 @@ def test_a_value_from_the_future_and_an_outdated_one_are_counted(
 ) -> None:
     """By column; what the join gives has none."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c101", 10, 60, None))
-    table, labels = table_of(store, RMS), asked(("c101", 5), ("c101", 15), ("c102", 5))
+    table, labels = table_of(store, RMS), asked(("c101", 5), ("c102", 5), ("c101", 15))
     right = feature_values(labels, {table.view.name: table}, [RMS], Knowledge(), advance=lambda _: None)
     wrong = pl.DataFrame({right.columns[0]: [2.0, 2.0, None]})
     audits = [audit_view(labels, values, table, ["de_h_rms_ac"], Knowledge()) for values in (right, wrong)]
     assert [audit.wrong for audit in audits] == [{}, {"compressor_vibration__de_h_rms_ac": 2}]
-    assert ages(labels, audits[0]).to_list() == [5.0, 5.0, None]
+    assert ages(labels, audits[0]).to_list() == [5.0, None, 5.0]
+    apart = audit_view(labels, wrong, table, ["de_h_rms_ac"], Knowledge(), memory_limit=1)  # an asset at a time
+    assert_frame_equal(apart.used, audits[1].used)
+    assert (apart.wrong, apart.expired.to_list()) == (audits[1].wrong, audits[1].expired.to_list())
     assert shared_rows(labels, audits[0], pl.Series(["train", "test", "test"])) == 0
 
 
