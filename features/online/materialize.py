@@ -23,8 +23,8 @@ from features.online.feast_bytes import Head, OnlineRows, entity_keys, joined_ce
 from historian.ahead import ahead
 from historian.errors import FeatureError
 
-_BATCH_BYTES: Final = 64 * 2**20
-"""Of files that are looked at together."""
+_BATCH_ROWS: Final = 250_000
+"""Of files that are looked at together; a file is never divided."""
 
 _READ: Final = 20_000
 """Rows that are read together."""
@@ -114,10 +114,10 @@ def _known(stored: str | None, now: Cursor) -> int | None:
 
 def _batches(path: str, table: DeltaTable, known: int | None) -> Iterator[pl.LazyFrame]:
     """The rows that version `known` did not have yet, and perhaps some it had; all rows without it."""
-    files = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", "size_bytes")
+    files = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", "num_records")
     if known is not None:
         files = files.filter(~pl.col("path").is_in(_files(path, known)))
-    batch = (files["size_bytes"].cum_sum() - 1) // _BATCH_BYTES
+    batch = (files["num_records"].fill_null(_BATCH_ROWS).cum_sum() - 1) // _BATCH_ROWS
     schema = pl.scan_delta(table).collect_schema()
     for part in files.with_columns(batch.alias(_BATCH)).partition_by(_BATCH, maintain_order=True):
         places = [f"{path}/{file}" for file in part["path"]]
