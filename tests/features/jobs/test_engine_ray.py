@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,14 @@ def stopped_at_work(node: Any) -> int:
     """A worker of the node, stopped while it computes a partition, which it will not finish any more; its number."""
     (raylet,) = node.all_processes["raylet"]
     children = Path(f"/proc/{raylet.process.pid}/task/{raylet.process.pid}/children")
-    while True:
+    until = monotonic() + 30
+    while monotonic() < until:
         for worker in map(int, children.read_text().split()):
             os.kill(worker, signal.SIGSTOP)
-            if Path(f"/proc/{worker}/cmdline").read_bytes().startswith(b"ray::_compute"):
+            if Path(f"/proc/{worker}/cmdline").read_bytes().startswith(b"ray::_done"):
                 return worker
             os.kill(worker, signal.SIGCONT)
+    raise AssertionError("the node was never at work")
 
 
 def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Plant, tmp_path: Path) -> None:
