@@ -20,6 +20,7 @@ from features.training import artefact
 from features.training.export import Prepared, Request, as_table, make, prepare
 from features.training.formats import Format, format_of, save
 from features.training.manifest import Manifest
+from features.training.pinned import doubts
 from features.training.splits import SplitSpec
 from features.training.training_set import null_rates
 from features.training.verdicts import differences, verdicts
@@ -257,10 +258,16 @@ def _tell_plan(prepared: Prepared, *, as_json: bool) -> None:
         "splits": _split_counts(prepared),
         "gap": prepared.gap,
         "table_versions": tables,
+        "warnings": _doubts(prepared),
     }
     parts = [f"{rows} labels, {len(prepared.refs)} features of {', '.join(tables)}; nothing was written"]
     parts += [f"  {name}: {count}" for name, count in {**counts, **_split_counts(prepared)}.items()]
+    parts += [f"  {warning}" for warning in _doubts(prepared)]
     answer(record, "\n".join(parts), as_json=as_json)
+
+
+def _doubts(prepared: Prepared) -> list[str]:
+    return doubts({name: table.moment.found for name, table in prepared.tables.items()})
 
 
 def _split_counts(prepared: Prepared) -> dict[str, int]:
@@ -276,16 +283,18 @@ def _make_file(prepared: Prepared, out: Path, *, as_json: bool) -> None:
     save(table, out)
     rates = null_rates(table, prepared.refs)
     missing = sum(rates.values()) / len(rates)
+    warnings = _doubts(prepared)
     record = {
         "training_rows": table.num_rows,
         "features": list(rates),
         "null_rate": missing,
         "null_rates": rates,
         **prepared.request.knowledge.told(),
+        "warnings": warnings,
         "out": out,
     }
     text = f"{out}: {table.num_rows} rows, {len(rates)} features, {missing:.1%} of their values missing"
-    answer(record, text, as_json=as_json)
+    answer(record, "\n  ".join([text, *warnings]), as_json=as_json)
 
 
 def _tell_artefact(manifest: Manifest, out: Path, found: artefact.Verified | None, *, as_json: bool) -> None:

@@ -235,7 +235,7 @@ def _asked(manifest: Manifest, path: Path) -> tuple[Request, dict[str, Moment]]:
 
 def _moments(manifest: Mapping[str, Any]) -> dict[str, Moment]:
     return {
-        name: Moment(_version(table["version"]), _instant(table["created_until"]))
+        name: Moment(_version(table["version"]), _instant(table["created_until"]), table.get("as_of"))
         for name, table in manifest["tables"].items()
     }
 

@@ -128,7 +128,7 @@ def prepare(
     labelled = _labelled(store, plant, request, directory, moments)
     labels = with_target(labelled.labels, labelled.target) if labelled.target else labelled.labels
     views = views_of(store, request.features or default_refs(store, plant, labels))
-    tables = {**labelled.tables, **pin_all(views, {**moments, **_moments(labelled.tables)})}
+    tables = {**labelled.tables, **pin_all(views, {**moments, **_moments(labelled.tables)}, as_of=request.as_of)}
     tables = {name: tables[name] for name in sorted(tables)}
     check_names(labels, list(views))
     prepared = Prepared(
@@ -171,9 +171,8 @@ def _by_rule(
             f"{file.path.name} says itself what the target is and how far it looks; leave these options out"
         )
     events = read_events(file.events, plant.assets)
-    tables = (
-        {rule.times.view: pin(_view(store, rule.times.view), moments.get(rule.times.view))} if rule.times.view else {}
-    )
+    name = rule.times.view
+    tables = {name: pin(_view(store, name), moments.get(name), as_of=request.as_of)} if name else {}
     times = grid_times(rule.assets, rule.times) if rule.times.every else pl.DataFrame()
     for table in tables.values():
         times = _view_times(table, file, plant, request.as_of)

@@ -102,6 +102,7 @@ def _table(table: PinnedTable) -> dict[str, Any]:
     return {
         "version": table.moment.version,
         "created_until": until.isoformat().replace("+00:00", "Z") if until else None,
+        **({"as_of": table.moment.found} if table.moment.found else {}),
         "window": format_duration(table.window),
         "ttl": format_duration(table.ttl) if table.ttl else None,
         "definition": json.loads(table.definition or "{}"),

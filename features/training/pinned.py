@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -18,10 +20,19 @@ from features.offline.feature_source import FeatureRows
 from features.offline.file_tables import FileTable, scan_version
 from features.offline.point_in_time import ROW
 from features.offline.view_join import ViewQuery
+from features.training.commit_times import is_whole, version_at
 from historian.errors import FeatureError, NotEnoughData, StoreUnavailable
 from historian.times import parse_duration
 
 CREATED_TIMESTAMP: Final = "created_timestamp"
+
+Found = Literal["committed", "younger", "gone"]
+"""The version of an `as_of`: the newest committed by then; or there is none, as the table is younger; or it is gone."""
+
+_DOUBTS: Final[dict[str | None, str]] = {
+    "younger": "the table's first version was committed after as_of",
+    "gone": "the table's version of as_of is gone",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,8 @@ class Moment:
     """Delta's."""
     created_until: datetime | None
     """The newest created timestamp in it: stands in for the version once that is vacuumed."""
+    found: Found | None = None
+    """Why this version, if it was asked for as of an instant: the newest one unless `committed`."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,11 @@ class PinnedTable:
         return ViewQuery(rows, {ASSET: ASSET}, columns, self.ttl)
 
 
-def pin(view: FeatureView, moment: Moment | None = None) -> PinnedTable:
-    """The view's table at a moment; now if it is left out.
+def pin(view: FeatureView, moment: Moment | None = None, *, as_of: datetime | None = None) -> PinnedTable:
+    """The view's table at a moment; if that is left out, as it stood at an instant, or now.
+
+    As it stood means the newest version committed by then. Where there is none, or its files are gone, it is the newest
+    of all, and `Moment.found` says so: created timestamps alone tell what was known then.
 
     Raises:
         NotEnoughData: there is no table yet.
@@ -97,37 +113,79 @@ def pin(view: FeatureView, moment: Moment | None = None) -> PinnedTable:
             f"there is no Delta table at {path}: no features have been computed yet; run penstock compute"
         )
     try:
-        table, stand_in = _at(path, moment)
+        version, found = (moment.version, moment.found) if moment else _wanted(Path(path), as_of)
+        table, created_until, gone = _at(path, version)
+        stand_in = gone and moment is not None
+        moment = moment or Moment(table.version(), created_until, "gone" if gone else found)
         frame = scan_version(table).with_row_index(ROW)
-        if stand_in and moment:
+        if stand_in:
             frame = frame.filter(pl.col(CREATED_TIMESTAMP) <= moment.created_until)
-        pinned = moment or Moment(table.version(), _newest_created(frame))
+        if moment.found:
+            frame = _widened(frame, path)
     except (DeltaError, OSError) as error:
         raise StoreUnavailable(f"the feature table {path} cannot be read: {error}") from None
-    return PinnedTable(view, pinned, frame, table.metadata().description or "", stand_in)
+    return PinnedTable(view, moment, frame, table.metadata().description or "", stand_in)
 
 
-def _at(path: str, moment: Moment | None) -> tuple[DeltaTable, bool]:
-    """The table at the moment's version, or the newest if the files of that version are gone."""
-    if moment is None:
-        return DeltaTable(path), False
-    try:
-        table = DeltaTable(path, version=moment.version)
-        _newest_created(scan_version(table))
-    except (DeltaError, OSError, pl.exceptions.PolarsError):
-        return DeltaTable(path), True
-    return table, False
+def _wanted(path: Path, as_of: datetime | None) -> tuple[int | None, Found | None]:
+    """The version of an instant, None for the newest; and how it was found."""
+    if as_of is None:
+        return None, None
+    version = version_at(path, as_of)
+    if version is None:
+        return None, "younger" if is_whole(path) else "gone"
+    return version, "committed"
 
 
-def _newest_created(frame: pl.LazyFrame) -> datetime | None:
-    found = frame.select(pl.col(CREATED_TIMESTAMP).max()).collect(engine="streaming").item()
-    return found if isinstance(found, datetime) else None
+def _at(path: str, version: int | None) -> tuple[DeltaTable, datetime | None, bool]:
+    """The table at a version (None: the newest), the newest created timestamp in it, and whether that version is gone.
+
+    If it is, the table is at its newest version.
+    """
+    if version is not None:
+        with suppress(DeltaError, OSError, pl.exceptions.PolarsError):
+            table = DeltaTable(path, version=version)
+            return table, _created_until(table), False
+    table = DeltaTable(path)
+    return table, _created_until(table), version is not None
 
 
-def pin_all(views: Mapping[str, FeatureView], moments: Mapping[str, Moment] | None = None) -> dict[str, PinnedTable]:
+def _created_until(table: DeltaTable) -> datetime | None:
+    until: datetime | None = (
+        scan_version(table).select(pl.col(CREATED_TIMESTAMP).max()).collect(engine="streaming").item()
+    )
+    return until
+
+
+def _widened(frame: pl.LazyFrame, path: str) -> pl.LazyFrame:
+    """With the columns the table has got since: nothing was known of them."""
+    since = pl.scan_delta(path).collect_schema()
+    had = frame.collect_schema()
+    return frame.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in since.items() if name not in had)
+
+
+def pin_all(
+    views: Mapping[str, FeatureView],
+    moments: Mapping[str, Moment] | None = None,
+    *,
+    as_of: datetime | None = None,
+) -> dict[str, PinnedTable]:
     """The tables of the views of some references, by name. Raises as `pin` does."""
     by_name = {view.name: view for view in views.values()}
-    return {name: pin(view, (moments or {}).get(name)) for name, view in by_name.items()}
+    return {name: pin(view, (moments or {}).get(name), as_of=as_of) for name, view in by_name.items()}
+
+
+def doubts(found: Mapping[str, str | None]) -> list[str]:
+    """A sentence for each table, by name, of which rows that were withdrawn since `as_of` are missing.
+
+    Args:
+        found: `Moment.found` of each.
+    """
+    return [
+        f"{name}: {_DOUBTS[how]}; rows are told by when they were created, and those withdrawn since are missing"
+        for name, how in found.items()
+        if how in _DOUBTS
+    ]
 
 
 def newest_version(view: FeatureView) -> int:

@@ -128,6 +128,8 @@ def _columns(manifest: Manifest) -> Iterable[tuple[object, ...]]:
 def _origins(manifest: Manifest) -> Iterable[tuple[str, object]]:
     for name, table in manifest["tables"].items():
         yield f"table {name}", f"version {table['version']}, rows created until {table['created_until']}"
+    if "as_of" in manifest["request"]:
+        yield "as of", manifest["request"]["as_of"]
     for kind in ("inputs", "software"):
         yield from ((f"{name}", text) for name, text in manifest[kind].items())
     yield from manifest["plant"]["files"].items()

@@ -31,7 +31,8 @@ class Knowledge:
     """From whose point of view features are looked up.
 
     By default the true history: the value that counts today, as if every correction and every late sample had been
-    there in time. `known_then` asks each label row what was known at its own time, `as_of` all rows what was at one.
+    there in time. `known_then` asks each label row what was known at its own time, `as_of` all rows what was at one;
+    the tables are to be pinned as of the same instant.
     """
 
     known_then: bool = False
@@ -63,7 +64,7 @@ def training_set(
         labels: See `features.labels`; all their columns are kept.
         refs: `view:feature`, in the order of the columns.
         known_then: Use only what had been computed by the label's time: corrections and late data are left out.
-        as_of: Use only what had been computed by then.
+        as_of: Use only what was in the tables then.
 
     Raises:
         UnknownFeature: a reference is not registered.
@@ -74,7 +75,7 @@ def training_set(
     views = views_of(store, refs)
     check_names(labels, refs)
     knowledge = Knowledge(known_then=known_then, as_of=as_of)
-    values = feature_values(labels, pin_all(views), list(views), knowledge, advance=lambda _: None)
+    values = feature_values(labels, pin_all(views, as_of=as_of), list(views), knowledge, advance=lambda _: None)
     return described(labels, values, views, request={"features": list(views), **knowledge.told()})
 
 

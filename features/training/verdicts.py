@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from features.training.manifest import Manifest
+from features.training.pinned import doubts
 
 
 def verdicts(manifest: Manifest) -> list[str]:
@@ -29,7 +30,7 @@ def verdicts(manifest: Manifest) -> list[str]:
             f"{suspect['column']} alone tells the target: {suspect['measure']} {suspect['value']:.3f}; "
             f"was it written with hindsight?"
         )
-    return told
+    return told + doubts({view: table.get("as_of") for view, table in manifest["tables"].items()})
 
 
 def differences(one: Manifest, other: Manifest) -> list[str]:

@@ -1,0 +1,48 @@
+"""Which version of a Delta table was the newest at an instant, by what the commits say of themselves.
+
+Delta's log is read here, for deltalake cannot be asked. Its `load_as_version` goes by the times of the log's files,
+which change with a copy or a restored backup, and takes the first version for any instant before it. Its `history`
+numbers the commits wrongly as soon as another process has added one.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from historian.times import from_micros
+
+_COMMITS: Final = "[0-9]" * 20 + ".json"
+
+
+def version_at(table: Path, instant: datetime) -> int | None:
+    """The newest version that was committed at or before the instant; None if the log has none.
+
+    Commits tell their time in whole milliseconds, cut off. One that tells none counts for no instant.
+
+    Raises:
+        OSError: the log cannot be read.
+    """
+    for commit in sorted(_log(table).glob(_COMMITS), reverse=True):
+        at = _committed(commit)
+        if at and at <= instant:
+            return int(commit.stem)
+    return None
+
+
+def is_whole(table: Path) -> bool:
+    """Whether the log still has the table's first commit: old ones are cleaned up after a month."""
+    return (_log(table) / f"{0:020}.json").exists()
+
+
+def _log(table: Path) -> Path:
+    return table / "_delta_log"
+
+
+def _committed(commit: Path) -> datetime | None:
+    with commit.open(encoding="utf-8") as lines:
+        about = json.loads(next(lines, "{}")).get("commitInfo", {})
+    told = about.get("inCommitTimestamp", about.get("timestamp"))
+    return None if told is None else from_micros(1000 * told)
