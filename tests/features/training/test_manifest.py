@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +80,14 @@ c102,2026-03-01T00:20:01Z,50.5,train
 c101,2026-03-01T00:20:02Z,,test
 c102,2026-03-01T00:20:03Z,30.5,train
 c101,2026-03-01T00:20:04Z,,test
+"""
+
+# All but the first lie around or after as_of, 00:20:01.
+AS_OF = """asset,event_timestamp
+c101,2026-03-01T00:00:02Z
+c102,2026-03-01T00:20:03Z
+c102,2026-03-01T00:30:00Z
+c101,2026-03-01T01:00:00Z
 """
 
 
@@ -255,6 +263,33 @@ def test_the_manifest_of_a_split_that_was_brought_is_what_was_worked_out(plant: 
             "suspects": [],
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (False, {"rule": "true history", "compared_with": "as known then", "values_that_differ": 1}),
+        (True, {"rule": "as known then", "compared_with": "true history", "values_that_differ": 1}),
+    ],
+)
+def test_as_of_holds_for_both_rules_and_for_the_audit(
+    make: Callable[..., Made], *, rule: bool, told: dict[str, Any]
+) -> None:
+    """What was corrected or came after it is no difference between the rules, and no value the audit would expect."""
+    made = make(AS_OF, known_then=rule, as_of=datetime(2026, 3, 1, 0, 20, 1, tzinfo=UTC))
+    # 9, 7, 7, 5, known then were 1, 7, 7, 5; today 9, 8, 8, -. And 60, then missing as too old; today 63 once.
+    assert made.table["compressor_vibration__de_h_rms_ac"].to_pylist() == [1 if rule else 9, 7, 7, 5]
+    assert made.table["compressor_process__oil_temp_mean"].to_pylist() == [60, None, None, None]
+    columns = made.manifest["columns"].values()
+    assert [(about["missing"], about["expired"], about["changed_later"]) for about in columns] == [
+        (0.0, 0.0, 1),
+        (0.75, 0.75, 0),
+    ]
+    assert made.manifest["corrections"] == told
+    assert made.manifest["leakage"]["values_not_known_at_their_label"] == 0
+    shown = cells(sections(made.report)["Made from"])
+    assert ["as of", "2026-03-01T00:20:01Z"] in shown
+    assert ["rule", f"{told['rule']}; 1 values differ {told['compared_with']}"] in shown
 
 
 def sections(report: str) -> dict[str, str]:
