@@ -97,8 +97,11 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_a_file_is_labels_and_features_and_nothing_else(
     tmp_path: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """One row a label; with --json nothing else is on standard output. What a CSV has as `03` stays so."""
-    add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5))
+    """One row a label; with --json nothing else is on standard output. What a CSV has as `03` stays so.
+
+    The newest correction counts unless --known-then asks for what was computed by then.
+    """
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5), ("c101", 0, 900, 9.5))
     penstock("apply")
     labels, out = tmp_path / "labels.csv", tmp_path / "set.parquet"
     labels.write_text("asset,event_timestamp,rul\nc101,2026-03-01T00:00:05Z,03\nc102,2026-03-01T00:00:05Z,4\n")
@@ -112,10 +115,10 @@ def test_a_file_is_labels_and_features_and_nothing_else(
         "warnings": [],
         "out": str(out),
     }
-    assert pl.read_parquet(out).drop("event_timestamp").rows() == [("c101", "03", 1.5), ("c102", "4", None)]
+    assert pl.read_parquet(out).drop("event_timestamp").rows() == [("c101", "03", 9.5), ("c102", "4", None)]
     text = penstock("training-set", labels, "-o", out, "-f", RMS, "--known-then", "--target", "rul")
     assert text == f"{out}: 2 rows, 1 features, 50.0% of their values missing\n"
-    assert pl.read_parquet(out)["rul"].to_list() == [3, 4]
+    assert pl.read_parquet(out).drop("event_timestamp").rows() == [("c101", 3, 1.5), ("c102", 4, None)]
 
 
 def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock: Callable[..., Any]) -> None:

@@ -90,6 +90,15 @@ c102,2026-03-01T00:30:00Z
 c101,2026-03-01T01:00:00Z
 """
 
+# Of test, c102 uses the row of 00:20:02 if that counts, which came at 00:21:40; else the one of 00:00:20, whose window
+# starts before the first label is settled.
+OLD_OR_LATE = """asset,event_timestamp
+c102,2026-03-01T00:00:30Z
+c101,2026-03-01T00:06:40Z
+c101,2026-03-01T00:20:02Z
+c102,2026-03-01T00:20:03Z
+"""
+
 
 @pytest.fixture
 def make(plant: Plant, add_rows: Callable[..., None], tmp_path: Path) -> Callable[..., Made]:
@@ -290,6 +299,19 @@ def test_as_of_holds_for_both_rules_and_for_the_audit(
     shown = cells(sections(made.report)["Made from"])
     assert ["as of", "2026-03-01T00:20:01Z"] in shown
     assert ["rule", f"{told['rule']}; 1 values differ {told['compared_with']}"] in shown
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "purged"),
+    [({}, 0), ({"known_then": True}, 1), ({"as_of": datetime(2026, 3, 1, 0, 20, 4, tzinfo=UTC)}, 1)],
+)
+def test_what_is_purged_for_age_follows_from_what_was_known(
+    make: Callable[..., Made], knowledge: dict[str, Any], purged: int
+) -> None:
+    """A late row serves under one rule, and under the others an old one that the labels of train look into."""
+    spec = SplitSpec("time", shares=(0.5, 0, 0.5))
+    made = make(OLD_OR_LATE, split=spec, horizon=timedelta(seconds=30), **knowledge)
+    assert made.manifest["rows"]["purged_for_age"] == {"train": purged, "validation": 0, "test": 0}
 
 
 def sections(report: str) -> dict[str, str]:

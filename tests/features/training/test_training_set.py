@@ -204,6 +204,9 @@ def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows:
         (True, 60): [1.0, 9.0, 9.0],
         (True, 70): [1.0, 9.0, 2.0],
     }
+    made = training_set(store, asked, [RMS], known_then=True, as_of=START + timedelta(seconds=70))
+    asked_for = {"features": [RMS], "known_then": True, "as_of": "2026-03-01T00:01:10Z"}
+    assert json.loads(made.schema.metadata[b"penstock"]) == asked_for
 
 
 @pytest.mark.parametrize("known_then", [False, True])
