@@ -296,7 +296,7 @@ def test_as_of_holds_for_both_rules_and_for_the_audit(
     ]
     assert made.manifest["corrections"] == told
     assert made.manifest["leakage"]["values_not_known_at_their_label"] == 0
-    shown = cells(sections(made.report)["Made from"])
+    shown = cells(sections(page(made))["Made from"])
     assert ["as of", "2026-03-01T00:20:01Z"] in shown
     assert ["rule", f"{told['rule']}; 1 values differ {told['compared_with']}"] in shown
 
