@@ -15,6 +15,7 @@
         UnknownFeature       not_found     names the near misses
         NotEnoughData        incomplete    says how many samples, how many needed
         AbsentColumn         incomplete    names what the table has, and what to change
+        NotOffered           invalid       says what there is in its place
 
 The API maps `code` to an HTTP status, once. Only the bridge's runner decides about retry.
 """
@@ -138,6 +139,12 @@ class AbsentColumn(FeatureError, KeyError):
 
     code = "incomplete"
     __str__ = Exception.__str__  # KeyError's own puts the message in quotation marks
+
+
+class NotOffered(FeatureError, NotImplementedError):
+    """Feast's interface has it and this store has not. Feast's callers look for `NotImplementedError`."""
+
+    code = "invalid"
 
 
 def _reading_order(problem: Problem) -> tuple[str, int, str]:

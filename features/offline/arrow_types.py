@@ -1,7 +1,8 @@
-"""Polars frames in the Arrow types Feast knows: no large strings or lists, no views, no dictionaries."""
+"""Arrow types as Feast knows them: no large strings or lists, no views, no dictionaries; dicts of pandas as maps."""
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -42,3 +43,19 @@ def _plain_nested(dtype: pa.DataType) -> pa.DataType:
     if pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype):
         return pa.list_(plain(dtype.value_type))
     return dtype
+
+
+def maps_of(structs: pa.ChunkedArray, dtype: pa.MapType) -> pa.Array:
+    """Structs, which Arrow makes of the dicts in a pandas frame, as maps of this type.
+
+    A dict that lacks a key another has gets null for it: therefore null is taken for a key that is not there.
+    """
+    rows = structs.combine_chunks()
+    fields = [field.cast(dtype.item_type) for field in rows.flatten()]
+    there = np.array([field.is_valid() for field in fields], np.bool_).reshape(len(fields), len(rows))
+    row, field = there.T.nonzero()
+    items = pa.concat_arrays([pa.array([], dtype.item_type), *fields]).take(pa.array(field * len(rows) + row))
+    names = pa.array([field.name for field in rows.type], pa.string()).cast(dtype.key_type)
+    ends = np.append([0], there.sum(axis=0).cumsum())
+    starts = pa.array(ends, pa.int32(), mask=np.append(rows.is_null(), [False]))
+    return pa.MapArray.from_arrays(starts, names.take(pa.array(field)), items, dtype)

@@ -71,7 +71,12 @@ class FeatureRows:
         return int(self.table.frame.select(pl.len()).collect().item())
 
     def newest(self) -> datetime | None:
-        """The last event timestamp of all; None without rows."""
+        """The last event timestamp of all; None without rows.
+
+        Raises:
+            AbsentColumn: the source has no such column.
+        """
+        self._check([self.event])
         found = self.table.frame.select(self._time(self.event).max()).collect().item()
         return found if isinstance(found, datetime) else None
 
@@ -114,6 +119,18 @@ def open_rows(source: DataSource | None, repo_path: Path | None, *, event: str, 
     """
     table = open_table(files := file_source(source), repo_path)
     return FeatureRows(files.name, table, table.frame.collect_schema(), event, created or None)
+
+
+def view_rows(source: DataSource | None, repo_path: Path | None) -> FeatureRows:
+    """Opens a view's source with the times it names; these may be called as in the file or as they are mapped.
+
+    Raises:
+        ValueError, FileNotFoundError: as `open_rows`.
+    """
+    files = file_source(source)
+    column = {feature: name for name, feature in files.field_mapping.items()}
+    event, created = files.timestamp_field, files.created_timestamp_column
+    return open_rows(files, repo_path, event=column.get(event, event), created=column.get(created, created))
 
 
 def utc(time: pl.Expr, dtype: pl.Datetime) -> pl.Expr:

@@ -76,6 +76,17 @@ def location(source: FileSource, repo_path: Path | None) -> str:
     return str(FileSource.get_uri_for_file_path(repo_path, source.path))
 
 
+def on_disk(uri: str, advice: str) -> Path:
+    """The path, if it is one.
+
+    Raises:
+        ValueError: it is an address in an object store, where nothing is replaced in one step; says the advice.
+    """
+    if "://" in uri:
+        raise ValueError(f"{uri} lies in an object store: {advice}")
+    return Path(uri)
+
+
 def open_table(source: FileSource, repo_path: Path | None) -> FileTable:
     """Opens a source; reads its schema only. A Delta table is fixed at its newest version.
 

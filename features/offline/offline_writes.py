@@ -19,8 +19,8 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from feast.infra.offline_stores.file_source import FileSource
 
-from features.offline.arrow_types import plain
-from features.offline.file_tables import is_delta, location, open_delta, parquet_files, storage_options
+from features.offline.arrow_types import maps_of, plain
+from features.offline.file_tables import is_delta, location, on_disk, open_delta, parquet_files, storage_options
 
 
 def stored_schema(source: FileSource, repo_path: Path | None) -> pa.Schema:
@@ -32,7 +32,8 @@ def stored_schema(source: FileSource, repo_path: Path | None) -> pa.Schema:
     uri = location(source, repo_path)
     if is_delta(source):
         return pa.schema(open_delta(uri, storage_options(source)).schema().to_arrow())
-    return pq.read_schema(parquet_files(_local(uri))[0]).remove_metadata()
+    path = on_disk(uri, "rows cannot be appended to Parquet files there, use a Delta table there")
+    return pq.read_schema(parquet_files(str(path))[0]).remove_metadata()
 
 
 def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
@@ -89,13 +90,10 @@ def write_log(rows: pa.Table | Path, directory: Path, partition_by: list[str] | 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Through plain types: Arrow casts to an encoded or large type only from the plain one."""
     plainly = pa.schema([field.with_type(plain(field.type)) for field in schema])
+    for place, field in enumerate(plainly):
+        if pa.types.is_map(field.type) and pa.types.is_struct(table.schema.types[place]):
+            table = table.set_column(place, field, maps_of(table.column(place), field.type))
     return table.cast(plainly).cast(schema).replace_schema_metadata()
-
-
-def _local(uri: str) -> str:
-    if "://" in uri:
-        raise ValueError(f"rows cannot be appended to Parquet files at {uri}; use a Delta table there")
-    return uri
 
 
 def _put(rows: pa.Table, path: Path) -> None:

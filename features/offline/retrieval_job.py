@@ -20,6 +20,9 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.saved_dataset import SavedDatasetStorage
 from feast.type_map import feast_value_type_to_pa
 
+from features.offline.file_tables import on_disk
+from historian.errors import NotOffered
+
 
 class Answer(Protocol):
     """A query that has not run yet. Each call runs it anew, over the rows there were when it was asked."""
@@ -82,6 +85,24 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         first = next(batches)
         return pa.RecordBatchReader.from_batches(first.schema, _chained(first, batches))
 
+    def to_sql(self) -> str:
+        """There is none: the join is a program.
+
+        Raises:
+            NotOffered: always.
+        """
+        raise NotOffered("the Polars offline store joins without SQL; take to_arrow() or to_reader()")
+
+    def to_remote_storage(self) -> list[str]:
+        """There is none, as `supports_remote_storage_export` says.
+
+        Raises:
+            NotOffered: always.
+        """
+        raise NotOffered(
+            "the Polars offline store exports to no remote storage; write the batches of to_reader() there"
+        )
+
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self._answer.table()
 
@@ -98,10 +119,12 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
 
         Raises:
             SavedDatasetLocationAlreadyExists: the path is taken and may not be overwritten, or is a directory.
+            ValueError: the storage is none of files, or lies in an object store.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
             raise ValueError(f"the Polars offline store saves to files, not to {type(storage).__name__}")
-        path = Path(FileSource.get_uri_for_file_path(self._repo_path, storage.file_options.uri))
+        uri = FileSource.get_uri_for_file_path(self._repo_path, storage.file_options.uri)
+        path = on_disk(uri, "save to a path on disk, or write the batches of to_reader() there")
         delta = isinstance(storage.file_options.file_format, DeltaFormat)
         if _taken(path, delta=delta) or (path.exists() and not allow_overwrite):
             raise SavedDatasetLocationAlreadyExists(location=str(path))

@@ -9,10 +9,11 @@ or moved, and a value that was not known at its time never comes back. What is p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pandas as pd
 import polars as pl
@@ -33,14 +34,17 @@ from feast.utils import (
 from pydantic import ByteSize, Field
 
 from features.offline import monitoring
+from features.offline.arrow_types import plain
 from features.offline.entity_frames import EntityFrame, from_columns, from_pandas, from_query, from_range
-from features.offline.feature_source import open_rows
-from features.offline.file_tables import file_source
+from features.offline.feature_source import open_rows, view_rows
+from features.offline.file_tables import file_source, on_disk
 from features.offline.historical import HistoricalRetrieval, check_labels
 from features.offline.offline_writes import append, stored_schema, write_log
 from features.offline.pulled_rows import PulledRows
 from features.offline.retrieval_job import PolarsRetrievalJob
 from features.offline.view_join import ViewQuery, view_query
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class PolarsOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast ships no types
@@ -169,15 +173,32 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         destination = logging_config.destination
         if not isinstance(destination, FileLoggingDestination):
             raise ValueError(f"the Polars offline store logs to files, not to {type(destination).__name__}")
-        directory = Path(FileSource.get_uri_for_file_path(config.repo_path, destination.path))
-        write_log(data, directory, destination.partition_by)
+        uri = FileSource.get_uri_for_file_path(config.repo_path, destination.path)
+        write_log(data, on_disk(uri, "log to a directory on disk"), destination.partition_by)
+
+    def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
+        """Refuses a source that could never be read; one that is not there yet is only told of, as Feast itself does.
+
+        Raises:
+            ValueError: it is no file, or its times are no timestamps. AbsentColumn: it lacks one of them.
+        """
+        try:
+            rows = view_rows(data_source, config.repo_path)
+        except FileNotFoundError as absent:
+            _LOG.warning("feature source %s cannot be read yet: %s", data_source.name, absent)
+            return
+        rows.times({}, pl.lit(value=True))
 
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
     ) -> Iterable[tuple[str, str]]:
-        """Column names and Arrow types of a source; Feast itself looks for Delta tables in the wrong directory."""
+        """Column names and plain Arrow types of a source, from which Feast infers a view's schema.
+
+        Feast itself looks for Delta tables in the wrong directory, takes every text that Polars wrote for JSON, and
+        knows neither large lists nor categories.
+        """
         schema = stored_schema(file_source(data_source), config.repo_path)
-        return zip(schema.names, map(str, schema.types), strict=True)
+        return zip(schema.names, [str(plain(dtype)) for dtype in schema.types], strict=True)
 
     @staticmethod
     def compute_monitoring_metrics(  # noqa: PLR0913 - Feast's signature

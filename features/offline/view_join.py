@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 from feast.feature_view import FeatureView
 
-from features.offline.feature_source import FeatureRows, any_of, open_rows
+from features.offline.feature_source import FeatureRows, any_of, view_rows
 from features.offline.point_in_time import EVENT, ROW, as_of_rows
 from features.offline.workers import Workers
 from historian.times import EPOCH
@@ -51,17 +51,11 @@ def view_query(
     view: FeatureView, names: Iterable[str], repo_path: Path | None, *, full_feature_names: bool
 ) -> ViewQuery:
     """Resolves Feast's field mapping (source -> feature) and join-key map (entity -> label column) of a view."""
-    source, projection = view.batch_source, view.projection
-    column = {feature: name for name, feature in source.field_mapping.items()} if source else {}
+    rows, projection = view_rows(view.batch_source, repo_path), view.projection
+    column = {feature: name for name, feature in view.batch_source.field_mapping.items()}
     prefix = f"{projection.name_to_use()}__" if full_feature_names else ""
-    event, created = (source.timestamp_field, source.created_timestamp_column) if source else ("", None)
     return ViewQuery(
-        rows=open_rows(
-            source,
-            repo_path,
-            event=column.get(event, event),
-            created=column.get(created, created) or None,
-        ),
+        rows=rows,
         keys={
             projection.join_key_map.get(key.name, key.name): column.get(key.name, key.name)
             for key in view.entity_columns

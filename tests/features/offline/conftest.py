@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from feast import FeatureStore, RepoConfig
+from feast import FeatureStore
 
 
 @pytest.fixture
 def feast(tmp_path: Path) -> Callable[..., FeatureStore]:
-    """A FeatureStore with these objects registered, and these settings of its offline store."""
+    """A FeatureStore with these objects registered; by name, what else `offline_store` is to say."""
 
     def opened(*objects: Any, **settings: Any) -> FeatureStore:
-        config = RepoConfig(
-            project="test",
-            registry=str(tmp_path / "registry.db"),
-            provider="local",
-            offline_store={"type": "features.offline.store.PolarsOfflineStore", **settings},
-            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
-            entity_key_serialization_version=3,
-            repo_path=tmp_path,
-        )
-        store = FeatureStore(config=config)
+        config = {
+            "project": "test",
+            "registry": "registry.db",
+            "provider": "local",
+            "offline_store": {"type": "features.offline.store.PolarsOfflineStore", **settings},
+            "online_store": {"type": "sqlite", "path": "online.db"},
+            "entity_key_serialization_version": 3,
+        }
+        (tmp_path / "feature_store.yaml").write_text(json.dumps(config))  # which is YAML too
+        store = FeatureStore(str(tmp_path))
         store.apply([*objects])
         return store
 
