@@ -13,9 +13,9 @@ from feast import FeatureStore
 
 @pytest.fixture
 def feast(tmp_path: Path) -> Callable[..., FeatureStore]:
-    """A FeatureStore with these objects registered; by name, what else `offline_store` is to say."""
+    """A FeatureStore with these objects registered; by name, its directory and what else `offline_store` is to say."""
 
-    def opened(*objects: Any, **settings: Any) -> FeatureStore:
+    def opened(*objects: Any, repo: Path = tmp_path, **settings: Any) -> FeatureStore:
         config = {
             "project": "test",
             "registry": "registry.db",
@@ -24,8 +24,8 @@ def feast(tmp_path: Path) -> Callable[..., FeatureStore]:
             "online_store": {"type": "sqlite", "path": "online.db"},
             "entity_key_serialization_version": 3,
         }
-        (tmp_path / "feature_store.yaml").write_text(json.dumps(config))  # which is YAML too
-        store = FeatureStore(str(tmp_path))
+        (repo / "feature_store.yaml").write_text(json.dumps(config))  # which is YAML too
+        store = FeatureStore(str(repo))
         store.apply([*objects])
         return store
 
