@@ -44,10 +44,11 @@ class PulledRows:
         within = self.rows.between(self.start, self.end)
         if not self.latest:
             return within
-        # Two streams over keys and times: no more than one instant's rows of each key are ever held.
+        # Two streams over keys and times, one after the other: no more than one instant's rows of each key are held.
+        # As one query the second would hold all rows until the first has come to its end.
         times = self.rows.times({key: key for key in self.keys}, within)
         last = times.group_by(self.keys).agg(pl.col(EVENT).max()) if self.keys else times.select(pl.col(EVENT).max())
-        candidates = times.join(last, on=[*self.keys, EVENT], how="semi").collect()
+        candidates = times.join(last.collect().lazy(), on=[*self.keys, EVENT], how="semi").collect()
         return within & pl.col(ROW).is_in(newest_rows(candidates, self.keys).implode())
 
     def _pulled(self, within: pl.Expr) -> pa.Table:

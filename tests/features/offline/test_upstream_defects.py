@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +16,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.data_format import DeltaFormat
 from feast.types import Float64, Int64, String
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -173,19 +177,49 @@ def test_d8_an_entity_column_called_like_a_feature_is_named(
     assert found["vib_asset__rms"].to_pylist() == [1.0]
 
 
-def test_d9_an_offline_write_leaves_the_files_there_are(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
-    """Both upstream stores read the table and write it again in place; test_offline_writes has the races."""
-    (tmp_path / "rows").mkdir()
-    table = rows("asset", ["a"], [0], [1.0])
-    table.write_parquet(tmp_path / "rows" / "0.parquet")
+@pytest.mark.parametrize("layout", ["directory", "delta"])
+def test_d9_an_offline_write_leaves_the_files_there_are(
+    tmp_path: Path, opened: Callable[..., FeatureStore], layout: str
+) -> None:
+    """Both upstream stores read the table and write it again in place; here a write is a file of its rows.
+
+    test_offline_writes has the races.
+    """
+    table, path = rows("asset", ["a"], [0], [1.0]), tmp_path / "rows"
     written = view(tmp_path, table)
     written.batch_source.file_options.uri = "rows"
+    if layout == "delta":
+        write_deltalake(path, table)
+        written.batch_source.file_options.file_format = DeltaFormat()
+    else:
+        path.mkdir()
+        table.write_parquet(path / "0.parquet")
     store = opened(written)
-    before = (tmp_path / "rows" / "0.parquet").stat()
-    store.write_to_offline_store("vib_asset", rows("asset", ["a"], [3], [2.0]).to_pandas())
-    after = (tmp_path / "rows" / "0.parquet").stat()
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert values(store, {"asset": ["a"], "event_timestamp": at(5)}, "vib_asset:rms") == [(2.0,)]
+    before = in_use(path)
+    for second in (2.0, 3.0):
+        store.write_to_offline_store("vib_asset", rows("asset", ["a"], [second], [second]).to_pandas())
+        assert values(store, {"asset": ["a"], "event_timestamp": at(5)}, "vib_asset:rms") == [(second,)]
+    after = in_use(path)
+    assert before.items() < after.items()
+    assert [pl.read_parquet(file).height for file in after.keys() - before.keys()] == [1, 1]
+
+
+def in_use(path: Path) -> dict[str, tuple[bytes, int, int]]:
+    """Of each file a table consists of its bytes, and what changes when it is written again."""
+    files = DeltaTable(path).file_uris() if (path / "_delta_log").exists() else map(str, path.iterdir())
+    return {file: (Path(file).read_bytes(), Path(file).stat().st_ino, Path(file).stat().st_mtime_ns) for file in files}
+
+
+def test_d9_only_a_single_file_is_written_anew(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
+    """The exception: a Parquet file ends with the index of all its rows, so that nothing can be added behind it.
+
+    It is not written in place either: whoever reads it meanwhile has the old file to its end.
+    """
+    store = opened(view(tmp_path, rows("asset", ["a"], [0], [1.0])))
+    with (tmp_path / "vib_asset.parquet").open("rb") as old:
+        store.write_to_offline_store("vib_asset", rows("asset", ["a"], [2], [2.0]).to_pandas())
+        assert pl.read_parquet(old)["rms"].to_list() == [1.0]
+    assert pl.read_parquet(tmp_path / "vib_asset.parquet")["rms"].to_list() == [1.0, 2.0]
 
 
 def test_d10_the_end_of_a_range_belongs_to_it(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
@@ -211,3 +245,52 @@ def test_d11_a_long_range_can_be_pulled_in_pieces(tmp_path: Path, opened: Callab
     latest = store.provider.offline_store.pull_latest_from_table_or_query
     newest = latest(store.config, source, ["asset"], ["rms"], "event_timestamp", None, START, at(899)[0])
     assert newest.to_arrow()["rms"].to_pylist() == [898.0, 899.0]
+
+
+_MATERIALISE = """
+import sys; sys.path.insert(0, {root!r})
+from datetime import UTC, datetime
+from benchmarks.memory import peak_bytes
+from feast import FeatureStore
+for repo in {repos!r}:
+    store = FeatureStore(repo)
+    store.materialize(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+    print("took", peak_bytes(), store.get_online_features(["vib_asset:rms"], [{{"asset": "a7"}}]).to_dict()["rms"][0])
+"""
+
+
+@pytest.mark.slow
+def test_d11_materialising_takes_no_more_memory_for_ten_times_the_rows(
+    tmp_path: Path, opened: Callable[..., FeatureStore]
+) -> None:
+    """Of ten assets at 50 Hz, 300,000 rows, then 3,000,000: upstream's stores hold the whole range."""
+    (tmp_path / "rows").mkdir()
+    for part in range(10):
+        number = pl.int_range(part * 300_000, (part + 1) * 300_000)
+        pl.select(
+            *[(number + 0.1 * n).alias(f"other_{n}") for n in range(4)],
+            asset="a" + (number % 10).cast(pl.String),
+            event_timestamp=pl.lit(START) + pl.duration(milliseconds=number // 10 * 20),
+            rms=number.cast(pl.Float64),
+        ).write_parquet(tmp_path / "rows" / f"{part}.parquet", row_group_size=25_000)
+    repos = [tmp_path / "few", tmp_path / "many"]
+    for repo, files in zip(repos, ["rows/0.parquet", "rows"], strict=True):
+        repo.mkdir()
+        seen = view(tmp_path, rows("asset", ["a"], [0], [1.0]))
+        seen.batch_source.file_options.uri = str(tmp_path / files)
+        opened(seen, repo=repo)
+        config = json.loads((repo / "feature_store.yaml").read_text())
+        config["materialization"] = {"pull_latest_features": True}
+        (repo / "feature_store.yaml").write_text(json.dumps(config))
+    script = _MATERIALISE.format(root=str(Path(__file__).parents[3]), repos=[str(repo) for repo in repos])
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "POLARS_MAX_THREADS": "2"},  # each thread reads ahead
+    )
+    few, many = (line.split()[1:] for line in run.stdout.splitlines() if line.startswith("took"))
+    assert (float(few[1]), float(many[1])) == (299_997.0, 2_999_997.0)
+    assert int(many[0]) - int(few[0]) < 55 << 20
