@@ -258,8 +258,11 @@ def test_types_are_those_feast_knows(tmp_path: Path, feast: Callable[..., Featur
     assert table.to_pylist()[0]["spectrum"] == [1.0, 2.0]
 
 
-def test_integer_keys_survive_a_frame_that_made_them_floats(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Pandas turns whole numbers with a gap into floats; 1.5 is no key, and neither is a gap."""
+@pytest.mark.parametrize("given", [[2.0, 1.5, None, 1.0], ["2", "02", None, "1"]])
+def test_integer_keys_survive_a_frame_that_made_them_something_else(
+    tmp_path: Path, feast: Callable[..., FeatureStore], given: list[Any]
+) -> None:
+    """Pandas turns whole numbers with a gap into floats, a CSV into text; 1.5 and 02 are no keys, nor is a gap."""
     unit = Entity(name="unit", join_keys=["unit"], value_type=ValueType.INT64)
     frame = rows("11", [0, 0], [0, 0], [1.0, 2.0]).with_columns(unit=pl.Series([1, 2], dtype=pl.Int32)).drop("asset")
     by_unit = FeatureView(
@@ -268,7 +271,7 @@ def test_integer_keys_survive_a_frame_that_made_them_floats(tmp_path: Path, feas
         schema=[Field(name="unit", dtype=Int64), Field(name="rms", dtype=Float64)],
         source=save(frame, tmp_path / "rows"),
     )
-    asked = labels("1111", [5] * 4).drop(columns="asset").assign(unit=[2.0, 1.5, None, 1.0])
+    asked = labels("1111", [5] * 4).drop(columns="asset").assign(unit=given)
     assert retrieved(feast(unit, by_unit), asked, "vib:rms")["rms"].to_list() == [2.0, None, None, 1.0]
 
 

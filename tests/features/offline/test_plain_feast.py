@@ -179,6 +179,30 @@ def test_labels_may_be_a_query_over_what_is_registered(store: FeatureStore) -> N
     assert store.get_historical_features(by_source, REFS[:1]).to_arrow()["rate"].to_pylist() == [0.2, 0.9]
 
 
+@pytest.mark.parametrize("files", ["read_parquet('asked.parquet')", "read_csv('asked.csv')"])
+def test_a_query_may_read_other_files(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: str
+) -> None:
+    """By path, from the working directory, beside what is registered."""
+    monkeypatch.chdir(tmp_path)
+    asked = pl.DataFrame({"shop": ["a", "b"]})
+    asked.write_parquet("asked.parquet")
+    asked.write_csv("asked.csv")
+    query = "SELECT f.shop, s.seen AS event_timestamp FROM FILES f JOIN shop_stats s ON f.shop = s.shop ORDER BY f.shop"
+    found = store.get_historical_features(query.replace("FILES", files), ["shop_stats:sales"]).to_arrow()
+    assert found.to_pydict() == {"shop": ["a", "b"], "event_timestamp": at(2, 20), "sales": [5, 6]}
+
+
+@pytest.mark.usefixtures("store")
+def test_the_pages_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands in docs/feast.md, in the repository."""
+    page = (Path(__file__).parents[3] / "docs" / "feast.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(page.split("```python\n")[1].split("```")[0], {})  # noqa: S102 - our own page
+    found = pl.read_parquet("set.parquet").sort("driver_id", "event_timestamp")
+    assert found.select("driver_id", "rate").rows() == [(1, 0.1), (1, 0.2), (2, 0.9)]
+
+
 def test_without_labels_every_row_of_the_range_is_one(store: FeatureStore) -> None:
     """Both ends count; where a view has no such key its features are missing."""
     start, end = at(5, 10)
