@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -194,6 +195,34 @@ def test_field_mapping_applies_to_features_keys_and_times(tmp_path: Path, feast:
         field_mapping={"machine": "asset", "value": "rms"},
     )
     assert retrieved(feast(ASSET, view(source)), labels("21", [3, 3]), "vib:rms")["rms"].to_list() == [2.0, 1.0]
+
+
+def test_times_may_be_called_as_they_are_mapped(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """As in the file, or as the field mapping calls them: for both times."""
+    frame = rows("11", [0, 0], [1, 9], [1.0, 2.0]).rename({"event_timestamp": "at", "created_timestamp": "made"})
+    frame.write_parquet(tmp_path / "rows.parquet")
+    mapping = {"at": "event_timestamp", "made": "created_timestamp"}
+    for event, created in (mapping.keys(), mapping.values()):
+        source = FileSource(
+            path="rows.parquet", timestamp_field=event, created_timestamp_column=created, field_mapping=mapping
+        )
+        store = feast(ASSET, view(source))
+        found = retrieved(store, labels("11", [5, 15]), "vib:rms", filter_by_created_timestamp=True)
+        assert found["rms"].to_list() == [1.0, 2.0]
+
+
+def test_a_version_of_a_view_can_be_asked_for(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Feast's `view@v0:feature`: each version over the source it had."""
+    feast()
+    config = json.loads((tmp_path / "feature_store.yaml").read_text())
+    config["registry"] = {"path": "registry.db", "enable_online_feature_view_versioning": True}
+    (tmp_path / "feature_store.yaml").write_text(json.dumps(config))
+    store = FeatureStore(str(tmp_path))
+    for value in (1.0, 2.0):
+        source = save(rows("1", [0], [0], [value]), tmp_path / f"rows{value}")
+        store.apply([ASSET, view(source, **{"rms": Float64, f"new_in_{value:.0f}": Float64})])
+    found = retrieved(store, labels("1", [5]), "vib:rms", "vib@v0:rms", "vib@v1:rms", full_feature_names=True)
+    assert found.select("vib__rms", "vib@v0__rms", "vib@v1__rms").rows() == [(2.0, 1.0, 2.0)]
 
 
 def test_one_view_can_be_joined_twice_under_two_names(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
