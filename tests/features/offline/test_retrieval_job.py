@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -242,3 +244,54 @@ def test_an_answer_is_held_against_a_reference(store: FeatureStore, *, bound: fl
     else:
         with pytest.raises(ValidationFailed):
             job.to_df(validation_reference=reference)
+
+
+_SAVE = """
+import sys; sys.path.insert(0, {root!r})
+from benchmarks.memory import peak_bytes
+from feast import FeatureStore
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+for labels in (30_000, 300_000):
+    asked = f"SELECT * FROM read_parquet('asked.parquet') LIMIT {{labels}}"
+    job = FeatureStore({repo!r}).get_historical_features(asked, {refs!r})
+    job.persist(SavedDatasetFileStorage(path=f"{{labels}}.parquet"))
+    print("took", peak_bytes())
+"""
+
+
+@pytest.mark.slow
+def test_what_is_saved_need_not_fit_into_memory(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """270,000 labels more, of 100 numbers each, are 206 MiB more; what grows are the labels, not the features held."""
+    number, names = pl.int_range(50_000), [f"f{n}" for n in range(100)]
+    pl.select(
+        *[(number * 1.7 % (n + 3)).alias(name) for n, name in enumerate(names)],
+        asset="a" + (number % 10).cast(pl.String),
+        event_timestamp=pl.lit(START) + pl.duration(seconds=number // 10),
+    ).write_parquet(tmp_path / "rows.parquet", row_group_size=5_000)
+    number = pl.int_range(300_000)
+    pl.select(
+        asset="a" + (number % 10).cast(pl.String), event_timestamp=pl.lit(START) + pl.duration(milliseconds=16 * number)
+    ).write_parquet(tmp_path / "asked.parquet")
+    asset = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
+    wide = FeatureView(
+        name="wide",
+        entities=[asset],
+        schema=[Field(name="asset", dtype=String), *(Field(name=name, dtype=Float64) for name in names)],
+        source=FileSource(path="rows.parquet", timestamp_field="event_timestamp"),
+    )
+    feast(asset, wide, memory_limit="16MiB")
+    script = _SAVE.format(
+        root=str(Path(__file__).parents[3]), repo=str(tmp_path), refs=[f"wide:{name}" for name in names]
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        env={**os.environ, "POLARS_MAX_THREADS": "2"},
+    )
+    fewer, more = (int(line.split()[1]) for line in run.stdout.splitlines() if line.startswith("took"))
+    assert pl.scan_parquet(tmp_path / "300000.parquet").select(pl.len()).collect().item() == 300_000
+    assert more - fewer < 100 << 20
