@@ -103,13 +103,14 @@ class Planner:
         if self.view.align == "burst":
             bursts = [self._bursts(*span) for span in spans.iter_rows()]
             spans = joined_spans(pl.DataFrame(bursts, spans.schema, orient="row"))
+        by_tag = written.partition_by("tag", as_dict=True)
         for (asset,), of_asset in spans.group_by("asset", maintain_order=True):
             tags = tuple(tag for tag in self.tags if tag.asset == asset and tag.name in self.newest)
-            entries = written.filter(pl.col("tag").is_in([tag.name for tag in tags]))
             if not any(tag.point in self.view.points for tag in tags):
                 continue
-            load, ready = load_of(entries), self._ready(tags)
-            for after, until in of_asset.select("after", "until").iter_rows():
+            entries = [by_tag[tag.name,] for tag in tags if (tag.name,) in by_tag]
+            load, ready = load_of(pl.concat([written.clear(), *entries])), self._ready(tags)
+            for after, until in of_asset[["after", "until"]].iter_rows():
                 for piece in self._pieces(tags, Span(micros(after), micros(until), micros(until)), load):
                     samples = load.between(piece.after, piece.until)
                     partition = Partition(self.view, str(asset), tags, piece, ready, samples)

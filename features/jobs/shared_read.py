@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from features.jobs.partition import Computed, Partition, Samples, compute_partition
 from historian.samples import SampleBatch, empty_batch
-from historian.times import from_micros
+from historian.times import from_micros, micros
 
 _SAMPLES: Final = 1_000_000
 _SLACK: Final = 10_000_000
@@ -26,9 +27,14 @@ class Held:
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`; one page."""
-        within = pl.col("timestamp").is_between(start, end, closed="left")
-        parts = [self._by_tag[tag].filter(within) for tag in sorted(tags) if tag in self._by_tag]
-        yield SampleBatch(pl.concat([empty_batch(), *parts]))
+        parts = [_between(self._by_tag[tag], micros(start), micros(end)) for tag in sorted(tags) if tag in self._by_tag]
+        yield SampleBatch(pl.concat(parts) if parts else empty_batch())
+
+
+def _between(rows: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
+    """Those of one tag, which are in order; quicker than a query."""
+    first, stop = np.searchsorted(rows["timestamp"].to_physical().to_numpy(), [start, end])
+    return rows[int(first) : int(stop)]
 
 
 def grouped(partitions: Iterable[Partition]) -> Iterator[list[Partition]]:
