@@ -151,9 +151,8 @@ def _at(path: str, version: int | None) -> tuple[DeltaTable, datetime | None, bo
 
 
 def _created_until(table: DeltaTable) -> datetime | None:
-    until: datetime | None = (
-        scan_version(table).select(pl.col(CREATED_TIMESTAMP).max()).collect(engine="streaming").item()
-    )
+    newest = scan_version(table).select(pl.col(CREATED_TIMESTAMP).max())
+    until: datetime | None = newest.collect(engine="streaming").item()
     return until
 
 

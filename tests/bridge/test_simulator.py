@@ -302,14 +302,14 @@ def test_modbus_gives_the_pressure_to_our_driver_and_refuses_writes(served: dict
 
 
 def test_the_plant_can_be_written_without_serving_it(tmp_path: Path) -> None:
-    """--no-serve writes files whose ports are those asked for, and ends."""
-    options = ["--plant-dir", str(tmp_path), "--no-serve", "--history", "1m", "--opcua-port", "48440", "--json"]
+    """--no-serve writes files whose ports are those asked for, and ends; no client is given a port so low."""
+    options = ["--plant-dir", str(tmp_path), "--no-serve", "--history", "1m", "--opcua-port", "14840", "--json"]
 
     ended = subprocess.run([PENSTOCK, "simulate", *options], capture_output=True, text=True, timeout=60, check=True)
 
     record = json.loads(ended.stdout)
     assert (record["ready"], record["history"]["bursts"], ended.stderr) == (False, 6, "")
-    assert 'endpoint = "opc.tcp://127.0.0.1:48440"' in (tmp_path / "plant.toml").read_text()
+    assert 'endpoint = "opc.tcp://127.0.0.1:14840"' in (tmp_path / "plant.toml").read_text()
 
 
 @pytest.mark.parametrize(
