@@ -30,7 +30,7 @@ from features.online.materialize import materialize_view
 from tests.servers import redis_server
 
 _ASSETS, _TIMES, _FEATURES = 20_000, 5, 10
-_ROUNDS = 3
+_ROUNDS = 9
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
 

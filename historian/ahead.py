@@ -1,8 +1,10 @@
-"""Lets a producer run ahead of its consumer, in a thread of its own: waiting for one hides the work of the other."""
+"""Lets producers and consumers wait in threads of their own, so that waiting for one hides the work of another."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Full, Queue
 from threading import Event, Thread
 from typing import Final, TypeVar
@@ -29,6 +31,18 @@ def ahead(items: Generator[Item], *, depth: int) -> Generator[Item]:
     finally:
         unwanted.set()
         thread.join()
+
+
+def side_by_side(work: Callable[[Item], object], items: Iterable[Item], *, threads: int) -> None:
+    """Does the work for every item, so many at once while one more waits. The first error ends it."""
+    with ThreadPoolExecutor(threads) as pool:
+        doing: deque[Future[object]] = deque()
+        for item in items:
+            doing.append(pool.submit(work, item))
+            if len(doing) > threads:
+                doing.popleft().result()
+        for each in doing:
+            each.result()
 
 
 def _produce(items: Generator[Item], waiting: Queue[Item | Exception], unwanted: Event) -> None:

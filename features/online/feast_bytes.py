@@ -23,6 +23,9 @@ from feast.value_type import ValueType
 
 from historian.times import micros
 
+ROWS_PER_TRIP: Final = 2_500
+"""What is sent to an online store at once: more hold up the first, fewer cost a trip and a transaction each."""
+
 Head = Callable[[int], bytes]
 """What an online store puts before a value of so many bytes: its name, its length."""
 

@@ -8,10 +8,11 @@ of files at a time: first keys and times, to find the newest of each asset; then
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Final, Protocol
 
 import polars as pl
@@ -19,7 +20,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from feast import FeatureStore, FeatureView, RepoConfig
 
-from features.online.feast_bytes import Head, OnlineRows, entity_keys, joined_cells
+from features.online.feast_bytes import ROWS_PER_TRIP, Head, OnlineRows, entity_keys, joined_cells
 from historian.ahead import ahead
 from historian.errors import FeatureError
 
@@ -28,9 +29,6 @@ _BATCH_ROWS: Final = 250_000
 
 _READ: Final = 20_000
 """Rows that are read together."""
-
-_ROWS: Final = 10_000
-"""Those of them that are encoded and written together, while the next are being encoded."""
 
 _BATCH: Final = "__batch"
 _ROW: Final = "__row"
@@ -42,8 +40,8 @@ class RowStore(Protocol):
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
         """What it puts before a value of that feature."""
 
-    def write_rows(self, config: RepoConfig, view: FeatureView, rows: OnlineRows) -> None:
-        """Writes rows. Raises `StoreUnavailable`."""
+    def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
+        """Writes rows, part by part as they come. Raises `StoreUnavailable`."""
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
         """What `move_cursor` was told last, unless rows have been lost since."""
@@ -90,20 +88,16 @@ def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, f
     known = None if full else _known(online.cursor(store.config, view), cursor)
     batches = list(_batches(path, table, known))
     newest, complete = _newest(batches, view, end)
-    written = 0
     with closing(ahead(_encoded(store, view, _rows(batches, newest, view)), depth=2)) as encoded:
-        for rows in encoded:
-            online.write_rows(store.config, view, rows)
-            written += len(rows.keys)
+        online.write_rows(store.config, view, encoded)
     if complete:
         online.move_cursor(store.config, view, json.dumps(asdict(cursor)))
-    return written
+    return newest.height
 
 
 def write_newest(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> None:
     """Writes rows that were just computed, one an asset; what is online and newer stays. Raises `StoreUnavailable`."""
-    for encoded in _encoded(store, view, iter([rows])):
-        store.provider.online_store.write_rows(store.config, view, encoded)
+    store.provider.online_store.write_rows(store.config, view, _encoded(store, view, iter([rows])))
 
 
 def _known(stored: str | None, now: Cursor) -> int | None:
@@ -139,8 +133,8 @@ def _newest(batches: Sequence[pl.LazyFrame], view: FeatureView, end: datetime) -
     best, complete = pl.DataFrame(), True
     for number, batch in enumerate(batches):
         times = batch.select(*names, _ROW, pl.lit(number).alias(_BATCH)).drop_nulls([key, event]).collect()
-        due = times.filter(pl.col(event) <= end)
-        complete = complete and due.height == times.height
+        complete = complete and bool((times[event] <= end).all())
+        due = times if complete else times.filter(pl.col(event) <= end)
         both = pl.concat([best, due], how="diagonal")
         last = both.filter(pl.col(event) == pl.col(event).max().over(key))
         best = last.sort(created, nulls_last=False, maintain_order=True).unique(key, keep="last", maintain_order=True)
@@ -148,15 +142,14 @@ def _newest(batches: Sequence[pl.LazyFrame], view: FeatureView, end: datetime) -
 
 
 def _rows(batches: Sequence[pl.LazyFrame], newest: pl.DataFrame, view: FeatureView) -> Iterator[pl.DataFrame]:
-    """Those rows with key, times and features, at most `_ROWS` at a time."""
+    """Those rows with key, times and features."""
     names = [*_times(view), *(feature.name for feature in view.features)]
     for number, batch in enumerate(batches):
         _check(view, names, batch)
         wanted = newest.filter(pl.col(_BATCH) == number)[_ROW].sort()
         for start in range(0, len(wanted), _READ):
             part = wanted.slice(start, _READ)
-            found = batch.filter(pl.col(_ROW).is_in(part.implode())).select(names).collect()
-            yield from found.iter_slices(_ROWS)
+            yield batch.filter(pl.col(_ROW).is_in(part.implode())).select(names).collect()
 
 
 def _check(view: FeatureView, names: Sequence[str], batch: pl.LazyFrame) -> None:
@@ -169,12 +162,12 @@ def _check(view: FeatureView, names: Sequence[str], batch: pl.LazyFrame) -> None
 
 
 def _encoded(store: FeatureStore, view: FeatureView, frames: Iterator[pl.DataFrame]) -> Generator[OnlineRows]:
-    """The rows as the online store takes them."""
+    """The rows as the online store takes them, a trip at a time."""
     online: RowStore = store.provider.online_store
     key, event, created = _times(view)
     kinds = [feature.dtype.to_value_type() for feature in view.features]
     heads = [online.head(store.config, view, feature.name) for feature in view.features]
-    for rows in frames:
+    for rows in chain.from_iterable(frame.iter_slices(ROWS_PER_TRIP) for frame in frames):
         yield OnlineRows(
             entity_keys(key, rows[key].to_list()),
             rows[event].to_physical().to_list(),

@@ -8,12 +8,11 @@ and writes later, so of two writers the older may win; here a script in the serv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
@@ -24,19 +23,22 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from features.online.expiry import expire, ttls_of
-from features.online.feast_bytes import Head, OnlineRows, Row, encoded_rows, framed, varint
+from features.online.feast_bytes import ROWS_PER_TRIP, Head, OnlineRows, Row, encoded_rows, framed, varint
+from historian.ahead import side_by_side
 from historian.errors import StoreUnavailable
 from historian.times import utc_now
 
 _ROWS_PER_CALL: Final = 200
 """The server does nothing else while the script runs: a few milliseconds for so many rows."""
 
-_ROWS_PER_TRIP: Final = 2_500
 _CONNECTIONS: Final = 2
-"""While the server works on what came over one, we pack for the other."""
+"""While the server works on what came over one, we send over the other, and pack what is next."""
 
 _WRITE: Final = """
+local known = {}  -- most rows of a call are of one instant
+
 local function instant(raw)  -- seconds and nanoseconds of a google.protobuf.Timestamp
+  if known[raw] then return known[raw][8], known[raw][16] end
   local found, at = {[8] = 0, [16] = 0}, 1
   while at <= #raw do
     local tag, value, scale, byte = raw:byte(at), 0, 1, 0
@@ -50,6 +52,7 @@ local function instant(raw)  -- seconds and nanoseconds of a google.protobuf.Tim
     at = at + 1
   end
   if found[8] >= 2^63 then found[8] = found[8] - 2^64 end
+  known[raw] = found
   return found[8], found[16]
 end
 
@@ -62,14 +65,26 @@ local function newer(event, created, than_event, than_created)
 end
 
 local at, event, created, values = 1
+local absent = {}
+if redis.call('EXISTS', unpack(KEYS)) == 0 then
+  for _, key in ipairs(KEYS) do absent[key] = true end
+end
 for _, key in ipairs(KEYS) do
   event, created, values, at = struct.unpack('>Bc0Bc0I4c0', ARGV[3], at)
-  local there = redis.call('HGET', key, ARGV[1])
+  local there = not absent[key] and redis.call('HGET', key, ARGV[1])
+  absent[key] = nil
   if not (there and newer(there, redis.call('HGET', key, ARGV[2]) or '0', event, created)) then
     redis.call('HSET', key, ARGV[1], event, ARGV[2], created, cmsgpack.unpack(values))
   end
 end
 """
+
+
+class _Call(NamedTuple):
+    """What one run of the script is given."""
+
+    keys: list[bytes]
+    arguments: list[str | bytes]
 
 
 class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[misc]  # Feast ships no types
@@ -108,7 +123,8 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
     ) -> None:
         """Writes rows, leaving alone what is newer. A row must have all features of its view."""
         version = config.entity_key_serialization_version
-        self.write_rows(config, table, encoded_rows(data, version, partial(self._joined, config, table)))
+        rows = encoded_rows(data, version, partial(self._joined, config, table))
+        self.write_rows(config, table, rows.parts(ROWS_PER_TRIP))
         if progress:
             progress(len(data))
 
@@ -116,24 +132,28 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         """What stands before a value: rows travel as field, value, field, value in MessagePack."""
         return partial(_entry, _packed(_mmh3(f"{_versioned(config, view)}:{feature}")))
 
-    def write_rows(self, config: RepoConfig, view: FeatureView, rows: OnlineRows) -> None:
+    def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
         """Writes encoded rows, leaving alone what is newer.
 
         Raises:
             StoreUnavailable: Redis does not answer, or refuses.
         """
         client, name = self._get_client(config.online_store), _versioned(config, view)
-        arguments = (f"_ts:{name}", f"_created:{name}")
+        project, fields = config.project.encode(), (f"_ts:{name}", f"_created:{name}")
 
-        def send(part: OnlineRows) -> None:
+        def calls(part: OnlineRows) -> list[_Call]:
+            few = part.parts(_ROWS_PER_CALL)
+            return [_Call([key + project for key in rows.keys], [*fields, _packed_rows(rows)]) for rows in few]
+
+        def send(trip: list[_Call]) -> None:
             with client.pipeline(transaction=False) as pipeline:
                 write = pipeline.register_script(_WRITE)
-                for few in part.parts(_ROWS_PER_CALL):
-                    write([key + config.project.encode() for key in few.keys], [*arguments, _packed_rows(few)])
+                for call in trip:
+                    write(call.keys, call.arguments)
                 pipeline.execute()
 
-        with _available(config), ThreadPoolExecutor(_CONNECTIONS) as connections:
-            list(connections.map(send, rows.parts(_ROWS_PER_TRIP)))
+        with _available(config):
+            side_by_side(send, map(calls, parts), threads=_CONNECTIONS)
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
         """How far the view has been materialised; see `features.online.materialize`."""

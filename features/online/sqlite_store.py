@@ -9,7 +9,7 @@ same time; and what is past its view's ttl is answered without value.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -86,7 +86,8 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
     ) -> None:
         """Writes rows in one transaction, leaving alone what is newer. A row must have all features of its view."""
         version = config.entity_key_serialization_version
-        self.write_rows(config, table, encoded_rows(data, version, lambda values: Map(val=values).SerializeToString()))
+        rows = encoded_rows(data, version, lambda values: Map(val=values).SerializeToString())
+        self.write_rows(config, table, [rows])
         if progress:
             progress(len(data))
 
@@ -95,17 +96,16 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         name = feature.encode()
         return partial(_entry, b"\x0a" + varint(len(name)) + name + b"\x12")
 
-    def write_rows(self, config: RepoConfig, view: FeatureView, rows: OnlineRows) -> None:
-        """Writes encoded rows in one transaction, leaving alone what is newer.
+    def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
+        """Writes encoded rows, each part in a transaction of its own, leaving alone what is newer.
 
         Raises:
             StoreUnavailable: the file cannot be written.
         """
-        with _opened(config, "rw") as connection:
-            connection.executemany(
-                _WRITE.format(rows=_quoted(config, view)),
-                zip(rows.keys, rows.events, rows.created, rows.values, strict=True),
-            )
+        write = _WRITE.format(rows=_quoted(config, view))
+        for rows in parts:
+            with _opened(config, "rw") as connection:
+                connection.executemany(write, zip(rows.keys, rows.events, rows.created, rows.values, strict=True))
 
     def online_read(
         self,

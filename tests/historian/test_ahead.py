@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from historian.ahead import ahead
+from historian.ahead import ahead, side_by_side
 
 
 def numbers(count: int, log: list[str], *, fail_at: int = -1) -> Generator[int]:
@@ -58,3 +58,32 @@ def test_a_consumer_that_leaves_early_stops_the_producer() -> None:
     items.close()
     assert log[-1] == "closed"
     assert threading.active_count() == before - 1
+
+
+def test_side_by_side_all_is_done_and_only_so_much_is_taken_at_once() -> None:
+    """Of the items no more are taken than threads work on, and one that waits."""
+    log: list[str] = []
+    ahead_of_done: list[int] = []
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        ahead_of_done.append(len(log) - len(done))
+        time.sleep(0.001)
+        done.append(number)
+
+    side_by_side(work, numbers(50, log), threads=3)
+    assert sorted(done) == list(range(50))
+    assert max(ahead_of_done) <= 3 + 2, "those in work, one that waits, one just taken"
+
+
+def test_side_by_side_the_first_error_ends_it() -> None:
+    """What is in work is finished; no more is begun, and the producer is not asked again."""
+    log: list[str] = []
+
+    def work(number: int) -> None:
+        if number == 4:
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        side_by_side(work, numbers(1_000, log), threads=2)
+    assert len(log) < 12

@@ -121,6 +121,20 @@ def test_only_what_is_as_new_or_newer_replaces(
     assert read(store, "c101")[0][1] == row(kept)
 
 
+@pytest.mark.parametrize("steps", list(permutations((1, 2, 3))))
+@pytest.mark.parametrize("there", [None, 0, 9], ids=["into nothing", "over what is older", "under what is newer"])
+def test_of_several_rows_in_one_batch_the_newest_stays(
+    store: FeatureStore, steps: tuple[int, ...], there: int | None
+) -> None:
+    """In any order, and beside an asset that nothing was known of."""
+    if there is not None:
+        write(store, float(there), NIGHT + there * SECOND)
+    rows = [(key("c101"), row(float(step)), NIGHT + step * SECOND, None) for step in steps]
+    store.provider.online_write_batch(store.config, view(store), [*rows, (key("c102"), row(5.0), NIGHT, None)], None)
+    kept = max(3, there or 0)
+    assert read(store, "c101", "c102") == [(NIGHT + kept * SECOND, row(float(kept))), (NIGHT, row(5.0))]
+
+
 def test_writers_at_once_leave_the_newest(stored: Plant, store: FeatureStore) -> None:
     """Three writers, each with its own connection, in every order."""
     for number, order in enumerate(permutations((1, 2, 3))):
