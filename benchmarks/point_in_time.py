@@ -30,7 +30,6 @@ from benchmarks.memory import peak_bytes
 
 _OURS = "features.offline.store.PolarsOfflineStore"
 _START = 1_767_225_600_000_000  # 2026-01-01 in us
-_HOP = 60_000_000
 _TTL = timedelta(hours=2)
 _FEATURES = [f"f{number}" for number in range(10)]
 _TIME = pl.Datetime("us", "UTC")
@@ -43,31 +42,34 @@ class Case:
     assets: int
     rows: int
     labels: int
+    hop_s: int = 60
+    """Between the rows of an asset. How many are within a label's ttl decides what DuckDB has to do, not what we do."""
 
 
-_SMALL = Case(50, 2_000, 5_000)
-_MEDIUM = Case(50, 8_640, 20_000)
+_SMALL = Case(50, 2_000, 5_000, hop_s=10)
+_MEDIUM = Case(50, 8_640, 20_000, hop_s=10)  # a day
+_MINUTES = Case(50, 8_640, 20_000)
 _LARGE = Case(1_000, 10_000, 1_000_000)
 _HUGE = Case(10_000, 10_000, 1_000_000)
 
 
 def write(case: Case, directory: Path, *, files: int = 1) -> None:
     """Feature rows in order of time, as a job appends them, and labels at random times."""
-    random = np.random.default_rng(0)
+    random, hop = np.random.default_rng(0), case.hop_s * 1_000_000
     names = pl.Series([f"asset-{number:05d}" for number in range(case.assets)])
     (directory / "rows").mkdir()
     for number, instants in enumerate(np.array_split(np.arange(case.rows), files)):
-        event = np.repeat(instants * _HOP + _START, case.assets)
+        event = np.repeat(instants * hop + _START, case.assets)
         columns = {
             "asset": names.gather(np.tile(np.arange(case.assets), len(instants))),
             "event_timestamp": pl.Series(event).cast(_TIME),
-            "created_timestamp": pl.Series(event + random.integers(1, _HOP, len(event))).cast(_TIME),
+            "created_timestamp": pl.Series(event + random.integers(1, hop, len(event))).cast(_TIME),
             **{name: random.normal(size=len(event)) for name in _FEATURES},
         }
         pl.DataFrame(columns).write_parquet(directory / "rows" / f"{number:04d}.parquet")
     asked = {
         "asset": names.gather(random.integers(0, case.assets, case.labels)),
-        "event_timestamp": pl.Series(_START + random.integers(0, case.rows * _HOP, case.labels)).cast(_TIME),
+        "event_timestamp": pl.Series(_START + random.integers(0, case.rows * hop, case.labels)).cast(_TIME),
         "target": random.integers(0, 2, case.labels),
     }
     pl.DataFrame(asked).write_parquet(directory / "labels.parquet")
@@ -130,6 +132,16 @@ def compare_memory(name: str, directory: Path, offline: str) -> None:
     _tell(name=name, ratio=ours / theirs, ours_mib=ours, other_mib=theirs, idle_mib=ours_idle, added=added)
 
 
+def compare_duckdb(name: str, case: Case, directory: Path, rounds: int) -> None:
+    """Speed and memory beside Feast's DuckDB store, where that is installed."""
+    if find_spec("ibis"):
+        ours, duckdb = through_feast(_OURS, directory), through_feast("duckdb", directory)
+        compare(f"{name}_vs_duckdb", case, ours, duckdb, rounds=rounds)
+        compare_memory(f"{name}_memory_vs_duckdb", directory, "duckdb")
+    else:
+        _tell(name=f"{name}_vs_duckdb", skipped="Feast's DuckDB store needs ibis-framework[duckdb]")
+
+
 def _peak(offline: str, directory: Path) -> tuple[float, float]:
     """Of one retrieval in a process of its own, and of that process before it, in MiB."""
     command = [sys.executable, "-m", "benchmarks.point_in_time", "--once", offline, str(directory)]
@@ -166,19 +178,14 @@ def huge() -> None:
 def main() -> None:
     """All comparisons."""
     with TemporaryDirectory() as directory:
-        small, medium, large = (Path(directory) / name for name in ("small", "medium", "large"))
-        for case, path in ((_SMALL, small), (_MEDIUM, medium), (_LARGE, large)):
+        small, medium, minutes, large = (Path(directory) / name for name in ("small", "medium", "minutes", "large"))
+        for case, path in ((_SMALL, small), (_MEDIUM, medium), (_MINUTES, minutes), (_LARGE, large)):
             path.mkdir()
             write(case, path)
         os.sync()  # else what is measured first shares the disk with what was written last
         compare("pit_small_vs_dask", _SMALL, through_feast(_OURS, small), through_feast("dask", small), rounds=1)
-        if find_spec("ibis"):
-            ours, duckdb = through_feast(_OURS, medium), through_feast("duckdb", medium)
-            compare("pit_medium_vs_duckdb", _MEDIUM, ours, duckdb, rounds=15)
-            compare_memory("pit_medium_memory_vs_duckdb", medium, "duckdb")
-        else:
-            for name in ("pit_medium_vs_duckdb", "pit_medium_memory_vs_duckdb"):
-                _tell(name=name, skipped="Feast's DuckDB store needs ibis-framework[duckdb]")
+        compare_duckdb("pit_medium", _MEDIUM, medium, rounds=5)
+        compare_duckdb("pit_minutes", _MINUTES, minutes, rounds=15)
         compare("pit_large_vs_bare", _LARGE, through_feast(_OURS, large), bare(large), rounds=5)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -16,18 +15,6 @@ from historian.plant import Plant
 from historian.times import utc_now
 
 RMS = "compressor_vibration:de_h_rms_ac"
-
-
-@pytest.fixture
-def penstock(plant: Plant) -> Callable[..., Any]:
-    """Runs a command on the plant; its standard output, as JSON where that was asked for."""
-
-    def run(*arguments: str) -> Any:
-        done = CliRunner(env={"PENSTOCK_PLANT": str(plant.root)}).invoke(app, arguments, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return json.loads(done.stdout) if "--json" in arguments else done.stdout
-
-    return run
 
 
 def test_from_registered_features_to_a_lookup(add_rows: Callable[..., None], penstock: Callable[..., Any]) -> None:

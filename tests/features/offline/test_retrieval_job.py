@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +25,8 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float64, String
 
 from historian.errors import NotOffered
+from tests.features.files import contents
+from tests.features.processes import took
 from tests.servers import needed_module
 
 pytestmark = [
@@ -199,11 +199,6 @@ def test_what_is_saved_is_replaced_only_where_that_is_allowed(store: FeatureStor
     }  # fmt: skip
 
 
-def contents(path: Path) -> dict[str, bytes]:
-    """The bytes of a file, or of all files below a directory."""
-    return {str(file): file.read_bytes() for file in [path, *path.rglob("*")] if file.is_file()}
-
-
 @pytest.mark.parametrize("layout", ["file", "delta"])
 def test_a_directory_of_other_things_is_never_replaced(job: RetrievalJob, tmp_path: Path, layout: str) -> None:
     """Not even where overwriting is allowed."""
@@ -283,15 +278,6 @@ def test_what_is_saved_need_not_fit_into_memory(tmp_path: Path, feast: Callable[
     script = _SAVE.format(
         root=str(Path(__file__).parents[3]), repo=str(tmp_path), refs=[f"wide:{name}" for name in names]
     )
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=tmp_path,
-        env={**os.environ, "POLARS_MAX_THREADS": "2"},
-    )
-    fewer, more = (int(line.split()[1]) for line in run.stdout.splitlines() if line.startswith("took"))
+    fewer, more = (int(grown) for (grown,) in took(script, tmp_path))
     assert pl.scan_parquet(tmp_path / "300000.parquet").select(pl.len()).collect().item() == 300_000
     assert more - fewer < 100 << 20

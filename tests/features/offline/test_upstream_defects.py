@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -20,6 +17,8 @@ from deltalake import DeltaTable, write_deltalake
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.data_format import DeltaFormat
 from feast.types import Float64, Int64, String
+
+from tests.features.processes import took
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 ASSET = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
@@ -121,7 +120,7 @@ times = pd.date_range("2026-03-01", periods=5_000, freq="20s", tz="UTC")
 labels = from_pandas(pd.DataFrame({{"asset": ["a"] * 5_000, "event_timestamp": times}}))
 before = peak_bytes()
 assert HistoricalRetrieval(labels, [query], False, 2 << 30).table()["rms"].null_count == 0
-print(peak_bytes() - before)
+print("took", peak_bytes() - before)
 """
 
 
@@ -132,8 +131,8 @@ def test_d5_memory_grows_with_the_rows_not_with_rows_times_labels(tmp_path: Path
         tmp_path / "rows.parquet"
     )
     script = _BIG.format(root=str(Path(__file__).parents[3]), path=str(tmp_path / "rows.parquet"))
-    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=100)
-    assert int(run.stdout) < 150 * 2**20
+    ((grown,),) = took(script, tmp_path)
+    assert int(grown) < 150 * 2**20
 
 
 @pytest.mark.parametrize("ttl", [timedelta(hours=25), timedelta(hours=100), timedelta(days=3, microseconds=1)])
@@ -283,14 +282,6 @@ def test_d11_materialising_takes_no_more_memory_for_ten_times_the_rows(
         config["materialization"] = {"pull_latest_features": True}
         (repo / "feature_store.yaml").write_text(json.dumps(config))
     script = _MATERIALISE.format(root=str(Path(__file__).parents[3]), repos=[str(repo) for repo in repos])
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "POLARS_MAX_THREADS": "2"},  # each thread reads ahead
-    )
-    few, many = (line.split()[1:] for line in run.stdout.splitlines() if line.startswith("took"))
+    few, many = took(script, tmp_path)
     assert (float(few[1]), float(many[1])) == (299_997.0, 2_999_997.0)
     assert int(many[0]) - int(few[0]) < 55 << 20

@@ -1,0 +1,22 @@
+"""Python in a process of its own, to see what memory it takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def took(script: str, directory: Path) -> list[list[str]]:
+    """What follows `took` in each line the script prints that begins so. Two threads: each reads ahead for itself."""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=directory,
+        env={**os.environ, "POLARS_MAX_THREADS": "2"},
+    )
+    return [line.split()[1:] for line in run.stdout.splitlines() if line.startswith("took ")]
