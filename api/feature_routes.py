@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from features.feature_refs import service_refs
 from features.labels import ASSET, checked_labels
 from features.online.lookup import online_response
 from features.training.formats import write
-from features.training.training_set import default_refs, training_set
+from features.training.training_set import Knowledge, default_refs, training_set
 from historian.errors import InvalidInput
 
 MOST_LABELS: Final = 10_000
@@ -38,17 +39,23 @@ router = APIRouter(tags=["features"])
     responses={200: {"content": {media: {} for media in _MEDIA_TYPES.values()}}},
 )
 def make_training_set(wanted: TrainingSetRequest, service: Served) -> Response:
-    """The labels with the features as they were at each label's time: one row a label, in the order given."""
+    """The labels with the features as they were at each label's time: one row a label, in the order given.
+
+    Where `as_of` cannot be answered from a table's version of then, the header `penstock-warnings` says so, as JSON.
+    """
     if len(wanted.labels) > MOST_LABELS:
         advice = f"at most {MOST_LABELS} labels are answered at once, not {len(wanted.labels)}"
         raise HTTPException(413, f"{advice}; run penstock training-set, or send them in parts")
     labels = checked_labels(_frame(wanted.labels), service.plant.assets, file="labels")
     store = service.feature_store
     refs = wanted.features or default_refs(store, service.plant, labels)
+    table, doubts = training_set(store, labels, refs, Knowledge(known_then=wanted.known_then, as_of=wanted.as_of))
     body = BytesIO()
-    write(training_set(store, labels, refs, known_then=wanted.known_then), body, wanted.format)
-    name = {"Content-Disposition": f'attachment; filename="training-set.{wanted.format}"'}
-    return Response(body.getvalue(), media_type=_MEDIA_TYPES[wanted.format], headers=name)
+    write(table, body, wanted.format)
+    headers = {"content-disposition": f'attachment; filename="training-set.{wanted.format}"'}
+    if doubts:
+        headers["penstock-warnings"] = json.dumps(doubts)
+    return Response(body.getvalue(), media_type=_MEDIA_TYPES[wanted.format], headers=headers)
 
 
 @router.post("/get-online-features")

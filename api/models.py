@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 _Value = TypeVar("_Value")
 
@@ -38,6 +38,7 @@ class TrainingSetRequest(BaseModel):
     known_then: bool = Field(
         default=False, description="Only what had been computed by each label's time: no corrections."
     )
+    as_of: AwareDatetime | None = Field(None, description="Only what was in the feature tables then.")
 
 
 class OnlineRequest(BaseModel):

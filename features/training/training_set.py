@@ -21,7 +21,7 @@ from features.offline.arrow_types import plain_arrow
 from features.offline.point_in_time import EVENT
 from features.offline.view_join import features_at, row_numbers
 from features.offline.workers import HERE, Workers
-from features.training.pinned import PinnedTable, pin_all
+from features.training.pinned import PinnedTable, doubts, pin_all
 from historian.errors import InvalidInput
 from historian.plant import Plant
 
@@ -55,16 +55,18 @@ def default_refs(store: FeatureStore, plant: Plant, labels: pl.DataFrame) -> lis
 
 
 def training_set(
-    store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str], *, known_then: bool, as_of: datetime | None = None
-) -> pa.Table:
+    store: FeatureStore, labels: pl.DataFrame, refs: Sequence[str], knowledge: Knowledge
+) -> tuple[pa.Table, list[str]]:
     """The labels, and beside them a column `view__feature` for each reference; null where nothing was known.
 
     Args:
         store: Feast over the plant's repository.
         labels: See `features.labels`; all their columns are kept.
         refs: `view:feature`, in the order of the columns.
-        known_then: Use only what had been computed by the label's time: corrections and late data are left out.
-        as_of: Use only what was in the tables then.
+        knowledge: What of the features' history may be used.
+
+    Returns:
+        The table, and what is in doubt about it: see `doubts`.
 
     Raises:
         UnknownFeature: a reference is not registered.
@@ -74,9 +76,10 @@ def training_set(
     """
     views = views_of(store, refs)
     check_names(labels, refs)
-    knowledge = Knowledge(known_then=known_then, as_of=as_of)
-    values = feature_values(labels, pin_all(views, as_of=as_of), list(views), knowledge, advance=lambda _: None)
-    return described(labels, values, views, request={"features": list(views), **knowledge.told()})
+    tables = pin_all(views, as_of=knowledge.as_of)
+    values = feature_values(labels, tables, list(views), knowledge, advance=lambda _: None)
+    table = described(labels, values, views, request={"features": list(views), **knowledge.told()})
+    return table, doubts({name: table.moment.found for name, table in tables.items()})
 
 
 def check_names(labels: pl.DataFrame, refs: Sequence[str]) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 from httpx import Client
 from polars.testing import assert_frame_equal
 
 from api.feature_routes import MOST_LABELS
 from features.registry.feast_repo import apply
+from features.rows.tables import table_path
 from historian.plant import Plant
+from tests.features.delta_commits import set_commit_times
 
 RMS = "compressor_vibration:de_h_rms_ac"
 LABELS = [
@@ -69,6 +73,27 @@ def test_what_was_computed_later_is_left_out_on_request(client: Client, served: 
     labels = [{"asset": "c101", "event_timestamp": f"2026-03-01T00:00:{second}Z"} for second in ("10.5", "11")]
     answer = ask(client, labels=labels, features=[RMS], known_then=True)
     assert pl.read_parquet(io.BytesIO(answer.content))["compressor_vibration__de_h_rms_ac"].to_list() == [None, 1.0]
+
+
+def test_as_of_answers_from_what_was_in_the_tables(client: Client, served: Plant) -> None:
+    """A row withdrawn since is there; where a table was made only later, that is told."""
+    labels = [{"asset": "c101", "event_timestamp": "2026-03-01T00:00:15Z"}]
+    path = table_path(served, "compressor_vibration")
+    DeltaTable(path).delete("asset = 'c101'")
+    set_commit_times(path, {number: datetime(2026, 3, 1 + number, tzinfo=UTC) for number in range(3)})
+    found = {}
+    for as_of in ("2026-03-02T12:00:00Z", "2026-03-03T00:00:00Z", "2026-02-28T00:00:00Z"):
+        answer = ask(client, labels=labels, features=[RMS], as_of=as_of)
+        rms = pl.read_parquet(io.BytesIO(answer.content))["compressor_vibration__de_h_rms_ac"].to_list()
+        found[as_of] = (
+            rms,
+            [warning.split(";")[0] for warning in json.loads(answer.headers.get("penstock-warnings", "[]"))],
+        )
+    assert found == {
+        "2026-03-02T12:00:00Z": ([1.0], []),
+        "2026-03-03T00:00:00Z": ([None], []),
+        "2026-02-28T00:00:00Z": ([None], ["compressor_vibration: the table's first version was committed after as_of"]),
+    }
 
 
 def test_every_wrong_label_is_told(client: Client, served: Plant) -> None:

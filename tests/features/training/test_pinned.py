@@ -82,7 +82,7 @@ def test_a_row_withdrawn_since_was_known_until_it_was_withdrawn(
     set_commit_times(path, {0: at(0), 1: at(30), 2: at(100)})
     asked = labelled(("c101", 5), ("c101", 15), ("c101", 25))
     found = {
-        seconds: training_set(store, asked, [RMS], known_then=False, as_of=at(seconds) if seconds else None)[2]
+        seconds: training_set(store, asked, [RMS], Knowledge(as_of=at(seconds) if seconds else None))[0][2]
         for seconds in (0, 29.999999, 30, 99.999999, 100, 1000)
     }
     with_it, without = [1.0, 2.0, 3.0], [1.0, 1.0, 3.0]

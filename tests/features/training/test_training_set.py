@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 from features.registry.feast_repo import apply, open_feature_store
 from features.rows.tables import table_path
 from features.training.formats import Format, format_of, save, write
-from features.training.training_set import default_refs, null_rates, training_set
+from features.training.training_set import Knowledge, default_refs, null_rates, training_set
 from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
 from historian.plant import Plant
 
@@ -47,7 +47,7 @@ def test_a_label_gets_the_features_known_at_its_time(store: FeatureStore, add_ro
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c102", 0, 1, 5.0))
     add_rows("compressor_process", ("c101", 0, 1, 60.0))
     asked = labels(("c102", 5), ("c101", 5), ("c101", 400), rul=[None, 7, 6], note=["x", None, "y"])
-    found = pl.DataFrame(training_set(store, asked, [OIL, RMS], known_then=False))
+    found = pl.DataFrame(training_set(store, asked, [OIL, RMS], Knowledge())[0])
     expected = asked.with_columns(
         compressor_process__oil_temp_mean=pl.Series([None, 60.0, None]),  # expired after five minutes
         compressor_vibration__de_h_rms_ac=pl.Series([5.0, 1.0, 2.0]),
@@ -67,7 +67,8 @@ def test_a_correction_made_later_is_left_out_on_request(store: FeatureStore, add
     """`known_then` gives what a model in service would have been given."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0))
     values = [
-        training_set(store, labels(("c101", 30)), [RMS], known_then=then)[2].to_pylist() for then in (True, False)
+        training_set(store, labels(("c101", 30)), [RMS], Knowledge(known_then=then))[0][2].to_pylist()
+        for then in (True, False)
     ]
     assert values == [[1.0], [9.0]]
 
@@ -81,7 +82,7 @@ def test_a_table_older_than_the_registered_view_is_named(
     older = pl.read_delta(str(path)).drop("de_h_rms_ac")
     write_deltalake(path, older, mode="overwrite", schema_mode="overwrite")
     with pytest.raises(FeatureError, match=r"no column de_h_rms_ac; it has .* penstock compute"):
-        training_set(store, labels(("c101", 5)), [RMS], known_then=False)
+        training_set(store, labels(("c101", 5)), [RMS], Knowledge())
 
 
 def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Callable[..., None]) -> None:
@@ -90,7 +91,7 @@ def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Ca
     asked = labels(("c102", 5), ("c101", 5))
 
     def contents() -> list[bytes]:
-        table = training_set(store, asked, [RMS], known_then=False)
+        table = training_set(store, asked, [RMS], Knowledge())[0]
         sinks = [io.BytesIO() for _ in get_args(Format)]
         for sink, as_format in zip(sinks, get_args(Format), strict=True):
             write(table, sink, as_format)
@@ -104,7 +105,7 @@ def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Ca
 def test_every_format_holds_the_same_rows(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
     """Parquet and Arrow keep types and meaning; CSV is text with times in UTC."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5))
-    table = training_set(store, labels(("c101", 5), ("c102", 5)), [RMS], known_then=True)
+    table = training_set(store, labels(("c101", 5), ("c102", 5)), [RMS], Knowledge(known_then=True))[0]
     for suffix in (".parquet", ".arrow", ".arrows", ".csv"):
         save(table, tmp_path / "made" / f"set{suffix}")
     assert pq.read_table(tmp_path / "made" / "set.parquet").equals(table)
@@ -129,7 +130,7 @@ def test_the_schema_says_what_a_column_means(
 ) -> None:
     """Unit, formula, version and the tags it comes from survive in a Parquet file."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5))
-    save(training_set(store, labels(("c101", 5)), [RMS], known_then=True), tmp_path / "set.parquet")
+    save(training_set(store, labels(("c101", 5)), [RMS], Knowledge(known_then=True))[0], tmp_path / "set.parquet")
     schema = pq.read_schema(tmp_path / "set.parquet")
     meaning = schema.field("compressor_vibration__de_h_rms_ac").metadata
     assert meaning[b"unit"] == b"g"
@@ -141,14 +142,14 @@ def test_the_schema_says_what_a_column_means(
 def test_the_share_of_missing_values_is_told(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """Missing means null, whether nothing was known or the feature was undefined."""
     add_rows("compressor_vibration", ("c101", 0, 1, None), ("c102", 0, 1, 5.0))
-    table = training_set(store, labels(("c101", 5), ("c102", 5), ("c102", -5), ("c102", 9)), [RMS], known_then=False)
+    table = training_set(store, labels(("c101", 5), ("c102", 5), ("c102", -5), ("c102", 9)), [RMS], Knowledge())[0]
     assert null_rates(table, [RMS]) == {RMS: 0.5}
 
 
 def test_unknown_features_are_all_named_with_near_misses(store: FeatureStore) -> None:
     """A typing error costs one round, not one a feature."""
     with pytest.raises(UnknownFeature) as raised:
-        training_set(store, labels(("c101", 5)), [RMS, "compressor_vibration:de_h_rms", "nothing"], known_then=False)
+        training_set(store, labels(("c101", 5)), [RMS, "compressor_vibration:de_h_rms", "nothing"], Knowledge())
     told = str(raised.value).splitlines()
     assert told[0].startswith("unknown feature 'compressor_vibration:de_h_rms'; did you mean ")
     assert RMS in told[0]
@@ -159,13 +160,13 @@ def test_a_label_column_in_a_features_place_is_refused(store: FeatureStore) -> N
     """The answer would have two columns of one name."""
     asked = labels(("c101", 5), compressor_vibration__de_h_rms_ac=[1.0])
     with pytest.raises(InvalidInput, match="compressor_vibration__de_h_rms_ac; rename"):
-        training_set(store, asked, [RMS], known_then=False)
+        training_set(store, asked, [RMS], Knowledge())
 
 
 def test_a_view_never_computed_says_what_to_do(store: FeatureStore) -> None:
     """There is nothing to join yet."""
     with pytest.raises(NotEnoughData, match="no features have been computed yet; run penstock compute"):
-        training_set(store, labels(("c101", 5)), [RMS], known_then=False)
+        training_set(store, labels(("c101", 5)), [RMS], Knowledge())
 
 
 def test_a_suffix_nobody_writes_is_refused() -> None:
@@ -185,12 +186,11 @@ def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows:
     """For every label alike, on top of `known_then`: what did we know on 1 March?"""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0), ("c101", 10, 70, 2.0))
     asked = labels(("c101", 5), ("c101", 65), ("c101", 80))
+    instants = {0: None, **{seconds: START + timedelta(seconds=seconds) for seconds in (1, 59, 60, 70)}}
     found = {
-        (then, seconds): training_set(
-            store, asked, [RMS], known_then=then, as_of=START + timedelta(seconds=seconds) if seconds else None
-        )[2].to_pylist()
+        (then, seconds): training_set(store, asked, [RMS], Knowledge(known_then=then, as_of=at))[0][2].to_pylist()
         for then in (False, True)
-        for seconds in (0, 1, 59, 60, 70)
+        for seconds, at in instants.items()
     }
     assert found == {
         (False, 0): [9.0, 2.0, 2.0],
@@ -204,7 +204,7 @@ def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows:
         (True, 60): [1.0, 9.0, 9.0],
         (True, 70): [1.0, 9.0, 2.0],
     }
-    made = training_set(store, asked, [RMS], known_then=True, as_of=START + timedelta(seconds=70))
+    made, _ = training_set(store, asked, [RMS], Knowledge(known_then=True, as_of=START + timedelta(seconds=70)))
     asked_for = {"features": [RMS], "known_then": True, "as_of": "2026-03-01T00:01:10Z"}
     assert json.loads(made.schema.metadata[b"penstock"]) == asked_for
 
@@ -217,7 +217,7 @@ def test_it_is_what_feast_itself_answers(
     add_rows("compressor_vibration", *(("c101", second, second + 5 * (second % 3), second) for second in range(40)))
     add_rows("compressor_process", *(("c102", 60 * minute, 60 * minute, minute) for minute in range(10)))
     asked = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
-    ours = training_set(store, asked, [RMS, OIL], known_then=known_then)
+    ours = training_set(store, asked, [RMS, OIL], Knowledge(known_then=known_then))[0]
     feast = store.get_historical_features(
         asked.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=known_then
     ).to_arrow()
@@ -228,7 +228,7 @@ def test_it_is_what_feast_itself_answers(
 def test_csv_has_no_room_for_lists(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
     """Told before anything is written, and nothing is left behind."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
-    made = training_set(store, labels(("c101", 5), notes=[["a", "b"]]), [RMS], known_then=False)
+    made = training_set(store, labels(("c101", 5), notes=[["a", "b"]]), [RMS], Knowledge())[0]
     with pytest.raises(InvalidInput, match=r"no room for what notes holds; write Parquet"):
         save(made, tmp_path / "out" / "set.csv")
     assert not list((tmp_path / "out").iterdir())
