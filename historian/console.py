@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +48,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def printing_aside() -> AbstractContextManager[object]:
+    """While this is open, what is printed goes to standard error; Ray, for one, prints what befalls its nodes."""
+    return redirect_stdout(sys.stderr)
+
+
 class _Rate(ProgressColumn):
     """Units per second."""
 
@@ -65,7 +71,7 @@ def progress(
 ) -> Iterator[Callable[[int], None]]:
     """A bar with rate and time left on `console`, standard error, while the block runs; yields `advance(n)`.
 
-    Draws nothing when `quiet` (under `--json`) or when that is not a terminal.
+    Draws nothing when `quiet` (under `--json`) or when that is not a terminal. What the block prints goes there too.
     """
     console = console or Console(stderr=True)
     bar = Progress(
@@ -79,6 +85,6 @@ def progress(
         disable=quiet or not console.file.isatty(),
         transient=True,
     )
-    with bar:
+    with printing_aside(), bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)

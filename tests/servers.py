@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from socket import create_server
+from threading import Event, Thread
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -200,3 +201,23 @@ def two_ray_nodes() -> Iterator[str]:
         yield started.address
     finally:
         started.shutdown()
+
+
+@contextmanager
+def complaints(address: str) -> Iterator[None]:
+    """Lets the cluster say all the time that a node has died, as it does when one has."""
+    client: Any = needed_module("ray._raylet").GcsClient(address=address)
+    publish: Any = needed_module("ray._private.utils").publish_error_to_driver
+    enough = Event()
+
+    def complain() -> None:
+        while not enough.wait(0.1):
+            publish("node_died", "a node has died", client)
+
+    thread = Thread(target=complain)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()

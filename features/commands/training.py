@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -24,7 +25,7 @@ from features.training.pinned import doubts
 from features.training.splits import SplitSpec
 from features.training.training_set import null_rates
 from features.training.verdicts import differences, verdicts
-from historian.console import JsonOption, PlantOption, answer, progress
+from historian.console import JsonOption, PlantOption, answer, printing_aside, progress
 from historian.errors import InvalidInput
 from historian.plant import Plant
 from historian.plant_load import load_plant
@@ -32,6 +33,7 @@ from historian.plant_text import told
 from historian.times import parse_duration, parse_instant, utc_now
 
 _MAKE: Final = "make"
+_Answer = tuple[dict[str, object], str]
 
 MemoryOption = Annotated[
     str,
@@ -142,9 +144,9 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     with _workers(memory, engine, address) as who:
         prepared = prepare(store, checked, request, labels.parent, workers=who)
         if dry_run:
-            _tell_plan(prepared, as_json=as_json)
+            result = _plan(prepared)
         elif out.suffix:
-            _make_file(prepared, out, as_json=as_json)
+            result = _file_made(prepared, out, quiet=as_json)
         else:
             with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
                 # Not kept: making it again takes as much memory.
@@ -152,7 +154,8 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
                 manifest = artefact.write_artefact(made, out)
                 del made
             found = _verified(out, store, checked, _file(plant), who, quiet=as_json) if verified else None
-            _tell_artefact(manifest, out, found, as_json=as_json)
+            result = _artefact_made(manifest, out, found)
+    _tell(result, as_json=as_json)
 
 
 @app.command()
@@ -170,9 +173,8 @@ def verify(
     store = open_feature_store(checked)
     with _workers(memory, engine, address) as who:
         found = _verified(manifest, store, checked, _file(plant), who, quiet=as_json)
-    answer({"rows": found.rows, **_verdict(found)}, f"{manifest}: {_verdict_text(found)}", as_json=as_json)
-    if found.differences:
-        raise typer.Exit(1)
+    result = {"rows": found.rows, **_verdict(found)}, f"{manifest}: {_verdict_text(found)}"
+    _tell(result, as_json=as_json)
 
 
 @app.command()
@@ -190,8 +192,17 @@ def diff(
     answer({"same_content": same, "differences": found}, "\n".join([head, *found]), as_json=as_json)
 
 
-def _workers(memory: str, engine: EngineName, address: str) -> AbstractContextManager[Workers]:
-    return workers(amount(memory), address if engine is EngineName.ray else None)
+@contextmanager
+def _workers(memory: str, engine: EngineName, address: str) -> Iterator[Workers]:
+    with printing_aside(), workers(amount(memory), address if engine is EngineName.ray else None) as who:
+        yield who
+
+
+def _tell(result: _Answer, *, as_json: bool) -> None:
+    record, text = result
+    answer(record, text, as_json=as_json)
+    if not record.get("verified", True):
+        raise typer.Exit(1)
 
 
 def _verified(
@@ -246,7 +257,7 @@ def _horizon(text: str | None) -> timedelta | None:
         raise InvalidInput(f"--horizon: {error}") from None
 
 
-def _tell_plan(prepared: Prepared, *, as_json: bool) -> None:
+def _plan(prepared: Prepared) -> _Answer:
     tables = {name: table.moment.version for name, table in prepared.tables.items()}
     rows = prepared.labels.height
     counts = {**prepared.counts, **{f"purged from {name}": count for name, count in prepared.purged.items()}}
@@ -263,7 +274,7 @@ def _tell_plan(prepared: Prepared, *, as_json: bool) -> None:
     parts = [f"{rows} labels, {len(prepared.refs)} features of {', '.join(tables)}; nothing was written"]
     parts += [f"  {name}: {count}" for name, count in {**counts, **_split_counts(prepared)}.items()]
     parts += [f"  {warning}" for warning in _doubts(prepared)]
-    answer(record, "\n".join(parts), as_json=as_json)
+    return record, "\n".join(parts)
 
 
 def _doubts(prepared: Prepared) -> list[str]:
@@ -277,8 +288,8 @@ def _split_counts(prepared: Prepared) -> dict[str, int]:
     return {name: counts.get(name, 0) for name in prepared.purged}
 
 
-def _make_file(prepared: Prepared, out: Path, *, as_json: bool) -> None:
-    with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
+def _file_made(prepared: Prepared, out: Path, *, quiet: bool) -> _Answer:
+    with progress("training set", unit="views", total=len(prepared.tables), quiet=quiet) as advance:
         table = as_table(prepared, make(prepared, advance=advance))
     save(table, out)
     rates = null_rates(table, prepared.refs)
@@ -294,10 +305,10 @@ def _make_file(prepared: Prepared, out: Path, *, as_json: bool) -> None:
         "out": out,
     }
     text = f"{out}: {table.num_rows} rows, {len(rates)} features, {missing:.1%} of their values missing"
-    answer(record, "\n  ".join([text, *warnings]), as_json=as_json)
+    return record, "\n  ".join([text, *warnings])
 
 
-def _tell_artefact(manifest: Manifest, out: Path, found: artefact.Verified | None, *, as_json: bool) -> None:
+def _artefact_made(manifest: Manifest, out: Path, found: artefact.Verified | None) -> _Answer:
     warnings = verdicts(manifest)
     rows, columns = manifest["rows"], manifest["columns"]
     missing = sum(about["missing"] for about in columns.values()) / len(columns)
@@ -323,6 +334,4 @@ def _tell_artefact(manifest: Manifest, out: Path, found: artefact.Verified | Non
     ]
     if found:
         lines.append(textwrap.indent(_verdict_text(found), "  "))
-    answer(record, "\n".join(lines), as_json=as_json)
-    if found and found.differences:
-        raise typer.Exit(1)
+    return record, "\n".join(lines)

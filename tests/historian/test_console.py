@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.control import strip_control_codes
 from rich.text import Text
 
-from historian.console import progress
+from historian.console import answer, progress
 
 
 class Screen(io.StringIO):
@@ -58,3 +58,11 @@ def test_nothing_is_drawn_for_machines() -> None:
     """Neither when told to be quiet nor into a file."""
     assert drawn(Screen(), total=9000, seconds=3, quiet=True) == []
     assert drawn(io.StringIO(), total=9000, seconds=3) == []
+
+
+def test_what_is_printed_meanwhile_is_no_part_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a library, say, in the middle of the work."""
+    with progress("copying", unit="samples", quiet=True):
+        print("by the way")
+    answer({"copied": 1}, "", as_json=True)
+    assert capsys.readouterr() == ('{"copied": 1}\n', "by the way\n")

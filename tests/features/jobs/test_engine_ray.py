@@ -28,7 +28,7 @@ from historian.errors import StoreUnavailable
 from historian.open_store import open_store
 from historian.plant import Plant
 from historian.samples import settle
-from tests.servers import needed_module
+from tests.servers import complaints, needed_module
 
 # Otherwise Ray takes 127.0.0.1 for another name of the machine's outer address; to be said before it is imported.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -111,7 +111,9 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
         asked = ["compute", "--plant", str(plant.root), "--engine", "ray", "--address", nodes.address]
         refused = CliRunner().invoke(app, [*asked, "--memory", "100TiB"])
         assert "say less with --memory" in str(refused.exception)
-        done = CliRunner().invoke(app, [*asked, "--memory", "64MiB", "--json"], catch_exceptions=False)
+        with complaints(nodes.address):
+            done = CliRunner().invoke(app, [*asked, "--memory", "64MiB", "--json"], catch_exceptions=False)
+        assert "a node has died" in done.stderr
         assert json.loads(done.stdout)["views"]["compressor_vibration"]["feature_rows"] == expected.height
     finally:
         nodes.shutdown()
