@@ -17,6 +17,7 @@ from feast.data_format import DeltaFormat
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 
+from features.offline.arrow_types import plain
 from features.offline.point_in_time import ROW
 from historian.errors import FeatureError
 
@@ -107,7 +108,7 @@ def open_table(source: FileSource, repo_path: Path | None) -> FileTable:
     frame = pl.scan_parquet(
         files,
         glob=False,
-        hive_partitioning=any("=" in part for part in files[0].relative_to(_root(uri)).parts[:-1]),
+        hive_partitioning=_is_hive(_root(uri), files[0]),
         missing_columns="insert",
         extra_columns="ignore",
         cast_options=_LENIENT,
@@ -155,6 +156,15 @@ def parquet_files(uri: str) -> list[Path]:
     return files
 
 
+def told_by_directories(root: Path, file: Path) -> list[pa.Field]:
+    """The columns that stand as `column=value` in the path of a file below `root`, and not in the file."""
+    if not root.is_dir() or not _is_hive(root, file):
+        return []
+    frame = pl.scan_parquet(file, glob=False, hive_partitioning=True).head(0).collect().to_arrow()
+    inside = pq.read_schema(file).names
+    return [pa.field(field.name, plain(field.type)) for field in frame.schema if field.name not in inside]
+
+
 def storage_options(source: FileSource) -> dict[str, str]:
     """What an object store needs to be told: the credentials Feast resolves, and the endpoint."""
     known = {key.lower(): value for key, value in (source.resolve_credentials() or {}).items() if key[:4] == "AWS_"}
@@ -171,6 +181,10 @@ def _numbered(frame: pl.LazyFrame) -> pl.LazyFrame:
 def _root(uri: str) -> Path:
     """The directory a path, directory or glob lies in or is."""
     return Path(uri) if Path(uri).is_dir() else Path(uri.partition("*")[0] + "_").parent
+
+
+def _is_hive(root: Path, file: Path) -> bool:
+    return any("=" in part for part in file.relative_to(root).parts[:-1])
 
 
 def _visible(path: Path) -> bool:

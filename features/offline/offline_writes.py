@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import pyarrow as pa
@@ -20,7 +22,17 @@ import pyarrow.parquet as pq
 from feast.infra.offline_stores.file_source import FileSource
 
 from features.offline.arrow_types import maps_of, plain
-from features.offline.file_tables import is_delta, location, on_disk, open_delta, parquet_files, storage_options
+from features.offline.file_tables import (
+    is_delta,
+    location,
+    on_disk,
+    open_delta,
+    parquet_files,
+    storage_options,
+    told_by_directories,
+)
+
+_APPENDED: Final = re.compile(r"(.*)_appended-(\d{8})-[0-9a-f]{32}\.parquet")
 
 
 def stored_schema(source: FileSource, repo_path: Path | None) -> pa.Schema:
@@ -33,15 +45,16 @@ def stored_schema(source: FileSource, repo_path: Path | None) -> pa.Schema:
     if is_delta(source):
         return pa.schema(open_delta(uri, storage_options(source)).schema().to_arrow())
     path = on_disk(uri, "rows cannot be appended to Parquet files there, use a Delta table there")
-    return pq.read_schema(parquet_files(str(path))[0]).remove_metadata()
+    first = parquet_files(str(path))[0]
+    return pa.schema([*pq.read_schema(first).remove_metadata(), *told_by_directories(path, first)])
 
 
 def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
     """Appends rows to a source, cast to the types it has.
 
     Raises:
-        ValueError: the columns are not those of the source, in its order; or it lies in an object store and is no
-            Delta table.
+        ValueError: the columns are not those of the source, in its order; or it is Parquet in an object store or below
+            `column=value`.
         FileNotFoundError: there is no such source yet.
     """
     schema, uri = stored_schema(source, repo_path), location(source, repo_path)
@@ -59,7 +72,12 @@ def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
 
         write_deltalake(uri, rows, mode="append", storage_options=storage_options(source))
     elif Path(uri).is_dir():
-        _put(rows, Path(uri) / f"appended-{len(parquet_files(uri)):08d}-{uuid4().hex}.parquet")
+        files = parquet_files(uri)
+        if told_by_directories(Path(uri), files[0]):
+            raise ValueError(
+                f"the rows of {uri} lie below column=value; write files there yourself, or use a Delta table"
+            )
+        _write([rows], rows.schema, Path(uri) / _name_after(files[-1].relative_to(uri).parts[0]))
     else:
         with _turn(Path(uri)):
             _replace_grown(Path(uri), rows)
@@ -96,8 +114,11 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.cast(plainly).cast(schema).replace_schema_metadata()
 
 
-def _put(rows: pa.Table, path: Path) -> None:
-    _write([rows], rows.schema, path)
+def _name_after(last: str) -> str:
+    """A new file's name that comes after all others: of rows with equal times the one appended last counts."""
+    appended = _APPENDED.fullmatch(last)
+    first, number = (appended[1], int(appended[2]) + 1) if appended else (Path(last).stem, 0)
+    return f"{first}_appended-{number:08d}-{uuid4().hex}.parquet"
 
 
 def _replace_grown(path: Path, rows: pa.Table) -> None:

@@ -15,7 +15,7 @@ from feast import FileSource
 from feast.credentials import ConnectionRef
 from feast.data_format import DeltaFormat, ParquetFormat
 
-from features.offline.file_tables import open_table, storage_options
+from features.offline.file_tables import open_table, parquet_files, storage_options
 from features.offline.offline_writes import append, stored_schema, write_log
 from features.offline.point_in_time import ROW
 from historian.errors import FeatureError
@@ -74,6 +74,35 @@ def test_a_single_file_is_replaced_in_one_step(tmp_path: Path) -> None:
         assert pq.read_table(old)["n"].to_pylist() == [1, 2]
     assert stored(table) == [1, 2, 3]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".rows.parquet.lock", "rows.parquet"]
+
+
+@pytest.mark.parametrize(
+    "first", ["part-0.parquet", "zz.parquet", "~", "é.parquet", "m/0.parquet", "appended-00000001-a.parquet"]
+)
+def test_rows_appended_later_come_later(tmp_path: Path, first: str) -> None:
+    """Whatever the files are called: of equal times the later row counts. Also when files between are gone."""
+    (tmp_path / first).parent.mkdir(exist_ok=True)
+    pq.write_table(rows(0), tmp_path / first)
+    table = FileSource(path=str(tmp_path))
+    for number in range(1, 4):
+        append(table, None, rows(number))
+    assert stored(table) == [0, 1, 2, 3]
+    parquet_files(str(tmp_path))[1].unlink()
+    append(table, None, rows(4))
+    assert stored(table) == [0, 2, 3, 4]
+
+
+def test_rows_below_column_directories_are_read_and_not_appended_to(tmp_path: Path) -> None:
+    """A file beside the directories would take their column from all rows."""
+    for day in ("2026-03-01", "2026-03-02"):
+        (tmp_path / f"day={day}").mkdir()
+        pq.write_table(rows(1), tmp_path / f"day={day}" / "0.parquet")
+    table = FileSource(path=str(tmp_path))
+    schema = stored_schema(table, None)
+    assert (schema.names, schema.field("day").type) == (["asset", "n", "day"], pa.date32())
+    with pytest.raises(ValueError, match="lie below column=value; write files there yourself, or use a Delta table"):
+        append(table, None, rows(3).append_column("day", pa.array([date(2026, 3, 3)])))
+    assert [file.name for file in parquet_files(str(tmp_path))] == ["0.parquet", "0.parquet"]
 
 
 def append_one(path: Path, number: int) -> None:
