@@ -218,7 +218,7 @@ def verify(
     harmless = _SURROUNDINGS if manifest["software"] == again["software"] else (*_SURROUNDINGS, "files ")
     return Verified(
         rows=made.table.num_rows,
-        differences=(*changed, *(text for text in found if not text.startswith(harmless))),
+        differences=(*_ahead(prepared), *changed, *(text for text in found if not text.startswith(harmless))),
         moved_on=(*_moved_on(prepared), *(text for text in found if text.startswith(harmless))),
     )
 
@@ -250,9 +250,22 @@ def _instant(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+def _ahead(prepared: Prepared) -> Iterator[str]:
+    """Tables whose version of the manifest is newer than their newest: no table ever goes back by itself."""
+    for name, table in prepared.tables.items():
+        meant, newest = table.moment.version, newest_version(table.view)
+        if meant > newest:
+            yield (
+                f"manifest names version {meant} of {name}; the table is at {newest}: the manifest was changed, or the "
+                f"table was made anew or put back from a backup"
+            )
+
+
 def _moved_on(prepared: Prepared) -> Iterator[str]:
     for name, table in prepared.tables.items():
         meant, newest = table.moment.version, newest_version(table.view)
+        if meant > newest:  # a difference, which `_ahead` tells
+            continue
         if table.stand_in:
             until = table.moment.created_until
             yield f"{name}: version {meant} is gone; of version {newest} the rows created until {until} were read"

@@ -214,3 +214,14 @@ def test_a_manifest_that_was_tampered_with_is_told(
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(HistorianError, match=told):
         penstock("training-set", "verify", file)
+
+
+def test_a_version_its_table_never_had_is_no_vacuumed_one(history: Path, penstock: Callable[..., Any]) -> None:
+    """Though the rows come out the same: a changed manifest, or a table made anew, is a difference."""
+    file = history / "set" / "manifest.json"
+    penstock("training-set", history / "rule.toml", "--out", file.parent)
+    file.write_text(file.read_text().replace('"version": 1', '"version": 99', 1))
+    verified = penstock("training-set", "verify", file, "--json", code=1)
+    [told] = verified["differences"]
+    assert told.startswith("manifest names version 99 of compressor_process; the table is at 1: ")
+    assert (verified["verified"], verified["moved_on"]) == (False, [])
