@@ -24,7 +24,7 @@ from features.training.manifest import Manifest
 from features.training.pinned import doubts
 from features.training.splits import SplitSpec
 from features.training.training_set import null_rates
-from features.training.verdicts import differences, verdicts
+from features.training.verdicts import differences, not_known, verdicts
 from historian.console import JsonOption, PlantOption, answer, printing_aside, progress
 from historian.errors import InvalidInput
 from historian.plant import Plant
@@ -33,7 +33,8 @@ from historian.plant_text import told
 from historian.times import parse_duration, parse_instant, utc_now
 
 _MAKE: Final = "make"
-_Answer = tuple[dict[str, object], str]
+Answer = tuple[dict[str, Any], str]
+"""For programs, and for people."""
 
 MemoryOption = Annotated[
     str,
@@ -154,8 +155,8 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
                 manifest = artefact.write_artefact(made, out)
                 del made
             found = _verified(out, store, checked, _file(plant), who, quiet=as_json) if verified else None
-            result = _artefact_made(manifest, out, found)
-    _tell(result, as_json=as_json)
+            result = artefact_made(manifest, out, found)
+    tell(result, as_json=as_json)
 
 
 @app.command()
@@ -173,8 +174,9 @@ def verify(
     store = open_feature_store(checked)
     with _workers(memory, engine, address) as who:
         found = _verified(manifest, store, checked, _file(plant), who, quiet=as_json)
-    result = {"rows": found.rows, **_verdict(found)}, f"{manifest}: {_verdict_text(found)}"
-    _tell(result, as_json=as_json)
+    record = {"rows": found.rows, "leakage": found.leakage, **_verdict(found)}
+    result = record, "\n".join([f"{manifest}: {_verdict_text(found)}", *not_known(found.leakage)])
+    tell(result, as_json=as_json)
 
 
 @app.command()
@@ -198,10 +200,11 @@ def _workers(memory: str, engine: EngineName, address: str) -> Iterator[Workers]
         yield who
 
 
-def _tell(result: _Answer, *, as_json: bool) -> None:
+def tell(result: Answer, *, as_json: bool) -> None:
+    """Prints an answer; exit code 1 if the set came out otherwise, or has values not known at their label's time."""
     record, text = result
     answer(record, text, as_json=as_json)
-    if not record.get("verified", True):
+    if not record.get("verified", True) or ("leakage" in record and not_known(record["leakage"])):
         raise typer.Exit(1)
 
 
@@ -257,7 +260,7 @@ def _horizon(text: str | None) -> timedelta | None:
         raise InvalidInput(f"--horizon: {error}") from None
 
 
-def _plan(prepared: Prepared) -> _Answer:
+def _plan(prepared: Prepared) -> Answer:
     tables = {name: table.moment.version for name, table in prepared.tables.items()}
     rows = prepared.labels.height
     counts = {**prepared.counts, **{f"purged from {name}": count for name, count in prepared.purged.items()}}
@@ -288,7 +291,7 @@ def _split_counts(prepared: Prepared) -> dict[str, int]:
     return {name: counts.get(name, 0) for name in prepared.purged}
 
 
-def _file_made(prepared: Prepared, out: Path, *, quiet: bool) -> _Answer:
+def _file_made(prepared: Prepared, out: Path, *, quiet: bool) -> Answer:
     with progress("training set", unit="views", total=len(prepared.tables), quiet=quiet) as advance:
         table = as_table(prepared, make(prepared, advance=advance))
     save(table, out)
@@ -308,7 +311,12 @@ def _file_made(prepared: Prepared, out: Path, *, quiet: bool) -> _Answer:
     return record, "\n  ".join([text, *warnings])
 
 
-def _artefact_made(manifest: Manifest, out: Path, found: artefact.Verified | None) -> _Answer:
+def artefact_made(manifest: Manifest, out: Path, found: artefact.Verified | None) -> Answer:
+    """What is told of an artefact that was written, for programs and for people.
+
+    Args:
+        found: What making it again has shown, if that was asked for.
+    """
     warnings = verdicts(manifest)
     rows, columns = manifest["rows"], manifest["columns"]
     missing = sum(about["missing"] for about in columns.values()) / len(columns)

@@ -65,6 +65,8 @@ class Verified:
     """What making a training set again has shown."""
 
     rows: int
+    leakage: Mapping[str, Any]
+    """What the audit has found in the rows made again, as a manifest has it."""
     differences: tuple[str, ...]
     """Where it came out otherwise; empty if it is the same."""
     moved_on: tuple[str, ...]
@@ -218,6 +220,7 @@ def verify(
     harmless = _SURROUNDINGS if manifest["software"] == again["software"] else (*_SURROUNDINGS, "files ")
     return Verified(
         rows=made.table.num_rows,
+        leakage=again["leakage"],
         differences=(*_ahead(prepared), *changed, *(text for text in found if not text.startswith(harmless))),
         moved_on=(*_moved_on(prepared), *(text for text in found if text.startswith(harmless))),
     )

@@ -13,12 +13,7 @@ from features.training.pinned import doubts
 def verdicts(manifest: Manifest) -> list[str]:
     """What speaks against the training set, a sentence each; nothing if nothing does."""
     leakage = manifest["leakage"]
-    told = []
-    if leakage["values_not_known_at_their_label"]:
-        columns = ", ".join(leakage["columns"])
-        told.append(
-            f"{leakage['values_not_known_at_their_label']} values were not known at their label's time: {columns}"
-        )
+    told = not_known(leakage)
     for view, rows in leakage.get("rows_that_share_a_feature_row_with_another_split", {}).items():
         if rows:
             told.append(
@@ -31,6 +26,16 @@ def verdicts(manifest: Manifest) -> list[str]:
             f"was it written with hindsight?"
         )
     return told + doubts({view: table.get("as_of") for view, table in manifest["tables"].items()})
+
+
+def not_known(leakage: Mapping[str, Any]) -> list[str]:
+    """A sentence if values were not known at their label's time: such a training set is no good.
+
+    Args:
+        leakage: What a manifest says of it.
+    """
+    count = leakage["values_not_known_at_their_label"]
+    return [f"{count} values were not known at their label's time: {', '.join(leakage['columns'])}"] if count else []
 
 
 def differences(one: Manifest, other: Manifest) -> list[str]:

@@ -77,6 +77,7 @@ def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock:
     assert "http-equiv" not in (out / "report.html").read_text()
 
     verified = penstock("training-set", "verify", out, "--json")
+    assert verified.pop("leakage") == told["leakage"]
     assert verified == {"verified": True, "rows": data.height, "differences": [], "moved_on": []}
 
 

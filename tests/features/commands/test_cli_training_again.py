@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+import typer
 from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
+from features.commands.training import artefact_made, tell
 from features.rows.tables import table_path
 from features.training.formats import Format
 from historian.errors import HistorianError
@@ -225,3 +227,20 @@ def test_a_version_its_table_never_had_is_no_vacuumed_one(history: Path, penstoc
     [told] = verified["differences"]
     assert told.startswith("manifest names version 99 of compressor_process; the table is at 1: ")
     assert (verified["verified"], verified["moved_on"]) == (False, [])
+
+
+def test_a_set_with_values_of_the_future_is_told_with_exit_code_1(
+    history: Path, penstock: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After its answer, whether made or made again as it was; the join makes none, so the record is written by hand."""
+    penstock("training-set", history / "rule.toml", "--out", history / "set")
+    manifest = json.loads((history / "set" / "manifest.json").read_text())
+    tell(artefact_made(manifest, history / "set", None), as_json=False)
+    leakage = {**manifest["leakage"], "values_not_known_at_their_label": 3, "columns": {"rms": 3}}
+    made = artefact_made({**manifest, "leakage": leakage}, history / "set", None)
+    for result in (made, ({"verified": True, "leakage": leakage}, made[1])):
+        capsys.readouterr()
+        with pytest.raises(typer.Exit) as ended:
+            tell(result, as_json=False)
+        assert ended.value.exit_code == 1
+        assert "  3 values were not known at their label's time: rms\n" in capsys.readouterr().out
