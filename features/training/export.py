@@ -178,9 +178,10 @@ def _by_rule(
         times = _view_times(table, file, plant, request.as_of)
     made = rule_labels(times, events, rule, as_of=request.as_of)
     if made.labels.is_empty():
-        raise InvalidInput(
-            f"{file.path.name} labels nothing: {times.height} times, {made.excluded} excluded, {made.censored} censored"
-        )
+        why = f"{times.height} times, {made.excluded} excluded, {made.censored} censored"
+        if made.unsampled:
+            why += f", {made.unsampled} left out: [negatives] draws some for each time that fails, and none does"
+        raise InvalidInput(f"{file.path.name} labels nothing: {why}")
     counts = {"times": times.height, "excluded": made.excluded, "censored": made.censored, "unsampled": made.unsampled}
     return Labelled(made.labels, made.settled, rule.target.name, (file.path, file.events), counts, tables)
 
