@@ -51,10 +51,18 @@ def from_pandas(frame: pd.DataFrame) -> EntityFrame:
 
     Raises:
         EntityTimestampInferenceException: it has no column `event_timestamp`, and not one other column of times.
+        ValueError: a column mixes kinds of values, as text and numbers.
     """
     time = infer_event_timestamp_from_entity_df(frame.dtypes.to_dict())
     labels = frame.assign(**{time: pd.to_datetime(frame[time], utc=True, cache=False)})
-    return EntityFrame(pa.Table.from_pandas(labels, preserve_index=False, nthreads=1).replace_schema_metadata(), time)
+    try:
+        table = pa.Table.from_pandas(labels, preserve_index=False, nthreads=1)
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        why = ": ".join(map(str, reversed(error.args)))  # the last one names the column
+        raise ValueError(
+            f"a column of the labels does not hold values of one kind: {why}; give it one, as by .astype(str)"
+        ) from None
+    return EntityFrame(table.replace_schema_metadata(), time)
 
 
 def from_columns(frame: pl.DataFrame | pa.Table) -> EntityFrame:

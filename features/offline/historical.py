@@ -75,16 +75,19 @@ class HistoricalRetrieval:
         return len(self.labels.table.column_names) + sum(len(query.columns) for query in self.queries)
 
 
-def check_labels(columns: Sequence[str], queries: Iterable[ViewQuery]) -> None:
-    """Refuses labels that lack a join key, or have a column a feature would need to be called.
+def check_labels(labels: pa.Schema, queries: Sequence[ViewQuery]) -> None:
+    """Refuses labels that lack a join key, have lists as one, or have a column a feature would need to be called.
 
     Raises:
         FeastEntityDFMissingColumnsError, ValueError
     """
     keys = {key for query in queries for key in query.keys}
-    if absent := keys - set(columns):
+    if absent := keys - set(labels.names):
         raise FeastEntityDFMissingColumnsError(keys, absent)
-    taken = sorted({name for query in queries for name in query.columns if name in columns})
+    for key in sorted(keys):
+        if pa.types.is_nested(kind := labels.field(key).type):
+            raise ValueError(f"the join key {key} of the labels holds {kind}; give one value a row, as by explode")
+    taken = sorted({name for query in queries for name in query.columns if name in labels.names})
     if taken:
         raise ValueError(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
 

@@ -72,7 +72,15 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
 
         Args:
             rows: At most so many in a batch; without it, as many as the store's `memory_limit` allows.
+
+        Raises:
+            ValueError: `rows` is less than 1.
         """
+        if rows is not None and rows < 1:
+            raise ValueError(f"rows is {rows}, and a batch has at least 1; leave it out for as many as memory allows")
+        return self._batches(rows)
+
+    def _batches(self, rows: int | None) -> Iterator[pa.RecordBatch]:
         schema = None
         for piece in self._answer.pieces(rows):
             found = self._with_declared_types(self._of(piece).to_arrow())
@@ -80,7 +88,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
             yield from found.cast(schema).combine_chunks().to_batches() or [_no_rows(schema)]
 
     def to_reader(self, rows: int | None = None) -> pa.RecordBatchReader:
-        """`to_arrow_batches` as Arrow's reader, which DuckDB, Delta Lake, Polars and others take."""
+        """`to_arrow_batches` as Arrow's reader, which DuckDB, Delta Lake, Polars and others take. Raises as it does."""
         batches = self.to_arrow_batches(rows)
         first = next(batches)
         return pa.RecordBatchReader.from_batches(first.schema, _chained(first, batches))

@@ -86,7 +86,8 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
             end_date: By default now.
 
         Raises:
-            ValueError: `entity_df` has a column called as a feature is, or is nothing we know.
+            ValueError: `entity_df` has a column called as a feature is, lists as a join key, values of several kinds
+                in a column, or is nothing we know.
             FeastEntityDFMissingColumnsError: it lacks a join key.
             AbsentColumn: a source lacks a column. FileNotFoundError: there is no source.
         """
@@ -102,7 +103,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         else:
             labels = _given(entity_df, lambda sql: from_query(sql, registry, project, config.repo_path))
             first, last = labels.span()
-        check_labels(labels.table.column_names, queries)
+        check_labels(labels.table.schema, queries)
         return PolarsRetrievalJob(
             _retrieval(config, labels, queries, known_then=filter_by_created_timestamp),
             config.repo_path,

@@ -331,12 +331,28 @@ def test_no_labels_give_no_rows_but_all_columns(tmp_path: Path, feast: Callable[
         ("SELECT * FROM labels", ValueError, "no query that Polars can answer: .*labels"),
         (labels("1", [5]).drop(columns="asset"), FeastEntityDFMissingColumnsError, "asset"),
         (labels("1", [5], rms=[1.0]), ValueError, "columns called as features are: rms; rename them"),
+        (
+            labels("1", [5]).assign(asset=[["c1"]]),
+            ValueError,
+            "join key asset of the labels holds list.*one value a row",
+        ),
+        (
+            labels("11", [5, 6]).assign(asset=["c1", 1]),
+            ValueError,
+            "not hold values of one kind: .*column asset.*astype",
+        ),
+        (
+            labels("11", [5, 6]).assign(asset=[1, "c1"]),
+            ValueError,
+            "not hold values of one kind: .*column asset.*astype",
+        ),
+        (labels("11", [5, 6]).assign(note=["", 1.5]), ValueError, "not hold values of one kind: .*column note.*astype"),
     ],
 )
 def test_labels_that_cannot_be_joined_are_refused(
     tmp_path: Path, feast: Callable[..., FeatureStore], asked: Any, error: type[Exception], told: str
 ) -> None:
-    """A query over nothing we know, a missing join key, and a label column in a feature's place."""
+    """A query over nothing we know, a join key that is missing or a list, a feature's name, and text among numbers."""
     store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
     with pytest.raises(error, match=told):
         store.get_historical_features(asked, ["vib:rms"])

@@ -123,6 +123,15 @@ def test_every_form_of_the_answer_is_the_same(job: RetrievalJob) -> None:
     assert feasts.data.to_pydict() == ANSWER
 
 
+@pytest.mark.parametrize("rows", [0, -1])
+def test_a_batch_of_no_rows_is_refused(job: RetrievalJob, rows: int) -> None:
+    """When it is asked for, before anything is read."""
+    for ask in (job.to_arrow_batches, job.to_reader):
+        with pytest.raises(ValueError, match=f"rows is {rows}, and a batch has at least 1; leave it out"):
+            ask(rows)
+    assert [batch.num_rows for batch in job.to_arrow_batches(1)] == [1, 1]
+
+
 def test_tensors_need_torch(job: RetrievalJob) -> None:
     """Feast makes them of the frame; without torch it says so, and of another kind that there is none."""
     with pytest.raises(ValueError, match="Only 'torch' is supported"):
