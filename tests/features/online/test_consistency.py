@@ -145,7 +145,10 @@ def test_a_value_that_lags_is_stale_not_wrong(
 def test_wrong_missing_and_extra_values_are_told_apart(
     plant: Plant, store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None]
 ) -> None:
-    """A pushed value that was never computed, one of an asset that has none, and one that was never materialised."""
+    """A pushed value that was never computed, one of an asset that has none, and one that was never materialised.
+
+    All three are wrong.
+    """
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     add_rows("compressor_process", ("c101", 10, 11, 60.0))
     apply(plant)
@@ -163,6 +166,10 @@ def test_wrong_missing_and_extra_values_are_told_apart(
     serve([RMS], ["c101", "c102"], 20)
     serve([OIL], ["c101"], 20)
     assert counts(plant, store) == {RMS: {"mismatch": 1, "extra": 1}, OIL: {"missing": 1}}
+    serve([RMS], ["c102"], 21)
+    serve([OIL], ["c101", "c102"], 21)
+    served = served_since(served_path(plant), START).collect()
+    assert dict(consistency(store, served).select("feature", "wrong").iter_rows()) == {RMS: 1.0, OIL: 2 / 3}
 
 
 @pytest.fixture
