@@ -29,6 +29,8 @@ ASSET: Final = "asset"
 EVENT_TIMESTAMP: Final = "event_timestamp"
 EPISODE: Final = "episode"
 """A run of an asset between two overhauls, where a label file or a rule tells it."""
+OWN: Final = (ASSET, EVENT_TIMESTAMP, EPISODE, "split", "censored", "at_least_s")
+"""The columns of a label that have a meaning of their own: which rows it is of, and what a rule adds to the target."""
 
 _NAMES: Final = (ASSET, EVENT_TIMESTAMP, EPISODE)
 _NUMBER: Final = r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]+)?$"

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, model_validator
 
-from features.labels import ASSET, EPISODE, EVENT_TIMESTAMP
+from features.labels import OWN
 from historian.errors import InvalidInput, near_misses
 from historian.plant import Plant
 from historian.plant_model import Model, Name
@@ -47,7 +47,7 @@ class Target(Model):
     def _agree(self) -> Target:
         if (self.kind == "horizon") != (self.horizon is not None):
             raise ValueError("horizon belongs to kind horizon, and is needed there")
-        if self.name in (ASSET, EVENT_TIMESTAMP, EPISODE, "split", "censored", "at_least_s"):
+        if self.name in OWN:
             raise ValueError(f"column {self.column} has a meaning of its own; choose another name")
         return self
 

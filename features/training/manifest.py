@@ -14,13 +14,13 @@ from typing import Any, Final
 import polars as pl
 
 from features.feature_refs import column_of, meaning_of
-from features.labels import ASSET, EVENT_TIMESTAMP
+from features.labels import ASSET
 from features.training.audit import ViewAudit, ages, audit_view, shared_rows
 from features.training.content_hash import content_hash, digest
 from features.training.export import Prepared, used_tables, values_known
 from features.training.pinned import PinnedTable
 from features.training.splits import NAMES, SPLIT
-from features.training.suspects import is_classes, suspects
+from features.training.suspects import beside, is_classes, suspects
 from features.training.training_set import Knowledge, features_of
 from historian.plant import Plant
 from historian.times import format_duration
@@ -179,9 +179,7 @@ def _leakage(prepared: Prepared, values: pl.DataFrame, audits: Mapping[str, View
         shared = {name: shared_rows(labels, audit, labels[SPLIT]) for name, audit in audits.items()}
         told["rows_that_share_a_feature_row_with_another_split"] = shared
     if prepared.target:
-        others = labels.drop(ASSET, EVENT_TIMESTAMP, prepared.target)
-        found = suspects(
-            others.hstack(values.get_columns()), labels[prepared.target], threshold=prepared.request.threshold
-        )
+        columns = beside(labels, prepared.target).hstack(values.get_columns())
+        found = suspects(columns, labels[prepared.target], threshold=prepared.request.threshold)
         told["suspects"] = [{"column": s.column, "measure": s.measure, "value": round(s.value, 6)} for s in found]
     return told

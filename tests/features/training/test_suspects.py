@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.training.suspects import Suspect, association, auc, suspects
+from features.training.suspects import Suspect, association, auc, beside, suspects
 
 ROWS = 200
 RNG = np.random.default_rng(5)
 FAILS = RNG.random(ROWS) < 0.3
+LOTS = RNG.random(ROWS)
 
 
 @settings(max_examples=100)
@@ -75,3 +78,114 @@ def test_a_constant_column_is_innocent() -> None:
     """It has no rank correlation at all."""
     [found] = association(pl.DataFrame({"n": [1.0] * ROWS}), pl.Series(RNG.random(ROWS)))
     assert found.value == 0.0
+
+
+def test_a_correlation_counts_as_far_as_an_area_does() -> None:
+    """(1 + |rho|)/2 of a threshold of 0.95 is |rho| 0.9, whatever its sign."""
+    life = RNG.random(ROWS)
+    columns = pl.DataFrame({"near": life + 0.1 * RNG.normal(size=ROWS), "far": -life + 0.2 * RNG.normal(size=ROWS)})
+    rho = {found.column: found.value for found in association(columns, pl.Series(life))}
+    assert 0.9 < rho["near"] < 0.95
+    assert 0.6 < rho["far"] < 0.9
+    assert [found.column for found in suspects(columns, pl.Series(life), threshold=0.95)] == ["near"]
+    assert [found.column for found in suspects(columns, pl.Series(life), threshold=0.8)] == ["near", "far"]
+
+
+@pytest.mark.parametrize("dtype", [pl.String(), pl.Categorical(), pl.Enum(["burst", "seal", "sound", "well"])])
+def test_words_that_are_the_target_tell_it(dtype: pl.DataType) -> None:
+    """Several words a class; and those that only failures have."""
+    outcome = np.where(FAILS, np.where(RNG.random(ROWS) < 0.5, "seal", "burst"), np.where(LOTS < 0.5, "sound", "well"))
+    only_failures = [str(word) if fails else None for word, fails in zip(outcome, FAILS, strict=True)]
+    columns = pl.DataFrame({"outcome": pl.Series(outcome, dtype=dtype), "found": pl.Series(only_failures, dtype=dtype)})
+    assert suspects(columns, pl.Series(FAILS), threshold=0.95) == [
+        Suspect("found", "auc of missing", 1.0),
+        Suspect("outcome", "auc", 1.0),
+    ]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3, 0.05])
+@pytest.mark.parametrize("rows", [400, 401])
+@pytest.mark.parametrize("words", [1, 2, 20, 100, 200, 400])
+def test_words_that_have_nothing_to_do_with_the_target_are_innocent(share: float, rows: int, words: int) -> None:
+    """From one word for all rows to a few rows a word, for a target of classes and for a quantity."""
+    rng = np.random.default_rng(words)
+    note = pl.DataFrame({"note": [f"w{number}" for number in rng.permutation(rows) % words]})
+    targets = pl.Series(rng.permutation(rows) < share * rows), pl.Series(rng.random(rows))
+    assert all(not suspects(note, target, threshold=0.8) for target in targets)
+
+
+@pytest.mark.parametrize("positives", [40, 41])
+def test_names_are_no_suspects_for_being_rare(positives: int) -> None:
+    """One for each row, and one for each pair of a failure with a sound row, in whatever halves the two fall."""
+    numbers = np.arange(2 * positives)
+    columns = pl.DataFrame(
+        {"order": [f"W{number}" for number in numbers], "pair": [f"P{number % positives}" for number in numbers]}
+    )
+    assert [found.value for found in association(columns, pl.Series(numbers < positives))] == [0.5, 0.5]
+
+
+def test_words_that_are_nearly_right_count_for_what_they_are() -> None:
+    """Every 21st is wrong: as an area of all pairs, ties half, 20/21."""
+    fails = np.arange(420) < 210
+    word = pl.Series("word", np.where(fails ^ (np.arange(420) % 21 == 0), "worn", "well"))
+    [found] = association(word.to_frame(), pl.Series(fails))
+    assert found.value == pytest.approx(20 / 21, abs=0.005)
+
+
+def test_words_and_gaps_tell_a_quantity_too() -> None:
+    """A word for each tenth of life; and a finding that is written down near its end only."""
+    life = RNG.random(ROWS)
+    columns = pl.DataFrame(
+        {
+            "wear": [f"{tenth}/10" for tenth in (life * 10).astype(int)],
+            "finding": [None if left > 0.1 else "pitting" for left in life],
+            "note": [str(lot) for lot in LOTS],
+        }
+    )
+    found = suspects(columns, pl.Series(life), threshold=0.95)
+    assert [(each.column, each.measure) for each in found] == [("finding", "auc of missing"), ("wear", "spearman")]
+
+
+def test_times_count_from_their_label() -> None:
+    """As times, days or text: a repair after each failure, and one that is told for all rows, soon or late."""
+    at = [datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=number) for number in range(ROWS)]
+    repair = [time + timedelta(days=2 if fails else 40) for time, fails in zip(at, FAILS, strict=True)]
+    labels = pl.DataFrame(
+        {
+            "asset": "c101",
+            "event_timestamp": pl.Series(at, dtype=pl.Datetime("us", "UTC")),
+            "fails": FAILS,
+            "repair": repair,
+            "naive": pl.Series(repair).dt.replace_time_zone(None),
+            "day": [time.date() for time in repair],
+            "text": [time.isoformat() for time in repair],
+            "repaired": [time if fails else None for time, fails in zip(repair, FAILS, strict=True)],
+            "built": date(2020, 1, 1),
+        }
+    )
+    columns = beside(labels, "fails")
+    soon = np.where(FAILS, 2 * 86400.0, 40 * 86400.0).tolist()
+    assert [columns[name].to_list() for name in ("repair", "naive", "day", "text")] == [soon] * 4
+    found = {each.column: each.measure for each in suspects(columns, labels["fails"], threshold=0.95)}
+    assert found == {**dict.fromkeys(("repair", "naive", "day", "text"), "auc"), "repaired": "auc of missing"}
+
+
+def test_what_a_label_consists_of_is_no_suspect() -> None:
+    """What a rule or a split adds, that is; a column that none of them makes is."""
+    own = ("asset", "event_timestamp", "fails", "episode", "split", "censored", "at_least_s")
+    labels = pl.DataFrame([dict.fromkeys((*own, "note"), 1)])
+    assert beside(labels, "fails").columns == ["note"]
+    assert beside(labels.drop("note"), "fails").shape == (1, 0)
+
+
+def test_what_is_neither_number_nor_word_may_tell_by_being_there() -> None:
+    """A list of parts, the bytes of a picture; how long a repair took is a number."""
+    columns = pl.DataFrame(
+        {
+            "parts": [["seal"] if fails else None for fails in FAILS],
+            "picture": [b"\xff" if fails else b"\xfe" for fails in FAILS],
+            "took": [timedelta(hours=5 if fails else 1) for fails in FAILS],
+        }
+    )
+    found = [(each.column, each.value) for each in association(columns, pl.Series(FAILS))]
+    assert found == [("parts", 1.0), ("picture", 0.5), ("took", 1.0)]
