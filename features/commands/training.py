@@ -33,6 +33,7 @@ from historian.plant_text import told
 from historian.times import parse_duration, parse_instant, utc_now
 
 _MAKE: Final = "make"
+_SUSPECTS_TOLD: Final = 5
 Answer = tuple[dict[str, Any], str]
 """For programs, and for people."""
 
@@ -317,7 +318,6 @@ def artefact_made(manifest: Manifest, out: Path, found: artefact.Verified | None
     Args:
         found: What making it again has shown, if that was asked for.
     """
-    warnings = verdicts(manifest)
     rows, columns = manifest["rows"], manifest["columns"]
     missing = sum(about["missing"] for about in columns.values()) / len(columns)
     record = {
@@ -328,7 +328,7 @@ def artefact_made(manifest: Manifest, out: Path, found: artefact.Verified | None
         "target": manifest["target"],
         "corrections": manifest["corrections"],
         "leakage": manifest["leakage"],
-        "warnings": warnings,
+        "warnings": verdicts(manifest),
         "content_hash": manifest["content_hash"],
         "out": out,
         **(_verdict(found) if found else {}),
@@ -338,7 +338,7 @@ def artefact_made(manifest: Manifest, out: Path, found: artefact.Verified | None
     lines = [
         f"{out}: {rows['total']} rows{splits}{purged}; {len(columns)} features, {missing:.1%} of their values missing",
         f"  {manifest['leakage']['values_audited']:,} values audited; content {manifest['content_hash'][:16]}",
-        *(f"  {warning}" for warning in warnings),
+        *(f"  {warning}" for warning in verdicts(manifest, most=_SUSPECTS_TOLD)),
     ]
     if found:
         lines.append(textwrap.indent(_verdict_text(found), "  "))

@@ -10,8 +10,12 @@ from features.training.manifest import Manifest
 from features.training.pinned import doubts
 
 
-def verdicts(manifest: Manifest) -> list[str]:
-    """What speaks against the training set, a sentence each; nothing if nothing does."""
+def verdicts(manifest: Manifest, *, most: int | None = None) -> list[str]:
+    """What speaks against the training set, a sentence each; nothing if nothing does.
+
+    Args:
+        most: So many suspects at most, the strongest, and how many more there are; all of them without.
+    """
     leakage = manifest["leakage"]
     told = not_known(leakage)
     for view, rows in leakage.get("rows_that_share_a_feature_row_with_another_split", {}).items():
@@ -20,11 +24,14 @@ def verdicts(manifest: Manifest) -> list[str]:
                 f"{rows} rows use a row of {view} that another split uses too; "
                 f"a split by time, asset or episode rules that out"
             )
-    for suspect in leakage.get("suspects", []):
+    suspects = leakage.get("suspects", [])
+    for suspect in suspects[:most]:
         told.append(
             f"{suspect['column']} alone tells the target: {suspect['measure']} {suspect['value']:.3f}; "
             f"was it written with hindsight?"
         )
+    if more := len(suspects) - len(suspects[:most]):
+        told.append(f"and {more} more alone tell the target; see report.html")
     return told + doubts({view: table.get("as_of") for view, table in manifest["tables"].items()})
 
 

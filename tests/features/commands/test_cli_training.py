@@ -140,16 +140,28 @@ def test_a_dry_run_counts_and_writes_nothing(history: Path, penstock: Callable[.
     assert sum(told["splits"].values()) == told["labels"]
 
 
-def test_a_column_written_with_hindsight_is_a_suspect(history: Path, penstock: Callable[..., Any]) -> None:
-    """In the answer and in the report."""
-    labels = history / "labels.csv"
-    rows = [f"c101,2026-03-01T00:{n // 60:02}:{n % 60:02}Z,{int(n > 60)},{120 - n}" for n in range(120)]
-    labels.write_text("\n".join(["asset,event_timestamp,fails,days_left", *rows]) + "\n")
-    frame = pl.read_csv(labels).with_columns(pl.col("event_timestamp").str.to_datetime(time_zone="UTC"))
-    frame.write_parquet(history / "labels.parquet")
-    told = penstock("training-set", history / "labels.parquet", "--out", history / "set", "--target", "fails", "--json")
-    assert {"column": "days_left", "measure": "auc", "value": 1.0} in told["leakage"]["suspects"]
-    assert "days_left alone tells the target" in (history / "set" / "report.html").read_text()
+def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Callable[..., Any]) -> None:
+    """In the answer and in the report; in the terminal the strongest five, and how many more there are."""
+    labels, first = history / "labels.csv", datetime(2026, 3, 1, tzinfo=UTC)
+    names = ("outcome", "days_left", "left_2", "left_3", "left_4")
+    rows = pl.DataFrame({"asset": "c101", "n": range(120)}).with_columns(
+        (first + pl.duration(seconds="n")).dt.strftime("%FT%TZ").alias("event_timestamp"),
+        (pl.col("n") > 60).cast(pl.Int8).alias("fails"),
+        pl.when(pl.col("n") > 60).then(pl.lit("2026-03-01T09:00:00Z")).alias("repaired"),
+        pl.when(pl.col("n") > 60).then(pl.lit("worn")).otherwise(pl.lit("well")).alias("outcome"),
+        *((120 - pl.col("n")).alias(name) for name in names[1:]),
+    )
+    rows.drop("n").write_csv(labels)
+    call = ("training-set", labels, "--out", history / "set", "--target", "fails", "-f", RMS)
+    told = penstock(*call, "--json")
+    aucs = [{"column": name, "measure": "auc", "value": 1.0} for name in sorted(names)]
+    assert told["leakage"]["suspects"] == [*aucs, {"column": "repaired", "measure": "auc of missing", "value": 1.0}]
+    told_of = [f"{name} alone tells the target" for name in (*sorted(names), "repaired")]
+    report = (history / "set" / "report.html").read_text()
+    assert [text for text in told_of if text in report and text in "\n".join(told["warnings"])] == told_of
+    terminal = penstock(*call)
+    assert [text for text in told_of if text in terminal] == told_of[:5]
+    assert terminal.endswith("  and 1 more alone tell the target; see report.html\n")
 
 
 @pytest.mark.parametrize(
