@@ -9,11 +9,12 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import feature_routes, plant_routes
-from api.errors import add_error_answers
-from api.service import Service
-from historian.plant import Plant
-from historian.stores import Reader
+from api.deps import Service
+from api.problems import add_error_answers
+from api.routes import features as feature_routes
+from api.routes import plant as plant_routes
+from historian.plant.plant import Plant
+from historian.stores.protocols import Reader
 from historian.times import utc_now
 
 

@@ -18,10 +18,10 @@ from scipy import signal
 from scipy.fft import rfft
 
 from benchmarks.naive import naive_features
+from features.compute.rows.waveform_rows import waveform_values
+from features.define.spec import Complexes, Floats
 from features.kernels.envelope import envelopes
-from features.rows.waveform_rows import waveform_values
-from features.spec import Complexes, Floats
-from features.windows import Tiling
+from features.windows.tiling import Tiling
 
 Work = Callable[[Floats], object]
 """Of windows [windows, N]."""

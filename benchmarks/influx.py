@@ -24,10 +24,10 @@ from influxdb_client.client.write.dataframe_serializer import data_frame_to_list
 from influxdb_client.client.write.point import Point
 from influxdb_client.client.write_api import PointSettings
 
-from historian.influx import InfluxStore
-from historian.influx_wire import open_wire, parse_address
-from historian.line_protocol import bodies
 from historian.samples import SCHEMA, SampleBatch, settle
+from historian.stores.influx.line_protocol import bodies
+from historian.stores.influx.store import InfluxStore
+from historian.stores.influx.wire import open_wire, parse_address
 from tests.servers import influx1, influx2, set_up2
 
 _ROUNDS = 3

@@ -20,9 +20,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.memory import peak_bytes
-from historian.influx import InfluxStore
-from historian.influx_wire import open_wire, parse_address
 from historian.samples import SCHEMA, sample_batch
+from historian.stores.influx.store import InfluxStore
+from historian.stores.influx.wire import open_wire, parse_address
 from historian.times import from_micros
 from tests.servers import influx1
 

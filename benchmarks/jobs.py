@@ -27,18 +27,18 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.memory import peak_bytes
-from features.jobs.due import budget
-from features.jobs.engine import here, processes
-from features.jobs.follow import Follower
-from features.jobs.job import MEMORY, ViewJob
-from features.jobs.online_rows import Online, online_rows
-from features.registry.feast_repo import apply, open_feature_store
-from features.rows.waveform_rows import waveform_values
-from features.windows import Tiling
-from historian.lake import LakeStore
-from historian.plant import Plant, View
-from historian.plant_load import load_plant
+from features.compute.engines.processes import here, processes
+from features.compute.follow import Follower
+from features.compute.online_rows import Online, online_rows
+from features.compute.plan import budget
+from features.compute.rows.waveform_rows import waveform_values
+from features.compute.run import MEMORY, ViewJob
+from features.feast.registry.feast_repo import apply, open_feature_store
+from features.windows.tiling import Tiling
+from historian.plant.load import load_plant
+from historian.plant.plant import Plant, View
 from historian.samples import settle
+from historian.stores.lake.store import LakeStore
 from historian.times import from_micros, micros, utc_now
 
 _RATE: Final = 25_600

@@ -16,11 +16,11 @@ from typing import Any, Final
 import numpy as np
 from scipy.fft import rfft
 
+from features.define.catalogue import SPECTRAL, TIME
+from features.define.spec import FeatureSpec, Floats
 from features.kernels.scratch import Scratch
 from features.kernels.spectrum import Spectra, spectra
 from features.kernels.vibration import Waveforms
-from features.rows.catalogue import SPECTRAL, TIME
-from features.spec import FeatureSpec, Floats
 
 _ROUNDS: Final = 101
 _SAMPLE_RATE: Final = 25_600.0

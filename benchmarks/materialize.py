@@ -26,7 +26,7 @@ from feast.data_format import DeltaFormat
 from feast.types import Float64, String
 from redis import Redis
 
-from features.online.materialize import materialize_view
+from features.feast.online.materialize import materialize_view
 from tests.servers import redis_server
 
 _ASSETS, _TIMES, _FEATURES = 20_000, 5, 10
@@ -109,8 +109,8 @@ def _main(directory: Path, port: int) -> None:
         return empty_store(directory / f"store{next(number)}", source, online)
 
     sqlite, redis = (
-        "features.online.sqlite_store.UtcSqliteOnlineStore",
-        "features.online.redis_store.GuardedRedisOnlineStore",
+        "features.feast.online.sqlite_store.UtcSqliteOnlineStore",
+        "features.feast.online.redis_store.GuardedRedisOnlineStore",
     )
     _compare(
         "materialize_sqlite_vs_feast",

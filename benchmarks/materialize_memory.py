@@ -23,7 +23,7 @@ from feast.data_format import DeltaFormat
 
 from benchmarks.materialize import END, START, empty_store
 from benchmarks.memory import peak_bytes
-from features.online.materialize import materialize_view
+from features.feast.online.materialize import materialize_view
 
 _ASSETS: Final = 50
 _FEATURES: Final = 10
@@ -50,7 +50,7 @@ def _materialize(path: Path, scratch: Path) -> None:
     """Materialises the table and tells this process's peak."""
     times = {"timestamp_field": "event_timestamp", "created_timestamp_column": "created_timestamp"}
     source = FileSource(name="view", path=str(path), file_format=DeltaFormat(), **times)
-    online = {"type": "features.online.sqlite_store.UtcSqliteOnlineStore", "path": "online.db"}
+    online = {"type": "features.feast.online.sqlite_store.UtcSqliteOnlineStore", "path": "online.db"}
     store = empty_store(scratch / "store", source, online)
     before = peak_bytes()
     written = materialize_view(store, store.get_feature_view("view"), end=END)

@@ -28,7 +28,7 @@ from feast.types import Float64, String
 
 from benchmarks.memory import peak_bytes
 
-_OURS = "features.offline.store.PolarsOfflineStore"
+_OURS = "features.feast.offline.store.PolarsOfflineStore"
 _START = 1_767_225_600_000_000  # 2026-01-01 in us
 _TTL = timedelta(hours=2)
 _FEATURES = [f"f{number}" for number in range(10)]

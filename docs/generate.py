@@ -15,11 +15,11 @@ from typing import Any
 import typer
 from pydantic import TypeAdapter
 
-from features.rows.reference import reference_markdown
-from historian.cli import app
-from historian.drivers import find_driver
-from historian.plant_model import TagRow
-from historian.plant_schema import plant_schema
+from features.define.reference import reference_markdown
+from historian.cli.main import app
+from historian.plant.drivers import find_driver
+from historian.plant.model import TagRow
+from historian.plant.schema import plant_schema
 from historian.times import format_duration
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -19,13 +19,13 @@ from typing import Any, Final
 import numpy as np
 from scipy.io import loadmat
 
+from features.define.spec import Floats
 from features.kernels.bearing import FaultOrders, fault_orders, implausible
 from features.kernels.diagnosis import ENVELOPE, Diagnosis
 from features.kernels.spectrum import spectra
 from features.kernels.verdict import NONE, Verdict, diagnose
 from features.kernels.vibration import Waveforms
-from features.spec import Floats
-from historian.plant_model import Bearing
+from historian.plant.model import Bearing
 
 HERE = Path(__file__).parent
 SECONDS: Final = 1

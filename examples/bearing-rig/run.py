@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from api.commands import Commands
+from api.cli.commands import Commands
 
 HERE = Path(__file__).parent
 WINDOW = timedelta(milliseconds=100)

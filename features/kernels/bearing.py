@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from math import cos, isclose, pi, radians, sin
 from typing import Final
 
-from historian.plant_model import Bearing
+from historian.plant.model import Bearing
 
 _AGREE: Final = 0.01
 """Relative: catalogues round to three digits, and a wrong entry is off by far more."""

@@ -13,14 +13,14 @@ from typing import Final
 
 import numpy as np
 
+from features.define.spec import FeatureSpec, Floats
 from features.kernels.bearing import FaultOrders, fault_orders, misfits
 from features.kernels.envelope import Envelopes, Line, envelopes, fault_lines
 from features.kernels.kurtogram import Kurtogram, kurtogram
 from features.kernels.orders import order_amplitudes
 from features.kernels.spectrum import Spectra
 from features.kernels.vibration import Waveforms
-from features.spec import FeatureSpec, Floats
-from historian.plant_model import Bearing
+from historian.plant.model import Bearing
 
 LINES: Final = ("bpfo", "bpfi", "bsf2", "ftf")
 """The fields of `FaultOrders`, by which the features of its lines are named."""

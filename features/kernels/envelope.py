@@ -26,9 +26,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.fft import ifft, next_fast_len, rfft
 
+from features.define.spec import Complexes, Floats, ratio
 from features.kernels.lines import LOBE, at, floor, near, strongest, tone
 from features.kernels.passes import weighted_power
-from features.spec import Complexes, Floats, ratio
 
 LOWEST: Final = 1000.0
 """Hz: below it gears, mains and the structure speak; a bearing's impacts ring above."""

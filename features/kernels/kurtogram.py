@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.fft import ifft, next_fast_len
 
-from features.spec import Complexes, Floats, ratio
+from features.define.spec import Complexes, Floats, ratio
 
 LEAST: Final = 256
 """Lines of a band."""

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.spec import Floats, ratio
+from features.define.spec import Floats, ratio
 
 Places = npt.NDArray[np.int64]
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from features.define.spec import Floats
 from features.kernels.lines import at, near, strongest
 from features.kernels.spectrum import Spectra
-from features.spec import Floats
 
 PERIODS: Final = 5
 """A window shorter than five turns, or five periods of the line, mixes the orders with each other and with DC."""

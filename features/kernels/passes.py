@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.define.spec import Floats
 from features.kernels.compiled import compiled
-from features.spec import Floats
 
 Bits = npt.NDArray[np.int64]
 

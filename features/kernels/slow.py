@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from features.reasons import Flags
-from features.spec import Floats, ratio
-from features.windows import Booleans, Integers, Span, Windows, counters, touched_ends
+from features.define.reasons import Flags
+from features.define.spec import Floats, ratio
+from features.windows.tiling import Booleans, Integers, Span, Windows, counters, touched_ends
 
 LEAST_GOOD_SHARE: Final = 0.8
 UNKNOWN: Final[Any] = {"undefined": "good_share < 0.8", "reasons": ("bad_quality", "stale")}

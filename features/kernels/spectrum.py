@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
+from features.define.spec import Floats, ratio
 from features.kernels.passes import hann_power, line_sums
 from features.kernels.sums import dot, total
 from features.kernels.vibration import Waveforms
-from features.spec import Floats, ratio
 
 STANDARD_GRAVITY: Final = 9.80665
 ACCELERATION: Final = {"g": STANDARD_GRAVITY, "m/s2": 1.0, "m/s²": 1.0, "m/s^2": 1.0}

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from features.define.reasons import Texts
+from features.define.spec import FeatureSpec, Floats, ratio
 from features.kernels import slow
 from features.kernels.slow import HeldWindows
-from features.reasons import Texts
-from features.spec import FeatureSpec, Floats, ratio
-from features.windows import Integers
+from features.windows.tiling import Integers
 
 
 @dataclass(frozen=True)

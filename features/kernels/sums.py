@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from features.spec import Floats
+from features.define.spec import Floats
 
 _BLOCK: Final = 8192
 """BLAS shares longer vectors among threads, and the last bits would depend on how many there are."""

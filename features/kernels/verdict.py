@@ -25,10 +25,10 @@ from typing import Final
 
 import numpy as np
 
+from features.define.spec import Floats
 from features.kernels.bearing import FaultOrders
 from features.kernels.lines import LOBE, near
-from features.spec import Floats
-from features.windows import Booleans
+from features.windows.tiling import Booleans
 
 SNR: Final = 5.0
 DEPTH: Final = 0.25

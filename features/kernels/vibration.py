@@ -25,9 +25,9 @@ from functools import cached_property
 
 import numpy as np
 
+from features.define.spec import Complexes, Floats, ratio
 from features.kernels.passes import window_sums
 from features.kernels.scratch import Scratch
-from features.spec import Complexes, Floats, ratio
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Figures an engineer looks at: signals, trends, spectra, envelopes and waterfalls, and what turns at which frequency.
 
-Pure: frames and arrays in, a figure out. The command is in `features.commands.plot`.
+Pure: frames and arrays in, a figure out. The command is in `features.cli.plot`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import polars as pl
 from matplotlib import dates as _dates_module
 from matplotlib.figure import Figure
 
-from features.spec import Floats
-from historian.plant_model import Zones
+from features.define.spec import Floats
+from historian.plant.model import Zones
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +46,8 @@ def signal_figure(extremes: pl.DataFrame, gaps: pl.DataFrame, units: Mapping[str
     """The lowest and highest value of each tag in each stretch of time, one panel a tag; gaps are grey.
 
     Args:
-        extremes: columns of `historian.stores.EXTREMES`.
-        gaps: columns of `historian.stores.GAPS`.
+        extremes: columns of `historian.stores.protocols.EXTREMES`.
+        gaps: columns of `historian.stores.protocols.GAPS`.
         units: unit of each tag, in the order of the panels.
         title: above them.
     """

@@ -1,7 +1,7 @@
 """What turns and rolls at which frequency in a stretch of a waveform, by the rules of features, or why it is unknown.
 
-A speed counts as in `features.rows.speed`, a bearing as in `features.kernels.bearing`: where a feature would be missing
-for their sake, a picture marks nothing.
+A speed counts as in `features.compute.rows.speed`, a bearing as in `features.kernels.bearing`: where a feature would
+be missing for their sake, a picture marks nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from features.compute.rows.speed import Speeds, fixed_speeds, held_speeds, told_speeds
+from features.define.reasons import REASONS
 from features.kernels.bearing import fault_orders, misfits
 from features.kernels.slow import LEAST_GOOD_SHARE, Holds, held_windows
 from features.plots.figures import Mark
 from features.plots.snapshots import Snapshot
-from features.reasons import REASONS
-from features.rows.speed import Speeds, fixed_speeds, held_speeds, told_speeds
-from features.windows import Integers
-from historian.plant import Plant, Tag
-from historian.plant_model import Bearing
+from features.windows.tiling import Integers
+from historian.plant.model import Bearing
+from historian.plant.plant import Plant, Tag
 from historian.samples import empty_batch
-from historian.stores import Reader
+from historian.stores.protocols import Reader
 from historian.times import micros
 
 FAULTS: Final = {"bpfo": "BPFO", "bpfi": "BPFI", "bsf2": "2xBSF", "ftf": "FTF"}

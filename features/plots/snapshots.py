@@ -9,12 +9,12 @@ from typing import Final
 
 import polars as pl
 
-from features.spec import Floats
-from features.windows import Integers, runs
+from features.define.spec import Floats
+from features.windows.tiling import Integers, runs
 from historian.errors import InvalidInput
-from historian.plant import Tag
+from historian.plant.plant import Tag
 from historian.quality import is_good
-from historian.stores import Reader
+from historian.stores.protocols import Reader
 from historian.times import from_micros
 
 _LOOK_BACK: Final = [timedelta(seconds=10), timedelta(minutes=2), timedelta(hours=1), timedelta(days=1)]

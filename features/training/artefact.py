@@ -24,7 +24,7 @@ import pyarrow as pa
 from feast import FeatureStore
 from pydantic import ValidationError
 
-from features.offline.workers import HERE, Workers
+from features.feast.offline.workers import HERE, Workers
 from features.training.audit import ViewAudit
 from features.training.content_hash import digest
 from features.training.export import Prepared, Request, as_table, make, prepare
@@ -35,7 +35,7 @@ from features.training.report import report_html
 from features.training.splits import NAMES, SPLIT
 from features.training.verdicts import differences
 from historian.errors import InvalidInput
-from historian.plant import Plant
+from historian.plant.plant import Plant
 
 MANIFEST: Final = "manifest.json"
 _INPUTS: Final = "inputs"

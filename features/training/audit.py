@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.feature_refs import column_of
-from features.labels import ASSET, EVENT_TIMESTAMP
-from features.offline.point_in_time import ROW
-from features.offline.workers import HERE
+from features.feast.feature_refs import column_of
+from features.feast.offline.point_in_time import ROW
+from features.feast.offline.workers import HERE
+from features.tables.labels import ASSET, EVENT_TIMESTAMP
 from features.training.pinned import CREATED_TIMESTAMP, PinnedTable
 from features.training.training_set import Knowledge
 

@@ -13,8 +13,8 @@ from typing import Final
 
 import polars as pl
 
-from features.labels import ASSET
-from features.written_tables import (
+from features.tables.labels import ASSET
+from features.tables.written_tables import (
     WrittenTable,
     absent_columns,
     asset_problems,

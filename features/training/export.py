@@ -18,9 +18,9 @@ import pyarrow as pa
 from feast import FeatureStore, FeatureView
 from pydantic import AwareDatetime, Field
 
-from features.feature_refs import views_of
-from features.labels import ASSET, EVENT_TIMESTAMP, read_labels, with_target
-from features.offline.workers import HERE, Workers
+from features.feast.feature_refs import views_of
+from features.feast.offline.workers import HERE, Workers
+from features.tables.labels import ASSET, EVENT_TIMESTAMP, read_labels, with_target
 from features.training.events import read_events
 from features.training.formats import Format
 from features.training.label_rules import RuleFile, labelled_assets, read_rule
@@ -36,8 +36,8 @@ from features.training.training_set import (
     features_began,
 )
 from historian.errors import InvalidInput, UnknownFeature
-from historian.plant import Plant
-from historian.plant_model import Model
+from historian.plant.model import Model
+from historian.plant.plant import Plant
 
 _LAYOUT: Final = {"format", "partition_by"}
 """Of a request, what does not change the rows."""

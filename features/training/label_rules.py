@@ -19,11 +19,11 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, model_validator
 
-from features.labels import OWN
+from features.tables.labels import OWN
 from historian.errors import InvalidInput, near_misses
-from historian.plant import Plant
-from historian.plant_model import Model, Name
-from historian.plant_text import Document, problems_of, read_toml
+from historian.plant.document import Document, problems_of, read_toml
+from historian.plant.model import Model, Name
+from historian.plant.plant import Plant
 from historian.times import Duration
 
 Kind = Annotated[str, StringConstraints(min_length=1)]

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.feature_refs import column_of, meaning_of
-from features.labels import ASSET
+from features.feast.feature_refs import column_of, meaning_of
+from features.tables.labels import ASSET
 from features.training.audit import ViewAudit, ages, audit_view, shared_rows
 from features.training.content_hash import content_hash, digest
 from features.training.export import Prepared, used_tables, values_known
@@ -22,7 +22,7 @@ from features.training.pinned import PinnedTable
 from features.training.splits import NAMES, SPLIT
 from features.training.suspects import beside, is_classes, suspects
 from features.training.training_set import Knowledge, features_of
-from historian.plant import Plant
+from historian.plant.plant import Plant
 from historian.times import format_duration
 
 Manifest = dict[str, Any]

@@ -15,11 +15,11 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from feast import FeatureView
 
-from features.labels import ASSET, EVENT_TIMESTAMP
-from features.offline.feature_source import FeatureRows
-from features.offline.file_tables import FileTable, scan_version
-from features.offline.point_in_time import ROW
-from features.offline.view_join import ViewQuery
+from features.feast.offline.feature_source import FeatureRows
+from features.feast.offline.file_tables import FileTable, scan_version
+from features.feast.offline.point_in_time import ROW
+from features.feast.offline.view_join import ViewQuery
+from features.tables.labels import ASSET, EVENT_TIMESTAMP
 from features.training.commit_times import is_whole, version_at
 from historian.errors import FeatureError, NotEnoughData, StoreUnavailable
 from historian.times import parse_duration

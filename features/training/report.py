@@ -13,7 +13,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from features.labels import EVENT_TIMESTAMP
+from features.tables.labels import EVENT_TIMESTAMP
 from features.training.audit import ViewAudit, ages
 from features.training.export import Prepared
 from features.training.manifest import Manifest

@@ -20,7 +20,7 @@ from typing import Final
 
 import polars as pl
 
-from features.labels import ASSET, EPISODE, EVENT_TIMESTAMP
+from features.tables.labels import ASSET, EPISODE, EVENT_TIMESTAMP
 from features.training.label_rules import Exclusion, LabelRule, Target, Times
 from features.training.seeded import row_lots
 from historian.errors import InvalidInput, near_misses

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.labels import ASSET, EVENT_TIMESTAMP
+from features.tables.labels import ASSET, EVENT_TIMESTAMP
 
 Lots = npt.NDArray[np.uint64]
 

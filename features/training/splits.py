@@ -18,7 +18,7 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from features.labels import ASSET, EPISODE, EVENT_TIMESTAMP
+from features.tables.labels import ASSET, EPISODE, EVENT_TIMESTAMP
 from features.training.seeded import name_lots, row_lots
 from historian.errors import InvalidInput, near_misses
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from features.labels import EVENT_TIMESTAMP, OWN
+from features.tables.labels import EVENT_TIMESTAMP, OWN
 
 Measure = Literal["auc", "spearman", "auc of missing"]
 _MOST_CLASSES: Final = 20

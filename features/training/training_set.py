@@ -15,15 +15,15 @@ import polars as pl
 import pyarrow as pa
 from feast import FeatureStore, FeatureView
 
-from features.feature_refs import column_of, meaning_of, service_refs, views_of
-from features.labels import ASSET, EVENT_TIMESTAMP
-from features.offline.arrow_types import plain_arrow
-from features.offline.point_in_time import EVENT
-from features.offline.view_join import features_at, row_numbers
-from features.offline.workers import HERE, Workers
+from features.feast.feature_refs import column_of, meaning_of, service_refs, views_of
+from features.feast.offline.arrow_types import plain_arrow
+from features.feast.offline.point_in_time import EVENT
+from features.feast.offline.view_join import features_at, row_numbers
+from features.feast.offline.workers import HERE, Workers
+from features.tables.labels import ASSET, EVENT_TIMESTAMP
 from features.training.pinned import PinnedTable, doubts, pin_all
 from historian.errors import InvalidInput
-from historian.plant import Plant
+from historian.plant.plant import Plant
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def training_set(
 
     Args:
         store: Feast over the plant's repository.
-        labels: See `features.labels`; all their columns are kept.
+        labels: See `features.tables.labels`; all their columns are kept.
         refs: `view:feature`, in the order of the columns.
         knowledge: What of the features' history may be used.
 

@@ -18,12 +18,12 @@ from fastapi import FastAPI
 from httpx import Client
 
 from api.app import create_app
-from features.online.lookup import materialize
-from features.registry.feast_repo import apply, open_feature_store
-from features.rows.tables import FeatureTable, table_path, table_schema
-from historian.memory import MemoryStore
-from historian.plant import Plant
-from historian.plant_load import load_plant
+from features.feast.online.lookup import materialize
+from features.feast.registry.feast_repo import apply, open_feature_store
+from features.tables.feature_table import FeatureTable, table_path, table_schema
+from historian.plant.load import load_plant
+from historian.plant.plant import Plant
+from historian.stores.memory import MemoryStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

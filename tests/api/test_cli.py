@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from historian.plant import Plant
+from historian.plant.plant import Plant
 
 pytestmark = pytest.mark.slow  # a process of its own that imports Feast
 

@@ -16,9 +16,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from httpx import Client, post
 
 from api.app import create_app
-from features.registry.feast_repo import apply, repo_config
-from historian.memory import MemoryStore
-from historian.plant import Plant
+from features.feast.registry.feast_repo import apply, repo_config
+from historian.plant.plant import Plant
+from historian.stores.memory import MemoryStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RMS = "compressor_vibration:de_h_rms_ac"

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from httpx import Client
 
-from features.registry.feast_repo import apply
-from historian.memory import MemoryStore
-from historian.plant import Plant
+from features.feast.registry.feast_repo import apply
+from historian.plant.plant import Plant
 from historian.quality import BAD_TIMEOUT, GOOD
 from historian.samples import SCHEMA, settle
+from historian.stores.memory import MemoryStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

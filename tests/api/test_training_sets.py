@@ -13,10 +13,10 @@ from deltalake import DeltaTable
 from httpx import Client
 from polars.testing import assert_frame_equal
 
-from api.feature_routes import MOST_LABELS
-from features.registry.feast_repo import apply
-from features.rows.tables import table_path
-from historian.plant import Plant
+from api.routes.features import MOST_LABELS
+from features.feast.registry.feast_repo import apply
+from features.tables.feature_table import table_path
+from historian.plant.plant import Plant
 from tests.features.delta_commits import set_commit_times
 
 RMS = "compressor_vibration:de_h_rms_ac"

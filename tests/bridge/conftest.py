@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from pydantic import BaseModel
 
-from bridge.edge import Edge
-from historian.drivers import Driver, Page
+from bridge.edge.database import Edge
 from historian.errors import BatchRejected, EndOfInput, StoreUnavailable
-from historian.memory import MemoryStore
-from historian.plant import Feed, Tag
+from historian.plant.drivers import Driver, Page
+from historian.plant.plant import Feed, Tag
 from historian.samples import SampleBatch
+from historian.stores.memory import MemoryStore
 
 
 class NoOptions(BaseModel):

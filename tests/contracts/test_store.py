@@ -1,4 +1,4 @@
-"""The store contract: what `historian.stores` promises, held against every store Penstock ships."""
+"""The store contract: what `historian.stores.protocols` promises, held against every store Penstock ships."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from historian.influx import InfluxStore
-from historian.influx_wire import open_wire, parse_address
-from historian.lake import LakeStore
-from historian.memory import MemoryStore
 from historian.quality import BAD_TIMEOUT
 from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
-from historian.stores import EXTREMES, GAPS, LEDGER, Store
+from historian.stores.influx.store import InfluxStore
+from historian.stores.influx.wire import open_wire, parse_address
+from historian.stores.lake.store import LakeStore
+from historian.stores.memory import MemoryStore
+from historian.stores.protocols import EXTREMES, GAPS, LEDGER, Store
 from tests.servers import Server
 
 T0 = datetime(2026, 3, 1, 23, 59, 58, tzinfo=UTC)  # two seconds before midnight: ranges cross a day

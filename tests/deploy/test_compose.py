@@ -21,10 +21,10 @@ import pytest
 import typer
 import yaml  # type: ignore[import-untyped]  # comes with Feast, without types
 
-from api.plant_routes import router
-from features.online.served import served_path
-from historian.cli import app
-from historian.plant_load import load_plant
+from api.routes.plant import router
+from features.feast.online.served import served_path
+from historian.cli.main import app
+from historian.plant.load import load_plant
 
 ROOT: Final = Path(__file__).parents[2]
 PLANT: Final = ROOT / "deploy" / "plant"

@@ -13,9 +13,9 @@ import pytest
 from deltalake import write_deltalake
 from redis import Redis
 
-from features.rows.tables import FeatureTable, table_path, table_schema
-from historian.plant import Plant
-from historian.plant_load import load_plant
+from features.tables.feature_table import FeatureTable, table_path, table_schema
+from historian.plant.load import load_plant
+from historian.plant.plant import Plant
 from tests.servers import redis_server, two_ray_nodes
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

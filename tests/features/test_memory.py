@@ -19,10 +19,10 @@ import pytest
 from deltalake import write_deltalake
 
 from benchmarks.memory import peak_bytes
-from features.registry.feast_repo import apply, open_feature_store
-from features.rows.tables import FeatureTable, table_path, table_schema
-from historian.cli import app
-from historian.plant_load import load_plant
+from features.feast.registry.feast_repo import apply, open_feature_store
+from features.tables.feature_table import FeatureTable, table_path, table_schema
+from historian.cli.main import app
+from historian.plant.load import load_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 CASE = Path(__file__).parents[1] / "cases" / "feast"

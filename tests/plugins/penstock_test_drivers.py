@@ -9,10 +9,10 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
-from historian.drivers import Driver, Page
 from historian.errors import EndOfInput, SourceError
-from historian.plant import Feed
-from historian.plant_model import Model
+from historian.plant.drivers import Driver, Page
+from historian.plant.model import Model
+from historian.plant.plant import Feed
 
 
 class Options(Model):

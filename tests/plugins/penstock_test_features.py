@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.define.spec import FeatureGroup, FeatureSpec, Floats
 from features.kernels.diagnosis import Diagnosis
 from features.kernels.slow import HeldWindows
 from features.kernels.vibration import Waveforms
-from features.spec import FeatureGroup, FeatureSpec, Floats
 
 
 def sixth_moment(batch: Waveforms) -> Floats:

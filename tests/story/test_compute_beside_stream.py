@@ -11,13 +11,13 @@ import pytest
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
-from api.commands import Commands, Record
-from features.jobs.job import compute
-from features.rows.tables import KEY, FeatureTable
-from historian.cli import app
-from historian.open_store import lake_path, open_store
-from historian.plant import Plant, View
-from historian.plant_load import load_plant
+from api.cli.commands import Commands, Record
+from features.compute.run import compute
+from features.tables.feature_table import KEY, FeatureTable
+from historian.cli.main import app
+from historian.plant.load import load_plant
+from historian.plant.plant import Plant, View
+from historian.stores.open import lake_path, open_store
 from historian.times import utc_now
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

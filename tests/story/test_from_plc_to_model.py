@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from api.commands import Commands
-from features.rows.tables import table_path
-from historian.open_store import open_store
-from historian.plant_load import load_plant
+from api.cli.commands import Commands
+from features.tables.feature_table import table_path
+from historian.plant.load import load_plant
+from historian.stores.open import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

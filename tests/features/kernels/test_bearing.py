@@ -11,7 +11,7 @@ from hypothesis import given
 from scipy.io import loadmat
 
 from features.kernels.bearing import FaultOrders, fault_orders, implausible, misfits
-from historian.plant_model import Bearing, StatedOrders
+from historian.plant.model import Bearing, StatedOrders
 
 CWRU = Bearing(balls=9, ball_diameter=0.3126, pitch_diameter=1.537)
 

@@ -17,10 +17,10 @@ from scipy.io import loadmat
 from tsfel.feature_extraction import features as tsfel
 from tsfresh.feature_extraction import feature_calculators as tsfresh
 
+from features.define.catalogue import SPECTRAL, TIME
+from features.define.spec import Floats
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
-from features.rows.catalogue import SPECTRAL, TIME
-from features.spec import Floats
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "beside-other-libraries.md"
 RECORDS: Final = {"12k_DE_IR007_105_0": 12_000, "97_Normal_0": 48_000}

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from features.define.spec import Floats
 from features.kernels.compiled import compiled
-from features.spec import Floats
 
 
 @compiled
@@ -44,5 +44,5 @@ def test_a_loop_that_nothing_can_be_kept_for_is_compiled_all_the_same() -> None:
 
 def test_no_command_pays_for_a_compiler_it_does_not_use() -> None:
     """Listing the features imports every kernel, and not numba."""
-    code = "import sys, features.rows.catalogue; sys.exit('numba' in sys.modules)"
+    code = "import sys, features.define.catalogue; sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from features.define.spec import Floats
 from features.kernels.diagnosis import ENVELOPE, KURTOGRAM, LINES, ORDERS, Diagnosis
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
-from features.spec import Floats
-from historian.plant_model import Bearing
+from historian.plant.model import Bearing
 
 CWRU = Bearing(balls=9, ball_diameter=0.3126, pitch_diameter=1.537)
 SPECS = (*ORDERS, *ENVELOPE, *KURTOGRAM)

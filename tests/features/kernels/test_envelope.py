@@ -12,9 +12,9 @@ from scipy import signal
 from scipy.fft import rfft
 from scipy.io import loadmat
 
+from features.define.spec import Floats
 from features.kernels.envelope import Envelopes, Line, envelopes, fault_lines
 from features.kernels.lines import floor
-from features.spec import Floats
 
 RATE = 12_800.0
 

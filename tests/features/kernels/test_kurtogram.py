@@ -10,8 +10,8 @@ from scipy import signal
 from scipy.fft import rfft
 from scipy.io import loadmat
 
+from features.define.spec import Floats
 from features.kernels.kurtogram import Kurtogram, kurtogram
-from features.spec import Floats
 
 RATE = 25_600.0
 

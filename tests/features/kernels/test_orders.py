@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from scipy import signal
 
+from features.define.spec import Floats
 from features.kernels.orders import order_amplitudes
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
-from features.spec import Floats
 
 RATE = 12_800.0
 ORDERS = np.array([0.5, 1.0, 2.0, 3.0])

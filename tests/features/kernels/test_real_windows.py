@@ -12,10 +12,10 @@ from scipy.integrate import cumulative_trapezoid
 from scipy.io import loadmat
 
 from benchmarks.naive import naive_features
+from features.define.catalogue import SPECTRAL, TIME
+from features.define.spec import Floats
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
-from features.rows.catalogue import SPECTRAL, TIME
-from features.spec import Floats
 
 
 def kernels(windows: Floats, sample_rate: float) -> dict[str, Floats]:

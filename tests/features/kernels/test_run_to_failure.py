@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.rows.catalogue import GROUPS
-from features.rows.missing import Values
-from features.rows.waveform_rows import waveform_values
-from features.windows import Tiling
+from features.compute.rows.missing import Values
+from features.compute.rows.waveform_rows import waveform_values
+from features.define.catalogue import GROUPS
+from features.windows.tiling import Tiling
 
 SNAPSHOT: Final = Tiling(100_000, 100_000, 25_600.0)
 PHASES: Final = {"start": (1, 100), "before": (1401, 1500), "alarm": (2296, 2305), "end": (2704, 2803)}

@@ -6,10 +6,10 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
+from features.define.catalogue import SPECTRAL, TIME
 from features.kernels.scratch import Scratch
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
-from features.rows.catalogue import SPECTRAL, TIME
 
 
 def rows(windows: np.ndarray[tuple[int, int], np.dtype[np.float64]], scratch: Scratch) -> bytes:

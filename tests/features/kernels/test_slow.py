@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from features.define.catalogue import SLOW
+from features.define.spec import Floats
 from features.kernels.slow import held_windows, holds, slow_windows
-from features.rows.catalogue import SLOW
-from features.spec import Floats
-from features.windows import Booleans, Integers, Span
+from features.windows.tiling import Booleans, Integers, Span
 
 Samples = tuple[Integers, Floats, Booleans]
 SECOND = 1_000_000

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from scipy import signal
 
 from benchmarks.naive import spectral_features
+from features.define.catalogue import SPECTRAL
+from features.define.spec import Floats
 from features.kernels.spectrum import band_rms, spectra, velocity_rms, zone
 from features.kernels.vibration import Waveforms
-from features.rows.catalogue import SPECTRAL
-from features.spec import Floats
 
 BANDS = {"band_rms_10_1000", "band_rms_1000_2000", "band_rms_2000_5000", "band_rms_5000_10000", "vel_rms_10_1000"}
 

@@ -9,13 +9,13 @@ import pytest
 from scipy import signal
 from scipy.io import loadmat
 
+from features.define.spec import Floats
 from features.kernels.bearing import fault_orders
 from features.kernels.diagnosis import ENVELOPE, LINES, Diagnosis
 from features.kernels.spectrum import spectra
 from features.kernels.verdict import DEPTH, NONE, SNR, Verdict, diagnose
 from features.kernels.vibration import Waveforms
-from features.spec import Floats
-from historian.plant_model import Bearing
+from historian.plant.model import Bearing
 
 BEARING = Bearing(balls=9, ball_diameter=0.3126, pitch_diameter=1.537)
 ORDERS = fault_orders(BEARING)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 
 from benchmarks.naive import time_features
+from features.define.catalogue import TIME
+from features.define.spec import Floats
 from features.kernels.vibration import Waveforms
-from features.rows.catalogue import TIME
-from features.spec import Floats
 
 RATIOS = {"crest", "skewness", "kurtosis", "shape", "impulse", "clearance"}
 SIZES = st.sampled_from([16, 31, 64, 250, 1024])

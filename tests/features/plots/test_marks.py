@@ -14,18 +14,18 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from features.commands.compute import compute
-from features.commands.plot import app
+from features.cli.compute import compute
+from features.cli.plot import app
 from features.plots.figures import Mark
 from features.plots.marks import Turning, turning
 from features.plots.snapshots import newest_snapshot
 from historian.errors import InvalidInput
-from historian.open_store import open_store
-from historian.plant import Plant
-from historian.plant_load import load_plant
-from historian.plant_model import Bearing
+from historian.plant.load import load_plant
+from historian.plant.model import Bearing
+from historian.plant.plant import Plant
 from historian.quality import BAD
 from historian.samples import settle
+from historian.stores.open import open_store
 from historian.times import from_micros, micros
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

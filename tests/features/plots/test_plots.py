@@ -15,11 +15,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from features.commands.plot import app
+from features.cli.plot import app
 from features.plots.figures import Mark, signal_figure, spectrum_figure, trend_figure, waterfall_figure
 from historian.errors import HistorianError
-from historian.plant_model import Zones
-from historian.stores import EXTREMES, GAPS
+from historian.plant.model import Zones
+from historian.stores.protocols import EXTREMES, GAPS
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

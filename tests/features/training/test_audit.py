@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from features.feature_refs import views_of
-from features.registry.feast_repo import apply, open_feature_store
+from features.feast.feature_refs import views_of
+from features.feast.registry.feast_repo import apply, open_feature_store
 from features.training.audit import ages, audit_view, known_rows, shared_rows
 from features.training.pinned import PinnedTable, pin
 from features.training.training_set import Knowledge, feature_values
-from historian.plant import Plant
+from historian.plant.plant import Plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 INSTANT = pl.Datetime("us", "UTC")

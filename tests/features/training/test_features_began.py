@@ -9,7 +9,7 @@ from feast import FeatureView, FileSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.offline.point_in_time import ROW
+from features.feast.offline.point_in_time import ROW
 from features.training.pinned import Moment, PinnedTable
 from features.training.splits import SplitSpec, split
 from features.training.training_set import Knowledge, features_began

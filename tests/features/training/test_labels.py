@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from features.labels import checked_labels, read_labels, with_target
+from features.tables.labels import checked_labels, read_labels, with_target
 from historian.errors import InvalidInput
 
 ASSETS = ("c101", "c102")

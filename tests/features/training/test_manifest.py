@@ -13,13 +13,13 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 import pytest
 
-from features.registry.feast_repo import apply, open_feature_store
+from features.feast.registry.feast_repo import apply, open_feature_store
 from features.training.artefact import Made, make_all, write_artefact
 from features.training.content_hash import digest
 from features.training.export import Request, prepare
 from features.training.report import report_html
 from features.training.splits import SplitSpec
-from historian.plant import Plant
+from historian.plant.plant import Plant
 
 RMS = "compressor_vibration:de_h_rms_ac"
 OIL = "compressor_process:oil_temp_mean"

@@ -16,12 +16,12 @@ from feast.types import Float64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.registry.feast_repo import apply, open_feature_store
-from features.rows.tables import table_path
+from features.feast.registry.feast_repo import apply, open_feature_store
+from features.tables.feature_table import table_path
 from features.training.commit_times import version_at
 from features.training.pinned import PinnedTable, doubts, pin
 from features.training.training_set import Knowledge, feature_values, training_set
-from historian.plant import Plant
+from historian.plant.plant import Plant
 from tests.features.delta_commits import commit_file, set_commit_times
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -17,12 +17,12 @@ from deltalake import write_deltalake
 from feast import FeatureStore
 from polars.testing import assert_frame_equal
 
-from features.registry.feast_repo import apply, open_feature_store
-from features.rows.tables import table_path
+from features.feast.registry.feast_repo import apply, open_feature_store
+from features.tables.feature_table import table_path
 from features.training.formats import Format, format_of, save, write
 from features.training.training_set import Knowledge, default_refs, null_rates, training_set
 from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
-from historian.plant import Plant
+from historian.plant.plant import Plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RMS = "compressor_vibration:de_h_rms_ac"

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from features.define.spec import FeatureGroup, FeatureSpec, Floats
 from features.kernels.vibration import Waveforms
-from features.spec import FeatureGroup, FeatureSpec, Floats
 
 NUMBERS: Final = [1, 2, 3]
 

@@ -1,0 +1,1 @@
+"""The `files` driver: exports of historians, loggers and measurement systems."""

@@ -1,0 +1,78 @@
+"""Bursts of a waveform -> samples, and which bursts contradict an earlier one. Pure; columnar throughout."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import polars as pl
+
+from bridge.drivers.files.values import Judged
+from historian.quality import BAD_NO_DATA, GOOD
+from historian.samples import SCHEMA
+
+BURSTS: Final = pl.Schema(
+    {"row": pl.String(), "instant": SCHEMA["timestamp"], "fault": pl.String(), "values": pl.List(pl.Float64())}
+)
+"""A burst a row: what people call it, its time or why it has none, and its samples."""
+
+
+class SeenBursts:
+    """The bursts one request has given so far, across files and pages: their times, and a digest of their samples."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, pl.DataFrame] = {}
+
+    def news(self, tag: str, bursts: pl.DataFrame) -> pl.DataFrame:
+        """`bursts` (columns of `BURSTS`) without exact repeats; those that contradict an earlier one get a fault.
+
+        Two different bursts of one tag at one time cannot both be right, and nobody can know which is: the first given
+        stays.
+        """
+        given = bursts.select("instant", digest=pl.col("values").hash())
+        seen = pl.concat([self._seen.get(tag, given.clear()), given])
+        verdicts = seen.select(
+            new=pl.col("instant").is_first_distinct(),
+            same=pl.col("digest") == pl.col("digest").first().over("instant"),
+        )
+        self._seen[tag] = seen.filter(verdicts["new"])
+        contradiction = pl.format(
+            "another burst of {} at {} has different samples; the first one given stays",
+            pl.lit(tag),
+            pl.col("instant").dt.to_string("iso:strict"),
+        )
+        return (
+            bursts.hstack(verdicts.tail(bursts.height))
+            .filter(pl.col("new") | ~pl.col("same"))
+            .rechunk()  # Polars 2.1 panics when `format` joins a literal with a column of several chunks
+            .with_columns(fault=pl.coalesce("fault", pl.when(~pl.col("new")).then(contradiction)))
+            .select(BURSTS.names())
+        )
+
+
+def burst_samples(
+    bursts: pl.DataFrame, *, tag: str, sample_rate: float, stamp: Literal["first", "last"], origin: str
+) -> Judged:
+    """Bursts (columns of `BURSTS`) -> their samples, those of faulty bursts rejected.
+
+    Sample i of n is taken at round(i / sample_rate) microseconds after the burst's time, or where that is the time of
+    the `last` sample, at round((i - (n - 1)) / sample_rate). A sample missing from a burst is a Bad row.
+    """
+    length = pl.col("values").list.len().cast(pl.Int64)
+    first = pl.lit(0, pl.Int64) if stamp == "first" else 1 - length
+    offset = (pl.col("step") * 1e6 / sample_rate).round(mode="half_to_even").cast(pl.Int64).cast(pl.Duration("us"))
+    reason = pl.format("{} row {}: {}", pl.lit(origin), "row", "fault")
+    quality = pl.when(pl.col("values").is_null()).then(BAD_NO_DATA).otherwise(GOOD).cast(pl.UInt32)
+    samples = (
+        pl.lit(tag).alias("tag"),
+        (pl.col("instant") + offset).alias("timestamp"),
+        pl.col("values").alias("value"),
+        pl.lit(None, pl.String).alias("text"),
+        quality.alias("quality"),
+    )
+
+    def exploded(of: pl.DataFrame, *more: str) -> pl.DataFrame:
+        steps = of.filter(length > 0).with_columns(step=pl.int_ranges(first, first + length), reason=reason)
+        return steps.select("instant", "values", "step", *more).explode("values", "step").select(*samples, *more)
+
+    faulty = pl.col("fault").is_not_null()
+    return Judged(exploded(bursts.filter(~faulty)), exploded(bursts.filter(faulty), "reason"))

@@ -1,0 +1,66 @@
+"""Waveforms from files: which bursts are wanted, what samples they hold, and which contradict an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from bridge.drivers.files.bursts import SeenBursts, burst_samples
+from bridge.drivers.files.formats import GROUP, LONGEST, burst_tables, burst_times
+from bridge.drivers.files.layout import ArchiveFile, Span, within
+from bridge.drivers.files.options import Options
+from bridge.drivers.files.values import FAULT, INSTANT, ROW, Judged
+from historian.errors import SourceError
+from historian.plant.plant import Tag
+
+
+class WaveformFiles:
+    """See `files_layout.Layout`. Remembers the bursts it has given, to tell those that contradict them."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._seen = SeenBursts()
+
+    def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
+        """From the bursts' times, and no burst being longer than its file or row group."""
+        bursts = self._bursts(file, tags)
+        earliest, latest = bursts[INSTANT].min(), bursts[INSTANT].max()
+        slack = bursts["slack"].max()
+        if not (isinstance(earliest, datetime) and isinstance(latest, datetime) and isinstance(slack, timedelta)):
+            return None
+        return Span(earliest, latest, slack)
+
+    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Judged]:
+        """See `Layout.pages`; a burst is named by its row, or by what the column `row` says."""
+        bursts = self._bursts(file, tags)
+        instant, slack = pl.col(INSTANT), pl.col("slack")
+        near = instant.is_null() | ((instant - slack < end) & (instant + slack >= start))
+        groups = bursts.filter(near)[GROUP].unique().to_list()
+        absent: set[str] = set()
+        addresses = list(dict.fromkeys(tag.address for tag in tags))
+        for table in burst_tables(file.path, addresses, bursts.filter(pl.col(GROUP).is_in(groups)), self._options):
+            absent.update(address for address in addresses if address not in table.columns)
+            parts = [self._samples(table, tag, file.name) for tag in tags if tag.address in table.columns]
+            if parts:
+                yield Judged(
+                    pl.concat([part.rows for part in parts]).filter(within(start, end, "timestamp")),
+                    pl.concat([part.rejected for part in parts]).filter(within(start, end, "timestamp")),
+                )
+        if absent:
+            raise SourceError(f"it does not hold {', '.join(sorted(absent))}")
+
+    def _bursts(self, file: ArchiveFile, tags: Sequence[Tag]) -> pl.DataFrame:
+        """The times of all bursts, with the `slack` around them in which their samples lie."""
+        times = burst_times(file.path, [tag.address for tag in tags], self._options)
+        slowest = min(tag.sample_rate or 1.0 for tag in tags)
+        slack = (pl.col(LONGEST) * 1e6 / slowest).ceil().cast(pl.Int64).cast(pl.Duration("us"))
+        return times.with_columns(slack=slack)
+
+    def _samples(self, table: pl.DataFrame, tag: Tag, origin: str) -> Judged:
+        values = pl.col(tag.address).cast(pl.List(pl.Float64))
+        bursts = table.select(row=ROW, instant=INSTANT, fault=FAULT, values=values).drop_nulls("values")
+        news = self._seen.news(tag.name, bursts)
+        rate, stamp = tag.sample_rate or 1.0, self._options.stamp
+        return burst_samples(news, tag=tag.name, sample_rate=rate, stamp=stamp, origin=origin)

@@ -1,0 +1,1 @@
+"""The `modbus` driver: registers of PLCs and gateways."""

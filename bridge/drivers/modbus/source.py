@@ -1,0 +1,247 @@
+"""The `modbus` driver: polls the registers of one Modbus TCP device, or of all devices behind one gateway.
+
+    [sources.line2]
+    driver = "modbus"
+    host = "10.0.4.20"
+    every = "1s"
+    tags = "tags/line2.csv"
+
+The tag list's `address` is the 0-based number of the register, coil or discrete input: what a manual calls 40001 is 0
+of table holding. Its own columns are `device_id`, `table`, `type`, `order` and, for one bit of a register, `bit`.
+
+Read-only: functions 1 to 4 and nothing else, one connection, one request at a time. A sample's timestamp is the middle
+between asking and answer. What could not be read is a Bad row at that instant:
+
+    BadTimeout              no answer within `timeout`, `retries` times over; or a gateway's "target did not respond"
+    BadCommunicationError   the connection was lost; the read after that raises NotConnected
+    BadOutOfRange           the device says it has no such register; a block is halved until the guilty tag is alone,
+                            and stays split until the next connect
+    BadDeviceFailure        the device says that it failed or is busy
+    BadDecodingError        the answer has another length than was asked for
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.constants import ExcCodes
+from pymodbus.exceptions import ModbusException
+from pymodbus.pdu import ModbusPDU
+
+from bridge.drivers.modbus.blocks import BIT_TABLES, Block, Place, Table, halves, plan_blocks
+from bridge.drivers.modbus.registers import NumberType, Order
+from historian.errors import ConfigError, NotConnected, Problem
+from historian.plant.drivers import Driver
+from historian.plant.model import Model
+from historian.plant.plant import Feed, Tag
+from historian.quality import (
+    BAD_COMMUNICATION_ERROR,
+    BAD_DECODING_ERROR,
+    BAD_DEVICE_FAILURE,
+    BAD_OUT_OF_RANGE,
+    BAD_TIMEOUT,
+    GOOD,
+)
+from historian.samples import SCHEMA
+from historian.times import Duration, format_duration, parse_duration, utc_now
+
+# What pymodbus logs comes back as Bad rows and NotConnected; without a handler it would also go to standard error.
+logging.getLogger("pymodbus").addHandler(logging.NullHandler())
+
+_NO_SUCH_REGISTER: Final = (ExcCodes.ILLEGAL_ADDRESS, ExcCodes.ILLEGAL_VALUE)
+_REFUSALS: Final[dict[int, int]] = {
+    ExcCodes.ILLEGAL_FUNCTION: BAD_OUT_OF_RANGE,
+    ExcCodes.ILLEGAL_ADDRESS: BAD_OUT_OF_RANGE,
+    ExcCodes.ILLEGAL_VALUE: BAD_OUT_OF_RANGE,
+    ExcCodes.GATEWAY_PATH_UNAVIABLE: BAD_COMMUNICATION_ERROR,
+    ExcCodes.GATEWAY_NO_RESPONSE: BAD_TIMEOUT,
+}
+"""Modbus exception codes as qualities; the others, failures of the device itself, are BadDeviceFailure."""
+
+
+class Options(Model):
+    """Keys of `[sources.NAME]` with `driver = "modbus"`."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(502, ge=1, le=65535)
+    every: Duration = Field(parse_duration("1s"), description="Time from poll to poll.")
+    timeout: Duration = Field(parse_duration("2s"), description="How long to wait for one answer.")
+    retries: int = Field(1, ge=0, le=10, description="How often to ask again after a timeout.")
+    max_gap: int = Field(16, ge=0, le=124, description="Unwanted registers to read along rather than ask twice.")
+    pause: Duration | None = Field(None, description="Rest between two requests, for devices that need it.")
+
+
+class Columns(Model):
+    """Columns the driver adds to the tag list."""
+
+    device_id: int = Field(1, ge=0, le=255)
+    table: Table = "holding"
+    type: NumberType | None = Field(None, description="float32 if absent; bool for coils and discrete inputs.")
+    order: Order = "ABCD"
+    bit: int | None = Field(None, ge=0, le=15, description="For bool in a register; 0 is the least significant.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Columns:
+        if self.table in BIT_TABLES and self.type not in (None, "bool"):
+            raise ValueError(f"a {self.table} is a bool, not {self.type}")
+        in_register = self.table not in BIT_TABLES and self.type == "bool"
+        if in_register != (self.bit is not None):
+            raise ValueError("bit belongs to bool in a holding or input register, which needs one")
+        return self
+
+
+@dataclass
+class _Connection:
+    """What lasts from `connect` to `close`."""
+
+    client: AsyncModbusTcpClient
+    lost: asyncio.Future[None]
+    blocks: list[Block]
+    start: float
+    """The event loop's time of poll 0."""
+    poll: int = -1
+    loss_told: bool = False
+    """Whether the loss has been told in Bad rows; only then does `read` raise."""
+
+
+class ModbusSource:
+    """See `historian.plant.drivers.Source`; the module says what it reads and how."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.skipped_polls = 0
+        """Polls that were never made because earlier ones took longer than `every`."""
+        self._options = cast(Options, feed.options)
+        self._plan = plan_blocks(_places(feed), max_gap=self._options.max_gap)
+        self._connection: _Connection | None = None
+
+    async def connect(self) -> None:
+        """See `Source.connect`."""
+        await self.close()
+        options, loop = self._options, asyncio.get_running_loop()
+        lost: asyncio.Future[None] = loop.create_future()
+        client = AsyncModbusTcpClient(
+            options.host,
+            port=options.port,
+            timeout=options.timeout.total_seconds(),
+            retries=options.retries,
+            reconnect_delay=0,  # the runner decides when to connect again
+            trace_connect=lambda connected: None if connected or lost.done() else lost.set_result(None),
+        )
+        if not await client.connect():
+            raise NotConnected(
+                f"{options.host} port {options.port} does not accept a Modbus connection within "
+                f"{format_duration(options.timeout)}; check the address, the cable and the device"
+            )
+        self._connection = _Connection(client, lost, list(self._plan), loop.time())
+
+    async def read(self) -> pl.DataFrame:
+        """See `Source.read`: one row a tag, once every poll."""
+        connection = self._connection
+        if connection is None or connection.loss_told:
+            raise NotConnected(f"the Modbus connection to {self._options.host} port {self._options.port} is lost")
+        await self._wait_for_poll(connection)
+        frames = [rows for block in tuple(connection.blocks) for rows in await self._read_block(connection, block)]
+        connection.loss_told = connection.lost.done()
+        return pl.concat(frames)
+
+    async def close(self) -> None:
+        """See `Source.close`."""
+        if self._connection is not None:
+            self._connection.client.close()
+            self._connection = None
+
+    async def _wait_for_poll(self, connection: _Connection) -> None:
+        """Until start + k * every: late polls do not shift later ones, and missed ones are counted."""
+        every, loop = self._options.every.total_seconds(), asyncio.get_running_loop()
+        poll = next_poll(connection.poll, elapsed=loop.time() - connection.start, every=every)
+        self.skipped_polls += poll - connection.poll - 1
+        connection.poll = poll
+        await asyncio.sleep(max(0.0, connection.start + poll * every - loop.time()))
+
+    async def _read_block(self, connection: _Connection, block: Block) -> list[pl.DataFrame]:
+        asked_at = utc_now()
+        answer = await self._ask(connection, block)
+        instant = asked_at + (utc_now() - asked_at) / 2
+        if isinstance(answer, int):
+            return [_rows(block, None, answer, instant)]
+        if not answer.isError():
+            values = answer.bits[: block.count] if block.table in BIT_TABLES else answer.registers
+            if len(values) != block.count:
+                return [_rows(block, None, BAD_DECODING_ERROR, instant)]
+            return [_rows(block, block.numbers(values), GOOD, instant)]
+        if answer.exception_code in _NO_SUCH_REGISTER and len(block.places) > 1:
+            at, parts = connection.blocks.index(block), halves(block)
+            connection.blocks[at : at + 1] = parts
+            return [rows for part in parts for rows in await self._read_block(connection, part)]
+        return [_rows(block, None, _REFUSALS.get(answer.exception_code, BAD_DEVICE_FAILURE), instant)]
+
+    async def _ask(self, connection: _Connection, block: Block) -> ModbusPDU | int:
+        """The device's answer, or the quality that says why there is none."""
+        if self._options.pause is not None:
+            await asyncio.sleep(self._options.pause.total_seconds())
+        if connection.lost.done():
+            return BAD_COMMUNICATION_ERROR
+        client = connection.client
+        read = {
+            "coil": client.read_coils,
+            "discrete": client.read_discrete_inputs,
+            "holding": client.read_holding_registers,
+            "input": client.read_input_registers,
+        }[block.table]
+        # pymodbus alone times out and retries: a shorter wait here would leave a late answer in the stream. It goes on
+        # waiting after the connection is lost, though, when no answer can come any more.
+        request = asyncio.ensure_future(read(block.first, count=block.count, device_id=block.device_id))
+        try:
+            await asyncio.wait((request, connection.lost), return_when=asyncio.FIRST_COMPLETED)
+            return request.result() if request.done() else BAD_COMMUNICATION_ERROR
+        except ModbusException:
+            return BAD_TIMEOUT
+        finally:
+            request.cancel()
+
+
+def next_poll(last: int, *, elapsed: float, every: float) -> int:
+    """The number of the poll after `last`, `elapsed` seconds after poll 0: the one whose turn it is, else the next."""
+    return max(last + 1, int(elapsed // every))
+
+
+def _places(feed: Feed) -> list[Place]:
+    places, problems = [], []
+    for tag in feed.tags:
+        try:
+            places.append(_place(tag))
+        except ValueError as error:
+            problems.append(Problem(*tag.listed, str(error)))
+    if problems:
+        raise ConfigError(problems)
+    return places
+
+
+def _place(tag: Tag) -> Place:
+    columns = cast(Columns, tag.options)
+    if not tag.address.isdecimal():
+        raise ValueError(f"the address {tag.address!r} is not a register number; write its 0-based number, such as 107")
+    number_type = columns.type or ("bool" if columns.table in BIT_TABLES else "float32")
+    place = Place(
+        tag.name, columns.device_id, columns.table, int(tag.address), number_type, columns.order, columns.bit or 0
+    )
+    if place.end > 65536:
+        raise ValueError(f"the address {tag.address} is too large: the last {place.table} is number 65535")
+    return place
+
+
+def _rows(block: Block, numbers: NDArray[np.float64] | None, quality: int, instant: datetime) -> pl.DataFrame:
+    columns = {"tag": block.tags, "timestamp": instant, "value": numbers, "text": None, "quality": quality}
+    return pl.DataFrame(columns, schema=SCHEMA)
+
+
+driver = Driver(options=Options, address=Columns, source=ModbusSource)

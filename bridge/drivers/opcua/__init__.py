@@ -1,0 +1,1 @@
+"""The `opcua` driver: subscriptions to the nodes of a server."""

@@ -1,0 +1,262 @@
+"""OPC UA: live samples by subscription to nodes of a server.
+
+In `plant.toml`:
+
+    [sources.line1]
+    driver = "opcua"
+    endpoint = "opc.tcp://10.0.4.12:4840"
+    username = "bridge"                    # with password, where the server wants a user
+    password = "${LINE1_PASSWORD}"
+    tags = "tags/line1.csv"
+
+In the tag list, `address` is a node id such as `ns=2;s=c101.de_h`. An array of a tag with a sample rate is a stretch of
+waveform; its column `stamp` says whether the server's timestamp belongs to the `first` (default) or `last` element.
+
+Reads only: no Write and no Call is ever sent. A node that does not exist becomes one Bad sample and does not stop the
+others. A connection counts as lost when nothing at all, keep-alives included, has come for the time `silence`; the
+runner then makes a new one, with a new client and a new subscription. What a server's queue dropped shows in the
+quality of the next sample: the Overflow bit of the status code is kept. Messages are neither signed nor encrypted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+from asyncua import Client, ua
+from asyncua.client.ua_client import UaClientState
+from asyncua.client.ua_session import UaSession
+from asyncua.ua.ua_binary import nodeid_to_binary
+from pydantic import Field, SecretStr, model_validator
+
+from bridge.drivers.opcua.values import Channel, Stamp, bad_rows, sample_rows
+from historian.errors import ConfigError, NotConnected, Problem
+from historian.plant.drivers import Driver
+from historian.plant.model import Model
+from historian.plant.plant import Feed, Tag
+from historian.quality import BAD
+from historian.times import Duration, utc_now
+
+CONNECT_S: Final = 10.0
+REQUEST_S: Final = 4.0
+CLOSE_S: Final = 2.0
+CHECK_S: Final = 0.25
+WATCHDOG_S: Final = 30.0
+"""asyncua takes this also as the longest a probe may take; a busy server needs seconds."""
+ABANDONED_S: Final = 60.0
+"""After this long without us the server may forget our session and subscription."""
+ITEMS_PER_CALL: Final = 1_000
+RESPONSES: Final = 64
+"""Publish responses kept in memory. When there are as many, none is asked for until the runner has read: then the
+server's own queues fill."""
+
+_Response = tuple[list[ua.MonitoredItemNotification], datetime]
+
+# At INFO and below asyncua formats every publish response as text, and its errors come as stack traces; what matters of
+# them is said by `NotConnected`.
+logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+
+
+class Options(Model):
+    """The driver's keys in `[sources.NAME]`."""
+
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^/\s]+", examples=["opc.tcp://10.0.4.12:4840"])
+    username: str | None = None
+    password: SecretStr | None = None
+    publishing_interval: Duration = Field(timedelta(milliseconds=250), description="How often the server answers.")
+    sampling_interval: Duration = Field(timedelta(milliseconds=100), description="How often it looks at each node.")
+    queue_size: int = Field(100, ge=1, description="Changes of a node the server keeps between two answers.")
+    silence: Duration = Field(timedelta(seconds=10), description="Without any answer for this long: connect again.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Options:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together")
+        if self.silence < 3 * self.publishing_interval:
+            raise ValueError("silence must be at least three publishing intervals")
+        return self
+
+
+class Address(Model):
+    """The driver's columns in the tag list."""
+
+    stamp: Stamp = "first"
+
+
+class OpcuaSource:
+    """A `Source` over one session and one subscription, both new for every connection."""
+
+    def __init__(self, feed: Feed) -> None:
+        """Raises `ConfigError` for addresses that are not node ids."""
+        self._options = Options.model_validate(feed.options)
+        self._nodes = _node_ids(feed)
+        self._channels = [_channel(tag) for tag in feed.tags]
+        self._client: Client | None = None
+
+    async def connect(self) -> None:
+        """See `Source.connect`."""
+        options = self._options
+        self._responses: asyncio.Queue[_Response] = asyncio.Queue(RESPONSES)
+        self._sequence, self._broken = 0, ""
+        client = self._client = Client(options.endpoint, timeout=REQUEST_S, watchdog_intervall=WATCHDOG_S)
+        client.name = client.description = "Penstock"
+        client.session_timeout = int(ABANDONED_S * 1000)
+        if options.username is not None and options.password is not None:
+            client.set_user(options.username)
+            client.set_password(options.password.get_secret_value())
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await client.connect()
+            self._absent = await self._subscribe(client.uaclient.session)
+        except (OSError, TimeoutError, ua.UaError) as error:
+            raise NotConnected(f"cannot connect to {options.endpoint}: {str(error) or 'no answer'}") from None
+
+    async def read(self) -> pl.DataFrame:
+        """See `Source.read`."""
+        if not self._absent.is_empty():
+            absent, self._absent = self._absent, self._absent.clear()
+            return absent
+        responses = [await self._response()]
+        while not self._responses.empty():
+            responses.append(self._responses.get_nowait())
+        return await asyncio.to_thread(self._decoded, responses)
+
+    async def close(self) -> None:
+        """See `Source.close`."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        with suppress(Exception):  # a connection that is gone cannot be said goodbye to
+            async with asyncio.timeout(CLOSE_S):
+                await client.disconnect()
+        client.disconnect_socket()
+
+    async def _subscribe(self, session: UaSession) -> pl.DataFrame:
+        """Asks for every node; returns a Bad row for each that the server does not give."""
+        created = await session.create_subscription(_subscription(self._options), self._published)
+        period_s = created.RevisedPublishingInterval / 1000 * created.RevisedMaxKeepAliveCount
+        self._silence_s = max(self._options.silence.total_seconds(), 1.5 * period_s)
+        self._heard = time.monotonic()
+        items = [
+            _monitored_item(handle, node, channel, self._options)
+            for handle, (node, channel) in enumerate(zip(self._nodes, self._channels, strict=True))
+        ]
+        size = await _items_per_call(session)
+        codes: list[int] = []
+        for first in range(0, len(items), size):
+            request = ua.CreateMonitoredItemsParameters(
+                SubscriptionId=created.SubscriptionId,
+                TimestampsToReturn=ua.TimestampsToReturn.Both,
+                ItemsToCreate=items[first : first + size],
+            )
+            codes += [result.StatusCode.value for result in await session.create_monitored_items(request)]
+        told = zip(self._channels, codes, strict=True)
+        return bad_rows([(channel.tag, code) for channel, code in told if code >= BAD], at=utc_now())
+
+    async def _published(self, result: ua.PublishResult) -> None:
+        """Takes one publish response. Until it returns, asyncua asks for no other: that is the back-pressure."""
+        self._heard = time.monotonic()
+        message = result.NotificationMessage
+        values: list[ua.MonitoredItemNotification] = []
+        for part in message.NotificationData or ():
+            if isinstance(part, ua.DataChangeNotification):
+                values += part.MonitoredItems
+            elif isinstance(part, ua.StatusChangeNotification):
+                self._broken = f"the server ended the subscription ({part.Status.name})"
+        if not values:
+            return
+        if self._sequence and message.SequenceNumber != self._sequence % 0xFFFFFFFF + 1:
+            self._broken = f"a publish response was lost between {self._sequence} and {message.SequenceNumber}"
+        self._sequence = message.SequenceNumber
+        await self._responses.put((values, utc_now()))
+        self._heard = time.monotonic()
+
+    async def _response(self) -> _Response:
+        while True:
+            if self._responses.empty():
+                self._check_alive()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_S):
+                    return await self._responses.get()
+
+    def _check_alive(self) -> None:
+        """Raises `NotConnected` once nothing more can be expected."""
+        silent_s = time.monotonic() - self._heard
+        if self._client is None or self._client.state is not UaClientState.CONNECTED:
+            self._broken = self._broken or "the server closed the connection"
+        elif silent_s > self._silence_s:
+            self._broken = self._broken or f"nothing was heard for {silent_s:.1f} s, not even a keep-alive"
+        if self._broken:
+            raise NotConnected(f"lost {self._options.endpoint}: {self._broken}")
+
+    def _decoded(self, responses: Sequence[_Response]) -> pl.DataFrame:
+        return pl.concat(
+            sample_rows([(self._channels[item.ClientHandle], item.Value) for item in values], received=received)
+            for values, received in responses
+        )
+
+
+def _subscription(options: Options) -> ua.CreateSubscriptionParameters:
+    interval = options.publishing_interval
+    keep_alive = max(1, options.silence // 3 // interval)
+    return ua.CreateSubscriptionParameters(
+        RequestedPublishingInterval=interval / timedelta(milliseconds=1),
+        RequestedMaxKeepAliveCount=keep_alive,
+        RequestedLifetimeCount=max(3 * keep_alive, int(ABANDONED_S / interval.total_seconds())),
+        MaxNotificationsPerPublish=0,
+        PublishingEnabled=True,
+    )
+
+
+def _monitored_item(handle: int, node: ua.NodeId, channel: Channel, options: Options) -> ua.MonitoredItemCreateRequest:
+    asked = ua.MonitoringParameters(
+        ClientHandle=handle,
+        SamplingInterval=options.sampling_interval / timedelta(milliseconds=1),
+        QueueSize=options.queue_size,
+        DiscardOldest=True,
+    )
+    if channel.sample_rate is not None:
+        # Two equal stretches of waveform, as from a dead sensor, are two stretches.
+        asked.Filter = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
+    return ua.MonitoredItemCreateRequest(
+        ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
+        MonitoringMode=ua.MonitoringMode.Reporting,
+        RequestedParameters=asked,
+    )
+
+
+async def _items_per_call(session: UaSession) -> int:
+    """How many nodes the server takes in one request: its own limit, if it tells one, and never more than ours."""
+    limit = ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
+    [told] = await session.read_attributes([ua.NodeId(limit)], ua.AttributeIds.Value)
+    own = told.Value.Value if told.StatusCode.is_good() and told.Value else None
+    return min(own, ITEMS_PER_CALL) if own else ITEMS_PER_CALL
+
+
+def _channel(tag: Tag) -> Channel:
+    return Channel(tag.name, tag.sample_rate, Address.model_validate(tag.options).stamp)
+
+
+def _node_ids(feed: Feed) -> list[ua.NodeId]:
+    found, problems = [], []
+    for tag in feed.tags:
+        try:
+            node = ua.NodeId.from_string(tag.address)
+            nodeid_to_binary(node)  # a number may be too large to send
+            found.append(node)
+        except (ua.UaError, struct.error):
+            text = f"the address {tag.address!r} is not a node id; write it as ns=2;s=c101.de_h"
+            problems.append(Problem(*tag.listed, text))
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+driver: Final = Driver(options=Options, address=Address, source=OpcuaSource)

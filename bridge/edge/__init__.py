@@ -1,0 +1,1 @@
+"""The edge's database: spool, coverage and quarantine."""

@@ -1,0 +1,1 @@
+"""From a driver's raw rows to samples that may be stored."""

@@ -1,0 +1,1 @@
+"""What a command runs: live streaming and backfills."""

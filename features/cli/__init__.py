@@ -1,0 +1,1 @@
+"""The commands about features and training sets."""

@@ -1,0 +1,1 @@
+"""From changed samples to feature rows: plan, partitions, engines, runs."""

@@ -1,0 +1,1 @@
+"""What runs partitions: this process, several processes, a cluster."""

@@ -1,0 +1,1 @@
+"""From the samples of one asset to its feature rows."""

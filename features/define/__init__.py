@@ -1,0 +1,1 @@
+"""What a feature is, and every feature Penstock computes."""

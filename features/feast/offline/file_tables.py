@@ -1,0 +1,196 @@
+"""A Feast `FileSource`: which files it stands for, and one lazy frame over them with its rows numbered.
+
+Parquet files, directories and globs, and Delta tables. What is read is fixed when it is opened: a file that is added
+meanwhile is not seen, and one that is replaced is noticed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast.data_format import DeltaFormat
+from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import FileSource
+
+from features.feast.offline.arrow_types import plain
+from features.feast.offline.point_in_time import ROW
+from historian.errors import FeatureError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable  # where there is no Delta table, its 16 MiB are not loaded
+
+# Files written at different times by different tools differ in what does not change a value.
+_LENIENT: Final = pl.ScanCastOptions(
+    integer_cast="upcast",
+    float_cast="upcast",
+    datetime_cast=["nanosecond-downcast", "convert-timezone"],
+    missing_struct_fields="insert",
+    extra_struct_fields="ignore",
+)
+
+
+@dataclass(frozen=True)
+class FileTable:
+    """A table as it was when it was opened."""
+
+    frame: pl.LazyFrame
+    """All columns, and `ROW`."""
+    types: pa.Schema
+    """The columns' Arrow types as they are stored."""
+    stamps: tuple[tuple[str, int, int], ...]
+    """Path, size in bytes and time of change in ns of each file that may be replaced."""
+
+    def check_unchanged(self) -> None:
+        """Refuses what was read if row numbers may have lost their meaning on the way.
+
+        Raises:
+            FeatureError: a file was replaced or deleted since the table was opened.
+        """
+        for path, size, changed in self.stamps:
+            if not Path(path).exists() or _stamp(Path(path)) != (path, size, changed):
+                raise FeatureError(f"{path} was replaced while it was being read; ask again")
+
+
+def file_source(source: DataSource | None) -> FileSource:
+    """The source, if it is one we read.
+
+    Raises:
+        ValueError: it is none of files.
+    """
+    if not isinstance(source, FileSource):
+        raise ValueError(f"the Polars offline store reads FileSource, not {type(source).__name__}")
+    return source
+
+
+def is_delta(source: FileSource) -> bool:
+    """Whether the source is a Delta table; what names no format is Parquet, as everywhere in Feast."""
+    return isinstance(source.file_format, DeltaFormat)
+
+
+def location(source: FileSource, repo_path: Path | None) -> str:
+    """Where the source lies: a path, absolute or below the repository, or the address of an object store."""
+    return str(FileSource.get_uri_for_file_path(repo_path, source.path))
+
+
+def on_disk(uri: str, advice: str) -> Path:
+    """The path, if it is one.
+
+    Raises:
+        ValueError: it is an address in an object store, where nothing is replaced in one step; says the advice.
+    """
+    if "://" in uri:
+        raise ValueError(f"{uri} lies in an object store: {advice}")
+    return Path(uri)
+
+
+def open_table(source: FileSource, repo_path: Path | None) -> FileTable:
+    """Opens a source; reads its schema only. A Delta table is fixed at its newest version.
+
+    Raises:
+        FileNotFoundError: there is no such file, directory or table.
+    """
+    uri, options = location(source, repo_path), storage_options(source)
+    if is_delta(source):
+        table = open_delta(uri, options)
+        return FileTable(_numbered(scan_version(table)), pa.schema(table.schema().to_arrow()), ())
+    if "://" in uri:
+        frame = pl.scan_parquet(
+            uri, storage_options=options, missing_columns="insert", extra_columns="ignore", cast_options=_LENIENT
+        )
+        empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow(compat_level=pl.CompatLevel.oldest())
+        return FileTable(_numbered(frame), empty.schema, ())
+    files = parquet_files(uri)
+    frame = pl.scan_parquet(
+        files,
+        glob=False,
+        hive_partitioning=_is_hive(_root(uri), files[0]),
+        missing_columns="insert",
+        extra_columns="ignore",
+        cast_options=_LENIENT,
+    )
+    return FileTable(_numbered(frame), pq.read_schema(files[0]), tuple(map(_stamp, files)))
+
+
+def open_delta(uri: str, options: dict[str, str]) -> DeltaTable:
+    """The newest version of a Delta table.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    from deltalake import DeltaTable
+
+    if not DeltaTable.is_deltatable(uri, options):
+        raise FileNotFoundError(f"there is no Delta table at {uri}: no features have been computed yet")
+    return DeltaTable(uri, storage_options=options)
+
+
+def scan_version(table: DeltaTable) -> pl.LazyFrame:
+    """The rows of a table at the version it is open at, in an order that holds.
+
+    Polars must be told the version: otherwise a frame that is sent to another process becomes the newest one there.
+    """
+    return pl.scan_delta(table, version=table.version())
+
+
+def parquet_files(uri: str) -> list[Path]:
+    """The files of a local path, directory or glob, in the order of their paths.
+
+    What is called `.…` or `_…` is not looked at: drafts, and what Spark and Delta keep beside their files. Only
+    `_column=value` is a directory of rows.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    path, root = Path(uri), _root(uri)
+    if path.is_file():
+        return [path]
+    found = root.glob("**/*" if path.is_dir() else str(path.relative_to(root)))
+    files = sorted(file for file in found if file.is_file() and _visible(file.relative_to(root)))
+    if not files:
+        raise FileNotFoundError(f"there are no Parquet files at {uri}")
+    return files
+
+
+def told_by_directories(root: Path, file: Path) -> list[pa.Field]:
+    """The columns that stand as `column=value` in the path of a file below `root`, and not in the file."""
+    if not root.is_dir() or not _is_hive(root, file):
+        return []
+    frame = pl.scan_parquet(file, glob=False, hive_partitioning=True).head(0).collect().to_arrow()
+    inside = pq.read_schema(file).names
+    return [pa.field(field.name, plain(field.type)) for field in frame.schema if field.name not in inside]
+
+
+def storage_options(source: FileSource) -> dict[str, str]:
+    """What an object store needs to be told: the credentials Feast resolves, and the endpoint."""
+    known = {key.lower(): value for key, value in (source.resolve_credentials() or {}).items() if key[:4] == "AWS_"}
+    endpoint = source.s3_endpoint_override
+    return {**known, "aws_endpoint_url": endpoint} if endpoint else known
+
+
+def _numbered(frame: pl.LazyFrame) -> pl.LazyFrame:
+    numbered = frame.with_row_index(ROW)
+    # pandas' categories are strings
+    return numbered.cast({pl.Categorical: pl.String}) if pl.Categorical in frame.collect_schema().dtypes() else numbered
+
+
+def _root(uri: str) -> Path:
+    """The directory a path, directory or glob lies in or is."""
+    return Path(uri) if Path(uri).is_dir() else Path(uri.partition("*")[0] + "_").parent
+
+
+def _is_hive(root: Path, file: Path) -> bool:
+    return any("=" in part for part in file.relative_to(root).parts[:-1])
+
+
+def _visible(path: Path) -> bool:
+    return not any(part[0] == "." or (part[0] == "_" and "=" not in part) for part in path.parts)
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    found = path.stat()
+    return str(path), found.st_size, found.st_mtime_ns

@@ -1,0 +1,99 @@
+"""Labels in, features as they were at the labels' times out: the query behind Feast's historical retrieval."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import polars as pl
+import pyarrow as pa
+from feast.errors import FeastEntityDFMissingColumnsError
+
+from features.feast.offline.entity_frames import EntityFrame
+from features.feast.offline.point_in_time import EVENT
+from features.feast.offline.view_join import ViewQuery, features_at, row_numbers, rows_within
+from features.feast.offline.workers import Workers, workers
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class HistoricalRetrieval:
+    """The labels as they are, and the features of every query beside them; one row a label, in order."""
+
+    labels: EntityFrame
+    queries: Sequence[ViewQuery]
+    known_then: bool
+    memory_limit: int
+    """Bytes the join may take; on Ray, each task."""
+    ray_address: str | None = None
+    """A Ray cluster to do the join on."""
+
+    def table(self) -> pa.Table:
+        """The whole answer."""
+        (whole,) = self.pieces(max(1, self.labels.table.num_rows))
+        return whole
+
+    def pieces(self, rows: int | None = None) -> Iterator[pa.Table]:
+        """The same answer, `rows` labels at a time, or as many as the memory limit allows; at least one piece.
+
+        The join is done once, and the features are read for each piece: cheap when labels are in order of time.
+        """
+        step = rows or rows_within(self.memory_limit, self._width)
+        limit = self.memory_limit // self._at_once if self.ray_address is None else self.memory_limit
+        with workers(max(1, limit), self.ray_address) as who:
+            numbers = self._views(lambda query: self._numbers(query, who))
+            for start in range(0, max(1, self.labels.table.num_rows), step):
+                yield self._piece(numbers, start, step, who)
+
+    def _numbers(self, query: ViewQuery, who: Workers) -> pl.Series:
+        asked = pl.DataFrame(self.labels.table.select([*query.keys, self.labels.time]))
+        return row_numbers(query, asked.rename({self.labels.time: EVENT}), who, known_then=self.known_then)
+
+    def _piece(self, numbers: Sequence[pl.Series], start: int, rows: int, who: Workers) -> pa.Table:
+        chosen = dict(zip(map(id, self.queries), numbers, strict=True))
+        return _beside(
+            self.labels.table.slice(start, rows),
+            self._views(lambda query: features_at(query, chosen[id(query)].slice(start, rows), who)),
+        )
+
+    def _views(self, of: Callable[[ViewQuery], _Answer]) -> list[_Answer]:
+        if len(self.queries) == 1:  # a thread would keep memory of its own
+            return [of(self.queries[0])]
+        with ThreadPoolExecutor(self._at_once) as pool:
+            return list(pool.map(of, self.queries))
+
+    @property
+    def _at_once(self) -> int:
+        return max(1, min(len(self.queries), os.cpu_count() or 1))
+
+    @property
+    def _width(self) -> int:
+        return len(self.labels.table.column_names) + sum(len(query.columns) for query in self.queries)
+
+
+def check_labels(labels: pa.Schema, queries: Sequence[ViewQuery]) -> None:
+    """Refuses labels that lack a join key, have lists as one, or have a column a feature would need to be called.
+
+    Raises:
+        FeastEntityDFMissingColumnsError, ValueError
+    """
+    keys = {key for query in queries for key in query.keys}
+    if absent := keys - set(labels.names):
+        raise FeastEntityDFMissingColumnsError(keys, absent)
+    for key in sorted(keys):
+        if pa.types.is_nested(kind := labels.field(key).type):
+            raise ValueError(f"the join key {key} of the labels holds {kind}; give one value a row, as by explode")
+    taken = sorted({name for query in queries for name in query.columns if name in labels.names})
+    if taken:
+        raise ValueError(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
+
+
+def _beside(labels: pa.Table, features: Iterable[pa.Table]) -> pa.Table:
+    for view in features:
+        for name, values in zip(view.column_names, view.columns, strict=True):
+            labels = labels.append_column(name, values)
+    return labels

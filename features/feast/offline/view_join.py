@@ -1,0 +1,179 @@
+"""One feature view joined to labels: which of its rows were known at their times, then the features of those rows.
+
+The join holds keys, times and row numbers only. Where even these would take more memory than allowed, or where there
+are several to do it, the labels are dealt out by key and joined part by part: each part reads its own keys, and the
+answer is the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from feast.feature_view import FeatureView
+
+from features.feast.offline.feature_source import FeatureRows, any_of, view_rows
+from features.feast.offline.point_in_time import EVENT, ROW, as_of_rows
+from features.feast.offline.workers import Workers
+from historian.times import EPOCH
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MICROSECOND
+_ASKED: Final = "__asked"
+# A join holds a row about three times: as read, in order of time, and in the buckets of the as-of join.
+_COPIES: Final = 3
+_TEXT_BYTES: Final = 32
+_NUMBER_BYTES: Final = 8
+# A feature is held about four times: as read, gathered, in Arrow, and in whoever takes it.
+_FEATURE_BYTES: Final = 4 * 16
+
+
+@dataclass(frozen=True)
+class ViewQuery:
+    """What is asked of one feature view."""
+
+    rows: FeatureRows
+    keys: Mapping[str, str]
+    """Label column -> source column."""
+    columns: Mapping[str, str]
+    """Column in the answer -> source column."""
+    ttl: timedelta | None
+
+
+def view_query(
+    view: FeatureView, names: Iterable[str], repo_path: Path | None, *, full_feature_names: bool
+) -> ViewQuery:
+    """Resolves Feast's field mapping (source -> feature) and join-key map (entity -> label column) of a view."""
+    rows, projection = view_rows(view.batch_source, repo_path), view.projection
+    column = {feature: name for name, feature in view.batch_source.field_mapping.items()}
+    prefix = f"{projection.name_to_use()}__" if full_feature_names else ""
+    return ViewQuery(
+        rows=rows,
+        keys={
+            projection.join_key_map.get(key.name, key.name): column.get(key.name, key.name)
+            for key in view.entity_columns
+        },
+        columns={prefix + name: column.get(name, name) for name in names},
+        ttl=view.ttl,
+    )
+
+
+def row_numbers(query: ViewQuery, labels: pl.DataFrame, workers: Workers, *, known_then: bool) -> pl.Series:
+    """The number of the source's row that serves each label, null where none does.
+
+    Args:
+        query: The view.
+        labels: The query's keys and `EVENT`, any order.
+        workers: Who joins; what is larger than they may hold is done in parts.
+        known_then: Leave out rows made after the label's time, where the source says when its rows were made.
+    """
+    asked = labels.with_columns(_as_source(labels, name, query.rows.schema[key]) for name, key in query.keys.items())
+    parts = _parts(query, asked.with_row_index(_ASKED), workers)
+    known_then = known_then and query.rows.created is not None
+    numbers: pl.DataFrame = pl.concat(workers.run(partial(_joined, query, known_then), parts))
+    return numbers.sort(_ASKED)[ROW]
+
+
+def _joined(query: ViewQuery, known_then: bool, part: pl.DataFrame) -> pl.DataFrame:  # noqa: FBT001 - of a partial
+    numbers = as_of_rows(part, _reached(query, part), list(query.keys), ttl=query.ttl, known_then=known_then)
+    return part.select(_ASKED).with_columns(numbers.alias(ROW))
+
+
+def features_at(query: ViewQuery, numbers: pl.Series, workers: Workers) -> pa.Table:
+    """The query's columns of the numbered rows, in that order; null where there is no number."""
+    if workers.parts == 1:
+        return _read(query, numbers)
+    order = numbers.arg_sort()  # each part reads a range of the source that is its own
+    size = min(-(-len(numbers) // workers.parts), rows_within(workers.memory_limit, len(query.columns)))
+    parts = [(start, numbers[order[start : start + size]]) for start in range(0, max(1, len(order)), max(1, size))]
+    found = dict(workers.run(partial(_read_part, query), parts))
+    return pa.concat_tables(found[start] for start, _ in parts).take(order.arg_sort().to_arrow()).combine_chunks()
+
+
+def rows_within(memory_limit: int, columns: int) -> int:
+    """How many rows of so many columns may be held."""
+    return max(1, memory_limit // (max(1, columns) * _FEATURE_BYTES))
+
+
+def _read_part(query: ViewQuery, part: tuple[int, pl.Series]) -> tuple[int, pa.Table]:
+    start, numbers = part
+    return start, _read(query, numbers)
+
+
+def _read(query: ViewQuery, numbers: pl.Series) -> pa.Table:
+    rows = numbers.drop_nulls().unique().sort()
+    within = pl.lit(value=False)
+    if len(rows):  # the span lets the reader skip parts of the files
+        within = pl.col(ROW).is_between(rows[0], rows[-1]) & pl.col(ROW).is_in(rows.implode())
+    values = query.rows.values(query.columns.values(), within).rechunk()  # a gather out of many chunks is slow
+    places = _places(values[ROW], numbers)
+    found = query.rows.arrow(values.select(pl.exclude(ROW).gather(places)))
+    return pa.table([found[column] for column in query.columns.values()], names=list(query.columns))
+
+
+def split(labels: pl.DataFrame, keys: Iterable[str], count: int) -> Iterator[pl.DataFrame]:
+    """The labels in at most `count` parts that have no key in common, by ranges of the key with most values.
+
+    A key is never divided: labels without keys, or of a single one, stay together.
+    """
+    keys = list(keys)
+    if count <= 1 or not keys or not labels.height:
+        yield labels
+        return
+    key = max(keys, key=lambda name: labels[name].n_unique())
+    place = pl.col(key).rank("dense").cast(pl.Int64) - 1
+    part = (place * count // (place.max() + 1)).fill_null(0)  # a null key is served by nothing: anywhere will do
+    for _, labels_of_part in labels.group_by(part, maintain_order=True):
+        yield labels_of_part
+
+
+def _parts(query: ViewQuery, asked: pl.DataFrame, workers: Workers) -> Iterator[pl.DataFrame]:
+    width = sum(_bytes_of(query.rows.schema[column]) for column in query.keys.values()) + 3 * _NUMBER_BYTES
+    wanted = query.rows.count() * width * _COPIES
+    if wanted > workers.memory_limit:  # the whole table is too large; what is asked of it may not be
+        wanted = _reached(query, asked).select(pl.len()).collect().item() * width * _COPIES
+    return split(asked, query.keys, max(workers.parts, -(-wanted // workers.memory_limit)))
+
+
+def _bytes_of(dtype: pl.DataType) -> int:
+    return _NUMBER_BYTES if dtype.is_numeric() or dtype.is_temporal() else _TEXT_BYTES
+
+
+def _reached(query: ViewQuery, labels: pl.DataFrame) -> pl.LazyFrame:
+    """Keys and times of the rows that may serve any of the labels."""
+    within = query.rows.between(*_span(labels[EVENT], query.ttl)) & any_of(query.keys, labels)
+    return query.rows.times(query.keys, within)
+
+
+def _places(sorted_rows: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Where in `sorted_rows`, none of them missing, each number stands: looked up, not searched for."""
+    if not len(sorted_rows):
+        return pl.Series([None], dtype=pl.UInt32).new_from_index(0, len(numbers))
+    first = int(sorted_rows[0])
+    place = np.zeros(int(sorted_rows[-1]) - first + 1, np.uint32)
+    place[sorted_rows.to_numpy() - first] = np.arange(len(sorted_rows), dtype=np.uint32)
+    found = pl.Series(place[numbers.fill_null(first).to_numpy() - first])
+    return pl.select(pl.when(numbers.is_not_null()).then(found)).to_series()
+
+
+def _as_source(labels: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
+    """A key column in the source's type; what that type cannot hold exactly becomes null, which equals nothing."""
+    given = pl.col(name)
+    cast = given.cast(dtype, strict=False)
+    return pl.when(cast.cast(labels.schema[name], strict=False) == given).then(cast).alias(name)
+
+
+def _span(times: pl.Series, ttl: timedelta | None) -> tuple[datetime | None, datetime]:
+    """First and last event timestamp that can serve any of the times; an empty span without times."""
+    first, last = times.min(), times.max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        return EPOCH, EPOCH - _MICROSECOND
+    # Python's datetime cuts nanoseconds off, hence one microsecond more at the end.
+    return first - ttl if ttl and ttl < first - EPOCH else None, min(last, _LATEST) + _MICROSECOND

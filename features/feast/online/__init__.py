@@ -1,0 +1,1 @@
+"""Feast's online stores, materialisation and what was served."""

@@ -1,0 +1,141 @@
+"""The online store: written by `materialize`, read by whoever needs an asset's newest features now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from feast import FeatureStore
+from feast.errors import FeatureNameCollisionError
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+
+from features.feast.feature_refs import column_of, meaning_of, views_of
+from features.feast.online.expiry import expire
+from features.feast.online.materialize import materialize_view
+from features.feast.online.served import ServedLog
+from features.tables.labels import ASSET
+from historian.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One feature of one asset as the online store has it."""
+
+    feature: str
+    """`view:feature`"""
+    value: float | int | bool | str | None
+    """None where it is missing; `status` says why."""
+    unit: str
+    event_timestamp: datetime | None
+    """The end of the window it was computed from."""
+    status: str
+    """`PRESENT`, `NULL_VALUE`, `NOT_FOUND`, or `OUTSIDE_MAX_AGE` where it is older than the view's ttl."""
+
+
+@dataclass(frozen=True)
+class Age:
+    """How new what is online of an asset and a view is."""
+
+    asset: str
+    view: str
+    event_timestamp: datetime
+    """The end of the newest window."""
+    expired: bool
+    """It is older than the view's ttl."""
+
+
+def materialize(
+    store: FeatureStore, *, end: datetime, advance: Callable[[int], None], full: bool = False
+) -> dict[str, int | None]:
+    """Writes the newest row of each asset up to `end` to the online store, view by view; see `materialize_view`.
+
+    Not `FeatureStore.materialize`: that adds an interval to the registry with every run, without bound, takes the view
+    out of service meanwhile, and reads its whole table each time.
+
+    Returns:
+        The rows written of each view; None where there is no feature table yet.
+
+    Raises:
+        FeatureError: a view's table lacks a column; it was made before the plant file had it.
+        StoreUnavailable: the online store cannot be used.
+    """
+    written = {}
+    for view in store.list_feature_views():
+        written[view.name] = materialize_view(store, view, end=end, full=full)
+        advance(1)
+    return written
+
+
+def online_response(
+    store: FeatureStore,
+    refs: Sequence[str],
+    assets: Sequence[str],
+    *,
+    full_feature_names: bool,
+    now: datetime,
+    versions: bool = False,
+    log: ServedLog | None = None,
+) -> GetOnlineFeaturesResponse:
+    """Feast's answer for these assets; values older than their view's ttl are null (`features.feast.online.expiry`).
+
+    It is handed to `log`, if there is one, which keeps what was served for `penstock consistency`.
+
+    Raises:
+        UnknownFeature: a reference is not registered.
+        InvalidInput: without full names, two of the features would be called the same.
+        StoreUnavailable: the online store cannot be read.
+    """
+    views = views_of(store, refs)
+    names = {column_of(ref) if full_feature_names else ref.partition(":")[2]: ref for ref in views}
+    try:
+        answer: GetOnlineFeaturesResponse = store.get_online_features(
+            list(views),
+            {ASSET: list(assets)},
+            full_feature_names=full_feature_names,
+            include_feature_view_version_metadata=versions,
+        ).proto
+    except FeatureNameCollisionError:
+        raise InvalidInput("two views have a feature of one name; ask for full_feature_names") from None
+    expire(answer, {name: views[ref].ttl for name, ref in names.items()}, now)
+    if log:
+        log.add((now, names, answer))
+    return answer
+
+
+def ages(store: FeatureStore, assets: Sequence[str], *, now: datetime) -> list[Age]:
+    """How old the newest features of each asset are, view by view: the age of the data, whenever it was materialised.
+
+    An asset is left out of views that have nothing of it. Raises as `online_response` does.
+    """
+    found = []
+    for view in sorted(store.list_feature_views(allow_cache=True), key=lambda view: str(view.name)):
+        ref = f"{view.name}:{view.features[0].name}"
+        answer = online_response(store, [ref], assets, full_feature_names=True, now=now)
+        vector = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))[column_of(ref)]
+        found += [
+            Age(asset, view.name, instant.ToDatetime(UTC), expired=status == FieldStatus.OUTSIDE_MAX_AGE)
+            for asset, instant, status in zip(assets, vector.event_timestamps, vector.statuses, strict=True)
+            if status != FieldStatus.NOT_FOUND
+        ]
+    return found
+
+
+def readings(store: FeatureStore, refs: Sequence[str], asset: str, *, now: datetime) -> list[Reading]:
+    """The features of one asset, in the order of `refs`. Raises as `online_response` does."""
+    answer = online_response(store, refs, [asset], full_feature_names=True, now=now)
+    vectors = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
+    units = {ref: meaning_of(ref, view).get("unit", "") for ref, view in views_of(store, refs).items()}
+    return [_reading(ref, vectors[column_of(ref)], units[ref]) for ref in refs]
+
+
+def _reading(ref: str, vector: GetOnlineFeaturesResponse.FeatureVector, unit: str) -> Reading:
+    status = FieldStatus.Name(vector.statuses[0])
+    kind = vector.values[0].WhichOneof("val")
+    return Reading(
+        feature=ref,
+        value=getattr(vector.values[0], kind) if kind else None,
+        unit=unit,
+        event_timestamp=None if status == "NOT_FOUND" else vector.event_timestamps[0].ToDatetime(UTC),
+        status=status,
+    )

@@ -1,0 +1,182 @@
+"""A feature table's newest row of each asset -> the online store, in bounded memory, and only what is new.
+
+What is new stands in Delta files that were not part of the table at the last run, which the cursor in the online store
+names by version. (Time cannot tell: late rows belong to times that earlier runs have passed by.) Rows are read a batch
+of files at a time: first keys and times, to find the newest of each asset; then the features of just these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Final, Protocol
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from feast import FeatureStore, FeatureView, RepoConfig
+
+from features.feast.online.feast_bytes import ROWS_PER_TRIP, Head, OnlineRows, entity_keys, joined_cells
+from historian.errors import FeatureError
+from historian.prefetch import ahead
+
+_BATCH_ROWS: Final = 250_000
+"""Of files that are looked at together; a file is never divided."""
+
+_READ: Final = 20_000
+"""Rows that are read together."""
+
+_BATCH: Final = "__batch"
+_ROW: Final = "__row"
+
+
+class RowStore(Protocol):
+    """An online store that takes whole rows; what it has is replaced by what is as new or newer only."""
+
+    def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
+        """What it puts before a value of that feature."""
+
+    def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
+        """Writes rows, part by part as they come. Raises `StoreUnavailable`."""
+
+    def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
+        """What `move_cursor` was told last, unless rows have been lost since."""
+
+    def move_cursor(self, config: RepoConfig, view: FeatureView, cursor: str) -> None:
+        """Remembers how far the view has been materialised."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What of a view is in the online store: all of this version of this table, with these features."""
+
+    table: str
+    """Delta's id; a table that was made anew has another."""
+    version: int
+    features: list[str]
+
+
+def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, full: bool = False) -> int | None:
+    """Writes the newest row of each asset with event timestamp <= `end`.
+
+    A row that was withdrawn from the feature table since an earlier run stays online until a newer one comes.
+
+    Args:
+        store: Feast over the plant's repository.
+        view: one of its views.
+        end: rows after it are left to a later run.
+        full: look at the whole table, not at what is new only.
+
+    Returns:
+        The number of rows written; None where there is no feature table yet.
+
+    Raises:
+        FeatureError: the table lacks a column; it was made before the plant file had it.
+        StoreUnavailable: the online store cannot be used.
+    """
+    path = view.batch_source.path
+    try:
+        table = DeltaTable(path)
+    except TableNotFoundError:
+        return None
+    online = store.provider.online_store
+    cursor = Cursor(str(table.metadata().id), table.version(), [feature.name for feature in view.features])
+    known = None if full else _known(online.cursor(store.config, view), cursor)
+    batches = list(_batches(path, table, known))
+    newest, complete = _newest(batches, view, end)
+    with closing(ahead(_encoded(store, view, _rows(batches, newest, view)), depth=2)) as encoded:
+        online.write_rows(store.config, view, encoded)
+    if complete:
+        online.move_cursor(store.config, view, json.dumps(asdict(cursor)))
+    return newest.height
+
+
+def write_newest(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> None:
+    """Writes rows that were just computed, one an asset; what is online and newer stays. Raises `StoreUnavailable`."""
+    store.provider.online_store.write_rows(store.config, view, _encoded(store, view, iter([rows])))
+
+
+def _known(stored: str | None, now: Cursor) -> int | None:
+    """The version that is online already; None if the view or its table is another one than then."""
+    before = Cursor(**json.loads(stored)) if stored else None
+    return before.version if before and (before.table, before.features) == (now.table, now.features) else None
+
+
+def _batches(path: str, table: DeltaTable, known: int | None) -> Iterator[pl.LazyFrame]:
+    """The rows that version `known` did not have yet, and perhaps some it had; all rows without it."""
+    files = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", "num_records")
+    if known is not None:
+        files = files.filter(~pl.col("path").is_in(_files(path, known)))
+    batch = (files["num_records"].fill_null(_BATCH_ROWS).cum_sum() - 1) // _BATCH_ROWS
+    schema = pl.scan_delta(table).collect_schema()
+    for part in files.with_columns(batch.alias(_BATCH)).partition_by(_BATCH, maintain_order=True):
+        places = [f"{path}/{file}" for file in part["path"]]
+        yield pl.scan_parquet(places, schema=schema, missing_columns="insert", row_index_name=_ROW)
+
+
+def _files(path: str, version: int) -> list[str]:
+    """The files of an older version; none if its log is gone, which makes every file a new one."""
+    try:
+        return pl.DataFrame(DeltaTable(path, version).get_add_actions(flatten=True))["path"].to_list()
+    except (DeltaError, OSError):
+        return []
+
+
+def _newest(batches: Sequence[pl.LazyFrame], view: FeatureView, end: datetime) -> tuple[pl.DataFrame, bool]:
+    """Where each asset's newest row is (key, event, created, `_BATCH`, `_ROW`), and whether no row was after `end`."""
+    names = _times(view)
+    key, event, created = names
+    best, complete = pl.DataFrame(), True
+    for number, batch in enumerate(batches):
+        times = batch.select(*names, _ROW, pl.lit(number).alias(_BATCH)).drop_nulls([key, event]).collect()
+        complete = complete and bool((times[event] <= end).all())
+        due = times if complete else times.filter(pl.col(event) <= end)
+        both = pl.concat([best, due], how="diagonal")
+        last = both.filter(pl.col(event) == pl.col(event).max().over(key))
+        best = last.sort(created, nulls_last=False, maintain_order=True).unique(key, keep="last", maintain_order=True)
+    return best, complete
+
+
+def _rows(batches: Sequence[pl.LazyFrame], newest: pl.DataFrame, view: FeatureView) -> Iterator[pl.DataFrame]:
+    """Those rows with key, times and features."""
+    names = [*_times(view), *(feature.name for feature in view.features)]
+    for number, batch in enumerate(batches):
+        _check(view, names, batch)
+        wanted = newest.filter(pl.col(_BATCH) == number)[_ROW].sort()
+        for start in range(0, len(wanted), _READ):
+            part = wanted.slice(start, _READ)
+            yield batch.filter(pl.col(_ROW).is_in(part.implode())).select(names).collect()
+
+
+def _check(view: FeatureView, names: Sequence[str], batch: pl.LazyFrame) -> None:
+    schema = batch.collect_schema()
+    if absent := [name for name in names if name not in schema]:
+        raise FeatureError(
+            f"the feature table of {view.name} has no column {', '.join(absent)}; move or delete its directory, "
+            f"run penstock compute and penstock apply"
+        )
+
+
+def _encoded(store: FeatureStore, view: FeatureView, frames: Iterator[pl.DataFrame]) -> Generator[OnlineRows]:
+    """The rows as the online store takes them, a trip at a time."""
+    online: RowStore = store.provider.online_store
+    key, event, created = _times(view)
+    kinds = [feature.dtype.to_value_type() for feature in view.features]
+    heads = [online.head(store.config, view, feature.name) for feature in view.features]
+    for rows in chain.from_iterable(frame.iter_slices(ROWS_PER_TRIP) for frame in frames):
+        yield OnlineRows(
+            entity_keys(key, rows[key].to_list()),
+            rows[event].to_physical().to_list(),
+            rows[created].to_physical().to_list(),
+            joined_cells([rows[feature.name] for feature in view.features], kinds, heads),
+        )
+
+
+def _times(view: FeatureView) -> tuple[str, str, str]:
+    """The columns that hold the asset, the event and the created timestamp."""
+    source = view.batch_source
+    return view.join_keys[0], source.timestamp_field, source.created_timestamp_column

@@ -1,0 +1,152 @@
+"""What was served, kept for `penstock consistency`: Parquet files under `<state>/served/<day>`, only ever added to.
+
+Whoever serves hands an answer over and goes on; a thread writes it within a minute. If answers come faster than the
+disk takes them, some are not kept, and the log says how many: a lookup never waits for this.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import polars as pl
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+
+from features.tables.labels import ASSET
+from historian.plant.plant import Plant
+from historian.times import micros
+
+SERVED: Final = pl.Schema(
+    {
+        "served_at": pl.Datetime("us", "UTC"),
+        "asset": pl.String(),
+        "feature": pl.String(),  # view:feature
+        "event_timestamp": pl.Datetime("us", "UTC"),
+        "status": pl.String(),
+        "value": pl.Float64(),  # numbers, and flags as 0 and 1
+        "text": pl.String(),
+    }
+)
+Answer = tuple[datetime, Mapping[str, str], GetOnlineFeaturesResponse]
+"""When it was served, the reference of each name in it, and the answer."""
+
+_QUEUED: Final = 10_000
+_log: Final = logging.getLogger(__name__)
+
+
+class ServedLog:
+    """Keeps served values from now on; one a process."""
+
+    def __init__(self, directory: Path, *, keep: timedelta, every: timedelta = timedelta(minutes=1)) -> None:
+        """Days that ended `keep` ago are deleted; what has been served is written `every` so often."""
+        self._directory, self._keep, self._every = directory, keep, every
+        self._answers: queue.Queue[Answer | None] = queue.Queue(_QUEUED)
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="served-log", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def add(self, answer: Answer) -> None:
+        """Hands an answer over, at once."""
+        try:
+            self._answers.put_nowait(answer)
+        except queue.Full:
+            self._lost += 1
+
+    def close(self) -> None:
+        """Writes what is waiting."""
+        atexit.unregister(self.close)
+        if self._thread.is_alive():
+            self._answers.put(None)
+            self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            answers, going = self._collected()
+            try:
+                self._write(answers)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                _log.warning("%d served answers could not be kept: %s", len(answers), error)
+
+    def _collected(self) -> tuple[list[Answer], bool]:
+        """Answers until it is time to write, and whether there will be more."""
+        answers: list[Answer] = []
+        until = monotonic() + self._every.total_seconds()
+        while len(answers) < _QUEUED and (left := until - monotonic()) > 0:
+            try:
+                answer = self._answers.get(timeout=left)
+            except queue.Empty:
+                break
+            if answer is None:
+                return answers, False
+            answers.append(answer)
+        return answers, True
+
+    def _write(self, answers: Sequence[Answer]) -> None:
+        if self._lost:
+            _log.warning("%d served answers were not kept: they came faster than they could be written", self._lost)
+            self._lost = 0
+        if not answers:
+            return
+        newest = max(at for at, _, _ in answers)
+        directory = self._directory / f"{newest:%Y-%m-%d}"
+        directory.mkdir(parents=True, exist_ok=True)
+        draft = directory / f".{os.getpid()}.tmp"
+        served_frame(answers).write_parquet(draft)
+        draft.replace(directory / f"{micros(newest)}-{os.getpid()}-{self._thread.native_id}.parquet")
+        for old in self._directory.iterdir():
+            if old.name < f"{newest - self._keep:%Y-%m-%d}":
+                shutil.rmtree(old, ignore_errors=True)  # another process may be at it as well
+
+
+def served_path(plant: Plant) -> Path:
+    """Where a plant's served values are."""
+    return plant.state / "served"
+
+
+def open_log(plant: Plant) -> ServedLog | None:
+    """The plant's log of served values, if `[online] log` asks for one."""
+    return ServedLog(served_path(plant), keep=plant.served_for) if plant.served_for else None
+
+
+def served_since(directory: Path, since: datetime) -> pl.LazyFrame:
+    """What was served at or after `since`; columns of `SERVED`."""
+    days = sorted(directory.glob("*/*.parquet")) if directory.is_dir() else []
+    files = [file for file in days if file.parent.name >= f"{since.astimezone(UTC):%Y-%m-%d}"]
+    frame = pl.scan_parquet(files, schema=SERVED) if files else SERVED.to_frame().lazy()
+    return frame.filter(pl.col("served_at") >= since)
+
+
+def served_frame(answers: Iterable[Answer]) -> pl.DataFrame:
+    """Answers as a frame: one row a value."""
+    columns: dict[str, list[Any]] = {name: [] for name in SERVED}
+    for at, refs, answer in answers:
+        vectors = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
+        assets = [value.string_val for value in vectors[ASSET].values]
+        for name, ref in refs.items():
+            vector = vectors[name]
+            values = [_plain(value) for value in vector.values]
+            columns["served_at"] += [at] * len(assets)
+            columns["asset"] += assets
+            columns["feature"] += [ref] * len(assets)
+            columns["event_timestamp"] += [instant.ToDatetime(UTC) for instant in vector.event_timestamps]
+            columns["status"] += [FieldStatus.Name(status) for status in vector.statuses]
+            columns["value"] += [None if isinstance(value, str) else value for value in values]
+            columns["text"] += [value if isinstance(value, str) else None for value in values]
+    return pl.DataFrame(columns, schema=SERVED, strict=False)
+
+
+def _plain(value: Any) -> float | str | None:
+    kind = value.WhichOneof("val")
+    found = getattr(value, kind) if kind else None
+    return found if found is None or isinstance(found, str) else float(found)

@@ -1,0 +1,1 @@
+"""What Feast knows of a plant."""

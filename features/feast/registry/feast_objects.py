@@ -1,0 +1,88 @@
+"""What Feast is told of the plant: an entity, a feature view per feature set, a feature service per asset class.
+
+All of it is derived from the plant file, so that there is one source of truth. Units, formulas and tag lineage travel
+along as descriptions and tags: whoever finds a feature in Feast's registry can tell what it means and where it is from.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast.data_format import DeltaFormat
+from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
+
+from features.define.catalogue import Column, view_columns
+from features.tables.feature_table import table_path
+from features.tables.labels import ASSET
+from historian.plant.plant import Plant, View
+from historian.times import format_duration
+
+_TYPES: Final[dict[type[pl.DataType], PrimitiveFeastType]] = {
+    pl.Float64: Float64,
+    pl.Int64: Int64,
+    pl.Boolean: Bool,
+    pl.String: String,
+}
+
+
+def feast_objects(plant: Plant) -> list[Entity | FeatureView | FeatureService]:
+    """Everything `penstock apply` registers, in the plant's order."""
+    asset = Entity(name=ASSET, join_keys=[ASSET], value_type=ValueType.STRING, description="A machine of the plant.")
+    views = {name: _view(plant, view, asset) for name, view in plant.views.items()}
+    services = [
+        FeatureService(
+            name=asset_class,
+            features=[views[name] for name, view in plant.views.items() if view.asset_class == asset_class],
+            description=f"All features of a {asset_class}.",
+        )
+        for asset_class in dict.fromkeys(view.asset_class for view in plant.views.values())
+    ]
+    return [asset, *views.values(), *services]
+
+
+def tags_of(plant: Plant, view: View, point: str) -> dict[str, str]:
+    """Lineage: for each asset of the view's class the tag that fills the point."""
+    found = {asset: plant.tag_of(asset, point) for asset in plant.assets_of(view.asset_class)}
+    return {asset: tag.name for asset, tag in found.items() if tag}
+
+
+def _view(plant: Plant, view: View, asset: Entity) -> FeatureView:
+    window, hop = format_duration(view.window), format_duration(view.hop)
+    return FeatureView(
+        name=view.name,
+        entities=[asset],
+        ttl=view.ttl or timedelta(0),
+        schema=[Field(name=ASSET, dtype=String), *(_field(column) for column in view_columns(plant, view))],
+        source=FileSource(
+            name=view.name,
+            path=table_path(plant, view.name).as_posix(),
+            file_format=DeltaFormat(),
+            timestamp_field="event_timestamp",
+            created_timestamp_column="created_timestamp",
+        ),
+        description=f"Windows of {window} every {hop}, labelled by their end.",
+        tags={
+            "window": window,
+            "hop": hop,
+            **{f"tags of {point}": _lineage(plant, view, point) for point in view.points},
+        },
+    )
+
+
+def _lineage(plant: Plant, view: View, point: str) -> str:
+    return ", ".join(f"{asset}={tag}" for asset, tag in tags_of(plant, view, point).items())
+
+
+def _field(column: Column) -> Field:
+    spec = column.spec
+    tags = {"point": column.point, "unit": column.unit, "formula": spec.formula, "version": str(spec.version)}
+    unit = f" [{column.unit}]" if column.unit else ""
+    return Field(
+        name=column.name,
+        dtype=_TYPES[type(column.dtype)],
+        description=f"{spec.name} of {column.point}{unit}: {spec.formula}",
+        tags={key: text for key, text in tags.items() if text},
+    )

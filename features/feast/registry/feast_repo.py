@@ -1,0 +1,164 @@
+"""The Feast repository under the plant's state directory: made by `penstock apply`, readable by Feast's own tools.
+
+<state>/feast/feature_store.yaml    Feast's configuration, derived from the plant
+<state>/feast/registry.db           what is registered
+<state>/online.db                   the newest features of each asset
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from feast import FeatureService, FeatureStore, FeatureView, RepoConfig
+from feast.feature_view import DUMMY_ENTITY_NAME
+
+from features.feast.registry.feast_objects import feast_objects
+from features.feast.registry.feast_plan import Change, FeastObject, changes
+from features.tables.feature_table import check_definition
+from historian.errors import NotEnoughData
+from historian.plant.plant import Plant
+
+# Without definitions beside its configuration, `feast apply` would delete everything that is registered.
+_DEFINITIONS: Final = """from pathlib import Path
+
+from features.feast.registry.feast_repo import registered
+
+globals().update(registered(Path(__file__).parent))
+"""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What is registered after an apply, and what it changed."""
+
+    project: str
+    views: tuple[str, ...]
+    services: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Feature views and services the plant file no longer has."""
+        return tuple(sorted(change.name for change in self.changes if change.action == "remove"))
+
+
+def repo_path(plant: Plant) -> Path:
+    """The directory in which Feast's own command line works."""
+    return plant.state / "feast"
+
+
+def repo_config(plant: Plant) -> dict[str, Any]:
+    """The contents of `feature_store.yaml`. Paths are absolute: Feast resolves relative ones in several ways."""
+    return {
+        "project": plant.site.replace("-", "_"),
+        "provider": "local",
+        "registry": {
+            "registry_type": "file",
+            "registry_store_type": "features.feast.registry.registry_store.AtomicRegistryStore",
+            "path": str(repo_path(plant) / "registry.db"),
+        },
+        "offline_store": {"type": "features.feast.offline.store.PolarsOfflineStore"},
+        "online_store": _online_store(plant),
+        # The newest row per asset is found in the offline store, not by Feast in a frame of all rows.
+        "materialization": {"pull_latest_features": True, "online_write_batch_size": 1000},
+        "batch_engine": {"type": "local", "backend": "polars"},
+        "entity_key_serialization_version": 3,
+    }
+
+
+def _online_store(plant: Plant) -> dict[str, Any]:
+    """Redis's password is not written down: Feast's own tools find it in the environment."""
+    if not plant.online_url:
+        return {
+            "type": "features.feast.online.sqlite_store.UtcSqliteOnlineStore",
+            "path": str(plant.state / "online.db"),
+        }
+    password = {"password": "${PENSTOCK_ONLINE_PASSWORD}"} if plant.online_password else {}
+    return {"type": "features.feast.online.redis_store.GuardedRedisOnlineStore", "url": plant.online_url, **password}
+
+
+def plan(plant: Plant) -> list[Change]:
+    """What an apply would change; changes nothing itself.
+
+    Raises:
+        FeatureError: a feature table was made by another definition of its view.
+    """
+    for view in plant.views.values():
+        check_definition(plant, view)
+    there = (repo_path(plant) / "registry.db").exists()
+    return changes(_registered(_feast(plant)) if there else [], feast_objects(plant))
+
+
+def apply(plant: Plant, tell: Callable[[Sequence[Change]], None] = lambda _: None) -> Applied:
+    """Registers the plant's feature views and services, and removes those it no longer has. Idempotent.
+
+    Args:
+        plant: whose.
+        tell: called with what is meant to change, before anything does.
+
+    Raises:
+        FeatureError: a feature table was made by another definition of its view; nothing has been registered.
+        StoreUnavailable: the online store cannot be used.
+    """
+    planned = plan(plant)
+    tell(planned)
+    path = repo_path(plant)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "definitions.py").write_text(_DEFINITIONS, encoding="utf-8")
+    (path / "feature_store.yaml").write_text(
+        json.dumps(repo_config(plant), indent=2) + "\n", encoding="utf-8"
+    )  # is YAML
+    store, objects = _feast(plant), feast_objects(plant)
+    store.apply(objects, objects_to_delete=_unwanted(store, objects), partial=False)
+    return Applied(
+        project=store.project,
+        views=tuple(item.name for item in objects if isinstance(item, FeatureView)),
+        services=tuple(item.name for item in objects if isinstance(item, FeatureService)),
+        changes=tuple(planned),
+    )
+
+
+def _unwanted(store: FeatureStore, objects: list[Any]) -> list[Any]:
+    """What is registered but not among `objects`. Services first: Feast looks at the views they name."""
+    wanted = {(type(item), item.name) for item in objects}
+    sources = {item.batch_source.name for item in objects if isinstance(item, FeatureView)}
+    return [
+        *(item for item in _registered(store) if (type(item), item.name) not in wanted),
+        *(source for source in store.list_data_sources() if source.name not in sources),
+    ]
+
+
+def _registered(store: FeatureStore) -> list[FeastObject]:
+    """Services first, for views that are named by one cannot be removed before it."""
+    entities = [entity for entity in store.list_entities() if entity.name != DUMMY_ENTITY_NAME]
+    return [*store.list_feature_services(), *store.list_feature_views(), *entities]
+
+
+def open_feature_store(plant: Plant) -> FeatureStore:
+    """Feast over the plant's repository.
+
+    Raises:
+        NotEnoughData: nothing has been registered yet.
+    """
+    path = repo_path(plant)
+    if not (path / "registry.db").exists():
+        raise NotEnoughData(f"no features are registered in {path}; run penstock apply")
+    return _feast(plant)
+
+
+def _feast(plant: Plant) -> FeatureStore:
+    """Feast with the password, and without its own clock: `features.feast.online.lookup` looks at ttls."""
+    settings = repo_config(plant)
+    secret = {"password": plant.online_password} if plant.online_password else {}
+    settings["online_store"] = {**settings["online_store"], **secret, "expire": False}
+    path = repo_path(plant)
+    return FeatureStore(str(path), config=RepoConfig(repo_path=path, **settings))
+
+
+def registered(repo: Path) -> dict[str, Any]:
+    """Everything registered in a Feast repository, by kind and name: what `feast apply` there finds defined."""
+    return {f"{type(item).__name__}_{item.name}": item for item in _registered(FeatureStore(str(repo)))}

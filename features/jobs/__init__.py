@@ -1,1 +1,0 @@
-"""Which windows are due, computed wherever there is room, each exactly once."""

@@ -1,1 +1,0 @@
-"""The online store: newest rows, what was served, and whether both still agree with the tables."""

@@ -1,1 +1,0 @@
-"""What Feast knows of a plant: its views, services and registry."""

@@ -1,1 +1,0 @@
-"""From samples to feature rows, and the tables they are kept in."""

@@ -1,0 +1,1 @@
+"""Feature tables, and the label and event tables people bring."""

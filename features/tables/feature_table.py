@@ -1,0 +1,346 @@
+"""Feature tables: one Delta table a feature view, with event and created timestamp, under `<state>/features`.
+
+Rows are appended; of the rows that share (asset, event_timestamp) the one created last counts, and the others say what
+was known before. Only the rows of a window that no longer exists are deleted, for nothing younger would replace them
+(late samples joined two bursts to one, say); Delta's history keeps them for a week. How far the job has read the
+store's ledger stands in the same commits as the rows (as Delta application transactions), so that a crash can neither
+lose nor repeat them. What made the rows stands in the table's description (`features.tables.definition`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from features.define.catalogue import view_columns
+from features.tables.definition import Definition, definition_of, from_json
+from historian.errors import FeatureError, StoreUnavailable
+from historian.plant.plant import Plant, View
+from historian.times import from_micros, micros
+
+_INSTANT: Final = pl.Datetime("us", "UTC")
+KEY: Final = ("asset", "event_timestamp")
+_CURSOR: Final = "ledger"
+_NEWEST: Final = "newest:"
+_SMALL_BYTES: Final = 32 * 2**20
+_ROWS_AT_ONCE: Final = 4_000_000
+_STATISTICS: Final = timedelta(milliseconds=1)
+"""Delta cuts the timestamps of a file's statistics to milliseconds."""
+_NEVER: Final = micros(datetime.max.replace(tzinfo=UTC))
+
+
+def table_path(plant: Plant, view_name: str) -> Path:
+    """The directory of a view's feature table."""
+    return plant.state / "features" / view_name
+
+
+def table_schema(plant: Plant, view: View) -> pl.Schema:
+    """The columns of a view's feature table: asset, event and created timestamp, then `view_columns`."""
+    columns = {column.name: column.dtype for column in view_columns(plant, view)}
+    return pl.Schema({"asset": pl.String(), "event_timestamp": _INSTANT, "created_timestamp": _INSTANT, **columns})
+
+
+def check_definition(plant: Plant, view: View) -> None:
+    """Looks at the view's feature table, if there is one yet.
+
+    Raises:
+        FeatureError: it was made by another definition of the view.
+        StoreUnavailable: the disk fails us.
+    """
+    if DeltaTable.is_deltatable(str(table_path(plant, view.name))):
+        FeatureTable(plant, view)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the job has come with a view; written together with the last rows of a run."""
+
+    cursor: datetime
+    """`ingested_at` of the newest ledger row taken in."""
+    newest: Mapping[str, datetime]
+    """The newest sample of each tag at that time, the run itself at the latest: later windows may still be pending."""
+
+    def transactions(self) -> list[Transaction]:
+        """As Delta Lake keeps it."""
+        newest = [Transaction(_NEWEST + tag, micros(instant)) for tag, instant in self.newest.items()]
+        return [Transaction(_CURSOR, micros(self.cursor)), *newest]
+
+
+class FeatureTable:
+    """The feature table of a view; created empty when first opened."""
+
+    def __init__(self, plant: Plant, view: View) -> None:
+        """Opens the table.
+
+        Raises:
+            FeatureError: it was made by another definition of the view.
+            StoreUnavailable: the disk fails us.
+        """
+        self.path = table_path(plant, view.name)
+        self.schema = table_schema(plant, view)
+        self.empty = self.schema.to_frame()
+        wanted = definition_of(plant, view)
+        with _available(self.path):
+            self._delta = _open(self.path, self.empty, wanted)
+            self.definition = from_json(self._delta.metadata().description)
+            self._check(view, wanted)
+            self._add_columns()
+        self._wanted = wanted
+
+    def adopt(self, now: datetime) -> None:
+        """Lets rows from `now` on be made by the plant file's versions. The table is told with the first of them."""
+        now_made, wanted = self.definition.made[-1], self._wanted.made[-1]
+        if (wanted.features, wanted.machines) == (now_made.features, now_made.machines):
+            return
+        newest = self._actions()["max.created_timestamp"].max() if self._delta.file_uris() else None
+        if isinstance(newest, datetime):
+            since = max(now, newest + _STATISTICS)
+            self.definition = self.definition.followed_by(self._wanted, since=micros(since))
+        else:
+            self.definition = self._wanted
+
+    def forget_older(self) -> None:
+        """Once no row by older versions is left, there is nothing to remember of them."""
+        made = self.definition.made
+        if len(made) > 1 and all(rows.is_empty() for rows in self.stale_rows()):
+            current = replace(made[-1], since=0)
+            self.definition = replace(self.definition, made=(current,))
+            with _available(self.path):
+                self._record_definition()
+
+    @property
+    def stale_columns(self) -> list[str]:
+        """Columns that rows made by older versions lack or have by another version, whether or not such rows remain."""
+        return self.definition.followed_by(self._wanted, since=0).stale_columns
+
+    @property
+    def stale_assets(self) -> list[str]:
+        """Assets of which rows made from other tags or settings may remain."""
+        return self.definition.followed_by(self._wanted, since=0).stale_assets
+
+    def scan(self) -> pl.LazyFrame:
+        """Every row ever appended, in no particular order; columns of `table_schema`."""
+        return pl.scan_delta(str(self.path)).select(self.schema.names())
+
+    def newest(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Of the rows with these (asset, event_timestamp) pairs, the one created last of each."""
+        near = self.within(keys.select(after="event_timestamp", until="event_timestamp"))
+        rows = near.join(keys.lazy().select(KEY), on=KEY, how="semi").collect()
+        return rows.sort("created_timestamp").unique(KEY, keep="last")
+
+    def within(self, spans: pl.DataFrame) -> pl.LazyFrame:
+        """Rows from just the files that may have some with after <= event_timestamp <= until for any of the spans."""
+        if spans.is_empty() or not self._delta.file_uris():
+            return self.empty.lazy()
+        spans, files = spans.sort("after"), self._actions()
+        begun = spans["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
+        reached = spans.select(pl.col("until").cum_max()).to_series().gather((begun.cast(pl.Int64) - 1).clip(0))
+        files = files.filter((begun > 0) & (reached >= files["min.event_timestamp"]))
+        if files.is_empty():
+            return self.empty.lazy()
+        paths = [str(self.path / path) for path in files["path"]]
+        rows = pl.scan_parquet(paths, glob=False, schema=self.schema, missing_columns="insert", extra_columns="ignore")
+        return rows.filter(pl.col("event_timestamp").is_between(spans["after"][0], spans["until"].max()))
+
+    def stale_rows(self) -> Iterator[pl.DataFrame]:
+        """(asset, event_timestamp) of the rows that were made by older versions, in frames of bounded size.
+
+        Of each such pair the newest row counts; the frames follow one another in time.
+        """
+        definition = self.definition
+        if not (definition.stale_columns or definition.stale_assets) or not self._delta.file_uris():
+            return
+        actions = self._actions()
+        first, last = actions["min.event_timestamp"].min(), actions["max.event_timestamp"].max()
+        parts = int(actions["num_records"].sum()) // _ROWS_AT_ONCE + 1
+        if not isinstance(first, datetime) or not isinstance(last, datetime):
+            return
+        step = (last + _STATISTICS - first) / parts + timedelta(microseconds=1)
+        for part in range(parts):
+            start = first + part * step
+            span = pl.DataFrame({"after": [start], "until": [start + step - timedelta(microseconds=1)]})
+            rows = self.within(span.cast(_INSTANT))
+            newest = rows.group_by(KEY).agg(pl.col("created_timestamp").max())
+            yield newest.filter(~self._is_current()).select(KEY).sort(KEY).collect()
+
+    def append(
+        self,
+        rows: pl.DataFrame,
+        *,
+        now: datetime,
+        progress: Progress | None = None,
+        recomputed: pl.DataFrame | None = None,
+    ) -> pl.DataFrame:
+        """Appends the rows that are not known yet, created `now`, and the progress, in one commit.
+
+        A row that equals the newest stored row of its (asset, event_timestamp) is left out, so appending twice has the
+        effect of appending once, unless that one was made by older versions; a row that differs replaces the older
+        one, which stays readable. Stored rows that are
+        missing from what was computed again are withdrawn, in a commit before: whoever dies between the two has not
+        moved the cursor, and the rerun appends what is missing.
+
+        Args:
+            rows: columns of `table_schema` but created_timestamp.
+            now: when their samples had all been read.
+            progress: how far the job has come with them.
+            recomputed: columns asset, after, until: `rows` has all there are with after < event_timestamp <= until.
+
+        Returns:
+            The rows appended.
+
+        Raises:
+            StoreUnavailable: another writer was faster, or the disk fails us; nothing was appended.
+        """
+        with _available(self.path):
+            self._record_definition()
+            if recomputed is not None:
+                self._withdraw(rows, recomputed)
+            commit = self._claim(*(progress.transactions() if progress else []))
+            fresh = self._unknown(rows, now)
+            if not fresh.is_empty():
+                # By merging, for the table may still have columns the plant file no longer has: null from here on.
+                write_deltalake(self._delta, fresh, mode="append", schema_mode="merge", commit_properties=commit)
+            elif progress:
+                schema = self._delta.schema()
+                self._delta.create_write_transaction([], mode="append", schema=schema, commit_properties=commit)
+                self._delta.update_incremental()  # which this call, unlike the others, leaves to us
+        return fresh
+
+    def cursor(self) -> datetime | None:
+        """The `ingested_at` up to which the ledger has been taken in; None before the first run."""
+        return self._instant(_CURSOR)
+
+    def newest_sample(self, tag: str) -> datetime | None:
+        """The tag's newest sample as of the last run."""
+        return self._instant(_NEWEST + tag)
+
+    def compact(self, *, files: int = 100) -> None:
+        """Joins small files once there are more than `files` of them, and deletes what was joined a week ago.
+
+        Readers notice nothing; only time travel further back than the week is lost, which `created_timestamp` replaces.
+        """
+        if not self._delta.file_uris():
+            return
+        sizes = self._actions()["size_bytes"]
+        if (sizes < _SMALL_BYTES).sum() > files:
+            with _available(self.path):
+                self._delta.optimize.compact(target_size=_SMALL_BYTES)
+                self._delta.vacuum(dry_run=False)
+
+    def _check(self, view: View, wanted: Definition) -> None:
+        if conflict := self.definition.conflict(wanted):
+            raise FeatureError(
+                f"the feature table {self.path} was made by another definition of {view.name}: {conflict}; undo that, "
+                f"or move or delete the directory and run penstock compute, which makes all rows anew from the samples"
+            )
+
+    def _add_columns(self) -> None:
+        """Gives the table the columns it lacks; its old rows have null there."""
+        stored = {field.name for field in self._delta.schema().fields}
+        lacking = {name: dtype for name, dtype in self.schema.items() if name not in stored}
+        if lacking:
+            fields = Schema.from_arrow(pl.DataFrame(schema=lacking).to_arrow().schema).fields
+            self._delta.alter.add_columns(fields)
+
+    def _record_definition(self) -> None:
+        if self.definition.to_json() != self._delta.metadata().description:
+            self._delta.alter.set_table_description(self.definition.to_json())
+
+    def _actions(self) -> pl.DataFrame:
+        """What Delta knows of the table's files; there must be one."""
+        return pl.DataFrame(self._delta.get_add_actions(flatten=True))
+
+    def _instant(self, app_id: str) -> datetime | None:
+        with _available(self.path):
+            version = self._delta.transaction_version(app_id)
+        return None if version is None else from_micros(version)
+
+    def _claim(self, *transactions: Transaction) -> CommitProperties:
+        """Claims the next version as this writer's own, so that two at once cannot both append the same rows."""
+        return CommitProperties(app_transactions=[Transaction("writer", self._delta.version() + 1), *transactions])
+
+    def _withdraw(self, rows: pl.DataFrame, recomputed: pl.DataFrame) -> None:
+        """Deletes the rows of the spans whose (asset, event_timestamp) is not among `rows`."""
+        held = in_spans(self.within(recomputed).select(KEY), recomputed)
+        gone = held.join(rows.lazy().select(KEY), on=KEY, how="anti").unique().collect()
+        for (asset,), keys in gone.sort(KEY).group_by("asset", maintain_order=True):
+            name = str(asset).replace("'", "''")
+            instants = ", ".join(keys["event_timestamp"].dt.to_string("'%Y-%m-%dT%H:%M:%S%.6fZ'"))
+            predicate = f"asset = '{name}' AND event_timestamp IN ({instants})"
+            self._delta.delete(predicate, commit_properties=self._claim())
+
+    def of_present_machine(self) -> pl.Expr:
+        """Whether a row was made from its asset's present tags and settings."""
+        definition = self.definition.followed_by(self._wanted, since=_NEVER)
+        machines = {asset: definition.machine_since(asset) for asset in definition.stale_assets}
+        made_from = pl.col("asset").replace_strict(machines, default=0, return_dtype=pl.Int64).cast(_INSTANT)
+        return pl.col("created_timestamp") >= made_from
+
+    def _is_current(self) -> pl.Expr:
+        """Whether a row was made by the present versions, and from its asset's present tags and settings."""
+        made_by = pl.lit(from_micros(self.definition.fresh_since), _INSTANT)
+        return self.of_present_machine() & (pl.col("created_timestamp") >= made_by)
+
+    def _unknown(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        if rows.is_empty():
+            return self.empty.clone()
+        made_now = max(now, from_micros(self.definition.made[-1].since))
+        known = self.newest(rows)
+        features = [name for name in self.schema if name != "created_timestamp"]
+        current = known.filter(self._is_current())
+        fresh = rows.join(current, on=features, how="anti", nulls_equal=True)
+        # A correction must be younger than what it corrects even if our clock was set back.
+        after = (pl.col("created_timestamp") + pl.duration(microseconds=1)).alias("after")
+        return (
+            fresh.join(known.select(*KEY, after), on=KEY, how="left")
+            .with_columns(created_timestamp=pl.max_horizontal(pl.lit(made_now, _INSTANT), "after"))
+            .select(self.schema.names())
+            .sort(KEY)
+        )
+
+
+def in_spans(rows: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
+    """The rows whose event timestamp lies in a span of their asset, sorted by it.
+
+    Args:
+        rows: with `KEY`.
+        spans: columns asset, after, until; those of an asset lie apart: the last one that begins before a row counts.
+    """
+    begun = rows.sort("event_timestamp").join_asof(
+        spans.lazy().sort("after"),
+        left_on="event_timestamp",
+        right_on="after",
+        by="asset",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    )
+    return begun.filter(pl.col("event_timestamp") <= pl.col("until")).drop("after", "until")
+
+
+def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable:
+    arrow = empty.to_arrow().schema
+    try:
+        return DeltaTable.create(path, schema=arrow, mode="ignore", description=definition.to_json())
+    except CommitFailedError:
+        return DeltaTable(path)  # another process made it at the same moment
+
+
+@contextmanager
+def _available(path: Path) -> Iterator[None]:
+    """Says what it means for people when a table cannot be read or written."""
+    try:
+        yield
+    except CommitFailedError:
+        raise StoreUnavailable(
+            f"another penstock compute writes to {path}; nothing is lost: run it again when that one is done"
+        ) from None
+    except (DeltaError, OSError) as error:
+        raise StoreUnavailable(f"the feature table {path} cannot be used: {error}") from None

@@ -1,0 +1,1 @@
+"""Windows over samples, and which of them a change touches."""

@@ -1,0 +1,227 @@
+"""Where windows lie over the samples of one tag: continuous runs are found by gaps, then tiled.
+
+A window is labelled by its end, the first instant at which its features can be known. Windows that samples touch but
+do not fill are listed as not valid, never filled up and never left out silently. All times are microseconds since the
+epoch.
+
+`align = "epoch"`: ends lie on the hop's grid since 1970, and a window is the N samples just before its end. The
+device's clock may drift against ours by one sample: the first sample may be up to one period early and 2.5 late, the
+last must lie within 1.5 periods of the end. A device of another rate than the configured one has no valid window.
+
+`align = "burst"`: windows start where a run starts, then every hop, and end N/fs after their first sample. Here too the
+clock may drift by one sample: the N-th sample must lie before the end, and within 2.5 periods of it.
+A run shorter than one window is one window that is not valid. What remains of a longer run has no window, for it
+would be the newest one of every burst and hide the good one before it; it is counted as a leftover.
+
+A window that is not valid says why: `gap` if samples are missing between its first and its last, or where it begins or
+ends; `length` if they follow each other without a gap and yet are not N over the whole window; `bad_quality`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from math import ceil, floor
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from features.define.reasons import Flags
+
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+_BLOCK: Final = 65_536
+"""Samples whose steps are looked at together: they stay in the caches."""
+
+
+class Span(NamedTuple):
+    """Which windows are wanted: after < end <= until."""
+
+    after: int
+    until: int
+    ready: int
+    """Later than this an incomplete window may yet be filled: it is pending, and not listed."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How windows of fixed length lie over a signal of fixed rate."""
+
+    length: int
+    """Microseconds; a whole number of samples."""
+    hop: int
+    """Microseconds."""
+    sample_rate: float
+    """Hz, from the tag's configuration."""
+
+    @property
+    def period(self) -> float:
+        """Microseconds from sample to sample."""
+        return 1e6 / self.sample_rate
+
+    @property
+    def samples(self) -> int:
+        """N, the samples of a window."""
+        return round(self.length / self.period)
+
+    @property
+    def hop_samples(self) -> int:
+        """The hop of burst windows, in whole samples."""
+        return max(1, round(self.hop / self.period))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over the samples of one tag, by their end."""
+
+    end: Integers
+    """[windows] the event timestamp; ascending."""
+    first: Integers
+    """[windows] index of the first sample inside."""
+    found: Integers
+    """[windows] samples inside."""
+    faults: Flags
+    """[windows] each, why features cannot be computed."""
+    resume: int
+    """Time of the first sample that windows after this span may need."""
+    leftovers: int = 0
+    """Ends of runs that were too short for a window of their own."""
+
+    @cached_property
+    def valid(self) -> Booleans:
+        """[windows] whether features can be computed."""
+        valid: Booleans = ~np.logical_or.reduce(list(self.faults.values()))
+        return valid
+
+
+def microseconds(span: timedelta) -> int:
+    """The span in whole microseconds."""
+    return span // timedelta(microseconds=1)
+
+
+def runs(times: Integers, period: float) -> tuple[Integers, Integers]:
+    """Start and stop indices of the continuous runs of ascending times; |dt - period| > period/2 is a gap."""
+    least, most = ceil(0.5 * period), floor(1.5 * period)
+    gaps = [
+        first + 1 + _outside(np.diff(times[first : first + _BLOCK + 1]), least, most)
+        for first in range(0, len(times), _BLOCK)
+    ]
+    edges = np.concatenate([[0], *gaps, [len(times)]]) if len(times) else np.zeros(1, np.int64)
+    return edges[:-1], edges[1:]
+
+
+def _outside(steps: Integers, least: int, most: int) -> Integers:
+    """Where least <= step <= most does not hold; as unsigned numbers, what lies below is above as well."""
+    steps -= least
+    return np.flatnonzero(steps.view(np.uint64) > most - least)
+
+
+def touched_ends(first: Integers, last: Integers, *, hop: int, reach: int, span: Span) -> Integers:
+    """The ends e on the hop's grid, within the span, that first < e <= last + reach for any of the stretches.
+
+    `first` and `last` are the ends of stretches of time, both ascending.
+    """
+    low = np.maximum(first, span.after) // hop + 1
+    high = np.minimum(last + reach, span.until) // hop
+    low[1:] = np.maximum(low[1:], high[:-1] + 1)
+    count = np.maximum(high - low + 1, 0)
+    return (np.repeat(low, count) + counters(count)) * hop
+
+
+def epoch_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span) -> Windows:
+    """The windows on the hop's grid that the samples touch.
+
+    Args:
+        times: [samples] ascending; all samples from `Windows.resume` of the span before.
+        usable: [samples] whether the sample is Good and has a value.
+    """
+    starts, stops = runs(times, tiling.period)
+    span = span._replace(until=min(span.until, span.ready))
+    end = touched_ends(times[starts], times[stops - 1], hop=tiling.hop, reach=tiling.length, span=span)
+    stop = np.searchsorted(times, end)
+    inside = np.searchsorted(times, end - tiling.length)
+    first = np.maximum(stop - tiling.samples, 0)
+    reached = (stop > 0) & (times[stop - 1] >= end - 1.5 * tiling.period)
+    complete = (
+        (stop - first == tiling.samples)
+        & _same_run(starts, first, stop)
+        & (times[first] >= end - tiling.length - tiling.period)
+        & (times[first] <= end - tiling.length + 2.5 * tiling.period)
+        & reached
+    )
+    first = np.where(complete, first, inside)
+    begun = times[np.minimum(first, len(times) - 1)] <= end - tiling.length + tiling.period
+    unbroken = reached & begun & (stop > first) & _same_run(starts, first, stop)
+    return Windows(
+        end=end,
+        first=first,
+        found=stop - first,
+        faults=_faults(complete, ~unbroken, ~_all_usable(usable, first, stop)),
+        resume=span.until - tiling.length - ceil(tiling.period),
+    )
+
+
+def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span) -> Windows:
+    """The windows that start with the runs of the samples.
+
+    Args:
+        times: [samples] ascending; all samples from `Windows.resume` of the span before, or from the start of a run.
+        usable: [samples] whether the sample is Good and has a value.
+    """
+    starts, stops = runs(times, tiling.period)
+    # Whether a window exists, and what is in it, is decided by samples before its end alone.
+    places = (stops - starts - 1) // tiling.hop_samples + 1
+    first = np.repeat(starts, places) + counters(places) * tiling.hop_samples
+    run_stop = np.repeat(stops, places)
+    end = times[first] + tiling.length
+    stop = np.minimum(np.minimum(first + tiling.samples, run_stop), np.searchsorted(times, end))
+    enough = stop - first == tiling.samples
+    reached = times[run_stop - 1] >= end - 1.5 * tiling.period
+    exists = enough | reached | np.isin(first, starts)
+    first, stop, run_stop, end, enough = (each[exists] for each in (first, stop, run_stop, end, enough))
+    full = enough & (times[stop - 1] >= end - 2.5 * tiling.period)
+    wanted = (end > span.after) & (end <= span.until) & (full | (end <= span.ready))
+    emitted = int(np.searchsorted(end, span.until, side="right"))
+    goes_on = (stop < len(times)) & (times[np.minimum(stop, len(times) - 1)] < end)  # in another run
+    faults = _faults(full, (stop == run_stop) & goes_on, ~_all_usable(usable, first, stop))
+    return Windows(
+        end=end[wanted],
+        first=first[wanted],
+        found=(stop - first)[wanted],
+        faults={code: holds[wanted] for code, holds in faults.items()},
+        resume=int(times[first[max(emitted - 1, 0)]]) if len(first) else span.until,
+        leftovers=_leftovers(times, first, run_stop, tiling, span),
+    )
+
+
+def _leftovers(times: Integers, first: Integers, run_stop: Integers, tiling: Tiling, span: Span) -> int:
+    """How many runs have samples after their last window, such that the next one would end in the span."""
+    last = np.append(run_stop[1:] != run_stop[:-1], True)[: len(first)]
+    rest = (first + tiling.hop_samples)[last & (first + tiling.samples < run_stop)]
+    end = times[np.minimum(rest, len(times) - 1)] + tiling.length
+    return int(np.sum((end > span.after) & (end <= min(span.until, span.ready))))
+
+
+def counters(count: Integers) -> Integers:
+    """[2, 3] -> [0, 1, 0, 1, 2]."""
+    return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+
+
+def _faults(complete: Booleans, gap: Booleans, bad: Booleans) -> Flags:
+    return {"gap": ~complete & gap, "length": ~complete & ~gap, "bad_quality": bad}
+
+
+def _same_run(starts: Integers, first: Integers, stop: Integers) -> Booleans:
+    """Whether the samples first..stop - 1 are of one run."""
+    return np.equal(np.searchsorted(starts, first, side="right"), np.searchsorted(starts, stop - 1, side="right"))
+
+
+def _all_usable(usable: Booleans, first: Integers, stop: Integers) -> Booleans:
+    """Whether usable[first:stop] is true throughout, for each pair."""
+    if usable.all():
+        return np.ones(len(first), dtype=np.bool_)
+    unusable = np.flatnonzero(~usable)
+    return np.equal(np.searchsorted(unusable, stop), np.searchsorted(unusable, first))

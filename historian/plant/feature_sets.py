@@ -1,0 +1,126 @@
+"""Feature sets, held against their class and its assets: what is wrong with one, or the view it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Final
+
+from historian.errors import ConfigError, near_misses
+from historian.plant.feature_groups import GroupNeeds, groups_of, needs_of, point_kind
+from historian.plant.model import BANDS, Asset, AssetClass, FeatureSet, Point
+from historian.plant.plant import View
+from historian.times import format_duration
+
+SPEED_UNITS: Final = ("rpm", "Hz")
+
+
+def view_of(
+    name: str,
+    class_name: str,
+    points: Mapping[str, Point],
+    features: FeatureSet,
+    fixed_rpm: Mapping[str, float],
+) -> View:
+    """The view that a feature set without complaints becomes.
+
+    Args:
+        name: of the view.
+        class_name: of its class.
+        points: of the class.
+        features: the feature set.
+        fixed_rpm: the speed of the assets of the class for which no tag tells it.
+    """
+    return View(
+        name=name,
+        asset_class=class_name,
+        points=features.points,
+        kind="vibration" if points[features.points[0]].kind == "vibration" else "process",
+        window=features.window,
+        hop=features.hop or features.window,
+        align=features.align,
+        ttl=features.ttl,
+        features=features.features,
+        bands=features.bands,
+        speed=features.speed,
+        fixed_rpm=fixed_rpm,
+    )
+
+
+def complaints(asset_class: AssetClass, features: FeatureSet, assets: Mapping[str, Asset]) -> list[str]:
+    """What is wrong with a feature set in the light of its class and of the assets of that class."""
+    unknown = [name for name in features.points if name not in asset_class.points]
+    if unknown:
+        return [f"unknown point {name!r}{near_misses(name, asset_class.points)}" for name in unknown]
+    points = {name: asset_class.points[name] for name in features.points}
+    found = [*_mixed(points, features), *(text for each in points.items() for text in _length(*each, features))]
+    try:
+        needs = {group: needs_of(group) for group in features.features}
+        groups = set(chain.from_iterable(groups_of(features.features, point) for point in points.values()))
+    except ValueError as error:
+        return [*found, str(error)]
+    except ConfigError as error:
+        return [*found, *(problem.text for problem in error.problems)]
+    found += [*_unfit(points, features, needs), *_speed(asset_class, features)]
+    if turning := [group for group in sorted(groups) if needs_of(group).speed and not features.speed]:
+        found += _without_speed(turning, assets)
+    if rolling := [group for group in sorted(groups) if needs_of(group).bearing]:
+        found += _without_bearing(rolling, points, assets)
+    if features.bands != BANDS and "spectrum" not in groups:
+        found.append("bands belong to the group spectrum, which is not among its features")
+    return found
+
+
+def _mixed(points: Mapping[str, Point], features: FeatureSet) -> Iterator[str]:
+    kinds = {point.kind == "vibration" for point in points.values()}
+    if len(kinds) > 1:
+        yield "mixes vibration with slow points; give each kind a feature set of its own"
+    elif features.align == "burst" and kinds == {False}:
+        yield 'align = "burst" is for vibration points'
+
+
+def _length(name: str, point: Point, features: FeatureSet) -> Iterator[str]:
+    samples = features.window.total_seconds() * (point.sample_rate or 0)
+    if point.sample_rate is not None and (abs(samples - round(samples)) > 1e-6 or round(samples) < 16):
+        yield (
+            f"window {format_duration(features.window)} holds {samples:g} samples of {name} at "
+            f"{point.sample_rate:g} Hz; it must hold a whole number of them, at least 16"
+        )
+
+
+def _unfit(points: Mapping[str, Point], features: FeatureSet, needs: Mapping[str, GroupNeeds]) -> Iterator[str]:
+    kinds = {name: point_kind(point) for name, point in points.items()}
+    for group, need in needs.items():
+        if need.kinds.isdisjoint(kinds.values()):
+            yield f"the group {group} is for {', '.join(sorted(need.kinds))} points; none of its points is one"
+    for name, kind in kinds.items():
+        if needs and not any(kind in need.kinds for need in needs.values()):
+            yield f"none of the groups {', '.join(features.features)} is for {name}, a {kind} point"
+
+
+def _speed(asset_class: AssetClass, features: FeatureSet) -> Iterator[str]:
+    if features.speed is None:
+        return
+    speed = asset_class.points.get(features.speed)
+    if speed is None or speed.kind != "speed":
+        known = [name for name, point in asset_class.points.items() if point.kind == "speed"]
+        yield f"speed {features.speed!r} is no point of kind speed{near_misses(features.speed, known)}"
+    elif speed.unit not in SPEED_UNITS:
+        yield f"speed {features.speed!r} is in {speed.unit or 'no unit'}; give the point the unit rpm or Hz"
+    if all(asset_class.points[name].kind != "vibration" for name in features.points):
+        yield "speed is for vibration points"
+
+
+def _without_speed(groups: Sequence[str], assets: Mapping[str, Asset]) -> Iterator[str]:
+    without = sorted(name for name, asset in assets.items() if asset.speed_rpm is None)
+    if without or not assets:
+        or_give = f", or give {', '.join(without)} a speed_rpm" if without else ""
+        yield f"{' and '.join(groups)} cannot do without speed: name a point of that kind with speed = ...{or_give}"
+
+
+def _without_bearing(groups: Sequence[str], points: Iterable[str], assets: Mapping[str, Asset]) -> Iterator[str]:
+    for name, asset in assets.items():
+        missing = [point for point in points if not (asset.bearing or point in asset.bearings)]
+        if missing:
+            what = f"{' and '.join(groups)} cannot do without the bearing under {', '.join(missing)}"
+            yield f"{what}: give asset {name} a bearing, or bearings"

@@ -1,0 +1,255 @@
+"""What may stand in `plant.toml`: strict pydantic models, unknown keys refused.
+
+These models say what is allowed in one place of the file; `historian.plant.load` joins them with the tag lists, checks
+what spans several places, and resolves everything into a `Plant`. The JSON Schema for editors is generated from here.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from historian.times import Duration
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+"""Names of classes, points, feature sets and assets: they become parts of column and view names."""
+
+TagName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=256, strip_whitespace=True)]
+"""A tag's name is the historian's own: anything printable."""
+
+
+class Model(BaseModel):
+    """Strict, immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
+
+
+class Site(Model):
+    """Who this is."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)] = Field(
+        description="Names the Feast project."
+    )
+    state: str = Field(".penstock", description="Directory for spool, lake, feature tables and registry.")
+
+
+class Historian(Model):
+    """Where samples are stored. Without a url: a Delta Lake directory under the site's state directory."""
+
+    url: str = Field(
+        "",
+        description="file:///PATH of a Delta Lake directory; influxdb://HOST:8086/DATABASE for InfluxDB 1.x, "
+        "influxdb://HOST:8086/ORG?bucket=BUCKET for 2.x; influxdb+https:// for TLS.",
+    )
+    token: str = Field("", description="InfluxDB 2.x: a token. 1.x: the password of the user in the url. Use ${NAME}.")
+
+
+class Online(Model):
+    """Where the newest features are kept for serving. Without a url: a SQLite file under the site's state directory."""
+
+    url: str = Field(
+        "", description="redis://USER@HOST:6379/0, or rediss:// for TLS; ?ssl_ca_certs=PATH names an authority."
+    )
+    password: str = Field("", description="Of the user in the url. Use ${NAME}, or set PENSTOCK_ONLINE_PASSWORD.")
+    log: Duration | None = Field(
+        None, description="How long served values are kept, for penstock consistency; not at all if absent."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        if url and not re.fullmatch(r"rediss?://([^:@/]+@)?[^@/]+(/\d+)?(\?\S*)?", url):
+            raise ValueError("write redis://HOST:6379/0, or rediss:// for TLS; the password goes into password")
+        return url
+
+
+class Zones(Model):
+    """In which evaluation zone a velocity RMS lies: A new, B good for long running, C not for long, D dangerous.
+
+    There is no table of limits in Penstock: they depend on the standard, its edition, and the machine's group and
+    support, and pages that quote them often print the figures of one standard under the name of another.
+    """
+
+    limits: tuple[float, float, float] = Field(description="A/B, B/C and C/D in mm/s.")
+    source: str = Field(
+        description="Where the limits were read, with the year: ISO 20816-3:2022, group 2, rigid support.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Zones:
+        low, middle, high = self.limits
+        if not 0 < low < middle < high:
+            raise ValueError(f"limits {list(self.limits)} must ascend from above 0")
+        if not re.search(r"\b(19|20)\d\d\b", self.source):
+            raise ValueError(f'"{self.source}" names no edition; write the standard with its year: ISO 20816-3:2022')
+        return self
+
+
+class Point(Model):
+    """A role on an asset class, filled by one tag of each asset."""
+
+    kind: Literal["vibration", "process", "speed", "state"] = Field(
+        description="A waveform, a slow number, a shaft speed, or text."
+    )
+    unit: str = Field("", description="Of the values after scale and offset, such as g, mm/s, degC, rpm.")
+    sample_rate: float | None = Field(None, gt=0, le=500_000, description="Hz; required for vibration.")
+    range: tuple[float, float] | None = Field(None, description="Values outside go to quarantine.")
+    max_staleness: Duration = Field(
+        timedelta(minutes=10), description="How long a slow tag's last value may stand for the present."
+    )
+    states: dict[Name, float | str] = Field(
+        {},
+        description="Names of the states whose time is to be told, each with the number or text that stands for it: "
+        '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
+    )
+
+    zones: Zones | None = Field(None, description="Limits of the velocity RMS, for a feature and for plots.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Point:
+        if (self.kind == "vibration") != (self.sample_rate is not None):
+            raise ValueError("sample_rate belongs to vibration points, and every vibration point needs one")
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"range {list(self.range)} is empty; write [low, high]")
+        if self.zones and self.kind != "vibration":
+            raise ValueError(f"zones belong to vibration points, not to {self.kind} ones")
+        if self.states and self.kind not in ("state", "process"):
+            raise ValueError(f"states belong to state and process points, not to {self.kind} ones")
+        if len(set(self.states.values())) < len(self.states):
+            raise ValueError("states gives two names to one value")
+        return self
+
+
+Band = tuple[Annotated[float, Field(ge=0.1)], Annotated[float, Field(le=250_000)]]
+"""From and up to, in Hz; half-open, so that adjoining bands add up."""
+
+BANDS: Final[tuple[Band, ...]] = ((10, 1000), (1000, 2000), (2000, 5000), (5000, 10000))
+
+
+class FeatureSet(Model):
+    """Windowed features over some points of one class; becomes one feature view `<class>_<name>`."""
+
+    window: Duration = Field(description="Length of a window, such as 100ms or 10m.")
+    hop: Duration | None = Field(None, description="Distance between window starts; the window itself if absent.")
+    points: tuple[Name, ...] = Field(min_length=1, description="All vibration, or none.")
+    features: tuple[Name, ...] = Field(
+        (),
+        description="Groups of features: time, spectrum, orders, envelope, kurtogram of vibration points, slow of "
+        "numbers, states, and those of other packages. If absent: time and spectrum, slow, states for points with "
+        "states.",
+    )
+    bands: tuple[Band, ...] = Field(
+        BANDS, description="For the group spectrum: [low, high] in Hz, of which each becomes a feature."
+    )
+    speed: Name | None = Field(
+        None,
+        description="For orders and envelope: the point of kind speed, in rpm or Hz, that tells the shaft's speed.",
+    )
+    align: Literal["epoch", "burst"] = Field(
+        "epoch", description="Windows lie on the epoch's grid, or start where each burst starts."
+    )
+    ttl: Duration | None = Field(None, description="A feature older than this counts as missing; unlimited if absent.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> FeatureSet:
+        if self.hop is not None and self.hop > self.window:
+            raise ValueError("hop is longer than window: samples between windows would be ignored")
+        if self.hop is not None and self.window % self.hop:
+            raise ValueError("window must be a whole number of hops, so that every sample lies in as many windows")
+        if len(set(self.points)) < len(self.points):
+            raise ValueError("points names a point twice")
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("features names a group twice")
+        if len(set(self.bands)) < len(self.bands) or any(low >= high for low, high in self.bands):
+            raise ValueError("bands has an empty band, or one twice; write [[low, high], ...] in Hz")
+        return self
+
+
+class AssetClass(Model):
+    """A template: the points and features every asset of this class has."""
+
+    points: dict[Name, Point] = Field(min_length=1, description="By name.")
+    features: dict[Name, FeatureSet] = Field({}, description="By name.")
+
+
+class StatedOrders(Model):
+    """A bearing's fault frequencies as its maker states them, in multiples of the shaft's speed."""
+
+    bpfo: float = Field(gt=0, description="Outer race.")
+    bpfi: float = Field(gt=0, description="Inner race.")
+    bsf: float = Field(gt=0, description="Spin of a rolling element, once a turn.")
+    ftf: float = Field(gt=0, description="Cage.")
+
+
+class Bearing(Model):
+    """Geometry of the rolling bearing under the vibration points; lengths in one unit, the angle in degrees."""
+
+    balls: int = Field(ge=3, description="Rolling elements.")
+    ball_diameter: float = Field(gt=0, description="Of a rolling element.")
+    pitch_diameter: float = Field(gt=0, description="Of the circle through their centres.")
+    contact_angle: float = Field(0, ge=0, lt=90, description="0 for deep-groove ball bearings.")
+    orders: StatedOrders | None = Field(
+        None, description="What the maker states. Where it contradicts the geometry, no fault is looked for."
+    )
+
+
+class Asset(Model):
+    """A machine."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    asset_class: Name = Field(alias="class", description="One of the classes.")
+    owner: str = Field("", description="Whom to ask about it.")
+    bearing: Bearing | None = Field(None, description="For features that look for bearing faults.")
+    bearings: dict[Name, Bearing] = Field(
+        {}, description="The same by vibration point, where the asset has several; goes before bearing."
+    )
+    speed_rpm: float | None = Field(
+        None, gt=0, description="The shaft's fixed speed; counts where no tag fills the speed point."
+    )
+
+
+class Connection(BaseModel):
+    """A source or an archive. Keys other than these are the driver's own and are checked by it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    driver: str = Field(description="How it is read.")
+    tags: str = Field(description="The tag list, a CSV file beside plant.toml.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The driver's own keys, unchecked."""
+        return dict(self.model_extra or {})
+
+
+class PlantFile(Model):
+    """The whole of `plant.toml`."""
+
+    site: Site
+    historian: Historian = Historian(url="")
+    online: Online = Online(url="")
+    classes: dict[Name, AssetClass] = Field(min_length=1, description="By name.")
+    assets: dict[Name, Asset] = Field(min_length=1, description="By name.")
+    sources: dict[Name, Connection] = Field({}, description="Live connections, by name.")
+    archives: dict[Name, Connection] = Field({}, description="Legacy historians, by name.")
+
+
+class TagRow(Model):
+    """The columns every tag list has; a driver adds its own."""
+
+    tag: TagName = Field(description="The name samples are stored under.")
+    asset: Name = Field(description="The machine it belongs to.")
+    point: Name = Field(description="The role it fills there; one tag a point.")
+    address: str = Field(min_length=1, description="Where the driver finds the tag: a node id, a register, a column.")
+    scale: float = Field(1.0, description="value = raw * scale + offset")
+    offset: float = Field(0.0, description="In the unit of the point.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> TagRow:
+        if self.scale == 0:
+            raise ValueError("scale 0 would erase every value")
+        return self

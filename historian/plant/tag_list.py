@@ -1,0 +1,63 @@
+"""A tag list: one CSV file beside `plant.toml`, one row a tag, checked row by row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from historian.errors import InvalidInput, Problem
+from historian.plant.document import told
+from historian.plant.drivers import Driver
+from historian.plant.model import TagRow
+
+
+def read_rows(path: Path, name: str) -> list[tuple[str, dict[str | None, str | list[str]]]]:
+    """The rows of a tag list, each with its place (`row 2` is the first below the header, as a spreadsheet shows it).
+
+    Raises:
+        InvalidInput: the file is absent, unreadable or empty.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            rows = [(f"row {reader.line_num}", row) for row in reader]
+    except FileNotFoundError:
+        raise InvalidInput(f"the tag list {name} does not exist") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"the tag list {name} cannot be read: {error}") from None
+    if not rows:
+        raise InvalidInput(f"the tag list {name} has no tags")
+    return rows
+
+
+def parse_row(cells: Mapping[str | None, str | list[str]], driver: Driver) -> tuple[TagRow, BaseModel]:
+    """One row of a tag list -> the common columns and the driver's own. Empty cells count as absent."""
+    if None in cells:
+        raise InvalidInput("has more cells than the header has columns; quote cells that contain commas")
+    given = {str(key): cell for key, cell in cells.items() if isinstance(cell, str) and cell.strip()}
+    common = {key: cell for key, cell in given.items() if key in TagRow.model_fields}
+    own = {key: cell for key, cell in given.items() if key not in TagRow.model_fields}
+    problems: list[Problem] = []
+    row = options = None
+    try:
+        row = TagRow.model_validate(common)
+    except ValidationError as error:
+        problems += _row_problems(error)
+    try:
+        options = driver.address.model_validate(own)
+    except ValidationError as error:
+        problems += _row_problems(error)
+    if row is None or options is None:
+        raise InvalidInput(problems)
+    return row, options
+
+
+def _row_problems(error: ValidationError) -> Iterator[Problem]:
+    for detail in error.errors():
+        column = ".".join(map(str, detail["loc"]))
+        yield Problem(
+            "", "", f"{column}: {told(detail['msg'], detail['input'])}" if column else told(detail["msg"], "")
+        )

@@ -1,0 +1,1 @@
+"""Where samples are kept: the store protocols and their implementations."""

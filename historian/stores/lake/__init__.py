@@ -1,0 +1,1 @@
+"""The embedded store: a directory with Delta tables."""

@@ -1,0 +1,426 @@
+"""The `files` driver on folders of cases, on real measurements, and on made-up bursts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal, get_args
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal, assert_series_equal
+from scipy.io import savemat
+
+from bridge.drivers.files.archive import FilesArchive
+from bridge.drivers.files.bursts import BURSTS, burst_samples
+from bridge.drivers.files.values import FAULT, INSTANT, with_instants
+from historian.errors import ConfigError, SourceError
+from historian.plant.drivers import Page
+from historian.plant.load import load_plant
+from historian.quality import BAD, NAMES
+from historian.samples import SCHEMA, SampleBatch, settle
+
+CASES: Final = Path(__file__).parents[3] / "cases" / "files"
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+END: Final = datetime(2100, 1, 1, tzinfo=UTC)
+HOUR: Final = timedelta(hours=1)
+Stamp = Literal["first", "last"]
+STAMPS: Final[tuple[Stamp, ...]] = get_args(Stamp)
+
+
+def _archive(plant: Path) -> FilesArchive:
+    return FilesArchive(load_plant(plant).archives["case"])
+
+
+def _read(archive: FilesArchive, start: datetime = BEGINNING, end: datetime = END) -> tuple[list[Page], list[str]]:
+    """All pages for all tags, and the lines of the error that follows them."""
+    pages, failures = [], []
+    try:
+        for page in archive.read([tag.name for tag in archive._feed.tags], start, end):
+            pages.append(page)
+    except SourceError as error:
+        failures = str(error).splitlines()[1:]
+    return pages, failures
+
+
+def _batch(pages: Sequence[Page]) -> SampleBatch:
+    settled = settle(pl.concat([page.rows for page in pages]))
+    assert settled.conflicts.is_empty()
+    return settled.batch
+
+
+def _rejected(pages: Sequence[Page]) -> pl.DataFrame:
+    frames = [page.rejected for page in pages if page.rejected is not None]
+    return pl.concat(frames).sort("tag", "timestamp", "reason")
+
+
+def _expected(path: Path) -> pl.DataFrame:
+    times = pl.col("timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us")
+    return pl.read_csv(path, infer_schema=False).with_columns(times)
+
+
+@pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
+def test_case(case: Path) -> None:
+    """Each folder holds a plant, its files, and the samples, rejected rows and errors that must come of them, in one
+    read or in two.
+    """
+    pages, failures = _read(_archive(case))
+
+    expected = _expected(case / "expected.csv").with_columns(
+        pl.col("value").cast(pl.Float64),
+        pl.col("quality").replace_strict({name: code for code, name in NAMES.items()}, return_dtype=pl.UInt32),
+    )
+    assert_frame_equal(_batch(pages), expected)
+    middle = expected["timestamp"].sort()[expected.height // 2]
+    halves = _read(_archive(case), end=middle)[0] + _read(_archive(case), start=middle)[0]
+    assert_frame_equal(_batch(halves), expected)
+    rejected = _rejected(pages)
+    if (case / "rejected.csv").exists():
+        assert_frame_equal(rejected.drop("value", "quality"), _expected(case / "rejected.csv"))
+        assert (rejected["quality"] >= BAD).all()
+    else:
+        assert rejected.is_empty()
+    told = (case / "errors.txt").read_text().splitlines() if (case / "errors.txt").exists() else []
+    assert [line[: len(start)] for line, start in zip(failures, told, strict=True)] == told
+
+
+def _plant(directory: Path, rates: dict[str, float], options: str, *, kind: str = "vibration") -> Path:
+    """A plant whose archive `case` has a tag for each address of `rates`, of that sample rate, named as its address."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rate = {address: f", sample_rate = {rate}" if kind == "vibration" else "" for address, rate in rates.items()}
+    points = "\n".join(f'p{n} = {{ kind = "{kind}"{rate[address]} }}' for n, address in enumerate(rates))
+    (directory / "plant.toml").write_text(
+        f"[site]\nname = 'case'\n[classes.c.points]\n{points}\n[assets.a]\nclass = 'c'\n"
+        f"[archives.case]\ndriver = 'files'\ntags = 'tags.csv'\n{options}\n"
+    )
+    rows = [f"{address},a,p{n},{address}" for n, address in enumerate(rates)]
+    (directory / "tags.csv").write_text("\n".join(["tag,asset,point,address", *rows, ""]))
+    return directory
+
+
+def _bursts(*starts: datetime, samples: Sequence[Sequence[float]], column: str = "de") -> pl.DataFrame:
+    return pl.DataFrame({"timestamp": starts, column: samples}, schema_overrides={"timestamp": SCHEMA["timestamp"]})
+
+
+# Made-up bursts
+
+
+@settings(max_examples=40)
+@given(
+    count=st.integers(1, 3000),
+    rate=st.sampled_from([1.0, 3.0, 12_000.0, 20_000.0, 25_600.0, 48_828.0]),
+    stamp=st.sampled_from(STAMPS),
+)
+def test_samples_stand_at_the_rounded_multiples_of_the_period(count: int, rate: float, stamp: Stamp) -> None:
+    """Sample i of n is round(i / rate) after its burst's first, or round((n - 1 - i) / rate) before its last."""
+    instant = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    burst = pl.DataFrame([("1", instant, None, [float(i) for i in range(count)])], schema=BURSTS, orient="row")
+
+    samples = burst_samples(burst, tag="t", sample_rate=rate, stamp=stamp, origin="f")
+
+    steps = np.arange(count) - (count - 1 if stamp == "last" else 0)
+    offsets = [timedelta(microseconds=round(step * 1e6 / rate)) for step in steps.tolist()]
+    assert samples.rows["timestamp"].to_list() == [instant + offset for offset in offsets]
+    assert samples.rows["value"].to_list() == list(range(count))
+    assert samples.rejected.is_empty()
+
+
+def test_a_burst_that_contradicts_an_earlier_one_is_rejected_across_pages_and_files(tmp_path: Path) -> None:
+    """The first given stays; the other's samples are rejected with file, row, tag and time; a repeat costs nothing."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    plant = _plant(tmp_path, {"de": 1000.0}, 'path = "*.parquet"\nlayout = "waveform"\nrow = "shot"')
+    first = _bursts(start, start + HOUR, samples=[[1.0, 2.0], [3.0, 4.0]])
+    second = _bursts(start + HOUR, start, samples=[[3.0, 5.0], [1.0, 2.0]])
+    first.with_columns(shot=pl.Series([11, 12])).write_parquet(tmp_path / "a.parquet", row_group_size=1)
+    second.with_columns(shot=pl.Series([21, 22])).write_parquet(tmp_path / "b.parquet", row_group_size=1)
+
+    pages, failures = _read(_archive(plant))
+
+    times = [start, start + timedelta(milliseconds=1), start + HOUR, start + HOUR + timedelta(milliseconds=1)]
+    assert pl.concat([page.rows for page in pages]).select("timestamp", "value").rows() == list(
+        zip(times, [1.0, 2.0, 3.0, 4.0], strict=True)
+    )
+    reason = (
+        "b.parquet row 21: another burst of de at 2026-03-01T01:00:00.000000+00:00 has different samples; "
+        "the first one given stays"
+    )
+    assert _rejected(pages).select("tag", "timestamp", "value", "reason").rows() == [
+        ("de", times[2], 3.0, reason),
+        ("de", times[3], 5.0, reason),
+    ]
+    assert failures == []
+
+
+def test_a_burst_cut_by_the_range_gives_just_the_samples_within(tmp_path: Path) -> None:
+    """Ranges are half-open by sample, so two adjoining reads give each sample once."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    plant = _plant(tmp_path, {"de": 10.0}, 'path = "a.parquet"\nlayout = "waveform"\nstamp = "last"')
+    _bursts(start + timedelta(seconds=0.9), samples=[list(range(10))]).write_parquet(tmp_path / "a.parquet")
+    archive = _archive(plant)
+
+    halves = [archive.read(["de"], BEGINNING, start + HOUR / 14_400), archive.read(["de"], start + HOUR / 14_400, END)]
+
+    values = [[value for page in half for value in page.rows["value"]] for half in halves]
+    assert values == [[0, 1, 2], [3, 4, 5, 6, 7, 8, 9]]
+    assert archive.extent() == (start, start + timedelta(seconds=0.9, microseconds=1))
+
+
+def test_only_the_row_groups_and_columns_asked_for_are_read(tmp_path: Path) -> None:
+    """A file of which all else is destroyed still gives one tag's samples of one row group."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    noise = np.random.default_rng(1).normal(size=(6, 2000))
+    plant = _plant(tmp_path, {"de": 1000.0, "nde": 1000.0}, 'path = "a.parquet"\nlayout = "waveform"')
+    bursts = _bursts(*[start + n * HOUR for n in range(6)], samples=noise.tolist())
+    bursts.with_columns(nde=pl.col("de").list.reverse()).write_parquet(tmp_path / "a.parquet", row_group_size=1)
+    metadata = pq.read_metadata(tmp_path / "a.parquet")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    for group in range(6):
+        for column in (1, 2):
+            chunk = metadata.row_group(group).column(column)
+            if (group, column) != (3, 1):
+                begin = chunk.dictionary_page_offset or chunk.data_page_offset
+                content[begin : begin + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    (tmp_path / "a.parquet").write_bytes(content)
+    archive = _archive(plant)
+
+    pages = list(archive.read(["de"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5)))
+
+    assert pl.concat([page.rows for page in pages])["value"].to_list() == noise[3].tolist()
+    with pytest.raises(SourceError, match=r"what could be read was read, but not\na.parquet: cannot be read"):
+        list(archive.read(["nde"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5)))
+
+
+@pytest.mark.slow
+def test_pages_are_bounded(tmp_path: Path) -> None:
+    """Six million samples come in pages of about four million at most, whatever the row groups."""
+    starts = [datetime(2026, 3, 1, tzinfo=UTC) + n * HOUR for n in range(6)]
+    samples = np.arange(6_000_000, dtype=np.float64).reshape(6, 1_000_000)
+    plant = _plant(tmp_path, {"de": 25_600.0}, 'path = "a.parquet"\nlayout = "waveform"')
+    bursts = pl.DataFrame({"timestamp": pl.Series(starts, dtype=SCHEMA["timestamp"]), "de": samples})
+    bursts.with_columns(pl.col("de").arr.to_list()).write_parquet(tmp_path / "a.parquet", row_group_size=6)
+
+    pages = list(_archive(plant).read(["de"], BEGINNING, END))
+
+    assert [page.rows.height for page in pages] == [4_000_000, 2_000_000]
+    assert_series_equal(pl.concat([page.rows["value"] for page in pages]), pl.Series("value", samples.ravel()))
+
+
+@settings(max_examples=40)
+@given(
+    instants=st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)), min_size=1, max_size=20),  # noqa: DTZ001
+    zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]),
+)
+def test_local_times_come_back_as_the_instants_they_were_unless_ambiguous(instants: list[datetime], zone: str) -> None:
+    """An instant written as local time is read as itself, or refused because the zone has that local time twice."""
+    local = [instant.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)) for instant in instants]
+    frame = pl.DataFrame({"time": [moment.replace(tzinfo=None).isoformat(" ") for moment in local]})
+
+    read = with_instants(frame, "time", zone=zone)
+
+    twice = [moment.replace(fold=1).utcoffset() != moment.replace(fold=0).utcoffset() for moment in local]
+    expected = [None if repeated else moment.astimezone(UTC) for moment, repeated in zip(local, twice, strict=True)]
+    assert read[INSTANT].to_list() == expected
+    assert [fault is not None and "occurs twice" in fault for fault in read[FAULT]] == twice
+
+
+def test_a_matlab_file_gives_variables_and_fields_of_structs(tmp_path: Path) -> None:
+    """Whatever the shape of the variable; its start is the archive's key `start`; what is not in it is told."""
+    plant = _plant(
+        tmp_path,
+        {"X1_DE_time": 2.0, "bearing.gs": 4.0, "X1_BA_time": 2.0},
+        'path = "*.mat"\nlayout = "waveform"\nstart = 2026-03-01T12:00:00+02:00',
+    )
+    savemat(tmp_path / "a.mat", {"X1_DE_time": [[1.0], [2.0]], "bearing": {"gs": [3, 4], "sr": 4}, "RPM": 1797})
+    (tmp_path / "b.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:300])
+
+    pages, failures = _read(_archive(plant))
+
+    start = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert _batch(pages).select("tag", "timestamp", "value").rows() == [
+        ("X1_DE_time", start, 1.0),
+        ("X1_DE_time", start + timedelta(seconds=0.5), 2.0),
+        ("bearing.gs", start, 3.0),
+        ("bearing.gs", start + timedelta(seconds=0.25), 4.0),
+    ]
+    assert failures[0] == "a.mat: it does not hold X1_BA_time"
+    assert failures[1].startswith("b.mat: cannot be read: ")
+
+
+def test_slow_tables_may_be_parquet_with_types_of_their_own(tmp_path: Path) -> None:
+    """Integers, booleans and naive datetimes of a wide Parquet table are read without a detour through text."""
+    plant = _plant(
+        tmp_path, {"n": 0, "on": 0}, 'path = "a.parquet"\nlayout = "wide"\ntimezone = "Asia/Tokyo"', kind="process"
+    )
+    times = pl.Series(["2026-03-01T09:00:00", "2026-03-01T09:00:01"]).str.to_datetime(time_unit="ms")
+    pl.DataFrame({"n": [7, None], "on": [True, False], "timestamp": times}).write_parquet(tmp_path / "a.parquet")
+
+    pages, failures = _read(_archive(plant))
+
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    assert _batch(pages).select("tag", "timestamp", "value", "quality").rows() == [
+        ("n", start, 7.0, 0),
+        ("on", start, 1.0, 0),
+        ("on", start + timedelta(seconds=1), 0.0, 0),
+    ]
+    assert failures == []
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "told"),
+    [
+        ('path = "a.xls"\nlayout = "long"', "process", "names no readable files; they end in .csv, .txt, .csv.gz"),
+        ('path = "a.csv"\nlayout = "tall"', "process", "Input should be 'long', 'wide' or 'waveform', not 'tall'"),
+        (
+            'path = "a.csv"\nlayout = "long"\ntimezone = "Berlin"',
+            "process",
+            "unknown time zone 'Berlin'; write one such as",
+        ),
+        ('path = "a.csv"\nlayout = "long"\ndecimal = ","', "process", "separator and decimal are both ','"),
+        ('path = "a.mat"\nlayout = "wide"', "process", '.mat files hold waveforms; write layout = "waveform"'),
+        (
+            'path = "a.mat"\nlayout = "waveform"',
+            "vibration",
+            ".mat files do not say when they start; give start_pattern",
+        ),
+        ('path = "a.csv"\nlayout = "wide"\nstart = 2026-01-01', "process", "start and start_pattern are for waveforms"),
+        (
+            'path = "a.mat"\nlayout = "waveform"\nstart = 2026-01-01T00:00:00Z',
+            "process",
+            "tags.csv row 2: has no sample rate: waveforms fill vibration points, not process ones",
+        ),
+        (
+            'path = "a.txt"\nlayout = "waveform"\nstart = 2026-01-01T00:00:00Z',
+            "vibration",
+            "tags.csv row 2: the address 'x' is not a column's number, counted from 1",
+        ),
+    ],
+)
+def test_a_wrong_archive_is_told_before_any_file_opens(tmp_path: Path, options: str, kind: str, told: str) -> None:
+    """Keys that contradict each other or the tags are configuration errors."""
+    with pytest.raises(ConfigError) as caught:
+        _archive(_plant(tmp_path, {"x": 1.0}, options, kind=kind))
+
+    assert told in str(caught.value)
+
+
+def test_an_archive_without_files_or_times_says_so(tmp_path: Path) -> None:
+    """No file, or none with a time in it, is a SourceError that names the pattern or the files."""
+    archive = _archive(_plant(tmp_path, {"x": 1.0}, 'path = "a*.csv"\nlayout = "wide"', kind="process"))
+    with pytest.raises(SourceError, match=r"archive case: no file matches 'a\*.csv' in .*; check path"):
+        archive.extent()
+    (tmp_path / "tags.csv").rename(tmp_path / "a.csv")
+
+    with pytest.raises(SourceError, match=r"it has no times that can be read\na.csv: there is no column timestamp"):
+        archive.extent()
+
+
+# Real measurements
+
+
+def test_femto_bearing_1_1_is_read_whole_with_its_one_conflict(tmp_path: Path, shared_data: Path) -> None:
+    """2,803 snapshots of two axes; snapshots 2121 and 2122 share one wrong time: the second is rejected, and named."""
+    path = shared_data / "femto" / "Bearing1_1_acc.parquet"
+    options = (
+        f"path = '{path}'\nlayout = 'waveform'\ntimestamp = 'ts_recorded'\ntimezone = 'Europe/Paris'\nrow = 'file_no'"
+    )
+    rates = {"horizontal_g": 25_600.0, "vertical_g": 25_600.0}
+    archive = _archive(_plant(tmp_path, rates, options))
+
+    pages, failures = _read(archive)
+
+    assert failures == []
+    assert max(page.rows.height for page in pages) <= 4_000_000
+    assert sum(page.rows.height for page in pages) == 2_802 * 2_560 * 2
+    rejected = _rejected(pages)
+    assert rejected.height == 2_560 * 2
+    assert rejected["reason"].unique().sort().to_list() == [
+        f"{path} row 2122: another burst of {tag} at 2010-12-01T08:38:46.865660+00:00 has different samples; "
+        "the first one given stays"
+        for tag in ("horizontal_g", "vertical_g")
+    ]
+    assert rejected.filter(tag="horizontal_g")["value"][:2].to_list() == [-1.626, -1.538]
+    early = datetime(2010, 12, 1, 8, 38, 46, 865_660, tzinfo=UTC)
+    kept = _batch(list(archive.read(["horizontal_g"], early, early + HOUR / 3600)))
+    assert kept["value"][:2].to_list() == [-0.261, -0.485]
+    assert archive.extent() == (early, datetime(2010, 12, 1, 16, 26, 39, 165_626, tzinfo=UTC))
+
+
+def test_ims_snapshots_are_read_by_column_number_and_file_name(tmp_path: Path, shared_data: Path) -> None:
+    """Gzipped text, 20,480 rows of eight channels, its time in its name; the uneven cadence stays."""
+    options = f"""path = '{shared_data / "ims" / "*.txt.gz"}'
+layout = 'waveform'
+separator = "\t"
+start_pattern = '%Y.%m.%d.%H.%M.%S'
+timezone = 'America/New_York'"""
+    archive = _archive(_plant(tmp_path, {"1": 20_000.0, "8": 20_000.0}, options))
+
+    pages, failures = _read(archive)
+
+    assert failures == []
+    batch = _batch(pages)
+    assert batch.height == 10 * 2 * 20_480
+    first = datetime(2003, 10, 22, 16, 6, 24, tzinfo=UTC)
+    assert batch["timestamp"][:2].to_list() == [first, first + timedelta(microseconds=50)]
+    assert batch.group_by("tag", maintain_order=True).first()["value"].to_list() == [-0.022, -0.142]
+    assert archive.extent() == (first, datetime(2003, 10, 22, 16, 49, 14, 23_951, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("file", "address", "rate", "count", "rms"),
+    [
+        ("cwru/12k_DE_IR007_105_0.mat", "X105_DE_time", 12_000.0, 121_265, 0.2911),
+        ("mfpt/InnerRaceFault_vload_1.mat", "bearing.gs", 48_828.0, 146_484, 1.8145),
+    ],
+)
+def test_matlab_files_of_bearing_laboratories_are_read(
+    tmp_path: Path, shared_data: Path, file: str, address: str, rate: float, count: int, rms: float
+) -> None:
+    """CWRU's variables and MFPT's struct."""
+    options = f"path = '{shared_data / file}'\nlayout = 'waveform'\nstart = 2000-01-01T00:00:00Z"
+    archive = _archive(_plant(tmp_path, {address: rate}, options))
+
+    pages, failures = _read(archive)
+
+    batch = _batch(pages)
+    assert (batch.height, failures) == (count, [])
+    assert np.sqrt(np.mean(batch["value"].to_numpy() ** 2)) == pytest.approx(rms, abs=1e-3)
+    start = datetime(2000, 1, 1, tzinfo=UTC)
+    assert archive.extent() == (start, start + timedelta(microseconds=round((count - 1) * 1e6 / rate) + 1))
+
+
+def test_skab_keeps_its_gaps(tmp_path: Path, shared_data: Path) -> None:
+    """A pump's 1 s grid with missing seconds and a gap of 247 s, naive local time, separated by semicolons."""
+    options = f"""path = '{shared_data / "skab" / "other_2.csv"}'
+layout = 'wide'
+separator = ';'
+timestamp = 'datetime'
+timezone = 'Europe/Moscow'"""
+    archive = _archive(_plant(tmp_path, {"Pressure": 0, "Volume Flow RateRMS": 0}, options, kind="process"))
+
+    pages, failures = _read(archive)
+
+    batch = _batch(pages).filter(tag="Pressure")
+    lines = (shared_data / "skab" / "other_2.csv").read_text().splitlines()
+    assert (batch.height, failures) == (len(lines) - 1, [])
+    assert batch["value"][0] == float(lines[1].split(";")[4])
+    assert batch["timestamp"].diff().max() == timedelta(seconds=247)
+    assert archive.extent()[0].isoformat() == batch["timestamp"][0].isoformat()
+
+
+def test_metropt_is_read_with_its_steps_of_9_and_10_seconds(tmp_path: Path, shared_data: Path) -> None:
+    """A train's compressor: 1,000 rows of analog and digital tags."""
+    options = f"path = '{shared_data / 'metropt3' / 'MetroPT3_first1000rows.csv'}'\nlayout = 'wide'\ntimezone = 'UTC'"
+    archive = _archive(_plant(tmp_path, {"Oil_temperature": 0, "COMP": 0}, options, kind="process"))
+
+    pages, failures = _read(archive)
+
+    batch = _batch(pages).filter(tag="Oil_temperature")
+    assert (batch.height, failures) == (1_000, [])
+    assert batch["value"][:2].to_list() == [53.60000000000001, 53.67500000000001]
+    assert dict(batch["timestamp"].diff().drop_nulls().dt.total_seconds().value_counts().rows()) == {10: 910, 9: 89}

@@ -1,0 +1,158 @@
+"""Decoding of OPC UA values, against a decoder that goes element by element."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import polars as pl
+import pytest
+from asyncua import ua
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from bridge.drivers.opcua.values import Channel, bad_rows, sample_rows
+from historian.quality import BAD, BAD_NO_DATA, BAD_NODE_ID_UNKNOWN, UNCERTAIN
+from historian.samples import SCHEMA, settle
+from historian.times import from_micros
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+FIRST, LAST = Channel("v", 25_600), Channel("v", 25_600, "last")
+SLOW = Channel("t")
+
+
+def value(content: Any, kind: ua.VariantType, *, status: int = 0, at: datetime | None = T0) -> ua.DataValue:
+    """A value as a server sends it."""
+    return ua.DataValue(ua.Variant(content, kind), ua.StatusCode(status), at)
+
+
+def rows_of(channel: Channel, given_value: ua.DataValue) -> list[tuple[Any, ...]]:
+    """(value, text, quality) of what one value becomes."""
+    return sample_rows([(channel, given_value)], received=NOW).drop("tag", "timestamp").rows()
+
+
+floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.lists(floats, min_size=1, max_size=200),
+    st.floats(0.1, 500_000),
+    st.sampled_from(["first", "last"]),
+    st.integers(0, 4_000_000_000_000_000),
+    st.sampled_from([0, UNCERTAIN, 0x480]),
+)
+def test_an_array_becomes_a_sample_an_element(
+    elements: list[float], rate: float, stamp: Literal["first", "last"], micros: int, status: int
+) -> None:
+    """Spaced by the sample rate, from the stamped end, with the value's quality."""
+    at, count = from_micros(micros), len(elements)
+    given_value = value(elements, ua.VariantType.Float, status=status, at=at)
+    steps = range(count) if stamp == "first" else range(1 - count, 1)
+    expected = [
+        ("v", at + timedelta(microseconds=round(step * 1e6 / rate)), element, None, status)
+        for step, element in zip(steps, elements, strict=True)
+    ]
+    rows = sample_rows([(Channel("v", rate, stamp), given_value)], received=NOW)
+    assert_frame_equal(rows, pl.DataFrame(expected, schema=SCHEMA, orient="row"), check_exact=True)
+
+
+@given(st.lists(floats, min_size=1, max_size=50), st.floats(0.1, 500_000))
+def test_samples_of_one_array_never_collide(elements: list[float], rate: float) -> None:
+    """At the highest sample rate allowed, too."""
+    settled = settle(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
+    assert settled.batch.height == len(elements)
+
+
+numbers = st.one_of(
+    st.tuples(floats, st.just(ua.VariantType.Float)),
+    st.tuples(st.floats(), st.just(ua.VariantType.Double)),
+    st.tuples(st.booleans(), st.just(ua.VariantType.Boolean)),
+    st.tuples(st.integers(-(2**31), 2**31 - 1), st.just(ua.VariantType.Int32)),
+)
+
+
+@given(st.lists(st.tuples(numbers, st.sampled_from([0, UNCERTAIN, BAD, 0xC0000000])), max_size=20))
+def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, Any], int]]) -> None:
+    """In their order; those with a Bad status lose the value and keep the status."""
+    pairs = [(SLOW, value(content, kind, status=status)) for (content, kind), status in given_values]
+    found = sample_rows(pairs, received=NOW)
+    expected = [float(content) if status < BAD else None for (content, _), status in given_values]
+    same = [
+        mine == theirs or (mine is not None and theirs is not None and math.isnan(mine) and math.isnan(theirs))
+        for mine, theirs in zip(found["value"], expected, strict=True)
+    ]
+    assert all(same)
+    assert found["quality"].to_list() == [status for _, status in given_values]
+    assert found["text"].null_count() == found.height
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "text"),
+    [
+        ('käse,"x" = y', ua.VariantType.String, 'käse,"x" = y'),
+        ("", ua.VariantType.String, ""),
+        (b"l\xe4uft".decode(errors="surrogateescape"), ua.VariantType.String, "l\ufffduft"),  # a server's Latin-1
+        (2**53 + 1, ua.VariantType.Int64, "9007199254740993"),
+        (T0, ua.VariantType.DateTime, "2026-03-01T00:00:00+00:00"),
+        (b"\x01\xff", ua.VariantType.ByteString, "01ff"),
+        (ua.LocalizedText("läuft", "de"), ua.VariantType.LocalizedText, "läuft"),
+        (ua.QualifiedName("Pump", 2), ua.VariantType.QualifiedName, "Pump"),
+        (ua.NodeId("x", 2), ua.VariantType.NodeId, "ns=2;s=x"),
+        (["RUN", "STOP"], ua.VariantType.String, "['RUN', 'STOP']"),
+        ([1, 2], ua.VariantType.Int32, "[1, 2]"),
+    ],
+)
+def test_what_is_no_number_becomes_text(content: Any, kind: ua.VariantType, text: str) -> None:
+    """Also an integer that float64 would change, and an array of a tag without sample rate."""
+    assert rows_of(SLOW, value(content, kind)) == [(None, text, 0)]
+
+
+def test_a_matrix_is_no_waveform() -> None:
+    """It becomes text, which the contract refuses for a numeric tag with all it holds."""
+    assert rows_of(FIRST, value([[1.0, 2.0], [3.0, 4.0]], ua.VariantType.Double)) == [
+        (None, "[[1.0, 2.0], [3.0, 4.0]]", 0)
+    ]
+
+
+def test_an_array_without_elements_is_a_sample_without_data() -> None:
+    """So that the burst that did not come can be seen."""
+    assert rows_of(FIRST, value([], ua.VariantType.Float)) == [(None, None, BAD_NO_DATA)]
+
+
+def test_a_scalar_of_a_waveform_tag_is_one_sample() -> None:
+    """As some servers send before the first burst."""
+    assert rows_of(LAST, value(1.5, ua.VariantType.Float)) == [(1.5, None, 0)]
+
+
+@pytest.mark.parametrize("status", [0, BAD])
+def test_no_value_is_a_row_without_value(status: int) -> None:
+    """Its quality says whether the server meant it."""
+    assert rows_of(SLOW, ua.DataValue(None, ua.StatusCode(status), T0)) == [(None, None, status)]
+
+
+@pytest.mark.parametrize(
+    ("source", "server", "expected"),
+    [
+        (T0, NOW, T0),
+        (None, T0, T0),
+        (datetime(1601, 1, 1, tzinfo=UTC), T0, T0),
+        (None, None, NOW),
+        (datetime(1601, 1, 1, tzinfo=UTC), datetime(1601, 1, 1, tzinfo=UTC), NOW),
+    ],
+)
+def test_the_time_is_the_sources_else_the_servers_else_ours(
+    source: datetime | None, server: datetime | None, expected: datetime
+) -> None:
+    """The null DateTime, 1601, counts as none."""
+    given_value = ua.DataValue(ua.Variant(1.0), ua.StatusCode(0), source, server)
+    assert sample_rows([(SLOW, given_value)], received=NOW)["timestamp"].to_list() == [expected]
+
+
+def test_bad_rows_carry_the_codes() -> None:
+    """One a tag, without value."""
+    expected = pl.DataFrame([("t", T0, None, None, BAD_NODE_ID_UNKNOWN)], schema=SCHEMA, orient="row")
+    assert_frame_equal(bad_rows([("t", BAD_NODE_ID_UNKNOWN)], at=T0), expected)
+    assert_frame_equal(bad_rows([], at=T0), SCHEMA.to_frame())

@@ -1,0 +1,209 @@
+"""The spool: what it accepted survives, in order, within its bound."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from bridge.edge.database import Edge
+from bridge.edge.spool import Spool
+from bridge.ingest.coverage import STRETCHES, stretches, union
+from historian.errors import HistorianError, SpoolFull
+from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
+from historian.times import from_micros
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+NOTHING = STRETCHES.to_frame()
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def numbered(first: int, count: int, *, tag: str = "a") -> SampleBatch:
+    """A sample a second whose value is its number."""
+    rows = [(tag, T0 + timedelta(seconds=number), float(number), None, 0) for number in range(first, first + count)]
+    return sample_batch(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+
+
+def drained(spool: Spool, source: str, *, rows: int) -> list[pl.DataFrame]:
+    """Everything that waits, as it leaves."""
+    found: list[pl.DataFrame] = []
+    while item := spool.oldest(source, rows=rows):
+        found.append(item.batch)
+        spool.remove(item)
+    return found
+
+
+samples = st.tuples(
+    st.sampled_from(["a", "käse", 'x"y']),
+    st.integers(0, 4_000_000_000_000_000).map(from_micros),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | st.text(max_size=8),
+    st.integers(0, 2**32 - 1),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(samples, max_size=20))
+def test_a_batch_comes_out_as_it_went_in(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]
+) -> None:
+    """Values, texts, qualities and microseconds."""
+    batch = sample_batch(newest_wins(pl.DataFrame(rows, schema=SCHEMA, orient="row")))
+    edge = Edge(tmp_path_factory.mktemp("edge") / "edge.db")
+    Spool(edge).append(batch, source="s", now=T0, proven=NOTHING)
+    item = Spool(edge).oldest("s")
+    edge.close()
+    assert item is not None
+    assert_frame_equal(item.batch, batch, check_exact=True)
+
+
+def test_batches_leave_in_the_order_they_came_source_by_source(edge: Edge) -> None:
+    """And joined into larger ones, up to about so many samples."""
+    spool = Spool(edge)
+    for first in range(0, 50, 10):
+        spool.append(numbered(first, 10), source="s", now=T0, proven=NOTHING)
+        spool.append(numbered(first, 10, tag="b"), source="other", now=T0, proven=NOTHING)
+    oldest = spool.oldest("s", rows=25)
+    assert oldest is not None
+    assert oldest.more
+    found = drained(spool, "s", rows=25)
+    assert [batch.height for batch in found] == [20, 20, 10]
+    assert_frame_equal(pl.concat(found), numbered(0, 50))
+    assert spool.waiting() == {"other": 50}
+
+
+def test_a_sample_given_again_replaces_the_earlier_one_when_joined(edge: Edge) -> None:
+    """As it would in the store."""
+    spool = Spool(edge)
+    spool.append(numbered(0, 2), source="s", now=T0, proven=NOTHING)
+    again = sample_batch(numbered(1, 1).with_columns(value=pl.lit(9.0)))
+    spool.append(again, source="s", now=T0, proven=NOTHING)
+    item = spool.oldest("s")
+    assert item is not None
+    assert item.batch["value"].to_list() == [0.0, 9.0]
+
+
+def test_an_item_carries_what_is_proven_once_it_is_stored(edge: Edge) -> None:
+    """The stretches of all batches joined in it; an empty batch may carry some, too."""
+    spool = Spool(edge)
+    day, minute = stretches(["a", "b"], T0, T0 + timedelta(days=1)), stretches(["a"], T0, T0 + timedelta(minutes=1))
+    spool.append(numbered(0, 1), source="s", now=T0, proven=minute)
+    spool.append(empty_batch(), source="s", now=T0, proven=day)
+    item = spool.oldest("s")
+    assert item is not None
+    assert_frame_equal(item.proven, union(day))
+
+
+def test_a_full_spool_refuses_and_accepts_again_when_drained(edge: Edge) -> None:
+    """What was refused is neither kept nor counted."""
+    spool = Spool(edge, max_bytes=4_000)
+    spool.append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+    with pytest.raises(SpoolFull, match="drains as soon as the store can be written"):
+        spool.append(numbered(1, 200), source="s", now=T0, proven=NOTHING)
+    assert spool.waiting() == spool.accepted() == {"s": 1}
+    spool.append(numbered(0, 1), source="other", now=T0, proven=NOTHING)
+    drained(spool, "s", rows=1)
+    spool.append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+    assert spool.accepted() == {"other": 1, "s": 2}
+
+
+def test_a_batch_larger_than_the_bound_is_let_into_an_empty_spool(edge: Edge) -> None:
+    """Refusing it for ever would stop the source for good."""
+    spool = Spool(edge, max_bytes=10)
+    spool.append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+    assert spool.waiting() == {"s": 1}
+
+
+def test_a_full_disk_is_a_full_spool(tmp_path: Path) -> None:
+    """The source waits until there is space; nothing half-written stays behind."""
+    edge = Edge(tmp_path / "edge.db")
+    with edge.transaction() as database:
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+    edge.rows(f"PRAGMA max_page_count = {pages + 2}")
+    noise = sample_batch(numbered(0, 20_000).with_columns(value=pl.Series(os.urandom(20_000)).cast(pl.Float64).sin()))
+    with pytest.raises(SpoolFull, match="free some space on its disk"):
+        Spool(edge).append(noise, source="s", now=T0, proven=NOTHING)
+    assert Spool(edge).waiting() == {}
+    edge.close()
+
+
+def append_until_killed(path: Path, told: Connection) -> None:
+    """A process that tells of each batch after the spool has accepted it."""
+    spool = Spool(Edge(path))
+    for number in range(1_000_000):
+        spool.append(numbered(number, 1), source="s", now=T0, proven=NOTHING)
+        told.send(number)
+
+
+def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
+    """Every batch whose append returned is there, in order, and the counter agrees."""
+    ours, theirs = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=append_until_killed, args=(tmp_path / "edge.db", theirs))
+    process.start()
+    theirs.close()
+    told = [ours.recv() for _ in range(20)]
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    while ours.poll():
+        try:
+            told.append(ours.recv())
+        except EOFError:
+            break
+    ours.close()
+    edge = Edge(tmp_path / "edge.db")
+    accepted = Spool(edge).accepted()["s"]
+    found = pl.concat(drained(Spool(edge), "s", rows=10))
+    edge.close()
+    # The last one may have been accepted without our having heard of it.
+    assert len(told) <= accepted <= len(told) + 1
+    assert_frame_equal(found, numbered(0, accepted))
+
+
+def open_and_append(path: Path, source: str) -> None:
+    """A process among several that make the database at the same time."""
+    spool = Spool(Edge(path))
+    for number in range(20):
+        spool.append(numbered(number, 1), source=source, now=T0, proven=NOTHING)
+
+
+def test_several_processes_share_one_database(tmp_path: Path) -> None:
+    """From its first moment on."""
+    names = ["s0", "s1"]
+    processes = [SPAWN.Process(target=open_and_append, args=(tmp_path / "edge.db", name)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    edge = Edge(tmp_path / "edge.db")
+    assert Spool(edge).accepted() == dict.fromkeys(names, 20)
+    edge.close()
+
+
+def test_a_file_that_is_no_database_is_told_apart(tmp_path: Path) -> None:
+    """With what to do about it."""
+    (tmp_path / "edge.db").write_bytes(b"not a database, but long enough to look at" * 100)
+    with pytest.raises(HistorianError, match="move the file away to start with an empty one"):
+        Edge(tmp_path / "edge.db")
+
+
+def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
+    """Not even what an inner one had done."""
+
+    def fail() -> None:
+        with edge.transaction() as database:
+            Spool(edge).append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+            database.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(sqlite3.OperationalError):
+        fail()
+    assert Spool(edge).waiting() == {}

@@ -1,0 +1,183 @@
+"""Backfill: everything once, nothing twice, and on from where it stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from bridge.edge.database import Edge
+from bridge.edge.quarantine import Quarantine
+from bridge.ingest.coverage import STRETCHES, Coverage, stretches
+from bridge.run.backfill import SLICES, Backfill, Slice, slices
+from historian.errors import ConfigError, NotConnected, SourceError
+from historian.plant.plant import Feed
+from historian.samples import SCHEMA
+from historian.stores.memory import MemoryStore
+from historian.stores.protocols import Reader
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+Feeds = Callable[..., Feed]
+
+
+def minutes(tag: str, first: int, count: int, *, plus: float = 0) -> pl.DataFrame:
+    """A sample a minute whose value is its number plus `plus`."""
+    rows = [(tag, T0 + number * MINUTE, number + plus, None, 0) for number in range(first, first + count)]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def run(edge: Edge, store: Any, feed: Feed, *, start: datetime | None = None, end: datetime | None = None) -> Backfill:
+    """Plans and makes a backfill."""
+    backfill = Backfill(feed, edge, store, clock=lambda: NOW)
+
+    async def main() -> None:
+        async with asyncio.timeout(30):
+            await backfill.run(backfill.plan(start, end), advance=lambda _: None)
+
+    asyncio.run(main())
+    return backfill
+
+
+def stored(store: Reader) -> pl.DataFrame:
+    """All samples in the store."""
+    return pl.concat([SCHEMA.to_frame(), *store.read(["a", "b"], T0, NOW)]).sort("tag", "timestamp")
+
+
+pieces = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 300), st.integers(0, 300)).map(lambda p: (p[0], *sorted(p[1:]))),
+    max_size=6,
+)
+
+
+@given(pieces, st.integers(0, 250), st.integers(1, 300))
+def test_slices_hold_every_gap_and_nothing_that_all_tags_have(
+    covered: list[tuple[str, int, int]], first: int, length: int
+) -> None:
+    """Slices do not overlap, stay within the range, and none is without need."""
+    start, end = T0 + first * MINUTE, T0 + (first + length) * MINUTE
+    known = [(tag, T0 + begin * MINUTE, T0 + stop * MINUTE) for tag, begin, stop in covered]
+    open_ = {
+        (tag, minute)
+        for tag in "ab"
+        for minute in range(first, first + length)
+        if not any(tag == one and begin <= minute < stop for one, begin, stop in covered)
+    }
+    found = slices(pl.DataFrame(known, schema=STRETCHES, orient="row"), ["a", "b"], start, end)
+    read = [
+        (tag, minute)
+        for piece in found
+        for tag in piece.tags
+        for minute in range((piece.start - T0) // MINUTE, (piece.end - T0) // MINUTE)
+    ]
+    assert open_ <= set(read)
+    assert len(read) == len(set(read))
+    assert all(start <= piece.start < piece.end <= end for piece in found)
+    needed = {(tag, piece.start) for piece in found for tag in piece.tags if _needs(piece, tag, open_)}
+    assert needed == {(tag, piece.start) for piece in found for tag in piece.tags}
+
+
+def _needs(piece: Slice, tag: str, open_: set[tuple[str, int]]) -> bool:
+    return any((tag, minute) in open_ for minute in range((piece.start - T0) // MINUTE, (piece.end - T0) // MINUTE))
+
+
+def test_a_range_is_cut_into_a_bounded_number_of_slices() -> None:
+    """None shorter than an hour, so that small archives are read in one go."""
+    nothing = STRETCHES.to_frame()
+    assert slices(nothing, ["a"], T0, T0 + 30 * MINUTE) == [Slice(T0, T0 + 30 * MINUTE, ("a",))]
+    assert len(slices(nothing, ["a"], T0, T0 + 9999 * HOUR)) == SLICES
+
+
+def test_an_archive_comes_into_the_store_completely(edge: Edge, archive_feed: Feeds) -> None:
+    """Every sample, in as many pages as it likes; its whole time counts as covered then."""
+    store = MemoryStore()
+    frames = [minutes("a", 0, 100), minutes("b", 50, 100), minutes("a", 100, 50)]
+    backfill = run(edge, store, archive_feed("old", frames))
+    assert_frame_equal(stored(store), pl.concat(frames).sort("tag", "timestamp"))
+    assert backfill.forwarder.stored == {"old": 250}
+    covered = stretches(["a", "b"], T0, T0 + 149 * MINUTE + timedelta(microseconds=1))
+    assert_frame_equal(Coverage(edge).of(["a", "b"], T0, NOW), covered)
+
+
+def test_a_backfill_can_be_told_to_read_again(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
+    """After an address was corrected, or a file came late, what is covered is read all the same."""
+    store, archive = MemoryStore(), make_archive([minutes("a", 0, 30)])
+    run(edge, store, archive_feed("old", archive))
+    task = Backfill(archive_feed("old", archive), edge, store)
+    assert task.plan(None, None) == []
+    [whole] = task.plan(None, None, again=True)
+    assert (whole.start, whole.tags) == (T0, ("a", "b"))
+
+
+def test_a_second_backfill_reads_nothing(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
+    """And a wider range reads only what is new, but never beyond what the archive has."""
+    store, archive = MemoryStore(), make_archive([minutes("a", 0, 300), minutes("b", 0, 300)])
+    run(edge, store, archive_feed("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
+    run(edge, store, archive_feed("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
+    run(edge, store, archive_feed("old", archive), end=NOW)
+    both, last = ("a", "b"), T0 + 299 * MINUTE + timedelta(microseconds=1)
+    rest = [(both, T0 + hour * HOUR, min(T0 + (hour + 1) * HOUR, last)) for hour in (0, 2, 3, 4)]
+    assert archive.asked == [(both, T0 + HOUR, T0 + 2 * HOUR), *rest]
+    assert stored(store).height == 600
+
+
+def test_what_live_samples_cover_is_not_read_again(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
+    """Tag by tag."""
+    archive = make_archive([minutes("a", 0, 60), minutes("b", 0, 60)])
+    Coverage(edge).widen(stretches(["a"], T0 + 30 * MINUTE, T0 + 90 * MINUTE))
+    Coverage(edge).widen(stretches(["b"], T0, T0 + 90 * MINUTE))
+    run(edge, MemoryStore(), archive_feed("old", archive))
+    assert archive.asked == [(("a",), T0, T0 + 30 * MINUTE)]
+
+
+@pytest.mark.parametrize(("failure", "stored_first"), [(NotConnected("gone"), 120), (SourceError("broken"), 240)])
+def test_an_interrupted_backfill_resumes(
+    edge: Edge, archive_feed: Feeds, make_archive: Any, failure: Exception, stored_first: int
+) -> None:
+    """A lost archive ends it, a broken part of one does not; what failed is read next time, and only that."""
+    store, archive = MemoryStore(), make_archive([minutes("a", 0, 300)], fails={2: failure})
+    with pytest.raises(SourceError, match=str(failure)):
+        run(edge, store, archive_feed("old", archive))
+    assert stored(store).height == stored_first
+    archive.asked.clear()
+    run(edge, store, archive_feed("old", archive))
+    assert [start for _, start, _ in archive.asked] == [T0 + hour * HOUR for hour in range(2, 7 - stored_first // 60)]
+    assert_frame_equal(stored(store), minutes("a", 0, 300))
+
+
+def test_a_backfill_with_the_store_down_keeps_what_it_read(edge: Edge, archive_feed: Feeds, make_store: Any) -> None:
+    """And proves nothing, so that the next one may read it again."""
+    store, feed = make_store(), archive_feed("old", [minutes("a", 0, 100)])
+    store.down = True
+    run(edge, store, feed)
+    assert Coverage(edge).of(["a"], T0, NOW).is_empty()
+    store.down = False
+    run(edge, store, feed)
+    assert_frame_equal(stored(store), minutes("a", 0, 100))
+
+
+def test_samples_that_contradict_each_other_across_pages_are_conflicts(edge: Edge, archive_feed: Feeds) -> None:
+    """The page that came first stays, what contradicts it goes to quarantine, what repeats it is nothing new."""
+    store = MemoryStore()
+    frames = [minutes("a", 0, 10), minutes("a", 5, 10, plus=0.5), minutes("a", 0, 3), minutes("b", 5, 5)]
+    backfill = run(edge, store, archive_feed("old", frames))
+    expected = pl.concat([minutes("a", 0, 10), minutes("a", 10, 5, plus=0.5), minutes("b", 5, 5)])
+    assert_frame_equal(stored(store), expected)
+    kept = Quarantine(edge).rows()
+    assert_frame_equal(kept.select(SCHEMA.names()), minutes("a", 5, 5, plus=0.5))
+    assert set(kept["origin"]) == {"frame 1"}
+    assert (backfill.intake.conflicts, backfill.intake.quarantined) == (5, 5)
+
+
+def test_a_live_source_cannot_be_backfilled(edge: Edge, source_feed: Feeds) -> None:
+    """Which is found before anything is read."""
+    with pytest.raises(ConfigError, match="it cannot backfill"):
+        Backfill(source_feed("s", []), edge, MemoryStore())

@@ -1,0 +1,95 @@
+"""`penstock compute`: from the embedded store to feature tables, with an answer for people and one for machines."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from features.cli.compute import compute
+from features.cli.options import EngineName
+from features.tables.feature_table import FeatureTable
+from historian.errors import InvalidInput
+from historian.plant.plant import Plant
+from historian.samples import settle
+from historian.stores.open import open_store
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def write_seconds(plant: Plant, tag: str, seconds: int, *, rate: int) -> None:
+    """A steady signal from START."""
+    step = timedelta(seconds=1) / rate
+    times = pl.datetime_range(START, START + seconds * timedelta(seconds=1) - step, step, time_unit="us", eager=True)
+    values = (pl.int_range(len(times), eager=True) % 7).cast(pl.Float64)
+    rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
+    open_store(plant).write(settle(rows).batch, source="test", now=START)
+
+
+def test_counts_rows_windows_and_views(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """One JSON object: totals, and the same per view; a second run finds nothing to do."""
+    write_seconds(plant, "c101.de_h", 3, rate=1000)
+    write_seconds(plant, "p201.flow", 3600, rate=1)
+    for rows in (3 + 59, 0):
+        compute(plant.root, as_json=True)
+        found = json.loads(capsys.readouterr().out)
+        assert found["feature_rows"] == sum(view["feature_rows"] for view in found["views"].values()) == rows
+        assert found["views"].keys() == {"compressor_vibration", "compressor_process", "pump_process"}
+    assert FeatureTable(plant, plant.views["compressor_vibration"]).scan().collect()["asset"].to_list() == ["c101"] * 3
+
+
+def test_computes_just_the_views_asked_for(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says in words what it did."""
+    write_seconds(plant, "c101.de_h", 3, rate=1000)
+    compute(plant.root, ["compressor_vibration"])
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "compressor_vibration: 3 new rows; 3 windows computed, 0 of them not valid"
+    assert last.startswith("in ")
+
+
+def test_a_dry_run_says_what_is_due_and_computes_nothing(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """Per view and asset, for machines and for people."""
+    write_seconds(plant, "c101.de_h", 3, rate=1000)
+    compute(plant.root, ["compressor_vibration"], dry_run=True, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"] == 3000
+    assert found["views"]["compressor_vibration"]["assets"]["c101"] == {
+        "partitions": 1,
+        "after": "2026-03-01T00:00:00Z",
+        "until": "2026-03-01T00:00:04Z",
+        "windows": 3,
+        "samples": 3000,
+    }
+    compute(plant.root, ["compressor_vibration"], dry_run=True)
+    assert "c101: about 3 windows and 3000 samples in 1 partitions" in capsys.readouterr().out
+    assert FeatureTable(plant, plant.views["compressor_vibration"]).scan().collect().is_empty()
+    compute(plant.root, ["compressor_vibration"])
+    capsys.readouterr()
+    compute(plant.root, ["compressor_vibration"], dry_run=True)
+    assert capsys.readouterr().out == "compressor_vibration: nothing is due\n"
+
+
+def test_an_amount_of_memory_has_a_unit(plant: Plant) -> None:
+    """Otherwise nobody knows whether 2 means bytes."""
+    with pytest.raises(InvalidInput, match="'2' is not an amount of memory; write 512MiB or 2GiB"):
+        compute(plant.root, memory="2")
+
+
+def test_on_a_cluster_jobs_are_refused(plant: Plant) -> None:
+    """Its nodes say how much runs at once; an option is never ignored without a word."""
+    with pytest.raises(InvalidInput, match="leave out --jobs"):
+        compute(plant.root, jobs=2, engine=EngineName.ray)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"jobs": 2}, {"engine": EngineName.ray}, {"stale": True}, {"dry_run": True}],
+    ids=lambda options: next(iter(options)),
+)
+def test_follow_refuses_what_it_would_not_do(plant: Plant, options: dict[str, Any]) -> None:
+    """And says what to do instead, before anything is opened."""
+    with pytest.raises(InvalidInput, match=r"--follow .* run penstock compute with them first"):
+        compute(plant.root, follow=True, **options)

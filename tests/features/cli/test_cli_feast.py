@@ -1,0 +1,116 @@
+"""The commands apply, materialize and online, as a person runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from historian.cli.main import app
+from historian.errors import HistorianError, StoreUnavailable
+from historian.plant.plant import Plant
+from historian.times import utc_now
+
+RMS = "compressor_vibration:de_h_rms_ac"
+
+
+def test_from_registered_features_to_a_lookup(add_rows: Callable[..., None], penstock: Callable[..., Any]) -> None:
+    """The commands in the order of a working day; with --json nothing else is on standard output."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5))
+    assert penstock("apply", "--json")["services"] == ["compressor", "pump"]
+    materialized = penstock("materialize", "--end", "2026-03-01T00:00:10Z", "--json")
+    assert materialized == {
+        "views": ["compressor_vibration"],
+        "rows": 1,
+        "without_rows": ["compressor_process", "pump_process"],
+        "end": "2026-03-01T00:00:10Z",
+    }
+    found = penstock("online", "c101", "--feature", RMS, "--json")
+    age = (utc_now() - datetime(2026, 3, 1, 0, 0, 10, tzinfo=UTC)).total_seconds()
+    assert found["features"][RMS].pop("age_s") == pytest.approx(age, abs=60)
+    assert found == {
+        "asset": "c101",
+        "features": {RMS: {"value": 2.5, "status": "PRESENT", "event_timestamp": "2026-03-01T00:00:10Z"}},
+    }
+
+
+def test_what_is_to_change_is_shown_even_if_it_fails(plant: Plant, penstock: Callable[..., Any]) -> None:
+    """Here the online store is away."""
+    told = penstock("apply", "--dry-run")
+    with (plant.root / "plant.toml").open("a") as file:
+        file.write('\n[online]\nurl = "redis://127.0.0.1:1/0"\n')
+    failed = CliRunner(env={"PENSTOCK_PLANT": str(plant.root)}).invoke(app, ["apply"])
+    assert isinstance(failed.exception, StoreUnavailable)
+    assert failed.stdout == told
+
+
+def test_the_age_of_what_is_online_is_the_age_of_the_data(
+    add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """However often it is materialised; of every asset and view that has any."""
+    add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
+    add_rows("compressor_process", ("c101", 20, 21, 60.0))
+    penstock("apply")
+    assert penstock("online") == "nothing is online; run penstock materialize\n"
+    penstock("materialize")
+    penstock("materialize", "--full")
+    ages = penstock("online", "--json")["ages"]
+    assert [(age["asset"], age["view"], age["event_timestamp"], age["expired"]) for age in ages] == [
+        ("c101", "compressor_process", "2026-03-01T00:00:20Z", True),
+        ("c101", "compressor_vibration", "2026-03-01T00:00:10Z", False),
+    ]
+    assert penstock("online").splitlines()[0].endswith("s old, expired")
+
+
+def test_apply_shows_what_it_changes(plant: Plant, penstock: Callable[..., Any]) -> None:
+    """Before it happens with --dry-run, which changes nothing; then once, and never again."""
+    file = plant.root / "plant.toml"
+    assert "add feature view compressor_process" in penstock("apply", "--dry-run")
+    assert not plant.state.exists()
+    penstock("apply")
+    assert penstock("apply", "--dry-run") == "nothing changes\n"
+    text = (
+        file.read_text().replace('ttl = "5m"', 'ttl = "1h"').replace('points = ["flow"]', 'points = ["flow", "head"]')
+    )
+    file.write_text(text.replace("[classes.pump.features]", 'head = { kind = "process" }\n[classes.pump.features]'))
+    told = penstock("apply", "--dry-run")
+    assert "change feature view compressor_process\n    ttl: 5m -> 1h\n" in told
+    assert "    + feature head_mean\n" in told
+    changes = penstock("apply", "--json")["changes"]
+    assert [(each["action"], each["kind"], each["name"]) for each in changes] == [
+        ("change", "feature view", "compressor_process"),
+        ("change", "feature view", "pump_process"),
+        ("change", "feature service", "pump"),
+    ]
+
+
+def test_answers_can_be_read(add_rows: Callable[..., None], penstock: Callable[..., Any]) -> None:
+    """One line a command; one line a feature, with unit and age, or `missing`."""
+    add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
+    add_rows("compressor_process", ("c101", 10, 11, 60.0))
+    assert "north_works: registered compressor_vibration, " in penstock("apply")
+    assert "no rows yet for pump_process: run penstock compute" in penstock("materialize")
+    lines = {line.split()[0]: line.split()[1:] for line in penstock("online", "c101").splitlines()}
+    assert lines[RMS][:2] == ["2.5", "g"]
+    assert (lines[RMS][-2:], lines["compressor_vibration:de_h_crest"][0]) == (["s", "old"], "2.5")
+    assert lines["compressor_process:oil_temp_mean"][0] == "missing"
+    assert lines["compressor_process:oil_temp_mean"][-1] == "expired"
+    assert penstock("online", "c102", "-f", RMS).split() == [RMS, "missing"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["online", "c101"], "run penstock apply"),
+        (["online", "c1o1"], "unknown asset 'c1o1'; did you mean c101"),
+        (["materialize", "--end", "yesterday"], "'yesterday' is not a time"),
+    ],
+)
+def test_mistakes_end_with_advice(penstock: Callable[..., Any], arguments: list[str], told: str) -> None:
+    """Before anything has been applied."""
+    with pytest.raises(HistorianError) as raised:
+        penstock(*arguments)
+    assert told in str(raised.value)

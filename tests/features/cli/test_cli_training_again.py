@@ -1,0 +1,246 @@
+"""A training set is made again from its manifest: the same bytes, in every format, and what has changed is told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any, get_args
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+import typer
+from deltalake import DeltaTable
+from polars.testing import assert_frame_equal
+
+from features.cli.training import artefact_made, tell
+from features.tables.feature_table import table_path
+from features.training.formats import Format
+from historian.errors import HistorianError
+from historian.plant.plant import Plant
+from tests.features.files import contents
+
+RMS = "compressor_vibration:de_h_rms_ac"
+
+
+def test_the_same_request_gives_the_same_bytes(history: Path, penstock: Callable[..., Any]) -> None:
+    """All of them: data, manifest, report."""
+    for out in ("one", "two"):
+        penstock("training-set", history / "rule.toml", "--out", history / out, "--split", "time")
+    assert contents(history / "one") == contents(history / "two")
+    same = penstock("training-set", "diff", history / "one", history / "two", "--json")
+    assert same == {"same_content": True, "differences": []}
+
+
+READERS: dict[str, Callable[[Path], pa.Table]] = {
+    "parquet": pq.read_table,
+    "arrow": lambda path: pa.ipc.open_file(path).read_all(),
+    "arrows": lambda path: pa.ipc.open_stream(path.read_bytes()).read_all(),
+    "csv": lambda path: pl.read_csv(path, schema_overrides={"episode": pl.String}, try_parse_dates=True).to_arrow(),
+}
+
+
+def test_an_artefact_is_the_same_in_every_format(history: Path, penstock: Callable[..., Any]) -> None:
+    """The same parts with the same rows and content hash; it can be made again, and says what its columns mean."""
+    for as_format in get_args(Format):
+        asked = ["--split", "asset", "--hold-out", "c102", "--shares", "100,0,0", "-f", RMS, "--format", as_format]
+        penstock("training-set", history / "rule.toml", "--out", history / as_format, *asked)
+    manifests = {name: json.loads((history / name / "manifest.json").read_text()) for name in READERS}
+    assert len({manifest["content_hash"] for manifest in manifests.values()}) == 1
+    for split in ("train", "test"):
+        names = {name: f"data/split={split}/part-0.{name}" for name in READERS}
+        assert all(names[name] in manifests[name]["files"] for name in READERS)
+        parts = {name: read(history / name / names[name]) for name, read in READERS.items()}
+        assert parts["parquet"].num_rows == manifests["parquet"]["rows"]["split"][split] > 0
+        assert all(parts["parquet"].equals(parts[name], check_metadata=True) for name in ("arrow", "arrows"))
+        assert_frame_equal(pl.DataFrame(parts["csv"]), pl.DataFrame(parts["parquet"]), check_dtypes=False)
+    whole = pl.scan_parquet(history / "parquet" / "data", hive_partitioning=True).collect()
+    assert_frame_equal(pl.scan_ipc(history / "arrow" / "data", hive_partitioning=True).collect(), whole)
+    csv = pyarrow.dataset.dataset(history / "csv" / "data", format="csv", partitioning="hive").to_table()
+    assert_frame_equal(pl.DataFrame(csv), whole, check_dtypes=False)
+    unit = manifests["csv"]["columns"]["compressor_vibration__de_h_rms_ac"]["unit"]
+    assert parts["arrows"].schema.field("compressor_vibration__de_h_rms_ac").metadata[b"unit"].decode() == unit == "g"
+    told = penstock("training-set", "diff", history / "parquet", history / "csv", "--json")
+    assert told["same_content"]
+    assert told["differences"][0] == 'request format: "parquet" -> "csv"'
+    for as_format in ("arrows", "csv"):
+        verified = penstock("training-set", "verify", history / as_format, "--json")
+        assert (verified["verified"], verified["moved_on"]) == (True, [])
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_parts_by_asset_are_read_back_as_one(history: Path, penstock: Callable[..., Any], *, split: bool) -> None:
+    """The path tells split and asset, as Polars and Arrow read it; a part keeps the labels' order."""
+    rows = [f"{asset},2026-03-01T00:0{at}:30Z,{at}" for at in (3, 1, 2) for asset in ("c102", "c101")]
+    (history / "labels.csv").write_text("\n".join(["asset,event_timestamp,at", *rows]) + "\n")
+    asked = ["--split", "time", "--shares", "60,0,40", "--horizon", "0", "-f", RMS] if split else ["-f", RMS]
+    for out, more in (("whole", []), ("parts", ["--partition-by", "asset", "--verify"])):
+        penstock("training-set", history / "labels.csv", "--out", history / out, *asked, *more)
+    manifest = json.loads((history / "parts" / "manifest.json").read_text())
+    splits = ["split=test/", "split=train/"] if split else [""]
+    paths = [f"data/{name}asset={asset}/part-0.parquet" for name in splits for asset in ("c101", "c102")]
+    assert list(manifest["files"]) == paths
+    parts = {path: pl.read_parquet(history / "parts" / path, hive_partitioning=False) for path in paths}
+    assert all({"asset", "split"}.isdisjoint(part.columns) for part in parts.values())
+    order = [1, 2] if split else [3, 1, 2]  # the rows at 3:30 are the test set
+    assert parts[paths[-1]]["at"].to_list() == order
+    whole = pl.read_parquet(history / "whole" / "data" / "**" / "*.parquet", hive_partitioning=True)
+    data = history / "parts" / "data"
+    polars = pl.scan_parquet(data, hive_partitioning=True).collect()
+    arrow = pl.DataFrame(pyarrow.dataset.dataset(data, partitioning="hive").to_table())
+    for found in (polars, arrow):
+        assert_frame_equal(found, whole, check_row_order=False, check_column_order=False)
+
+
+def test_lists_in_the_labels_and_csv_are_told(history: Path, penstock: Callable[..., Any]) -> None:
+    """Before anything is written: a set made earlier stays."""
+    out, at = history / "set", datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
+    pl.DataFrame({"asset": ["c101"], "event_timestamp": [at], "notes": [["a"]]}).write_parquet(history / "l.parquet")
+    penstock("training-set", history / "l.parquet", "--out", out, "--format", "arrow")
+    before = contents(out)
+    with pytest.raises(HistorianError, match="CSV has no room for what notes holds; write Parquet or Arrow"):
+        penstock("training-set", history / "l.parquet", "--out", out, "--format", "csv")
+    assert contents(out) == before
+
+
+def test_an_older_manifest_lacks_the_options_that_have_come_since(history: Path, penstock: Callable[..., Any]) -> None:
+    """What it was made from is the same, so it is verified."""
+    manifest = history / "set" / "manifest.json"
+    penstock("training-set", history / "rule.toml", "--out", manifest.parent)
+    told = json.loads(manifest.read_text())
+    del told["request"]["format"]
+    manifest.write_text(json.dumps(told))
+    assert penstock("training-set", "verify", manifest, "--json")["verified"]
+
+
+def test_one_command_says_when_what_it_has_written_is_not_what_it_makes(
+    history: Path, penstock: Callable[..., Any]
+) -> None:
+    """Someone changes a part between the writing and the proof: told in words, with exit code 1."""
+    out = history / "set"
+    part = out / "data" / "part-0.csv"
+
+    def meddle() -> None:
+        while not part.exists():
+            time.sleep(0.001)
+        part.write_text("asset\n")
+
+    meddler = Thread(target=meddle)
+    meddler.start()
+    told = penstock("training-set", history / "rule.toml", "--out", out, "--format", "csv", "--verify", code=1)
+    meddler.join()
+    assert "\n  197 rows made again, not what is written\n  files on disk data/part-0.csv: " in told
+    made = penstock("training-set", history / "rule.toml", "--out", out, "--verify")
+    assert made.endswith("  197 rows made again, the same\n")
+
+
+def test_it_is_made_again_though_its_tables_have_moved_on(
+    history: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """From the versions they had; the new state gives another set, and diff says why."""
+    penstock("training-set", history / "rule.toml", "--out", history / "one")
+    add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
+    verified = penstock("training-set", "verify", history / "one" / "manifest.json", "--json")
+    assert (verified["verified"], verified["differences"]) == (True, [])
+    assert verified["moved_on"] == ["compressor_vibration: the table has come to version 2; version 1 was read"]
+    penstock("training-set", history / "rule.toml", "--out", history / "two")
+    told = penstock("training-set", "diff", history / "one", history / "two")
+    assert told.startswith("other rows or values\ntables compressor_vibration version: 1 -> 2\n")
+    assert "columns compressor_vibration__de_h_rms_ac changed_later: " not in told
+
+
+def test_a_vacuumed_version_is_told_by_when_its_rows_were_created(
+    history: Path, plant: Plant, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """The files of the version are gone; its rows are not."""
+    penstock("training-set", history / "rule.toml", "--out", history / "one")
+    add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
+    table = DeltaTable(table_path(plant, "compressor_vibration"))
+    table.optimize.compact()
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    verified = penstock("training-set", "verify", history / "one", "--json")
+    assert verified["verified"], verified["differences"]
+    assert "version 1 is gone; of version" in verified["moved_on"][0]
+
+
+def test_a_plant_file_that_has_changed_is_told_and_does_no_harm(
+    history: Path, plant: Plant, penstock: Callable[..., Any]
+) -> None:
+    """The rows are the same; with another version of a library their bytes need not be."""
+    penstock("training-set", history / "rule.toml", "--out", history / "set")
+    with (plant.root / "plant.toml").open("a") as file:
+        file.write("# a word of explanation\n")
+    manifest = history / "set" / "manifest.json"
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**told, "software": {**told["software"], "pyarrow": "1.0"}}))
+    verified = penstock("training-set", "verify", manifest, "--json")
+    assert verified["verified"]
+    assert [text.split(":")[0] for text in verified["moved_on"]] == ["plant files plant.toml", "software pyarrow"]
+
+
+def test_tampering_is_found(history: Path, penstock: Callable[..., Any]) -> None:
+    """A changed file, a changed plant and a changed input are named."""
+    out = history / "set"
+    penstock("training-set", history / "rule.toml", "--out", out)
+    [part] = (out / "data").rglob("*.parquet")
+    pl.read_parquet(part).head(3).write_parquet(part)
+    told = penstock("training-set", "verify", out, code=1)
+    assert "not what is written\nfiles on disk data/part-0.parquet: " in told
+    inputs = out / "inputs" / "failures.csv"
+    inputs.write_text(inputs.read_text().replace("00:03:00", "00:02:00"))
+    assert "\ninputs failures.csv: " in penstock("training-set", "verify", out, code=1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"threshold"', '"thresh0ld"', "not as it was written.*thresh0ld"),
+        ('"created_until"', '"created_unti1"', "not as it was written.*created_until"),
+        ('"created_until": "2026-', '"created_until": "2026+', "not as it was written.*2026+"),
+        ('"version": 1', '"version": -1', "not as it was written.*version -1"),
+        ('"software"', '"softwar3"', "no manifest of format 1"),
+    ],
+)
+def test_a_manifest_that_was_tampered_with_is_told(
+    history: Path, penstock: Callable[..., Any], old: str, new: str, told: str
+) -> None:
+    """Where what it says can no longer be done: no stack trace."""
+    file = history / "set" / "manifest.json"
+    penstock("training-set", history / "rule.toml", "--out", file.parent)
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(HistorianError, match=told):
+        penstock("training-set", "verify", file)
+
+
+def test_a_version_its_table_never_had_is_no_vacuumed_one(history: Path, penstock: Callable[..., Any]) -> None:
+    """Though the rows come out the same: a changed manifest, or a table made anew, is a difference."""
+    file = history / "set" / "manifest.json"
+    penstock("training-set", history / "rule.toml", "--out", file.parent)
+    file.write_text(file.read_text().replace('"version": 1', '"version": 99', 1))
+    verified = penstock("training-set", "verify", file, "--json", code=1)
+    [told] = verified["differences"]
+    assert told.startswith("manifest names version 99 of compressor_process; the table is at 1: ")
+    assert (verified["verified"], verified["moved_on"]) == (False, [])
+
+
+def test_a_set_with_values_of_the_future_is_told_with_exit_code_1(
+    history: Path, penstock: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After its answer, whether made or made again as it was; the join makes none, so the record is written by hand."""
+    penstock("training-set", history / "rule.toml", "--out", history / "set")
+    manifest = json.loads((history / "set" / "manifest.json").read_text())
+    tell(artefact_made(manifest, history / "set", None), as_json=False)
+    leakage = {**manifest["leakage"], "values_not_known_at_their_label": 3, "columns": {"rms": 3}}
+    made = artefact_made({**manifest, "leakage": leakage}, history / "set", None)
+    for result in (made, ({"verified": True, "leakage": leakage}, made[1])):
+        capsys.readouterr()
+        with pytest.raises(typer.Exit) as ended:
+            tell(result, as_json=False)
+        assert ended.value.exit_code == 1
+        assert "  3 values were not known at their label's time: rms\n" in capsys.readouterr().out

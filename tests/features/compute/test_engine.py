@@ -1,0 +1,224 @@
+"""Whoever computes, the rows are the same; and one machine does without what a cluster needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from features.compute.engines.processes import Engine, here, processes
+from features.compute.partition import Computed, Partition, Samples
+from features.compute.plan import Budget, Due
+from features.compute.run import ViewJob
+from features.tables.feature_table import FeatureTable
+from historian.errors import FeatureError, StoreUnavailable
+from historian.plant.plant import Plant
+from historian.samples import SampleBatch, settle
+from historian.stores.open import lake_path, open_store
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+LATER = START + timedelta(days=1)
+SMALL = Budget(samples=10_000, cells=10**9)
+
+
+def fill(plant: Plant, *, seconds: int = 60, tags: Sequence[str] = ("c101.de_h", "c102.de_h")) -> None:
+    """Noise at 1 kHz, the second tag in bursts of 0.7 s a second."""
+    for seed, tag in enumerate(tags):
+        step = np.arange(seconds * 1000)
+        step = step[step % 1000 < 700] if seed else step
+        times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
+        values = np.random.default_rng(seed).normal(size=len(step))
+        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
+        open_store(plant).write(settle(rows).batch, source="test", now=START)
+
+
+def bursts(plant: Plant) -> Plant:
+    """The same plant with burst windows of half a second."""
+    view = plant.views["compressor_vibration"]
+    half = timedelta(seconds=0.5)
+    return replace(plant, views={view.name: replace(view, align="burst", window=half, hop=half)})
+
+
+def due_of(plant: Plant, limits: Budget) -> tuple[ViewJob, Due]:
+    """The job of the vibration view, and what is due."""
+    job = ViewJob(plant, plant.views["compressor_vibration"], open_store(plant), lambda: LATER)
+    return job, job.due(limits)
+
+
+def rows_by(plant: Plant, state: Path, engine: Engine, limits: Budget) -> pl.DataFrame:
+    """All rows of a table of its own."""
+    site = replace(plant, state=state)
+    job = ViewJob(site, plant.views["compressor_vibration"], open_store(plant), lambda: LATER)
+    job.run(job.due(limits), engine, rows_per_commit=5)
+    return FeatureTable(site, job.view).scan().sort("asset", "event_timestamp").collect()
+
+
+@pytest.mark.parametrize("align", ["epoch", "burst"])
+def test_small_partitions_give_the_rows_of_one_look_at_everything(plant: Plant, tmp_path: Path, align: str) -> None:
+    """Cut between windows, and between bursts."""
+    fill(plant)
+    site = plant if align == "epoch" else bursts(plant)
+    whole = rows_by(site, tmp_path / "whole", here(open_store(plant)), Budget(10**9, 10**9))
+    cut = rows_by(site, tmp_path / "cut", here(open_store(plant)), SMALL)
+    assert len(due_of(site, SMALL)[1].partitions) > 6
+    assert whole.height > 100
+    assert_frame_equal(cut, whole)
+
+
+class Slow:
+    """A store that lets others go first; and counts what is read here."""
+
+    def __init__(self, plant: Plant, before: Callable[[], None] = lambda: sleep(0.3)) -> None:
+        self.store, self.reads, self._before = open_store(plant), 0, before
+
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
+        """See `Reader.read`."""
+        self.reads += 1
+        self._before()
+        yield from self.store.read(tags, start, end)
+
+
+def processes_of(plant: Plant, store: Samples, url: str = "") -> Engine:
+    """Three, from the first moment on."""
+    return processes(store, url or lake_path(plant).as_uri(), "", jobs=3, worth=0)
+
+
+def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
+    """Row for row, whatever the order in which they are ready; and they do take part."""
+    fill(plant, seconds=600)
+    single = rows_by(plant, tmp_path / "single", here(open_store(plant)), SMALL)
+    slow = Slow(plant)
+    several = rows_by(plant, tmp_path / "several", processes_of(plant, slow), SMALL)
+    assert_frame_equal(several, single)
+    assert slow.reads < len(due_of(plant, SMALL)[1].partitions) * 0.8
+
+
+def test_no_process_is_started_for_what_is_done_soon(plant: Plant, tmp_path: Path) -> None:
+    """One takes longer to start than the work here."""
+    fill(plant)
+    before = children()
+
+    def look() -> None:
+        assert children() == before
+
+    engine = processes(Slow(plant, look), "", "", jobs=3)
+    assert rows_by(plant, tmp_path / "rows", engine, Budget(10**9, 10**9)).height > 100
+
+
+def children() -> set[int]:
+    """The processes this one has started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(child) for task in tasks for child in task.read_text(encoding="ascii").split()}
+
+
+def test_what_fails_here_is_said(plant: Plant) -> None:
+    """As the error it is, with its message; what waited is not begun."""
+    fill(plant, seconds=200)
+    _, due = due_of(plant, SMALL)
+
+    def fail() -> None:
+        raise StoreUnavailable("the disk is gone")
+
+    failing = Slow(plant, fail)
+    assert len(due.partitions) > 12
+    with pytest.raises(StoreUnavailable, match="the disk is gone"):
+        list(processes_of(plant, failing)(due.partitions))
+    assert failing.reads <= 4
+
+
+def test_what_fails_in_another_process_is_said_here(plant: Plant) -> None:
+    """As the error it is, with its message."""
+    fill(plant, seconds=600)
+    blocked = plant.root / "file"
+    blocked.touch()
+    with pytest.raises(StoreUnavailable, match="file"):
+        list(processes_of(plant, Slow(plant), blocked.as_uri())(due_of(plant, SMALL)[1].partitions))
+
+
+def test_a_killed_process_is_said(plant: Plant) -> None:
+    """And what may have killed it, and that nothing is lost; none is left behind."""
+    fill(plant, seconds=600)
+    before, slow = children(), Slow(plant)
+
+    def compute() -> None:
+        for done, _ in enumerate(processes_of(plant, slow)(due_of(plant, SMALL)[1].partitions)):
+            if done > slow.reads + 2:  # others have begun
+                for child in children() - before:
+                    os.kill(child, signal.SIGKILL)
+
+    with pytest.raises(FeatureError, match="was killed, most likely for lack of memory; nothing is lost"):
+        compute()
+    assert children() == before
+
+
+def test_a_process_ends_with_its_starter(plant: Plant) -> None:
+    """Whoever kills the job with -9 need not look for more."""
+    fill(plant, seconds=2)
+    code = (
+        "from features.compute.engines.worker import Worker; from time import sleep\n"
+        f"worker = Worker({lake_path(plant).as_uri()!r}, '')\n"
+        "while not worker.is_ready():\n    sleep(0.01)\n"
+        "print(worker._process.pid, flush=True); sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        child = Path(f"/proc/{int(starter.stdout.readline())}")
+        assert child.exists()
+        starter.kill()
+    until = monotonic() + 20
+    while child.exists() and "Z" not in (child / "stat").read_text(encoding="ascii").split()[2]:
+        assert monotonic() < until
+        sleep(0.05)
+
+
+def test_partitions_of_the_same_time_are_read_at_once(plant: Plant) -> None:
+    """Two assets, one query; what each is given is what it would have read."""
+    fill(plant, seconds=5)
+    store, (_, due) = Slow(plant, lambda: None), due_of(plant, Budget(10**9, 10**9))
+    together = computed(here(store), due.partitions)
+    assert (store.reads, len(due.partitions)) == (1, 2)
+    assert_frame_equal(together, computed(alone(store), due.partitions))
+
+
+def alone(store: Samples) -> Engine:
+    """Each partition by itself."""
+    return lambda partitions: (done for each in partitions for done in here(store)([each]))
+
+
+def computed(engine: Engine, partitions: Sequence[Partition]) -> pl.DataFrame:
+    """Their rows."""
+    found: list[Computed] = list(engine(partitions))
+    return pl.concat([each.rows for each in found], how="diagonal")
+
+
+def test_one_machine_does_not_import_ray_or_feast(plant: Plant) -> None:
+    """`penstock compute` without --engine ray and without --follow; each takes seconds to import."""
+    fill(plant, seconds=2)
+    code = (
+        "import sys; from features.cli.compute import compute; from pathlib import Path; "
+        f"compute(Path({str(plant.root)!r})); print(sorted({{'ray', 'feast'}} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_missing_ray_says_how_to_install_it() -> None:
+    """Instead of a stack trace."""
+    code = (
+        "import sys; sys.modules['ray'] = None\n"
+        "from historian.errors import ConfigError\n"
+        "try:\n    import features.compute.engines.cluster\nexcept ConfigError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "pip install 'penstock[ray]'" in done.stdout

@@ -1,0 +1,126 @@
+"""kill -9 of `penstock compute --follow` between table and online store: the next start puts online what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.compute.follow import Follower
+from features.compute.online_rows import Online, online_rows
+from features.feast.online.lookup import readings
+from features.feast.registry import feast_repo
+from features.tables.feature_table import FeatureTable
+from historian.plant.load import load_plant
+from historian.plant.plant import Plant, View
+from historian.samples import settle
+from historian.stores.open import open_store
+from historian.times import utc_now
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+NAME = "compressor_vibration"
+
+
+def follow_until_killed(root: Path) -> None:
+    """Catches up as ever, and dies where the first rows it has appended would be written online."""
+    plant = load_plant(root)
+
+    def die(_view: View, _rows: pl.DataFrame) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def tell(record: Mapping[str, object], _: str) -> None:
+        raise AssertionError(f"still alive: {record}")
+
+    online = Online(die, online_rows(feast_repo.open_feature_store(plant), utc_now).catch_up)
+    Follower(plant, open_store(plant), utc_now, [NAME], online).run(Event(), pause=0.05, tell=tell)
+
+
+def killed(plant: Plant) -> None:
+    """A run of it in a process of its own: this file as a program."""
+    done = subprocess.run([sys.executable, __file__, plant.root], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def follow_until_told(plant: Plant) -> dict[str, object]:
+    """The command itself, until it has done something; and what that was."""
+    command: list[str | Path] = [Path(sys.executable).with_name("penstock")]
+    command += ["compute", "--follow", "--json", "--plant", plant.root]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        record: dict[str, object] = json.loads(process.stdout.readline())
+        process.terminate()
+    assert process.returncode == 0
+    return record
+
+
+def write(plant: Plant, asset: str, first: int, last: int) -> None:
+    """Noise of an asset from second to second."""
+    end = START + timedelta(seconds=last)
+    begin, step = START + timedelta(seconds=first), timedelta(milliseconds=1)
+    times = pl.datetime_range(begin, end, step, closed="left", time_unit="us", eager=True)
+    values = np.random.default_rng(first).normal(size=len(times))
+    rows = pl.DataFrame({"tag": f"{asset}.de_h", "timestamp": times, "value": values})
+    open_store(plant).write(settle(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+
+
+def stored(plant: Plant) -> pl.DataFrame:
+    """Every row ever appended, in order."""
+    return FeatureTable(plant, plant.views[NAME]).scan().sort("asset", "event_timestamp").collect()
+
+
+def online(plant: Plant, asset: str) -> dict[str, object]:
+    """What is online of it, and of when."""
+    columns = [name for name in stored(plant).columns if name not in {"asset", "event_timestamp", "created_timestamp"}]
+    refs = [f"{NAME}:{name}" for name in columns]
+    found = readings(feast_repo.open_feature_store(plant), refs, asset, now=START + timedelta(hours=1))
+    assert len({each.event_timestamp for each in found}) == 1
+    values = {name: each.value for name, each in zip(columns, found, strict=True)}
+    return {"event_timestamp": found[0].event_timestamp, **values}
+
+
+def newest(plant: Plant, asset: str) -> dict[str, object]:
+    """The same of the asset's newest stored row."""
+    rows = stored(plant).filter(pl.col("asset") == asset).drop("asset", "created_timestamp")
+    return rows.row(-1, named=True)
+
+
+@pytest.mark.slow
+def test_rows_appended_before_a_kill_are_online_after_the_next_start(plant: Plant) -> None:
+    """On a new online store and on one that had caught up before; none of them is appended again."""
+    feast_repo.apply(plant)
+    write(plant, "c101", 0, 3)
+    killed(plant)
+    assert stored(plant).height == 3
+    assert online(plant, "c101")["event_timestamp"] is None
+
+    first = newest(plant, "c101")
+    write(plant, "c101", 3, 5)
+    killed(plant)
+    assert stored(plant).height == 5
+    assert online(plant, "c101") == first  # the next start had caught up before it was killed in its turn
+
+    # Of c101 nothing is due any more: only catching up can put its rows online. Those of c102 are older than they are.
+    write(plant, "c102", 0, 2)
+    record = follow_until_told(plant)
+    assert record["feature_rows"] == 2
+    rows = stored(plant)
+    assert rows.select("asset", "event_timestamp").rows() == [
+        *(("c101", START + timedelta(seconds=second)) for second in range(1, 6)),
+        *(("c102", START + timedelta(seconds=second)) for second in range(1, 3)),
+    ]
+    for asset in ("c101", "c102"):
+        assert online(plant, asset) == newest(plant, asset)
+
+
+if __name__ == "__main__":
+    follow_until_killed(Path(sys.argv[1]))

@@ -1,0 +1,90 @@
+"""kill -9 in the middle of a run: run again, no window is missing and none is there twice."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from features.compute.engines.processes import here, processes
+from features.compute.plan import Budget
+from features.compute.run import ViewJob
+from features.tables.feature_table import FeatureTable
+from historian.plant.load import load_plant
+from historian.plant.plant import Plant
+from historian.samples import settle
+from historian.stores.open import lake_path, open_store
+from historian.times import utc_now
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+SMALL = Budget(samples=10_000, cells=10**9)
+
+VICTIM = """
+import sys
+from pathlib import Path
+from tests.features.compute.test_job_kill import run
+run(Path(sys.argv[1]), jobs=int(sys.argv[2]))
+"""
+
+
+def run(root: Path, *, jobs: int = 1) -> None:
+    """The vibration view in small pieces, each appended by itself; says when it has one."""
+    plant = load_plant(root)
+    store = open_store(plant)
+    job = ViewJob(plant, plant.views["compressor_vibration"], store, utc_now)
+    engine = processes(store, lake_path(plant).as_uri(), "", jobs=jobs, worth=0) if jobs > 1 else here(store)
+    job.run(job.due(SMALL), engine, rows_per_commit=1, advance=lambda _: print("more", flush=True))
+
+
+def fill(plant: Plant) -> None:
+    """A minute of noise of two assets at 1 kHz."""
+    times = pl.datetime_range(
+        START, START + timedelta(minutes=1), timedelta(milliseconds=1), time_unit="us", eager=True, closed="left"
+    )
+    for seed, tag in enumerate(("c101.de_h", "c102.de_h")):
+        values = np.random.default_rng(seed).normal(size=len(times))
+        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
+        open_store(plant).write(settle(rows).batch, source="test", now=START)
+
+
+def killed_after(root: Path, pieces: int, jobs: int) -> None:
+    """A run in a process of its own, killed as soon as it has begun with so many pieces; how it ended is checked."""
+    code = VICTIM.replace("tests.features.compute.test_job_kill", "test_job_kill")
+    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", path + code, str(root), str(jobs)], stdout=subprocess.PIPE, text=True
+    ) as victim:
+        assert victim.stdout is not None
+        for _ in range(pieces):
+            victim.stdout.readline()
+        victim.kill()
+    assert victim.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pieces", "jobs"), [((0, 2, 7), 1), ((1,), 2)], ids=["alone", "two processes"])
+def test_a_killed_run_neither_skips_nor_repeats_a_window(
+    plant: Plant, tmp_path: Path, pieces: tuple[int, ...], jobs: int
+) -> None:
+    """Several times on the same table; in the end it has the rows of an undisturbed run, and each once."""
+    fill(plant)
+    for number in pieces:
+        killed_after(plant.root, number, jobs)
+    run(plant.root)
+    table = FeatureTable(plant, plant.views["compressor_vibration"])
+    found = table.scan().sort("asset", "event_timestamp").collect()
+    other = replace(plant, state=tmp_path / "other", store_url=lake_path(plant).as_uri())
+    job = ViewJob(other, other.views["compressor_vibration"], open_store(other), utc_now)
+    job.run(job.due(Budget(10**9, 10**9)), here(open_store(other)))
+    expected = job.table.scan().sort("asset", "event_timestamp").collect()
+    assert found.height == 120
+    assert_frame_equal(found.drop("created_timestamp"), expected.drop("created_timestamp"))
+    assert table.cursor() == job.table.cursor()

@@ -1,0 +1,51 @@
+"""--memory bounds what a run takes, whatever the range."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from benchmarks.memory import peak_bytes
+from features.compute.follow import Follower
+from features.compute.online_rows import Online
+from features.compute.run import compute
+from historian.stores.lake.store import LakeStore
+from tests.features.compute.pumps import EPOCH, NOW, at, plant, signal, stored
+
+MEBIBYTE = 2**20
+ALLOWED = 64 * MEBIBYTE
+CALL = "from pathlib import Path; from tests.features.compute.test_job_memory import {0}; {0}(Path({1!r}))"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["run", "follow"])
+def test_memory_follows_the_setting_not_the_range(tmp_path: Path, way: str) -> None:
+    """Ten times the samples: the peak grows by less than the setting, where all of them at once take 250 MiB more."""
+    peaks = {}
+    for seconds in (300, 3000):
+        root = tmp_path / str(seconds)
+        lake = LakeStore(root / "lake")
+        for tag in ("p1.de_h", "p1.nde_h", "p2.de_h", "p2.nde_h"):
+            lake.write(signal(tag, 0, seconds), source="test", now=NOW)
+        call = [sys.executable, "-c", CALL.format(way, str(root))]
+        peaks[seconds] = int(subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        assert stored(plant(root, EPOCH), EPOCH).height == 4 * seconds
+    assert peaks[3000] - peaks[300] < ALLOWED, peaks
+
+
+def run(root: Path) -> None:
+    """One run with little memory, in the process this is called in; prints its peak in bytes."""
+    compute(plant(root, EPOCH), LakeStore(root / "lake"), at(NOW), memory=ALLOWED)
+    print(peak_bytes())
+
+
+def follow(root: Path) -> None:
+    """The same by following, with nothing online, until all that was stored is computed."""
+    stop, online = Event(), Online(lambda _view, _rows: None, lambda: None)
+    follower = Follower(plant(root, EPOCH), LakeStore(root / "lake"), at(NOW), [], online, memory=ALLOWED)
+    follower.run(stop, pause=0, tell=lambda _record, _text: stop.set())
+    print(peak_bytes())

@@ -1,0 +1,170 @@
+"""Versions: a table goes on with newer ones, says what is stale, and has it made anew when asked to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from features.compute.engines.processes import here
+from features.compute.plan import budget
+from features.compute.run import ViewJob, ViewReport
+from features.tables.definition import Made, definition_of, from_json
+from features.tables.feature_table import FeatureTable, table_path, table_schema
+from historian.plant.plant import Plant
+from historian.samples import settle
+from historian.stores.open import open_store
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+NOW = START + timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+NAME = "compressor_vibration"
+
+
+def write(plant: Plant, first: int, last: int) -> None:
+    """Noise of c101 from second to second, always the same."""
+    step = np.arange(first * 1000, last * 1000)
+    times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
+    rows = pl.DataFrame({"tag": "c101.de_h", "timestamp": times, "value": np.sin(step * step)})
+    open_store(plant).write(settle(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+
+
+def run(plant: Plant, now: datetime, *, stale: bool = False) -> ViewReport:
+    """One run at that time."""
+    job = ViewJob(plant, plant.views[NAME], open_store(plant), lambda: now)
+    limits, engine = budget(2**30, 1), here(open_store(plant))
+    report = job.run(job.due(limits), engine)
+    return job.run(job.stale(limits), engine).plus(report) if stale else report
+
+
+def made_by_older_versions(plant: Plant, *columns: str) -> None:
+    """Rewrites what the table remembers, as if these columns had been version 0 until now."""
+    path = table_path(plant, NAME)
+    definition = from_json(DeltaTable(path).metadata().description)
+    older = Made(0, {**definition.features, **dict.fromkeys(columns, 0)}, definition.made[-1].machines)
+    DeltaTable(path).alter.set_table_description(replace(definition, made=(older,)).to_json())
+
+
+def rows(plant: Plant) -> list[tuple[int, datetime]]:
+    """(second, created) of every row."""
+    stored = FeatureTable(plant, plant.views[NAME]).scan().sort("event_timestamp", "created_timestamp").collect()
+    return [((event - START) // SECOND, made) for event, made in stored.select(pl.nth(1), pl.nth(2)).iter_rows()]
+
+
+def test_another_version_leaves_the_table_usable(plant: Plant) -> None:
+    """New rows are appended, old ones stay, and what is stale is said until it has been made anew."""
+    write(plant, 0, 3)
+    assert run(plant, NOW).stale_columns == []
+    made_by_older_versions(plant, "de_h_rms_ac", "de_h_crest")
+    write(plant, 3, 5)
+    report = run(plant, NOW + SECOND)
+    # Two new ones, and the last one of before, which was looked at again.
+    assert (report.feature_rows, report.stale_columns) == (3, ["de_h_crest", "de_h_rms_ac"])
+    assert run(plant, NOW + 2 * SECOND).stale_columns == ["de_h_crest", "de_h_rms_ac"]
+
+
+def test_stale_rows_are_made_anew_once(plant: Plant) -> None:
+    """Those of older versions and no others, though their values come out the same; then nothing is stale."""
+    write(plant, 0, 3)
+    run(plant, NOW)
+    made_by_older_versions(plant, "de_h_rms_ac")
+    write(plant, 3, 5)
+    run(plant, NOW + SECOND)
+    report = run(plant, NOW + 2 * SECOND, stale=True)
+    assert (report.feature_rows, report.stale_columns) == (2, [])
+    first, second, third = NOW, NOW + SECOND, NOW + 2 * SECOND
+    made = {1: [first, third], 2: [first, third], 3: [first, second], 4: [second], 5: [second]}
+    assert rows(plant) == [(end, instant) for end, instants in made.items() for instant in instants]
+    assert run(plant, NOW + 3 * SECOND, stale=True).feature_rows == 0
+
+
+def test_a_refresh_that_died_goes_on_where_it_was(plant: Plant) -> None:
+    """Rows that were made anew before are not made again."""
+    write(plant, 0, 4)
+    run(plant, NOW)
+    made_by_older_versions(plant, "de_h_rms_ac")
+    job = ViewJob(plant, plant.views[NAME], open_store(plant), lambda: NOW + SECOND)
+    table = job.table
+    job.stale(budget(2**30, 1))
+    stored = table.scan().sort("event_timestamp").collect().drop("created_timestamp")
+    table.append(stored[:2], now=NOW + SECOND)
+    assert run(plant, NOW + 2 * SECOND, stale=True).feature_rows == 2
+
+
+def test_rows_whose_samples_are_gone_stay(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """They cannot be made anew, and remain stale; a retention of samples must not eat features."""
+    write(plant, 0, 3)
+    run(plant, NOW)
+    made_by_older_versions(plant, "de_h_rms_ac")
+    emptied = replace(plant, store_url=tmp_path_factory.mktemp("other").as_uri())
+    report = run(emptied, NOW + SECOND, stale=True)
+    assert (report.feature_rows, report.stale_columns) == (0, ["de_h_rms_ac"])
+    assert len(rows(plant)) == 3
+
+
+def test_a_new_column_is_null_in_old_rows(plant: Plant) -> None:
+    """The table gets it as soon as it is opened, and old rows are stale in it."""
+    view = plant.views[NAME]
+    definition = definition_of(plant, view)
+    schema = table_schema(plant, view)
+    del schema["de_h_kurtosis"]
+    features = {name: version for name, version in definition.features.items() if name != "de_h_kurtosis"}
+    older = replace(definition, made=(Made(0, features, {}),))
+    arrow = schema.to_frame().to_arrow().schema
+    DeltaTable.create(table_path(plant, NAME), schema=arrow, description=older.to_json())
+    row = {"asset": "c101", "event_timestamp": START + SECOND, "created_timestamp": NOW}
+    pl.DataFrame([row], schema).write_delta(table_path(plant, NAME), mode="append")
+    assert FeatureTable(plant, view).scan().collect()["de_h_kurtosis"].to_list() == [None]
+    write(plant, 0, 3)
+    assert run(plant, NOW + SECOND).feature_rows == 3
+    assert FeatureTable(plant, view).stale_columns == ["de_h_kurtosis"]
+
+
+def test_a_column_that_is_gone_is_no_obstacle(plant: Plant) -> None:
+    """The table keeps it; new rows have null there, and readers do not see it."""
+    write(plant, 0, 3)
+    run(plant, NOW)
+    made_by_older_versions(plant)
+    table = DeltaTable(table_path(plant, NAME))
+    pl.DataFrame({"asset": ["c102"], "old": [1.0]}).write_delta(
+        table_path(plant, NAME), mode="append", delta_write_options={"schema_mode": "merge"}
+    )
+    assert "old" not in table.schema().to_json()
+    write(plant, 3, 4)
+    assert run(plant, NOW + SECOND).feature_rows == 1
+    assert "old" not in FeatureTable(plant, plant.views[NAME]).scan().collect().columns
+
+
+def test_an_asset_with_another_tag_is_made_anew(plant: Plant) -> None:
+    """A tag list that names another tag for a point is noticed, and --stale makes rows from its samples."""
+    write(plant, 0, 3)
+    run(plant, NOW)
+    tags = {**plant.tags, "c101.de_h": replace(plant.tags["c101.de_h"], name="c101.new")}
+    moved = replace(plant, tags={tag.name: tag for tag in tags.values()})
+    samples = pl.concat(open_store(plant).read(["c101.de_h"], START, NOW))
+    louder = samples.with_columns(pl.col("value") * 2, tag=pl.lit("c101.new"))
+    open_store(plant).write(settle(louder).batch, source="test", now=START)
+    unmoved = run(replace(moved, tags=plant.tags), NOW + SECOND)
+    assert unmoved.stale_assets == []
+    assert FeatureTable(moved, moved.views[NAME]).stale_assets == ["c101"]
+    report = run(moved, NOW + 2 * SECOND, stale=True)
+    assert report.stale_assets == []
+    newest = FeatureTable(moved, moved.views[NAME]).scan().sort("created_timestamp").collect()
+    peaks = newest.unique(["asset", "event_timestamp"], keep="last")["de_h_p2p"].to_list()
+    assert min(peaks) > 2 * 1.9
+
+
+def test_what_tables_carried_before_is_understood(plant: Plant) -> None:
+    """Their one set of versions, without when."""
+    definition = definition_of(plant, plant.views[NAME])
+    before = (
+        '{"window": "1s", "hop": "1s", "align": "epoch", "points": {"de_h": ["g", 1000.0]}, "features": {"de_h_n": 1}}'
+    )
+    found = from_json(before)
+    assert found.conflict(definition) == ""
+    assert found.features == {"de_h_n": 1}
+    assert from_json(definition.to_json()) == definition

@@ -1,0 +1,48 @@
+"""The ends of bursts: found however long a burst is, but not searched for ever in a signal that has none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.windows.bursts import whole_bursts
+from historian.errors import ConfigError
+from historian.samples import settle
+from historian.stores.memory import MemoryStore
+from historian.times import micros
+
+START = micros(datetime(2026, 1, 1, tzinfo=UTC))
+TAG = "p1.de_h"
+
+
+def store(*times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> MemoryStore:
+    """Samples at microseconds after START."""
+    stamps = pl.Series(START + np.concatenate(times)).cast(pl.Datetime("us", "UTC"))
+    filled = MemoryStore(page_rows=1000)
+    rows = pl.DataFrame({"tag": TAG, "timestamp": stamps, "value": 1.0}).with_columns(text=None, quality=0)
+    filled.write(settle(rows).batch, source="test", now=datetime(2026, 2, 1, tzinfo=UTC))
+    return filled
+
+
+def widened(samples: MemoryStore, first: int, last: int, *, look: int = 10_000) -> tuple[int, int]:
+    """Where the bursts around first and last begin and end, after START, at 1 kHz."""
+    found = whole_bursts(samples, [TAG], START + first, START + last, gap=1500, look=look)
+    return found[0] - START, found[1] - START
+
+
+def test_a_span_is_widened_to_the_bursts_it_cuts() -> None:
+    """To the first sample of one and the last of the other, many looks away; a gap is left alone."""
+    samples = store(np.arange(0, 800_000, 1000), np.arange(2_000_000, 2_900_000, 1000))
+    assert widened(samples, 400_000, 2_100_000) == (0, 2_899_000)
+    assert widened(samples, 1_000_000, 1_500_000) == (1_000_000, 1_500_000)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1000), (29_990_000, 29_999_000)], ids=["later", "earlier"])
+def test_a_continuous_signal_is_not_searched_for_ever(first: int, last: int) -> None:
+    """Ten thousand windows without a gap are no burst; the message says which alignment is meant."""
+    samples = store(np.arange(0, 30_000_000, 1000))
+    with pytest.raises(ConfigError, match=r'p1.de_h: .* is continuous; write align = "epoch"'):
+        widened(samples, first, last, look=2_000)

@@ -1,0 +1,87 @@
+"""The command itself, as a process: help, check, store upkeep, and mistakes without stack traces."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from historian.samples import SCHEMA, sample_batch
+from historian.stores.lake.store import LakeStore
+
+TESTS = Path(__file__).parents[2]
+PENSTOCK = Path(sys.executable).with_name("penstock")
+
+
+def penstock(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs the command with the test drivers installed."""
+    environment = {**os.environ, "PYTHONPATH": str(TESTS / "plugins"), "COLUMNS": "120"}
+    return subprocess.run([PENSTOCK, *arguments], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_help_lists_every_command_with_a_sentence() -> None:
+    """The root app composes what the packages register."""
+    shown = penstock("--help").stdout
+    for name in entry_points(group="penstock.commands").names:
+        assert f" {name} " in shown
+    assert penstock("--version").stdout.startswith("penstock ")
+
+
+def test_check_answers_in_words_and_in_json() -> None:
+    """The same facts for people and machines."""
+    plant = TESTS / "cases" / "plant" / "valid"
+    assert penstock("check", "--plant", plant).stdout == (
+        "north-works: 1 assets, 3 tags (1 process, 1 state, 1 vibration), no problems\n"
+    )
+    record = json.loads(penstock("check", "--plant", plant, "--json").stdout)
+    assert record["views"] == ["compressor_process", "compressor_vibration"]
+    assert record["tags"] == 3
+
+
+def test_a_mistake_ends_with_words_and_code_2() -> None:
+    """No stack trace: what, which, what to do."""
+    failed = penstock("check", "--plant", TESTS / "cases" / "plant" / "no_tag_list")
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines() == [
+        "penstock: plant.toml line 12: the tag list absent.csv does not exist",
+        "plant.toml line 16: the tag list empty.csv has no tags",
+    ]
+
+
+def test_an_unknown_command_is_a_mistake_too() -> None:
+    """Typer's own message, no trace."""
+    failed = penstock("chekc")
+    assert failed.returncode == 2
+    assert "chekc" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_the_schema_is_printed() -> None:
+    """For editors."""
+    assert json.loads(penstock("schema").stdout)["title"] == "PlantFile"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_upkeep_of_the_store(tmp_path: Path, *, as_json: bool) -> None:
+    """Compact merges, vacuum lists first and deletes then; a bad --keep is explained."""
+    for file in (TESTS / "cases" / "plant" / "valid").iterdir():
+        (tmp_path / file.name).write_text(file.read_text())
+    store = LakeStore(tmp_path / ".penstock" / "lake")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(3):
+        row = [("a", now.replace(minute=number), 1.0, None, 0)]
+        store.write(sample_batch(pl.DataFrame(row, schema=SCHEMA, orient="row")), source="s", now=now)
+    flags = ["--json"] * as_json
+    merged = penstock("store", "compact", "--plant", tmp_path, *flags).stdout
+    assert merged == ('{"files_before": 6, "files_after": 2}\n' if as_json else "6 files became 2\n")
+    listed = penstock("store", "vacuum", "--plant", tmp_path, "--keep", "0", "--dry-run", *flags).stdout
+    assert len(json.loads(listed)["files"]) == 6 if as_json else listed.startswith("would delete 6 files\nsamples/")
+    assert penstock("store", "vacuum", "--plant", tmp_path, "--keep", "0").stdout.startswith("deleted 6 files")
+    assert "is not a duration" in penstock("store", "vacuum", "--plant", tmp_path, "--keep", "x").stderr

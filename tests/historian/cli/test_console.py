@@ -1,0 +1,68 @@
+"""Progress on long work, as whoever waits for it sees it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.control import strip_control_codes
+from rich.text import Text
+
+from historian.cli.console import answer, progress
+
+
+class Screen(io.StringIO):
+    """Keeps what a terminal is sent."""
+
+    def isatty(self) -> bool:
+        """As a terminal says."""
+        return True
+
+
+def drawn(screen: io.StringIO, *, total: int | None = None, seconds: int = 0, quiet: bool = False) -> list[str]:
+    """Each line drawn while 1,500 samples a second are copied, without colours and movements of the cursor."""
+    clock = [0.0]
+    console = Console(file=screen, width=100, force_terminal=True, get_time=lambda: clock[0])
+    with progress("copying", unit="samples", total=total, quiet=quiet, console=console) as advance:
+        for _ in range(seconds):
+            clock[0] += 1
+            advance(1500)
+    lines = screen.getvalue().replace("\r", "\n").split("\n")
+    plain = [strip_control_codes(Text.from_ansi(line).plain).strip() for line in lines]
+    return [line for line in plain if line]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0/120000 – samples/s -:--:--"),
+        (3, "4500/120000 1,500 samples/s 0:01:17"),
+        (80, "120000/120000 1,500 samples/s 0:00:00"),
+    ],
+)
+def test_progress_tells_rate_and_time_left(seconds: int, told: str) -> None:
+    """What is done of the whole, how fast it goes, and how long the rest takes at that rate."""
+    last = drawn(Screen(), total=120_000, seconds=seconds)[-1]
+    assert "copying" in last
+    assert " ".join(last.split()).endswith(told)
+
+
+def test_work_of_unknown_length_has_a_rate_and_no_time_left() -> None:
+    """Nobody can tell."""
+    last = drawn(Screen(), seconds=3)[-1]
+    assert " ".join(last.split()).endswith("4500/? 1,500 samples/s")
+
+
+def test_nothing_is_drawn_for_machines() -> None:
+    """Neither when told to be quiet nor into a file."""
+    assert drawn(Screen(), total=9000, seconds=3, quiet=True) == []
+    assert drawn(io.StringIO(), total=9000, seconds=3) == []
+
+
+def test_what_is_printed_meanwhile_is_no_part_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """By a library, say, in the middle of the work."""
+    with progress("copying", unit="samples", quiet=True):
+        print("by the way")
+    answer({"copied": 1}, "", as_json=True)
+    assert capsys.readouterr() == ('{"copied": 1}\n', "by the way\n")

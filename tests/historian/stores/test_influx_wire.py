@@ -1,0 +1,65 @@
+"""What becomes of an address and of a refusal; no server needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from historian.errors import BatchRejected, ConfigError, StoreRefused, StoreUnavailable
+from historian.stores.influx.wire import Address, parse_address, refusal
+
+HERE = Address("http://127.0.0.1:8086", "north", "raw", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("influxdb://127.0.0.1:8086/north?bucket=raw", HERE),
+        ("influxdb://127.0.0.1/north?bucket=raw", HERE),
+        (
+            "influxdb+https://influx.plant/my%20org?bucket=a%2Fb",
+            Address("https://influx.plant:8086", "my org", "a/b", ""),
+        ),
+        ("influxdb://bridge@influx:9000/north", Address("http://influx:9000", "", "north", "bridge")),
+        ("influxdb://influx/north/two_years", Address("http://influx:8086", "", "north/two_years", "")),
+        ("influxdb://[::1]:8086/north", Address("http://[::1]:8086", "", "north", "")),
+    ],
+)
+def test_an_address_names_a_version_by_its_form(url: str, address: Address) -> None:
+    """With a bucket it is 2.x, without one 1.x."""
+    assert parse_address(url) == address
+
+
+@pytest.mark.parametrize("url", ["influxdb:///north", "influxdb://host:8086", "influxdb://host?bucket=raw"])
+def test_an_incomplete_address_says_how_to_write_it(url: str) -> None:
+    """Both forms are shown."""
+    with pytest.raises(ConfigError, match=r"HOST:8086/DATABASE for InfluxDB 1.x, or influxdb://HOST:8086/ORG\?bucket="):
+        parse_address(url)
+
+
+def test_only_this_machine_is_not_compressed_for() -> None:
+    """A name might be anywhere."""
+    bases = ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://10.0.0.1:1", "http://influx:1"]
+    assert [Address(base, "", "", "").is_local for base in bases] == [True, True, True, False, False]
+
+
+def test_each_refusal_tells_the_caller_what_to_do() -> None:
+    """Wait, split, or ask a person."""
+    kinds = {status: type(refusal(status, "x", {}, HERE)) for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)}
+    assert kinds == {
+        400: BatchRejected,
+        401: StoreRefused,
+        403: StoreRefused,
+        404: StoreRefused,
+        413: BatchRejected,
+        422: BatchRejected,
+        429: StoreUnavailable,
+        500: StoreUnavailable,
+        503: StoreUnavailable,
+    }
+    partial = refusal(400, "partial write: points beyond retention policy dropped=7", {}, HERE)
+    assert isinstance(partial, BatchRejected)
+    assert partial.dropped == 7
+    busy = refusal(503, "busy", {"Retry-After": "17"}, HERE)
+    assert isinstance(busy, StoreUnavailable)
+    assert busy.retry_after == 17
+    assert "penstock store init" in str(refusal(404, 'bucket "raw" not found', {}, HERE))
