@@ -24,7 +24,7 @@ from influxdb_client.client.write.dataframe_serializer import data_frame_to_list
 from influxdb_client.client.write.point import Point
 from influxdb_client.client.write_api import PointSettings
 
-from historian.samples import SCHEMA, SampleBatch, settle
+from historian.samples import SCHEMA, SampleBatch, normalise
 from historian.stores.influx.line_protocol import bodies
 from historian.stores.influx.store import InfluxStore
 from historian.stores.influx.wire import open_wire, parse_address
@@ -48,7 +48,7 @@ def _batch(samples: int, *, tags: int = 100, start: int = 1_772_323_200_000_000)
         "text": None,
         "quality": 0,
     }
-    return settle(pl.DataFrame(columns, schema_overrides=dict(SCHEMA))).batch
+    return normalise(pl.DataFrame(columns, schema_overrides=dict(SCHEMA))).batch
 
 
 def _compare(name: str, ours: Callable[[], int], theirs: Callable[[], int]) -> None:

@@ -37,7 +37,7 @@ from features.feast.registry.feast_repo import apply, open_feature_store
 from features.windows.tiling import Tiling
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant, View
-from historian.samples import settle
+from historian.samples import normalise
 from historian.stores.lake.store import LakeStore
 from historian.times import from_micros, micros, utc_now
 
@@ -204,7 +204,7 @@ def write_live(root: str, assets: int, rate: int, seconds: int) -> None:
         times = start + np.round((count + np.arange(fresh)) * period).astype(np.int64)
         values = np.sin(times * 1e-3)
         frames = [_samples(f"a{number}.de_h", times, values) for number in range(assets)]
-        store.write(settle(pl.concat(frames)).batch, source="live", now=utc_now())
+        store.write(normalise(pl.concat(frames)).batch, source="live", now=utc_now())
         count += fresh
         with arrivals.open("a", encoding="ascii") as file:
             file.write(f"{times[-1]},{micros(utc_now())}\n")
@@ -240,7 +240,7 @@ def _fill(root: Path, assets: int, samples: int) -> None:
         few = _noise(min(_BATCH, samples - first))
         times = micros(_START) + np.round((first + np.arange(len(few))) * 1e6 / _RATE).astype(np.int64)
         for number in range(assets):
-            store.write(settle(_samples(f"a{number}.de_h", times, few)).batch, source="bench", now=_START)
+            store.write(normalise(_samples(f"a{number}.de_h", times, few)).batch, source="bench", now=_START)
 
 
 def _samples(tag: str, times: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> pl.DataFrame:

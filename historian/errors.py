@@ -9,8 +9,8 @@
       SpoolFull              full          the runner stops reading until the forwarder has made room
       StoreError
         StoreUnavailable     unavailable   the batch stays in the spool
-        BatchRejected        rejected      the guilty samples go to quarantine with the reason
-        StoreRefused         refused       stops with the message; what was read stays in the spool
+        InvalidBatch        rejected      the guilty samples go to quarantine with the reason
+        AccessDenied         refused       stops with the message; what was read stays in the spool
       FeatureError
         UnknownFeature       not_found     names the near misses
         NotEnoughData        incomplete    says how many samples, how many needed
@@ -101,7 +101,7 @@ class StoreUnavailable(StoreError):
         """Seconds the store asks us to wait, if it does."""
 
 
-class BatchRejected(StoreError):
+class InvalidBatch(StoreError):
     """The store refuses this batch for what is in it; writing it again cannot help."""
 
     code = "rejected"
@@ -112,7 +112,7 @@ class BatchRejected(StoreError):
         """How many samples the store says it refused, if it says so; the others are stored."""
 
 
-class StoreRefused(StoreError):
+class AccessDenied(StoreError):
     """The store will not serve us until a person changes something: a token, a right, a bucket."""
 
     code = "refused"

@@ -17,7 +17,7 @@ class _End(Exception):
     """The producer has no more."""
 
 
-def ahead(items: Generator[Item], *, depth: int) -> Generator[Item]:
+def prefetch(items: Generator[Item], *, depth: int) -> Generator[Item]:
     """The items in order, produced up to `depth` ahead. An error of the producer is raised where it would have been."""
     waiting: Queue[Item | Exception] = Queue(depth)
     unwanted = Event()
@@ -33,7 +33,7 @@ def ahead(items: Generator[Item], *, depth: int) -> Generator[Item]:
         thread.join()
 
 
-def side_by_side(work: Callable[[Item], object], items: Iterable[Item], *, threads: int) -> None:
+def run_concurrently(work: Callable[[Item], object], items: Iterable[Item], *, threads: int) -> None:
     """Does the work for every item, so many at once while one more waits. The first error ends it."""
     with ThreadPoolExecutor(threads) as pool:
         doing: deque[Future[object]] = deque()

@@ -34,8 +34,8 @@ SampleBatch = NewType("SampleBatch", pl.DataFrame)
 """A Polars frame that `sample_batch` has checked."""
 
 
-class Settled(NamedTuple):
-    """Raw samples after `settle`: what can be stored, and what cannot because it contradicts it."""
+class Normalised(NamedTuple):
+    """Raw samples after `normalise`: what can be stored, and what cannot because it contradicts it."""
 
     batch: SampleBatch
     conflicts: pl.DataFrame
@@ -64,11 +64,11 @@ def sample_batch(frame: pl.DataFrame) -> SampleBatch:
         wrong = ["a null tag, timestamp or quality"] * checks[0]
         wrong += ["a value that is not finite"] * (not checks[1])
         wrong += ["rows that are not sorted by (tag, timestamp) or repeat one"] * (not ordered)
-        raise InvalidInput(f"not a sample batch: it has {' and '.join(wrong)}; drivers call settle() first")
+        raise InvalidInput(f"not a sample batch: it has {' and '.join(wrong)}; drivers call normalise() first")
     return SampleBatch(frame)
 
 
-def settle(frame: pl.DataFrame) -> Settled:
+def normalise(frame: pl.DataFrame) -> Normalised:
     """Raw rows of a driver, in any order and with repeats -> a batch, and the conflicts.
 
     Rows that repeat a sample exactly are dropped. Of rows that share (tag, timestamp) with *different* contents the
@@ -87,10 +87,10 @@ def settle(frame: pl.DataFrame) -> Settled:
     if not is_in_order(rows):  # most sources give rows in order, and sorting is the dearest step
         rows = rows.sort(*KEY, maintain_order=True)
     if not _has_repeats(rows):
-        return Settled(sample_batch(rows), SCHEMA.to_frame())
+        return Normalised(sample_batch(rows), SCHEMA.to_frame())
     distinct = rows.unique(maintain_order=True)
     first = pl.struct(*KEY).is_first_distinct()
-    return Settled(sample_batch(distinct.filter(first)), distinct.filter(~first))
+    return Normalised(sample_batch(distinct.filter(first)), distinct.filter(~first))
 
 
 def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from api.problems import STATUS, error_answer
 from features.feast.feature_refs import service_refs
 from features.feast.online.lookup import online_response
 from historian.errors import HistorianError, Problem
-from historian.plant.plant import Feed
+from historian.plant.connections import ConnectionConfig
 from historian.quality import quality_name
 
 router = APIRouter(tags=["plant"])
@@ -71,7 +71,7 @@ def assets(service: Served) -> list[AssetState]:
     ]
 
 
-def _feeds_of(tag: str, feeds: Mapping[str, Feed]) -> list[str]:
+def _feeds_of(tag: str, feeds: Mapping[str, ConnectionConfig]) -> list[str]:
     return [name for name, feed in feeds.items() if any(fed.name == tag for fed in feed.tags)]
 
 

@@ -20,8 +20,8 @@ from bridge.run.stream import Pump
 from bridge.run.stream import stream as run_stream
 from historian.cli.console import JsonOption, PlantOption, answer, progress
 from historian.errors import InvalidInput, SourceError, near_misses
+from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
-from historian.plant.plant import Feed
 from historian.stores.open import open_store
 from historian.times import parse_duration, parse_instant, utc_now
 
@@ -196,7 +196,7 @@ def quarantine(
     answer(record, "\n".join(lines) or "nothing is in quarantine", as_json=as_json)
 
 
-def _chosen(feeds: Mapping[str, Feed], names: Sequence[str] | None, section: str) -> list[Feed]:
+def _chosen(feeds: Mapping[str, ConnectionConfig], names: Sequence[str] | None, section: str) -> list[ConnectionConfig]:
     """The feeds of those names, or all of them."""
     if not feeds:
         raise InvalidInput(f"the plant file has no {section}; describe one under [{section}.NAME]")

@@ -18,7 +18,7 @@ from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine, reasoned
 from bridge.edge.spool import Spool, SpoolItem
 from bridge.ingest.coverage import Coverage
-from historian.errors import BatchRejected, SpoolFull, StoreUnavailable
+from historian.errors import InvalidBatch, SpoolFull, StoreUnavailable
 from historian.samples import SampleBatch
 from historian.stores.protocols import Sink
 from historian.times import utc_now
@@ -67,7 +67,7 @@ class Forwarder:
         """Forwards the oldest item of every source; True while there is more than one write can take.
 
         Raises:
-            StoreUnavailable, StoreRefused: the item stays in the spool.
+            StoreUnavailable, AccessDenied: the item stays in the spool.
         """
         more = False
         for source in self._sources:
@@ -89,7 +89,7 @@ class Forwarder:
             return 0
         try:
             self._store.write(batch, source=source, now=now)
-        except BatchRejected as error:
+        except InvalidBatch as error:
             if batch.height in (1, error.dropped):
                 self._quarantine.add(reasoned(batch, str(error)), source=source, origin="store", now=now)
                 return 0

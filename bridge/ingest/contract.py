@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from bridge.edge.quarantine import REASONED
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 from historian.quality import is_bad
 from historian.samples import KEY, SCHEMA, SampleBatch
 

@@ -1,7 +1,7 @@
-"""From raw rows to the spool: settle, transform, hold to the contract, keep what failed, make the rest durable.
+"""From raw rows to the spool: normalise, transform, hold to the contract, keep what failed, make the rest durable.
 
-The one path that live sources and archives share. The order is settle, transforms, contract: a contract's range is in
-engineering units, which a raw value has only after its scale.
+The one path that live sources and archives share. The order is normalise, transforms, contract: a contract's range is
+in engineering units, which a raw value has only after its scale.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from bridge.edge.spool import MAX_BYTES, Spool
 from bridge.ingest.contract import contract, identified, judged
 from bridge.ingest.transforms import pipeline
 from historian.errors import SpoolFull
-from historian.plant.plant import Feed
-from historian.samples import SampleBatch, settle
+from historian.plant.connections import ConnectionConfig
+from historian.samples import SampleBatch, normalise
 
 CONFLICT: Final = "another value has the same tag and time"
 FULL_WAIT_S: Final = 0.5
@@ -44,7 +44,7 @@ class Inspected:
 class Intake:
     """The way into the spool for one source or archive; counts what went through it."""
 
-    def __init__(self, feed: Feed, edge: Edge, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, feed: ConnectionConfig, edge: Edge, *, max_bytes: int = MAX_BYTES) -> None:
         self.name = feed.name
         self.samples = self.quarantined = self.conflicts = 0
         self._terms = contract(feed.tags)
@@ -55,7 +55,7 @@ class Intake:
     def inspect(self, rows: pl.DataFrame, *, now: datetime) -> Inspected:
         """Raw rows of a driver, in any order and with repeats -> what may be stored and what may not. Pure."""
         usable, nameless = identified(rows)
-        batch, conflicts = settle(usable)
+        batch, conflicts = normalise(usable)
         for transform in self._transforms:
             batch = transform(batch)
         accepted, rejected = judged(batch, self._terms, now=now)

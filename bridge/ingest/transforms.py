@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import polars as pl
 
-from historian.plant.plant import Tag
-from historian.samples import SampleBatch, sample_batch, settle
+from historian.plant.connections import Tag
+from historian.samples import SampleBatch, normalise, sample_batch
 
 Transform = Callable[[SampleBatch], SampleBatch]
 """One step; a pipeline is a tuple of them."""
@@ -20,7 +20,7 @@ def pipeline(tags: Iterable[Tag]) -> tuple[Transform, ...]:
 
 
 def scaled(batch: SampleBatch, scales: Mapping[str, tuple[float, float]]) -> SampleBatch:
-    """value = raw * scale + offset, for the tags named. A result float64 cannot hold becomes Bad, as in `settle`."""
+    """value = raw * scale + offset, for the tags named. A result float64 cannot hold becomes Bad, as in `normalise`."""
     factor, shift = (
         pl.col("tag").replace_strict(
             {tag: pair[part] for tag, pair in scales.items()}, default=identity, return_dtype=pl.Float64
@@ -29,4 +29,4 @@ def scaled(batch: SampleBatch, scales: Mapping[str, tuple[float, float]]) -> Sam
     )
     rows = batch.with_columns(value=pl.col("value") * factor + shift)
     finite = rows["value"].is_finite().all()
-    return sample_batch(rows) if finite else settle(rows).batch
+    return sample_batch(rows) if finite else normalise(rows).batch

@@ -15,15 +15,15 @@ from typing import Final
 import polars as pl
 
 from bridge.delivery.forwarder import Forwarder
+from bridge.drivers.protocols import open_archive
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import REASONED, reasoned
 from bridge.edge.spool import Spool
 from bridge.ingest.coverage import STRETCHES, Coverage, gaps, reached, stretches, union
 from bridge.ingest.intake import CONFLICT, Inspected, Intake
-from historian.errors import ConfigError, NotConnected, SourceError
-from historian.plant.drivers import Archive
-from historian.plant.plant import Feed
-from historian.samples import KEY, SampleBatch, empty_batch, settle
+from historian.errors import NotConnected, SourceError
+from historian.plant.connections import ConnectionConfig
+from historian.samples import KEY, SampleBatch, empty_batch, normalise
 from historian.stores.protocols import Store
 from historian.times import utc_now
 
@@ -63,12 +63,12 @@ def slices(covered: pl.DataFrame, tags: Sequence[str], start: datetime, end: dat
 class Backfill:
     """One archive's way into the store."""
 
-    def __init__(self, feed: Feed, edge: Edge, store: Store, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, feed: ConnectionConfig, edge: Edge, store: Store, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         """Raises `ConfigError` if the feed's configuration cannot work."""
-        if feed.driver.archive is None:
-            raise ConfigError(f"the driver of {feed.name} reads live sources; it cannot backfill")
         self.name = feed.name
-        self.archive: Archive = feed.driver.archive(feed)
+        self.archive = open_archive(feed)
         self.intake = Intake(feed, edge, max_bytes=SPOOL_BYTES)
         self.forwarder = Forwarder(edge, store, [feed.name])
         self._tags = [tag.name for tag in feed.tags]
@@ -134,7 +134,7 @@ class Backfill:
         await self.intake.admit(mark, origin="", now=self._clock(), proven=whole)
 
     async def _reconciled(self, found: Inspected) -> Inspected:
-        """Tells apart what contradicts earlier pages of the slice: theirs stays, as `settle` does within a page."""
+        """Tells apart what contradicts earlier pages of the slice: theirs stays, as `normalise` does within a page."""
         while self.name in await asyncio.to_thread(self._spool.waiting):
             await asyncio.sleep(IDLE_S)
         return await asyncio.to_thread(self._against_store, found)
@@ -143,7 +143,7 @@ class Backfill:
         tags = found.batch["tag"].unique().to_list()
         first, last = found.batch.select(first=pl.col("timestamp").min(), last=pl.col("timestamp").max()).row(0)
         stored = list(self._store.read(tags, first, last + timedelta(microseconds=1)))
-        conflicts = settle(pl.concat([*stored, found.batch])).conflicts
+        conflicts = normalise(pl.concat([*stored, found.batch])).conflicts
         kept = found.batch.join(conflicts, on=KEY, how="anti", maintain_order="left")
         rejected = pl.concat([found.rejected, reasoned(conflicts, CONFLICT)])
         return Inspected(SampleBatch(kept), rejected, found.conflicts + conflicts.height)

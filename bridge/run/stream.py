@@ -16,12 +16,12 @@ import polars as pl
 
 from bridge.delivery.forwarder import Forwarder
 from bridge.delivery.retry import backoff
+from bridge.drivers.protocols import open_source
 from bridge.edge.database import Edge
 from bridge.ingest.coverage import STRETCHES, reached
 from bridge.ingest.intake import Intake
-from historian.errors import ConfigError, EndOfInput, NotConnected
-from historian.plant.drivers import Source
-from historian.plant.plant import Feed
+from historian.errors import EndOfInput, NotConnected
+from historian.plant.connections import ConnectionConfig
 from historian.quality import BAD_NOT_CONNECTED
 from historian.samples import SCHEMA
 from historian.times import utc_now
@@ -34,14 +34,14 @@ log = logging.getLogger(__name__)
 class Pump:
     """Keeps one source connected and moves what it says into the spool."""
 
-    def __init__(self, feed: Feed, edge: Edge, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, feed: ConnectionConfig, edge: Edge, *, clock: Callable[[], datetime] = utc_now) -> None:
         """Raises `ConfigError` if the feed's configuration cannot work; opens no connection."""
         self.name = feed.name
         self.intake = Intake(feed, edge)
         self.connections = 0
         self.trouble = ""
         """Why the source is not connected at present, in words."""
-        self._source = _source(feed)
+        self._source = open_source(feed)
         self._tags = [tag.name for tag in feed.tags]
         self._clock = clock
         self._failures = 0
@@ -116,9 +116,3 @@ async def _cancel_when(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]])
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)  # asyncua's disconnect may swallow a cancellation
-
-
-def _source(feed: Feed) -> Source:
-    if feed.driver.source is None:
-        raise ConfigError(f"the driver of {feed.name} reads archives; it cannot stream")
-    return feed.driver.source(feed)

@@ -26,8 +26,9 @@ from features.plots.snapshots import Snapshot, newest_snapshot, snapshot
 from features.tables.feature_table import FeatureTable
 from historian.cli.console import JsonOption, PlantOption, answer, progress
 from historian.errors import InvalidInput, UnknownFeature, near_misses
+from historian.plant.connections import Tag
 from historian.plant.load import load_plant
-from historian.plant.plant import Plant, Tag
+from historian.plant.plant import Plant
 from historian.stores.open import open_store
 from historian.times import parse_duration, parse_instant, utc_now
 

@@ -25,9 +25,9 @@ from features.training.pinned import doubts
 from features.training.splits import SplitSpec
 from features.training.training_set import null_rates
 from features.training.verdicts import differences, not_known, verdicts
-from historian.cli.console import JsonOption, PlantOption, answer, printing_aside, progress
+from historian.cli.console import JsonOption, PlantOption, answer, progress, stdout_to_stderr
 from historian.errors import InvalidInput
-from historian.plant.document import told
+from historian.plant.document import readable_message
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 from historian.times import parse_duration, parse_instant, utc_now
@@ -197,7 +197,7 @@ def diff(
 
 @contextmanager
 def _workers(memory: str, engine: EngineName, address: str) -> Iterator[Workers]:
-    with printing_aside(), workers(amount(memory), address if engine is EngineName.ray else None) as who:
+    with stdout_to_stderr(), workers(amount(memory), address if engine is EngineName.ray else None) as who:
         yield who
 
 
@@ -242,7 +242,9 @@ def _request(**given: Any) -> Request:
     try:
         return Request(**given)
     except ValidationError as error:
-        problems = [f"--{detail['loc'][0]}: {told(detail['msg'], detail['input'])}" for detail in error.errors()]
+        problems = [
+            f"--{detail['loc'][0]}: {readable_message(detail['msg'], detail['input'])}" for detail in error.errors()
+        ]
         raise InvalidInput("\n".join(problems)) from None
 
 

@@ -19,7 +19,8 @@ import polars as pl
 from features.compute.rows.asset_rows import asset_rows
 from features.windows.dirty import reach
 from features.windows.tiling import Span, microseconds
-from historian.plant.plant import Tag, View
+from historian.plant.connections import Tag
+from historian.plant.plant import View
 from historian.samples import SampleBatch
 from historian.times import from_micros
 

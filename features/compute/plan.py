@@ -17,7 +17,8 @@ from features.tables.feature_table import FeatureTable, Progress
 from features.windows.bursts import whole_bursts
 from features.windows.dirty import SPANS, TAG_REACH, dirty_spans, joined_spans, reach
 from features.windows.tiling import Span, microseconds
-from historian.plant.plant import Plant, Tag, View, source_points
+from historian.plant.connections import Tag
+from historian.plant.plant import Plant, View, source_points
 from historian.stores.protocols import Reader
 from historian.times import from_micros, micros
 

@@ -19,8 +19,9 @@ from features.kernels.slow import LEAST_GOOD_SHARE, Holds, held_windows
 from features.plots.figures import Mark
 from features.plots.snapshots import Snapshot
 from features.windows.tiling import Integers
+from historian.plant.connections import Tag
 from historian.plant.model import Bearing
-from historian.plant.plant import Plant, Tag
+from historian.plant.plant import Plant
 from historian.samples import empty_batch
 from historian.stores.protocols import Reader
 from historian.times import micros

@@ -12,7 +12,7 @@ import polars as pl
 from features.define.spec import Floats
 from features.windows.tiling import Integers, runs
 from historian.errors import InvalidInput
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 from historian.quality import is_good
 from historian.stores.protocols import Reader
 from historian.times import from_micros

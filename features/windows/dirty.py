@@ -12,7 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from historian.plant.plant import Tag, View
+from historian.plant.connections import Tag
+from historian.plant.plant import View
 
 TAG_REACH: Final = pl.Schema(
     {

@@ -48,7 +48,7 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def printing_aside() -> AbstractContextManager[object]:
+def stdout_to_stderr() -> AbstractContextManager[object]:
     """While this is open, what is printed goes to standard error; Ray, for one, prints what befalls its nodes."""
     return redirect_stdout(sys.stderr)
 
@@ -85,6 +85,6 @@ def progress(
         disable=quiet or not console.file.isatty(),
         transient=True,
     )
-    with printing_aside(), bar:
+    with stdout_to_stderr(), bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)

@@ -87,10 +87,10 @@ def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]
         keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
         # The value of an unknown key may be a secret under a misspelt name.
         given = "" if detail["type"] == "extra_forbidden" else detail["input"]
-        yield document.problem(f"{'.'.join(keys)}: {told(detail['msg'], given)}", *keys)
+        yield document.problem(f"{'.'.join(keys)}: {readable_message(detail['msg'], given)}", *keys)
 
 
-def told(message: str, given: object) -> str:
+def readable_message(message: str, given: object) -> str:
     """pydantic's message without its prefix, with the offending value where it is short."""
     message = message.removeprefix("Value error, ")
     shown = "" if isinstance(given, dict | list | BaseModel) or given == "" else repr(given)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
 from historian.errors import ConfigError, InvalidInput, Problem, near_misses
-from historian.plant.document import Document, problems_of, read_toml, told
-from historian.plant.drivers import Driver, find_driver
+from historian.plant.connections import ConnectionConfig, DriverSpec, Section, Tag
+from historian.plant.document import Document, problems_of, read_toml, readable_message
+from historian.plant.drivers import find_driver
 from historian.plant.feature_sets import complaints, view_of
 from historian.plant.model import Asset, Bearing, Connection, FeatureSet, PlantFile, TagRow
-from historian.plant.plant import Feed, Plant, Tag, View
+from historian.plant.plant import Plant, View
 from historian.plant.tag_list import parse_row, read_rows
 
 
@@ -96,7 +96,7 @@ class _Resolver:
                 text = f"asset {name}: {prefix}ball_diameter must be smaller than pitch_diameter"
                 self.problems.append(self.document.problem(text, "assets", name, *place.split(".")))
 
-    def _feed(self, section: Literal["sources", "archives"], name: str) -> Feed | None:
+    def _feed(self, section: Section, name: str) -> ConnectionConfig | None:
         connection: Connection = getattr(self.model, section)[name]
         keys = (section, name)
         try:
@@ -104,7 +104,7 @@ class _Resolver:
         except ValueError as error:
             self.problems.append(self.document.problem(str(error), *keys, "driver"))
             return None
-        if (driver.source if section == "sources" else driver.archive) is None:
+        if not driver.offers(section):
             other = "an archive" if section == "sources" else "a live source"
             text = f"driver {connection.driver!r} is {other}; it cannot stand under [{section}.{name}]"
             self.problems.append(self.document.problem(text, *keys, "driver"))
@@ -116,25 +116,19 @@ class _Resolver:
             for detail in error.errors():
                 inner = tuple(map(str, detail["loc"]))
                 given = "" if detail["type"] == "extra_forbidden" else detail["input"]
-                text = f"{'.'.join(keys + inner)}: {told(detail['msg'], given)}"
+                text = f"{'.'.join(keys + inner)}: {readable_message(detail['msg'], given)}"
                 self.problems.append(self.document.problem(text, *keys, *inner))
         tags = tuple(self._tags(connection, driver, keys))
         if options is None:
             return None
-        feed = Feed(name, driver, options, tags, self.root)
-        self._try(feed)
-        return feed
-
-    def _try(self, feed: Feed) -> None:
-        """Lets the driver look at its tags: it checks addresses when it is made, and connects only when told to."""
-        make = feed.driver.source or feed.driver.archive
+        feed = ConnectionConfig(name, driver, options, tags, self.root)
         try:
-            if make:
-                make(feed)
+            driver.check(feed, section)
         except ConfigError as error:
             self.problems += error.problems
+        return feed
 
-    def _tags(self, connection: Connection, driver: Driver, keys: tuple[str, str]) -> Iterator[Tag]:
+    def _tags(self, connection: Connection, driver: DriverSpec, keys: tuple[str, str]) -> Iterator[Tag]:
         try:
             rows = read_rows(self.root / connection.tags, connection.tags)
         except InvalidInput as error:

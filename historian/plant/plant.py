@@ -5,52 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
-
-from historian.plant.drivers import Driver
-from historian.plant.model import BANDS, Asset, AssetClass, Band, Bearing, Zones
-
-
-@dataclass(frozen=True)
-class Tag:
-    """One named signal, resolved: where it comes from and which role it plays."""
-
-    name: str
-    asset: str
-    point: str
-    kind: Literal["vibration", "process", "speed", "state"]
-    unit: str
-    sample_rate: float | None
-    range: tuple[float, float] | None
-    max_staleness: timedelta
-    address: str
-    scale: float
-    offset: float
-    options: BaseModel
-    """The driver's own columns of the tag list, checked."""
-    listed: tuple[str, str] = ("", "")
-    """Where a person wrote it: file and row, as `errors.Problem` takes them."""
-    states: Mapping[str, float | str] = field(default_factory=dict, hash=False)
-    """Of its point: name -> the number or text that stands for it."""
-    bearing: Bearing | None = None
-    """Under its point."""
-    zones: Zones | None = field(default=None, hash=False)
-    """Of its point."""
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A source or an archive, resolved: its driver, the driver's options and the tags it brings."""
-
-    name: str
-    driver: Driver
-    options: BaseModel
-    tags: tuple[Tag, ...]
-    root: Path
-    """Directory of `plant.toml`: relative paths in the options start here."""
+from historian.plant.connections import ConnectionConfig, Tag
+from historian.plant.model import BANDS, Asset, AssetClass, Band
 
 
 @dataclass(frozen=True)
@@ -91,8 +51,8 @@ class Plant:
     store_url: str
     classes: Mapping[str, AssetClass]
     assets: Mapping[str, Asset]
-    sources: Mapping[str, Feed]
-    archives: Mapping[str, Feed]
+    sources: Mapping[str, ConnectionConfig]
+    archives: Mapping[str, ConnectionConfig]
     tags: Mapping[str, Tag]
     views: Mapping[str, View]
     store_token: str = ""
@@ -104,7 +64,11 @@ class Plant:
 
     def tag_of(self, asset: str, point: str) -> Tag | None:
         """The tag that fills `point` of `asset`, or None where no tag list names one."""
-        return next((tag for tag in self.tags.values() if (tag.asset, tag.point) == (asset, point)), None)
+        return self._by_role.get((asset, point))
+
+    @cached_property
+    def _by_role(self) -> dict[tuple[str, str], Tag]:
+        return {(tag.asset, tag.point): tag for tag in self.tags.values()}
 
     def assets_of(self, asset_class: str) -> tuple[str, ...]:
         """The assets of a class, sorted."""

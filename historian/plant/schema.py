@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
-from historian.plant.drivers import find_driver
+from historian.plant.connections import Section
+from historian.plant.drivers import driver_names, find_driver
 from historian.plant.model import PlantFile
 
 
@@ -14,8 +14,8 @@ def plant_schema() -> dict[str, Any]:
     schema = PlantFile.model_json_schema()
     definitions = schema["$defs"]
     connection = definitions.pop("Connection")
-    variants: dict[str, list[dict[str, str]]] = {"sources": [], "archives": []}
-    for name in sorted(entry_points(group="penstock.drivers").names):
+    variants: dict[Section, list[dict[str, str]]] = {"sources": [], "archives": []}
+    for name in driver_names():
         driver = find_driver(name)
         options = driver.options.model_json_schema()
         definitions |= options.pop("$defs", {})
@@ -25,7 +25,9 @@ def plant_schema() -> dict[str, Any]:
             "required": sorted({*connection["required"], *options.get("required", [])}),
             "additionalProperties": False,
         }
-        variants["sources" if driver.source else "archives"].append({"$ref": f"#/$defs/{name}_driver"})
+        for section, listed in variants.items():
+            if driver.offers(section):
+                listed.append({"$ref": f"#/$defs/{name}_driver"})
     for section, drivers in variants.items():
         schema["properties"][section]["additionalProperties"] = {"oneOf": drivers}
     return schema

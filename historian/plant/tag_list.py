@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from historian.errors import InvalidInput, Problem
-from historian.plant.document import told
-from historian.plant.drivers import Driver
+from historian.plant.connections import DriverSpec
+from historian.plant.document import readable_message
 from historian.plant.model import TagRow
 
 
@@ -33,7 +33,7 @@ def read_rows(path: Path, name: str) -> list[tuple[str, dict[str | None, str | l
     return rows
 
 
-def parse_row(cells: Mapping[str | None, str | list[str]], driver: Driver) -> tuple[TagRow, BaseModel]:
+def parse_row(cells: Mapping[str | None, str | list[str]], driver: DriverSpec) -> tuple[TagRow, BaseModel]:
     """One row of a tag list -> the common columns and the driver's own. Empty cells count as absent."""
     if None in cells:
         raise InvalidInput("has more cells than the header has columns; quote cells that contain commas")
@@ -58,6 +58,5 @@ def parse_row(cells: Mapping[str | None, str | list[str]], driver: Driver) -> tu
 def _row_problems(error: ValidationError) -> Iterator[Problem]:
     for detail in error.errors():
         column = ".".join(map(str, detail["loc"]))
-        yield Problem(
-            "", "", f"{column}: {told(detail['msg'], detail['input'])}" if column else told(detail["msg"], "")
-        )
+        message = readable_message(detail["msg"], detail["input"] if column else "")
+        yield Problem("", "", f"{column}: {message}" if column else message)

@@ -38,7 +38,7 @@ class Sink(Protocol):
 
         Raises:
             StoreUnavailable: nothing is known about the batch; write it again later.
-            BatchRejected: the store refuses what is in it.
+            InvalidBatch: the store refuses what is in it.
         """
 
 

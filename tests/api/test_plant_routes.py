@@ -11,7 +11,7 @@ from httpx import Client
 from features.feast.registry.feast_repo import apply
 from historian.plant.plant import Plant
 from historian.quality import BAD_TIMEOUT, GOOD
-from historian.samples import SCHEMA, settle
+from historian.samples import SCHEMA, normalise
 from historian.stores.memory import MemoryStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ def test_every_tag_is_listed_with_its_newest_sample(client: Client, samples: Mem
         ("c101.oil", START + timedelta(seconds=5), None, None, BAD_TIMEOUT),
         ("p201.flow", START, 3.0, None, GOOD),
     ]
-    batch = settle(pl.DataFrame(rows, schema=SCHEMA, orient="row")).batch
+    batch = normalise(pl.DataFrame(rows, schema=SCHEMA, orient="row")).batch
     samples.write(batch, source="test", now=START)
     answer = client.get("/v1/tags").json()
     assert {tag["tag"]: tag["latest"] for tag in answer} == {

@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from pydantic import BaseModel
 
+from bridge.drivers.protocols import Driver, Page
 from bridge.edge.database import Edge
-from historian.errors import BatchRejected, EndOfInput, StoreUnavailable
-from historian.plant.drivers import Driver, Page
-from historian.plant.plant import Feed, Tag
+from historian.errors import EndOfInput, InvalidBatch, StoreUnavailable
+from historian.plant.connections import ConnectionConfig, Tag
 from historian.samples import SampleBatch
 from historian.stores.memory import MemoryStore
 
@@ -114,7 +114,7 @@ class MoodyStore:
             raise StoreUnavailable("the store is down")
         guilty = batch["value"].is_in(self.refused)
         if guilty.any():
-            raise BatchRejected(f"{guilty.sum()} of {batch.height} values are refused")
+            raise InvalidBatch(f"{guilty.sum()} of {batch.height} values are refused")
         self.writes.append(batch.height)
         self.memory.write(batch, source=source, now=now)
 
@@ -156,25 +156,25 @@ def make_tag() -> Callable[..., Tag]:
 
 
 @pytest.fixture
-def source_feed(make_tag: Callable[..., Tag]) -> Callable[..., Feed]:
+def source_feed(make_tag: Callable[..., Tag]) -> Callable[..., ConnectionConfig]:
     """Makes a feed whose source says the lines given."""
 
-    def make(name: str, lines: Sequence[Any], *tags: Tag) -> Feed:
+    def make(name: str, lines: Sequence[Any], *tags: Tag) -> ConnectionConfig:
         source = ScriptedSource(lines)
         driver = Driver(options=NoOptions, address=NoOptions, source=lambda _: source)
-        return Feed(name, driver, NoOptions(), tags or (make_tag("a"), make_tag("b")), Path())
+        return ConnectionConfig(name, driver, NoOptions(), tags or (make_tag("a"), make_tag("b")), Path())
 
     return make
 
 
 @pytest.fixture
-def archive_feed(make_tag: Callable[..., Tag]) -> Callable[..., Feed]:
+def archive_feed(make_tag: Callable[..., Tag]) -> Callable[..., ConnectionConfig]:
     """Makes a feed over the archive given, or over an archive of the frames given."""
 
-    def make(name: str, archive: FrameArchive | Sequence[pl.DataFrame], *tags: Tag) -> Feed:
+    def make(name: str, archive: FrameArchive | Sequence[pl.DataFrame], *tags: Tag) -> ConnectionConfig:
         held = archive if isinstance(archive, FrameArchive) else FrameArchive(archive)
         driver = Driver(options=NoOptions, address=NoOptions, archive=lambda _: held)
-        return Feed(name, driver, NoOptions(), tags or (make_tag("a"), make_tag("b")), Path())
+        return ConnectionConfig(name, driver, NoOptions(), tags or (make_tag("a"), make_tag("b")), Path())
 
     return make
 

@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from historian.prefetch import ahead, side_by_side
+from historian.prefetch import prefetch, run_concurrently
 
 
 def numbers(count: int, log: list[str], *, fail_at: int = -1) -> Generator[int]:
@@ -27,14 +27,14 @@ def numbers(count: int, log: list[str], *, fail_at: int = -1) -> Generator[int]:
 def test_items_come_in_order_and_the_producer_is_closed() -> None:
     """All of them, however slow either side is."""
     log: list[str] = []
-    assert list(ahead(numbers(100, log), depth=3)) == list(range(100))
+    assert list(prefetch(numbers(100, log), depth=3)) == list(range(100))
     assert log[-1] == "closed"
 
 
 def test_an_error_comes_after_what_was_made_before_it() -> None:
     """As if there were no thread between."""
     log: list[str] = []
-    items = ahead(numbers(9, log, fail_at=4), depth=2)
+    items = prefetch(numbers(9, log, fail_at=4), depth=2)
     assert list(islice(items, 4)) == [0, 1, 2, 3]
     with pytest.raises(OSError, match="gone"):
         next(items)
@@ -43,7 +43,7 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
 def test_it_runs_ahead_no_further_than_asked() -> None:
     """While the consumer is busy with the first item, `depth` wait and one is in hand."""
     log: list[str] = []
-    items = ahead(numbers(100, log), depth=3)
+    items = prefetch(numbers(100, log), depth=3)
     next(items)
     time.sleep(0.3)
     assert [entry for entry in log if entry.startswith("made")] == [f"made {number}" for number in range(5)]
@@ -52,7 +52,7 @@ def test_it_runs_ahead_no_further_than_asked() -> None:
 def test_a_consumer_that_leaves_early_stops_the_producer() -> None:
     """No thread is left behind."""
     log: list[str] = []
-    items = ahead(numbers(1_000, log), depth=2)
+    items = prefetch(numbers(1_000, log), depth=2)
     next(items)
     before = threading.active_count()
     items.close()
@@ -71,7 +71,7 @@ def test_side_by_side_all_is_done_and_only_so_much_is_taken_at_once() -> None:
         time.sleep(0.001)
         done.append(number)
 
-    side_by_side(work, numbers(50, log), threads=3)
+    run_concurrently(work, numbers(50, log), threads=3)
     assert sorted(done) == list(range(50))
     assert max(ahead_of_done) <= 3 + 2, "those in work, one that waits, one just taken"
 
@@ -85,5 +85,5 @@ def test_side_by_side_the_first_error_ends_it() -> None:
             raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        side_by_side(work, numbers(1_000, log), threads=2)
+        run_concurrently(work, numbers(1_000, log), threads=2)
     assert len(log) < 12

@@ -1,4 +1,4 @@
-"""`sample_batch`, `settle` and `newest_wins`: what a batch is, and how raw rows become one."""
+"""`sample_batch`, `normalise` and `newest_wins`: what a batch is, and how raw rows become one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from historian.errors import InvalidInput
 from historian.quality import BAD_NO_DATA, BAD_TIMEOUT, GOOD, UNCERTAIN, quality_name
-from historian.samples import SCHEMA, newest_wins, sample_batch, settle
+from historian.samples import SCHEMA, newest_wins, normalise, sample_batch
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 Row = tuple[str, int, float | None, str | None, int]
@@ -50,14 +50,14 @@ def test_exact_repeats_are_dropped_and_contradictions_are_set_aside() -> None:
     rows = raw(
         ("b", 5, 1, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0), ("b", 5, 7, None, 0), ("a", 1, 0, None, 0)
     )
-    settled = settle(rows)
+    settled = normalise(rows)
     assert_frame_equal(settled.batch, raw(("a", 1, 0, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0)))
     assert_frame_equal(settled.conflicts, raw(("b", 5, 7, None, 0)))
 
 
 def test_a_value_that_is_no_number_becomes_quality() -> None:
     """NaN and infinities leave a row with BadNoData, unless the source had a worse word for it."""
-    settled = settle(
+    settled = normalise(
         raw(
             ("a", 0, float("nan"), None, GOOD),
             ("a", 1, float("-inf"), None, UNCERTAIN),
@@ -90,7 +90,7 @@ ROWS = st.lists(
 @given(ROWS)
 def test_settling_loses_nothing_but_exact_repeats(rows: list[Row]) -> None:
     """Batch and conflicts together are the distinct rows; the batch has one row a key: the first given."""
-    settled = settle(raw(*rows))
+    settled = normalise(raw(*rows))
     together = pl.concat([settled.batch, settled.conflicts])
     assert together.height == together.unique().height
     keys = {row[:2] for row in rows}
@@ -104,9 +104,9 @@ def test_settling_loses_nothing_but_exact_repeats(rows: list[Row]) -> None:
 
 @given(ROWS)
 def test_settling_twice_is_settling_once(rows: list[Row]) -> None:
-    """A settled batch has nothing left to settle."""
-    batch = settle(raw(*rows)).batch
-    again = settle(batch)
+    """A settled batch has nothing left to normalise."""
+    batch = normalise(raw(*rows)).batch
+    again = normalise(batch)
     assert_frame_equal(again.batch, batch)
     assert again.conflicts.is_empty()
 

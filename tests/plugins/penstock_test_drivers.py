@@ -9,10 +9,10 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
+from bridge.drivers.protocols import Driver, Page
 from historian.errors import EndOfInput, SourceError
-from historian.plant.drivers import Driver, Page
+from historian.plant.connections import ConnectionConfig
 from historian.plant.model import Model
-from historian.plant.plant import Feed
 
 
 class Options(Model):
@@ -30,7 +30,7 @@ class Address(Model):
 class Silent:
     """A source that has nothing to say, and an archive that is empty."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: ConnectionConfig) -> None:
         self.feed = feed
 
     async def connect(self) -> None:
@@ -47,7 +47,7 @@ class Silent:
 class Empty:
     """An archive without samples."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: ConnectionConfig) -> None:
         self.feed = feed
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[Page]:

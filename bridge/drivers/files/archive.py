@@ -31,17 +31,17 @@ from bridge.drivers.files.layout import UNREADABLE, ArchiveFile, Layout, Span
 from bridge.drivers.files.options import Columns, Options, suffix
 from bridge.drivers.files.tables import SlowTables
 from bridge.drivers.files.waveforms import WaveformFiles
+from bridge.drivers.protocols import Driver, Page
 from historian.errors import ConfigError, Problem, SourceError
-from historian.plant.drivers import Driver, Page
-from historian.plant.plant import Feed, Tag
+from historian.plant.connections import ConnectionConfig, Tag
 
 _INSTANT: Final = timedelta(microseconds=1)
 
 
 class FilesArchive:
-    """See `historian.plant.drivers.Archive`; the module says what it reads."""
+    """See `bridge.drivers.protocols.Archive`; the module says what it reads."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: ConnectionConfig) -> None:
         """Raises `ConfigError` for tags that the layout cannot bring."""
         self._feed = feed
         self._options = cast(Options, feed.options)
@@ -125,7 +125,7 @@ def _told(file: ArchiveFile, error: Exception) -> str:
     return f"{file.name}: cannot be read: {first_line}"
 
 
-def _check_tags(feed: Feed, options: Options) -> None:
+def _check_tags(feed: ConnectionConfig, options: Options) -> None:
     """Raises `ConfigError` for tags that the layout cannot bring."""
     problems = []
     for tag in feed.tags if options.layout == "waveform" else ():

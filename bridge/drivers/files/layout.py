@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bridge.drivers.files.values import Judged
 from historian.errors import SourceError
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 
 PAGE_CELLS: Final = 4_000_000
 """Samples in a page, about: 250 MB while they are on their way."""

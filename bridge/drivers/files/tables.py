@@ -13,7 +13,7 @@ from bridge.drivers.files.layout import PAGE_CELLS, ArchiveFile, Span, within
 from bridge.drivers.files.options import Options, suffix
 from bridge.drivers.files.values import FAULT, INSTANT, ROW, Judged, judged, with_instants
 from historian.errors import SourceError
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 
 
 class SlowTables:

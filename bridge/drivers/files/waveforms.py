@@ -13,7 +13,7 @@ from bridge.drivers.files.layout import ArchiveFile, Span, within
 from bridge.drivers.files.options import Options
 from bridge.drivers.files.values import FAULT, INSTANT, ROW, Judged
 from historian.errors import SourceError
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 
 
 class WaveformFiles:

@@ -39,10 +39,10 @@ from pymodbus.pdu import ModbusPDU
 
 from bridge.drivers.modbus.blocks import BIT_TABLES, Block, Place, Table, halves, plan_blocks
 from bridge.drivers.modbus.registers import NumberType, Order
+from bridge.drivers.protocols import Driver
 from historian.errors import ConfigError, NotConnected, Problem
-from historian.plant.drivers import Driver
+from historian.plant.connections import ConnectionConfig, Tag
 from historian.plant.model import Model
-from historian.plant.plant import Feed, Tag
 from historian.quality import (
     BAD_COMMUNICATION_ERROR,
     BAD_DECODING_ERROR,
@@ -114,9 +114,9 @@ class _Connection:
 
 
 class ModbusSource:
-    """See `historian.plant.drivers.Source`; the module says what it reads and how."""
+    """See `bridge.drivers.protocols.Source`; the module says what it reads and how."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: ConnectionConfig) -> None:
         self.skipped_polls = 0
         """Polls that were never made because earlier ones took longer than `every`."""
         self._options = cast(Options, feed.options)
@@ -214,7 +214,7 @@ def next_poll(last: int, *, elapsed: float, every: float) -> int:
     return max(last + 1, int(elapsed // every))
 
 
-def _places(feed: Feed) -> list[Place]:
+def _places(feed: ConnectionConfig) -> list[Place]:
     places, problems = [], []
     for tag in feed.tags:
         try:

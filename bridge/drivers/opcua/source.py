@@ -37,10 +37,10 @@ from asyncua.ua.ua_binary import nodeid_to_binary
 from pydantic import Field, SecretStr, model_validator
 
 from bridge.drivers.opcua.values import Channel, Stamp, bad_rows, sample_rows
+from bridge.drivers.protocols import Driver
 from historian.errors import ConfigError, NotConnected, Problem
-from historian.plant.drivers import Driver
+from historian.plant.connections import ConnectionConfig, Tag
 from historian.plant.model import Model
-from historian.plant.plant import Feed, Tag
 from historian.quality import BAD
 from historian.times import Duration, utc_now
 
@@ -93,7 +93,7 @@ class Address(Model):
 class OpcuaSource:
     """A `Source` over one session and one subscription, both new for every connection."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: ConnectionConfig) -> None:
         """Raises `ConfigError` for addresses that are not node ids."""
         self._options = Options.model_validate(feed.options)
         self._nodes = _node_ids(feed)
@@ -244,7 +244,7 @@ def _channel(tag: Tag) -> Channel:
     return Channel(tag.name, tag.sample_rate, Address.model_validate(tag.options).stamp)
 
 
-def _node_ids(feed: Feed) -> list[ua.NodeId]:
+def _node_ids(feed: ConnectionConfig) -> list[ua.NodeId]:
     found, problems = [], []
     for tag in feed.tags:
         try:

@@ -16,8 +16,9 @@ from features.compute.rows.speed import Speeds, fixed_speeds, held_speeds, told_
 from features.compute.rows.waveform_rows import waveform_rows
 from features.define.catalogue import point_groups, said
 from features.windows.tiling import Integers, Span, Windows, microseconds
+from historian.plant.connections import Tag
 from historian.plant.feature_groups import point_kind
-from historian.plant.plant import Tag, View
+from historian.plant.plant import View
 from historian.samples import SCHEMA, SampleBatch, empty_batch
 
 _EVENT: Final = "event_timestamp"

@@ -18,7 +18,8 @@ from features.define.spec import FeatureGroup, FeatureSpec, Takes, computed
 from features.kernels.slow import HeldWindows, Holds, held_windows, holds, maximum, minimum, slow_windows
 from features.kernels.states import StateWindows, coded
 from features.windows.tiling import Booleans, Span, Windows, microseconds
-from historian.plant.plant import Tag, View
+from historian.plant.connections import Tag
+from historian.plant.plant import View
 from historian.quality import is_good
 
 _BATCH_WINDOWS: Final = 1024

@@ -16,7 +16,7 @@ from features.define.reasons import Flags, Texts
 from features.define.spec import Floats
 from features.kernels.slow import LEAST_GOOD_SHARE, HeldWindows, Holds, held_windows, holds
 from features.windows.tiling import Integers, microseconds
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 from historian.quality import is_good
 
 PER_UNIT: Final = {"rpm": 1.0, "Hz": 60.0}

@@ -24,8 +24,9 @@ from features.kernels.scratch import Scratch
 from features.kernels.spectrum import ACCELERATION, Spectra, spectra
 from features.kernels.vibration import Waveforms
 from features.windows.tiling import Booleans, Integers, Span, Tiling, burst_windows, epoch_windows, microseconds
+from historian.plant.connections import Tag
 from historian.plant.model import Bearing
-from historian.plant.plant import Tag, View
+from historian.plant.plant import View
 from historian.quality import is_good
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024

@@ -22,7 +22,7 @@ from feast import FeatureStore, FeatureView, RepoConfig
 
 from features.feast.online.feast_bytes import ROWS_PER_TRIP, Head, OnlineRows, entity_keys, joined_cells
 from historian.errors import FeatureError
-from historian.prefetch import ahead
+from historian.prefetch import prefetch
 
 _BATCH_ROWS: Final = 250_000
 """Of files that are looked at together; a file is never divided."""
@@ -88,7 +88,7 @@ def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, f
     known = None if full else _known(online.cursor(store.config, view), cursor)
     batches = list(_batches(path, table, known))
     newest, complete = _newest(batches, view, end)
-    with closing(ahead(_encoded(store, view, _rows(batches, newest, view)), depth=2)) as encoded:
+    with closing(prefetch(_encoded(store, view, _rows(batches, newest, view)), depth=2)) as encoded:
         online.write_rows(store.config, view, encoded)
     if complete:
         online.move_cursor(store.config, view, json.dumps(asdict(cursor)))

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from features.feast.online.expiry import expire, ttls_of
 from features.feast.online.feast_bytes import ROWS_PER_TRIP, Head, OnlineRows, Row, encoded_rows, framed, varint
 from historian.errors import StoreUnavailable
-from historian.prefetch import side_by_side
+from historian.prefetch import run_concurrently
 from historian.times import utc_now
 
 _ROWS_PER_CALL: Final = 200
@@ -153,7 +153,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
                 pipeline.execute()
 
         with _available(config):
-            side_by_side(send, map(calls, parts), threads=_CONNECTIONS)
+            run_concurrently(send, map(calls, parts), threads=_CONNECTIONS)
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
         """How far the view has been materialised; see `features.feast.online.materialize`."""

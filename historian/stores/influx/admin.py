@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from historian.errors import StoreError, StoreRefused, StoreUnavailable
+from historian.errors import AccessDenied, StoreError, StoreUnavailable
 from historian.stores.influx.wire import Address, refusal
 from historian.times import format_duration
 
@@ -25,7 +25,7 @@ def initialise(address: Address, secret: str, *, retention: timedelta | None) ->
         What was done, in words.
 
     Raises:
-        StoreRefused: we may not; StoreUnavailable: nobody answers.
+        AccessDenied: we may not; StoreUnavailable: nobody answers.
     """
     with _client(address, secret) as client:
         return _initialise2(client, address, retention) if address.org else _initialise1(client, address, retention)
@@ -129,11 +129,11 @@ def _asked(client: httpx.Client, address: Address, method: str, path: str, **giv
     except httpx.TransportError as error:
         raise StoreUnavailable(f"InfluxDB at {address.base} cannot be reached: {error}") from None
     if answer.status_code in (401, 403):
-        raise StoreRefused(
+        raise AccessDenied(
             f"InfluxDB at {address.base} does not let us {method} {path}; it takes an administrator's token"
         )
     if answer.status_code == 404 and path != "/api/v2/buckets":
-        raise StoreRefused(
+        raise AccessDenied(
             f"InfluxDB at {address.base} has no {path}, or no organisation {address.org!r}: {answer.text}"
         )
     if answer.status_code == 404:

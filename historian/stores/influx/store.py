@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 
 from historian.errors import StoreUnavailable
-from historian.prefetch import ahead
+from historian.prefetch import prefetch
 from historian.samples import SCHEMA, SampleBatch, newest_wins, sample_batch
 from historian.stores.influx.line_protocol import (
     HAS_NUMBER,
@@ -65,10 +65,10 @@ class InfluxStore:
         self._wire.close()
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
-        """See `Sink.write`. Raises `StoreRefused` besides: we may not write there, or there is no such bucket."""
+        """See `Sink.write`. Raises `AccessDenied` besides: we may not write there, or there is no such bucket."""
         if batch.is_empty():
             return
-        for body in ahead(bodies(batch, lines=_BODY_LINES), depth=_AHEAD):
+        for body in prefetch(bodies(batch, lines=_BODY_LINES), depth=_AHEAD):
             self._wire.write(body, precision="us")
         for body in _ledger_bodies(batch, source):
             self._wire.write(body, precision="ns")

@@ -22,7 +22,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
-from historian.errors import BatchRejected, ConfigError, StoreRefused, StoreUnavailable
+from historian.errors import AccessDenied, ConfigError, InvalidBatch, StoreUnavailable
 
 Precision = Literal["us", "ns"]
 _TIMEOUT_S: Final = 30.0
@@ -75,7 +75,7 @@ class Wire(Protocol):
     """One InfluxDB."""
 
     def write(self, body: bytes, *, precision: Precision) -> None:
-        """Stores lines. Raises `StoreUnavailable`, `BatchRejected` or `StoreRefused`."""
+        """Stores lines. Raises `StoreUnavailable`, `InvalidBatch` or `AccessDenied`."""
 
     def query(self, text: str) -> Iterator[bytes]:
         """The CSV answer to an InfluxQL query, as it comes; times are nanoseconds. Raises as `write` does."""
@@ -182,17 +182,17 @@ class Influxql:
 
 def refusal(
     status: int, reason: str, headers: Mapping[str, str], address: Address
-) -> StoreUnavailable | BatchRejected | StoreRefused:
+) -> StoreUnavailable | InvalidBatch | AccessDenied:
     """The error that tells the caller what to do about an HTTP status."""
     where = f"InfluxDB at {address.base}"
     if status in (401, 403):
         scope = f"write to bucket {address.bucket}" if address.org else f"use database {address.bucket}"
-        return StoreRefused(f"{where} does not let us {scope} ({reason}); check [historian] token and what it may do")
+        return AccessDenied(f"{where} does not let us {scope} ({reason}); check [historian] token and what it may do")
     if status == 404:
-        return StoreRefused(f"{where} has no {address.bucket} ({reason}); make it with: penstock store init")
+        return AccessDenied(f"{where} has no {address.bucket} ({reason}); make it with: penstock store init")
     if status in (400, 413, 422):
         found = _DROPPED.search(reason)
-        return BatchRejected(f"InfluxDB: {reason}", dropped=int(found[1]) if found else 0)
+        return InvalidBatch(f"InfluxDB: {reason}", dropped=int(found[1]) if found else 0)
     wait = headers.get("Retry-After", "")
     return StoreUnavailable(
         f"{where} answers {status}: {reason}", retry_after=float(wait) if wait.isdecimal() else None

@@ -201,7 +201,7 @@ class LakeStore:
     def _pages_of(
         self, units: Sequence[Unit], tags: Sequence[str], start: datetime, end: datetime, *, stamped: bool = False
     ) -> Iterator[pl.DataFrame]:
-        """Settled rows, in pages that follow one another in time; those stamped tell when they were written."""
+        """Normalised rows, in pages that follow one another in time; those stamped tell when they were written."""
         units = [unit for unit in units if unit.may_hold(tags, start, end)]
         for first, last in self._page_ranges(units, tags, start, end):
             with _unavailable(self.path, "read"):

@@ -21,8 +21,8 @@ from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
 from bridge.ingest.coverage import STRETCHES
-from historian.errors import StoreRefused, StoreUnavailable
-from historian.samples import SCHEMA, SampleBatch, sample_batch, settle
+from historian.errors import AccessDenied, StoreUnavailable
+from historian.samples import SCHEMA, SampleBatch, normalise, sample_batch
 from historian.stores.influx.store import InfluxStore
 from historian.stores.influx.wire import open_wire, parse_address
 from tests.servers import Server, influx1, shim, small_disk
@@ -239,9 +239,9 @@ def test_a_missing_database_stops_with_the_command_that_makes_it(edge: Edge, ser
     """Trying again cannot help; what was read stays in the spool."""
     absent = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{server.port}/absent"), ""))
     spool = spooled(edge, stretch("a", 0, 10))
-    with pytest.raises(StoreRefused, match="penstock store init"):
+    with pytest.raises(AccessDenied, match="penstock store init"):
         Forwarder(edge, absent, ["line1"]).forward(NOW)
-    with pytest.raises(StoreRefused, match="penstock store init"):
+    with pytest.raises(AccessDenied, match="penstock store init"):
         absent.latest(["a"])
     assert spool.waiting() == {"line1": 10}
     absent.close()
@@ -255,7 +255,7 @@ def test_a_wrong_password_stops_with_what_to_check(edge: Edge, tmp_path: Path) -
     command(guarded, "CREATE USER admin WITH PASSWORD 'right' WITH ALL PRIVILEGES")
     store = InfluxStore(open_wire(parse_address(f"influxdb://admin@127.0.0.1:{guarded.port}/north"), "wrong"))
     spooled(edge, stretch("a", 0, 10))
-    with pytest.raises(StoreRefused, match=r"does not let us use database north .*check \[historian\] token"):
+    with pytest.raises(AccessDenied, match=r"does not let us use database north .*check \[historian\] token"):
         Forwarder(edge, store, ["line1"]).forward(NOW)
     store.close()
     guarded.stop()
@@ -277,7 +277,7 @@ def test_a_hundred_thousand_series_are_written_and_read(store: InfluxStore) -> N
     """Series are as many as tags, and asking for thousands of them works."""
     tags = pl.Series([f"plant.line{number // 1000}.tag{number:06}" for number in range(100_000)])
     columns = {"tag": tags, "timestamp": T0, "value": 1.5, "text": None, "quality": 0}
-    batch = settle(pl.DataFrame(columns, schema_overrides=dict(SCHEMA))).batch
+    batch = normalise(pl.DataFrame(columns, schema_overrides=dict(SCHEMA))).batch
     store.write(batch, source="line1", now=NOW)
     some = sorted(tags[::50])
     assert stored(store, *some)["tag"].to_list() == some

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from bridge.ingest.contract import contract, identified, judged
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 from historian.quality import BAD, BAD_TIMEOUT, UNCERTAIN
 from historian.samples import SCHEMA, SampleBatch, newest_wins, sample_batch
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from bridge.ingest.transforms import pipeline, scaled
-from historian.plant.plant import Tag
+from historian.plant.connections import Tag
 from historian.quality import BAD_NO_DATA
 from historian.samples import SCHEMA, SampleBatch, sample_batch
 

@@ -18,7 +18,7 @@ from bridge.edge.quarantine import Quarantine
 from bridge.ingest.coverage import STRETCHES, Coverage, stretches
 from bridge.run.backfill import SLICES, Backfill, Slice, slices
 from historian.errors import ConfigError, NotConnected, SourceError
-from historian.plant.plant import Feed
+from historian.plant.connections import ConnectionConfig
 from historian.samples import SCHEMA
 from historian.stores.memory import MemoryStore
 from historian.stores.protocols import Reader
@@ -26,7 +26,7 @@ from historian.stores.protocols import Reader
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-Feeds = Callable[..., Feed]
+Feeds = Callable[..., ConnectionConfig]
 
 
 def minutes(tag: str, first: int, count: int, *, plus: float = 0) -> pl.DataFrame:
@@ -35,7 +35,9 @@ def minutes(tag: str, first: int, count: int, *, plus: float = 0) -> pl.DataFram
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def run(edge: Edge, store: Any, feed: Feed, *, start: datetime | None = None, end: datetime | None = None) -> Backfill:
+def run(
+    edge: Edge, store: Any, feed: ConnectionConfig, *, start: datetime | None = None, end: datetime | None = None
+) -> Backfill:
     """Plans and makes a backfill."""
     backfill = Backfill(feed, edge, store, clock=lambda: NOW)
 

@@ -13,6 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from bridge.delivery.forwarder import Forwarder
+from bridge.drivers.protocols import open_source
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
@@ -20,7 +21,7 @@ from bridge.ingest import intake as bridge_intake
 from bridge.ingest.coverage import Coverage, stretches
 from bridge.run.stream import Pump, stream
 from historian.errors import ConfigError, NotConnected
-from historian.plant.plant import Feed, Tag
+from historian.plant.connections import ConnectionConfig, Tag
 from historian.quality import BAD_NOT_CONNECTED
 from historian.samples import SCHEMA
 from historian.stores.memory import MemoryStore
@@ -28,7 +29,7 @@ from historian.stores.memory import MemoryStore
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
-Feeds = Callable[..., Feed]
+Feeds = Callable[..., ConnectionConfig]
 
 
 def raw(*rows: tuple[str | None, int, float | None]) -> pl.DataFrame:
@@ -37,7 +38,7 @@ def raw(*rows: tuple[str | None, int, float | None]) -> pl.DataFrame:
     return pl.DataFrame(filled, schema=SCHEMA, orient="row")
 
 
-def run(edge: Edge, store: Any, feeds: Sequence[Feed], *, seconds: float | None = None) -> list[Pump]:
+def run(edge: Edge, store: Any, feeds: Sequence[ConnectionConfig], *, seconds: float | None = None) -> list[Pump]:
     """Streams until all sources have ended, or for so long."""
     pumps = [Pump(feed, edge, clock=lambda: NOW) for feed in feeds]
     forwarder = Forwarder(edge, store, [feed.name for feed in feeds])
@@ -131,8 +132,7 @@ def test_it_stops_when_told_to_and_empties_the_spool(edge: Edge, source_feed: Fe
     run(edge, store, [feed], seconds=0.2)
     assert_frame_equal(stored(store), raw(("a", 0, 1.0)))
     assert Spool(edge).waiting() == {}
-    assert feed.driver.source is not None
-    assert vars(feed.driver.source(feed))["closed"] == 1
+    assert vars(open_source(feed))["closed"] == 1
 
 
 def test_nothing_is_lost_while_the_store_is_down(edge: Edge, source_feed: Feeds, make_store: Any) -> None:

@@ -32,7 +32,7 @@ from bridge.simulator.plant import write_plant
 from bridge.simulator.signals import BPFO, SAMPLE_RATE, Compressor, Instants, burst_instants
 from historian.errors import InvalidInput
 from historian.plant.load import load_plant
-from historian.samples import settle
+from historian.samples import normalise
 from historian.times import micros
 
 T0: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -166,7 +166,7 @@ def test_the_history_is_the_signals_and_its_three_warts(plant: Path) -> None:
     pressure = rows["pressure"]
     bar = COMPRESSOR.discharge_pressure(pressure["timestamp"].to_physical().to_numpy())
     np.testing.assert_allclose(pressure["value"].to_numpy(), bar, atol=0.00051)
-    settled = settle(rows["slow"])
+    settled = normalise(rows["slow"])
     assert settled.conflicts.is_empty()
     assert rows["slow"].height - settled.batch.height == 1
     oil = settled.batch.filter(tag="c101.oil_temp")

@@ -12,9 +12,10 @@ import polars as pl
 
 from features.compute.run import compute
 from features.tables.feature_table import FeatureTable
+from historian.plant.connections import Tag
 from historian.plant.model import Asset, AssetClass, Site
-from historian.plant.plant import Plant, Tag, View
-from historian.samples import SampleBatch, settle
+from historian.plant.plant import Plant, View
+from historian.samples import SampleBatch, normalise
 from historian.stores.memory import MemoryStore
 from historian.times import micros
 
@@ -82,7 +83,7 @@ def batch(tag: str, times: Sequence[int], values: Sequence[float | None], *, qua
     """Samples at microseconds since the epoch."""
     stamps = pl.Series(times, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
     columns = {"tag": tag, "timestamp": stamps, "value": pl.Series(values, dtype=pl.Float64)}
-    return settle(pl.DataFrame(columns).with_columns(text=None, quality=pl.lit(quality))).batch
+    return normalise(pl.DataFrame(columns).with_columns(text=None, quality=pl.lit(quality))).batch
 
 
 def at(now: datetime) -> Callable[[], datetime]:

@@ -24,7 +24,7 @@ from features.compute.run import ViewJob
 from features.tables.feature_table import FeatureTable
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant
-from historian.samples import SampleBatch, settle
+from historian.samples import SampleBatch, normalise
 from historian.stores.open import lake_path, open_store
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ def fill(plant: Plant, *, seconds: int = 60, tags: Sequence[str] = ("c101.de_h",
         times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
         values = np.random.default_rng(seed).normal(size=len(step))
         rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
-        open_store(plant).write(settle(rows).batch, source="test", now=START)
+        open_store(plant).write(normalise(rows).batch, source="test", now=START)
 
 
 def bursts(plant: Plant) -> Plant:

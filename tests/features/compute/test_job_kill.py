@@ -20,7 +20,7 @@ from features.compute.run import ViewJob
 from features.tables.feature_table import FeatureTable
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
-from historian.samples import settle
+from historian.samples import normalise
 from historian.stores.open import lake_path, open_store
 from historian.times import utc_now
 
@@ -52,7 +52,7 @@ def fill(plant: Plant) -> None:
     for seed, tag in enumerate(("c101.de_h", "c102.de_h")):
         values = np.random.default_rng(seed).normal(size=len(times))
         rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
-        open_store(plant).write(settle(rows).batch, source="test", now=START)
+        open_store(plant).write(normalise(rows).batch, source="test", now=START)
 
 
 def killed_after(root: Path, pieces: int, jobs: int) -> None:

@@ -24,7 +24,7 @@ from features.feast.registry.feast_repo import open_feature_store
 from features.tables.feature_table import FeatureTable, table_path
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
-from historian.samples import settle
+from historian.samples import normalise
 from historian.stores.open import open_store
 from historian.times import utc_now
 
@@ -38,7 +38,7 @@ def write(plant: Plant, tag: str, first: int, last: int, *, seed: int = 0) -> No
     step = np.arange(first * 1000, last * 1000)
     times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
     rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": np.sin(step * step + seed)})
-    open_store(plant).write(settle(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+    open_store(plant).write(normalise(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
 
 
 @pytest.fixture

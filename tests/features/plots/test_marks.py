@@ -24,7 +24,7 @@ from historian.plant.load import load_plant
 from historian.plant.model import Bearing
 from historian.plant.plant import Plant
 from historian.quality import BAD
-from historian.samples import settle
+from historian.samples import normalise
 from historian.stores.open import open_store
 from historian.times import from_micros, micros
 
@@ -91,7 +91,7 @@ def write(plant: Plant, tag: str, seconds: Any, values: Any, quality: Any = 0) -
     times = pl.Series(micros(START) + np.round(seconds * 1e6).astype(np.int64)).cast(pl.Datetime("us", "UTC"))
     codes = pl.Series(np.broadcast_to(quality, len(times)).astype(np.int64))
     rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values, "text": None, "quality": codes})
-    open_store(plant).write(settle(rows).batch, source="test", now=START)
+    open_store(plant).write(normalise(rows).batch, source="test", now=START)
 
 
 def plot(plant: Plant, kind: str, *options: str | Path) -> tuple[dict[str, Any], list[str]]:

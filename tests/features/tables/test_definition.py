@@ -16,7 +16,7 @@ from features.compute.run import ViewJob, ViewReport
 from features.tables.definition import Made, definition_of, from_json
 from features.tables.feature_table import FeatureTable, table_path, table_schema
 from historian.plant.plant import Plant
-from historian.samples import settle
+from historian.samples import normalise
 from historian.stores.open import open_store
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ def write(plant: Plant, first: int, last: int) -> None:
     step = np.arange(first * 1000, last * 1000)
     times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
     rows = pl.DataFrame({"tag": "c101.de_h", "timestamp": times, "value": np.sin(step * step)})
-    open_store(plant).write(settle(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+    open_store(plant).write(normalise(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
 
 
 def run(plant: Plant, now: datetime, *, stale: bool = False) -> ViewReport:
@@ -147,7 +147,7 @@ def test_an_asset_with_another_tag_is_made_anew(plant: Plant) -> None:
     moved = replace(plant, tags={tag.name: tag for tag in tags.values()})
     samples = pl.concat(open_store(plant).read(["c101.de_h"], START, NOW))
     louder = samples.with_columns(pl.col("value") * 2, tag=pl.lit("c101.new"))
-    open_store(plant).write(settle(louder).batch, source="test", now=START)
+    open_store(plant).write(normalise(louder).batch, source="test", now=START)
     unmoved = run(replace(moved, tags=plant.tags), NOW + SECOND)
     assert unmoved.stale_assets == []
     assert FeatureTable(moved, moved.views[NAME]).stale_assets == ["c101"]

@@ -51,7 +51,7 @@ def used(rows: list[Row], asset: str, at: int, ttl: int | None, *, known_then: b
 
 
 def test_a_label_that_looks_into_old_features_of_a_test_row_is_purged() -> None:
-    """Settled after four hours; ten hours later the window from hour two to three is still the newest."""
+    """Normalised after four hours; ten hours later the window from hour two to three is still the newest."""
     labels = asked(("a", 0), ("a", 10))
     settled = labels["event_timestamp"] + 4 * HOUR
     spec = SplitSpec("time", shares=(0.5, 0, 0.5))

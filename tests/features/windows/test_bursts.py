@@ -10,7 +10,7 @@ import pytest
 
 from features.windows.bursts import whole_bursts
 from historian.errors import ConfigError
-from historian.samples import settle
+from historian.samples import normalise
 from historian.stores.memory import MemoryStore
 from historian.times import micros
 
@@ -23,7 +23,7 @@ def store(*times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> MemoryStore:
     stamps = pl.Series(START + np.concatenate(times)).cast(pl.Datetime("us", "UTC"))
     filled = MemoryStore(page_rows=1000)
     rows = pl.DataFrame({"tag": TAG, "timestamp": stamps, "value": 1.0}).with_columns(text=None, quality=0)
-    filled.write(settle(rows).batch, source="test", now=datetime(2026, 2, 1, tzinfo=UTC))
+    filled.write(normalise(rows).batch, source="test", now=datetime(2026, 2, 1, tzinfo=UTC))
     return filled
 
 

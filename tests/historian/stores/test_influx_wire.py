@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from historian.errors import BatchRejected, ConfigError, StoreRefused, StoreUnavailable
+from historian.errors import AccessDenied, ConfigError, InvalidBatch, StoreUnavailable
 from historian.stores.influx.wire import Address, parse_address, refusal
 
 HERE = Address("http://127.0.0.1:8086", "north", "raw", "")
@@ -46,18 +46,18 @@ def test_each_refusal_tells_the_caller_what_to_do() -> None:
     """Wait, split, or ask a person."""
     kinds = {status: type(refusal(status, "x", {}, HERE)) for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)}
     assert kinds == {
-        400: BatchRejected,
-        401: StoreRefused,
-        403: StoreRefused,
-        404: StoreRefused,
-        413: BatchRejected,
-        422: BatchRejected,
+        400: InvalidBatch,
+        401: AccessDenied,
+        403: AccessDenied,
+        404: AccessDenied,
+        413: InvalidBatch,
+        422: InvalidBatch,
         429: StoreUnavailable,
         500: StoreUnavailable,
         503: StoreUnavailable,
     }
     partial = refusal(400, "partial write: points beyond retention policy dropped=7", {}, HERE)
-    assert isinstance(partial, BatchRejected)
+    assert isinstance(partial, InvalidBatch)
     assert partial.dropped == 7
     busy = refusal(503, "busy", {"Retry-After": "17"}, HERE)
     assert isinstance(busy, StoreUnavailable)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from historian.quality import BAD_TIMEOUT
-from historian.samples import SampleBatch, empty_batch, settle
+from historian.samples import SampleBatch, empty_batch, normalise
 from historian.stores.lake.store import LakeStore, Layout
 from historian.stores.memory import MemoryStore
 from historian.stores.protocols import Store
@@ -101,7 +101,7 @@ def samples(stretches: Sequence[Stretch], generator: np.random.Generator) -> Sam
             quality=pl.lit(BAD_TIMEOUT if kind == "bad" else 0, pl.UInt32),
         )
         frames.append(frame.select(empty_batch().columns))
-    return settle(pl.concat(frames)).batch
+    return normalise(pl.concat(frames)).batch
 
 
 def found(store: Store, asked: Asked) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from historian.plant.model import TagRow
 from historian.quality import BAD_TIMEOUT
-from historian.samples import SCHEMA, SampleBatch, settle
+from historian.samples import SCHEMA, SampleBatch, normalise
 from historian.stores.influx.line_protocol import bodies, escaped_tag, sample_lines, tag_name, tag_value, unescaped_tag
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -21,7 +21,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
 def batch_of(*rows: tuple[str, int, float | None, str | None, int]) -> SampleBatch:
     """Rows whose second item is a number of microseconds after T0."""
     placed = [(tag, T0 + timedelta(microseconds=at), *rest) for tag, at, *rest in rows]
-    return settle(pl.DataFrame(placed, schema=SCHEMA, orient="row")).batch
+    return normalise(pl.DataFrame(placed, schema=SCHEMA, orient="row")).batch
 
 
 def test_a_sample_is_a_line() -> None:

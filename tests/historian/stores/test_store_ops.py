@@ -15,7 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from historian.errors import StoreError
-from historian.samples import SCHEMA, SampleBatch, settle
+from historian.samples import SCHEMA, SampleBatch, normalise
 from historian.stores.copy import Copied, copy
 from historian.stores.lake.store import LakeStore
 from historian.stores.memory import MemoryStore
@@ -57,7 +57,7 @@ def samples(count: int = 1_000) -> SampleBatch:
     numbers = pl.DataFrame({"tag": "p1.flow", "timestamp": at, "value": range(count), "text": None, "quality": 0})
     texts = pl.DataFrame({"tag": "p2, état=x\\", "timestamp": at, "value": None, "text": 'a "b"\n', "quality": 0})
     bad = pl.DataFrame({"tag": "p2.flow", "timestamp": at, "value": None, "text": None, "quality": 0x80000000})
-    return settle(pl.concat([frame.cast(SCHEMA) for frame in (numbers, texts, bad)])).batch
+    return normalise(pl.concat([frame.cast(SCHEMA) for frame in (numbers, texts, bad)])).batch
 
 
 def plant_at(directory: Path, url: str, token: str = "") -> Path:

@@ -20,11 +20,11 @@ from scipy.io import savemat
 from bridge.drivers.files.archive import FilesArchive
 from bridge.drivers.files.bursts import BURSTS, burst_samples
 from bridge.drivers.files.values import FAULT, INSTANT, with_instants
+from bridge.drivers.protocols import Page
 from historian.errors import ConfigError, SourceError
-from historian.plant.drivers import Page
 from historian.plant.load import load_plant
 from historian.quality import BAD, NAMES
-from historian.samples import SCHEMA, SampleBatch, settle
+from historian.samples import SCHEMA, SampleBatch, normalise
 
 CASES: Final = Path(__file__).parents[3] / "cases" / "files"
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,7 +50,7 @@ def _read(archive: FilesArchive, start: datetime = BEGINNING, end: datetime = EN
 
 
 def _batch(pages: Sequence[Page]) -> SampleBatch:
-    settled = settle(pl.concat([page.rows for page in pages]))
+    settled = normalise(pl.concat([page.rows for page in pages]))
     assert settled.conflicts.is_empty()
     return settled.batch
 

@@ -25,8 +25,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from bridge.drivers.modbus.source import ModbusSource, next_poll
 from historian.errors import ConfigError, NotConnected
+from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
-from historian.plant.plant import Feed
 from historian.quality import (
     BAD_COMMUNICATION_ERROR,
     BAD_DECODING_ERROR,
@@ -56,7 +56,7 @@ def _plant(directory: Path, rows: Sequence[str], **options: object) -> Path:
     return directory
 
 
-def _feed(directory: Path, rows: Sequence[str], **options: object) -> Feed:
+def _feed(directory: Path, rows: Sequence[str], **options: object) -> ConnectionConfig:
     return load_plant(_plant(directory, rows, **options)).sources["plc"]
 
 
@@ -92,7 +92,7 @@ async def _plc(*, registers: int = 10_000, action: Action | None = None, port: i
         await plc.server.shutdown()
 
 
-async def _polls(feed: Feed, count: int = 1) -> list[pl.DataFrame]:
+async def _polls(feed: ConnectionConfig, count: int = 1) -> list[pl.DataFrame]:
     """What the first `count` reads of a new connection give."""
     source = ModbusSource(feed)
     await source.connect()
@@ -281,7 +281,7 @@ def test_an_answer_of_another_length_is_bad_not_shifted(tmp_path: Path) -> None:
     assert _contents(asyncio.run(poll())[0]) == [("t0", None, BAD_DECODING_ERROR)]
 
 
-def test_a_nan_is_handed_on_for_settle_to_judge(tmp_path: Path) -> None:
+def test_a_nan_is_handed_on_to_normalise(tmp_path: Path) -> None:
     """Not-a-number in a float register stays in the raw row, Good as the device said."""
 
     async def nan(_function: int, start: int, _address: int, _count: int, registers: list[int], _set: object) -> None:

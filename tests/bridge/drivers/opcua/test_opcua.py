@@ -24,8 +24,8 @@ from bridge.drivers.opcua.source import OpcuaSource
 from bridge.edge.database import Edge
 from bridge.run.stream import Pump, stream
 from historian.errors import ConfigError, NotConnected
+from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
-from historian.plant.plant import Feed
 from historian.quality import BAD_NODE_ID_UNKNOWN, BAD_NOT_CONNECTED, BAD_SENSOR_FAILURE
 from historian.samples import SCHEMA
 from historian.stores.memory import MemoryStore
@@ -52,7 +52,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def feed_of(directory: Path, port: int, rows: Sequence[str] = (), **options: object) -> Feed:
+def feed_of(directory: Path, port: int, rows: Sequence[str] = (), **options: object) -> ConnectionConfig:
     """A plant with one OPC UA source; rows are `point,address,stamp`, by default one of each node."""
     lines = rows or [f"{point},ns=2;s=c101.{point},first" for point in NODES]
     points = {**POINTS, **{row.split(",")[0]: '{ kind = "process" }' for row in lines if row[:1] == "x"}}
@@ -152,7 +152,7 @@ def device(server: Plc) -> Plc:
 
 
 @asynccontextmanager
-async def connected(feed: Feed) -> AsyncIterator[OpcuaSource]:
+async def connected(feed: ConnectionConfig) -> AsyncIterator[OpcuaSource]:
     """A source, connected while the block runs."""
     source = OpcuaSource(feed)
     try:

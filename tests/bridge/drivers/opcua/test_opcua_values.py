@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from bridge.drivers.opcua.values import Channel, bad_rows, sample_rows
 from historian.quality import BAD, BAD_NO_DATA, BAD_NODE_ID_UNKNOWN, UNCERTAIN
-from historian.samples import SCHEMA, settle
+from historian.samples import SCHEMA, normalise
 from historian.times import from_micros
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -62,7 +62,7 @@ def test_an_array_becomes_a_sample_an_element(
 @given(st.lists(floats, min_size=1, max_size=50), st.floats(0.1, 500_000))
 def test_samples_of_one_array_never_collide(elements: list[float], rate: float) -> None:
     """At the highest sample rate allowed, too."""
-    settled = settle(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
+    settled = normalise(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
     assert settled.batch.height == len(elements)
 
 

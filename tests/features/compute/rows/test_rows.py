@@ -19,10 +19,11 @@ from features.define.catalogue import point_groups
 from features.define.reasons import REASONS
 from features.define.spec import FeatureSpec
 from features.windows.tiling import Span
+from historian.plant.connections import Tag
 from historian.plant.model import Bearing, Site, StatedOrders
-from historian.plant.plant import Tag, View
+from historian.plant.plant import View
 from historian.quality import BAD
-from historian.samples import SampleBatch, settle
+from historian.samples import SampleBatch, normalise
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -64,7 +65,7 @@ def samples(of: Tag, times: npt.ArrayLike, values: Any, *, text: Any = None, qua
     stamps = pl.Series(np.asarray(times, np.int64) + START).cast(pl.Datetime("us", "UTC"))
     words = pl.Series(text or [None] * len(stamps), dtype=pl.String)
     columns = {"tag": of.name, "timestamp": stamps, "value": pl.Series(values, dtype=pl.Float64), "text": words}
-    return settle(pl.DataFrame(columns).with_columns(quality=quality)).batch
+    return normalise(pl.DataFrame(columns).with_columns(quality=quality)).batch
 
 
 def waveform(of: Tag, seconds: float = 1, *, seed: int = 0) -> SampleBatch:
@@ -82,7 +83,7 @@ def dial(of: Tag, values: Sequence[float], *, every: float = 0.25) -> SampleBatc
 
 def rows(asked: View, *pages: SampleBatch, tags: tuple[Tag, ...], span: Span = ALWAYS) -> pl.DataFrame:
     """All rows; each batch is a page of its own if there are several for one tag."""
-    whole = settle(pl.concat(pages)).batch
+    whole = normalise(pl.concat(pages)).batch
     ready = {each.name: span.ready for each in tags}
     parts = list(asset_rows(iter([whole]), tags, asked, span, ready))
     return pl.concat([part.frame for part in parts], how="diagonal_relaxed")
@@ -281,10 +282,10 @@ def test_pages_give_what_one_look_gives() -> None:
     """The speed is carried from page to page as far back as a window may need it."""
     de_h = tag("de_h", bearing=CWRU)
     asked = view("de_h", features=("orders",), speed="speed")
-    whole = settle(pl.concat([waveform(de_h, 4), dial(SPEED, [1500, 1480, 1510], every=0.9)])).batch
+    whole = normalise(pl.concat([waveform(de_h, 4), dial(SPEED, [1500, 1480, 1510], every=0.9)])).batch
     at_once = rows(asked, whole, tags=(de_h, SPEED))
     by_time = whole.sort("timestamp", maintain_order=True)
-    pages = [settle(by_time[start : start + 5000]).batch for start in range(0, len(by_time), 5000)]
+    pages = [normalise(by_time[start : start + 5000]).batch for start in range(0, len(by_time), 5000)]
     ready = {each.name: ALWAYS.ready for each in (de_h, SPEED)}
     parts = asset_rows(iter(pages), (de_h, SPEED), asked, ALWAYS, ready)
     assert pl.concat([part.frame for part in parts], how="diagonal_relaxed").equals(at_once)

@@ -29,7 +29,7 @@ from features.feast.online.materialize import Cursor
 from features.feast.registry.feast_repo import apply, open_feature_store
 from features.tables.feature_table import FeatureTable, table_path, table_schema
 from historian.plant.plant import Plant
-from historian.samples import SampleBatch, settle
+from historian.samples import SampleBatch, normalise
 from historian.stores.memory import MemoryStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -195,7 +195,7 @@ def samples(tags: Iterator[str]) -> SampleBatch:
                 text=pl.lit(None, pl.String()), quality=pl.lit(0, pl.UInt32())
             )
         )
-    return settle(pl.concat(frames)).batch
+    return normalise(pl.concat(frames)).batch
 
 
 def test_online_equals_offline_for_every_feature_at_every_timestamp(stored: Plant, store: FeatureStore) -> None:

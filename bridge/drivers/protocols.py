@@ -1,0 +1,107 @@
+"""What a driver promises to the rest of the bridge: live sources, archives, and how each is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import polars as pl
+from pydantic import BaseModel
+
+from historian.errors import ConfigError
+from historian.plant.connections import ConnectionConfig, Section
+
+
+class Source(Protocol):
+    """A live connection to a device or server; read-only towards the plant.
+
+    The runner calls `connect` until it succeeds, then `read` until it raises `NotConnected` (connect again) or
+    `EndOfInput` (stop), and always `close` in between.
+    """
+
+    async def connect(self) -> None:
+        """Opens the connection. Raises `NotConnected` if that cannot be done now."""
+
+    async def read(self) -> pl.DataFrame:
+        """Waits for the next raw rows (columns of `samples.SCHEMA`, any order, repeats allowed).
+
+        Calling it again confirms that all rows returned earlier are durable.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Releases the connection; never raises, may be called twice."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A bounded piece of an archive's answer."""
+
+    rows: pl.DataFrame
+    """Raw rows, as a source's `read` returns them."""
+    origin: str
+    """Where they came from, for people: a file, a table, a request."""
+    rejected: pl.DataFrame | None = None
+    """Rows that cannot be samples: the columns of `samples.SCHEMA` and `reason`. They go to quarantine."""
+
+
+class Archive(Protocol):
+    """A legacy historian, or a folder of files, that can be read by time range."""
+
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[Page]:
+        """Pages of the samples with start <= timestamp < end, in any order."""
+        ...
+
+    def extent(self) -> tuple[datetime, datetime]:
+        """The half-open time range in which the archive has samples. Raises `SourceError` if it has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What a driver module registers under the entry-point group `penstock.drivers`; a `DriverSpec`.
+
+    At least one of `source` and `archive` is set. Both raise `ConfigError` for tags they cannot bring, and open
+    nothing: `penstock check` calls them once for every connection.
+    """
+
+    options: type[BaseModel]
+    """The keys the driver takes in its table of `plant.toml`."""
+    address: type[BaseModel]
+    """The columns the driver adds to the tag list."""
+    source: Callable[[ConnectionConfig], Source] | None = None
+    archive: Callable[[ConnectionConfig], Archive] | None = None
+
+    def offers(self, section: Section) -> bool:
+        """See `DriverSpec.offers`."""
+        return (self.source if section == "sources" else self.archive) is not None
+
+    def check(self, connection: ConnectionConfig, section: Section) -> None:
+        """See `DriverSpec.check`."""
+        (open_source if section == "sources" else open_archive)(connection)
+
+
+def open_source(connection: ConnectionConfig) -> Source:
+    """The live source of a connection, not connected yet.
+
+    Raises:
+        ConfigError: the driver has no live source, or its tags or options cannot work.
+    """
+    driver = connection.driver
+    if not isinstance(driver, Driver) or driver.source is None:
+        raise ConfigError(f"the driver of {connection.name} reads archives; it cannot stream")
+    return driver.source(connection)
+
+
+def open_archive(connection: ConnectionConfig) -> Archive:
+    """The archive of a connection.
+
+    Raises:
+        ConfigError: the driver has no archive, or its tags or options cannot work.
+    """
+    driver = connection.driver
+    if not isinstance(driver, Driver) or driver.archive is None:
+        raise ConfigError(f"the driver of {connection.name} reads live sources; it cannot backfill")
+    return driver.archive(connection)

@@ -1,0 +1,80 @@
+"""Tags, and the connections that bring them, resolved: what the plant file and its tag lists say of each.
+
+A driver itself belongs to the bridge. The plant file needs to know only which keys and columns a driver takes, and to
+ask it for what is wrong with its tags: `DriverSpec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import BaseModel
+
+from historian.plant.model import Bearing, Zones
+
+Section = Literal["sources", "archives"]
+"""Where a connection stands in `plant.toml`."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One named signal, resolved: where it comes from and which role it plays."""
+
+    name: str
+    asset: str
+    point: str
+    kind: Literal["vibration", "process", "speed", "state"]
+    unit: str
+    sample_rate: float | None
+    range: tuple[float, float] | None
+    max_staleness: timedelta
+    address: str
+    scale: float
+    offset: float
+    options: BaseModel
+    """The driver's own columns of the tag list, checked."""
+    listed: tuple[str, str] = ("", "")
+    """File and row of the tag list, as `errors.Problem` takes them."""
+    states: Mapping[str, float | str] = field(default_factory=dict, hash=False)
+    """Name of a state -> the number or text that stands for it."""
+    bearing: Bearing | None = None
+    """The bearing under the point."""
+    zones: Zones | None = field(default=None, hash=False)
+    """The point's limits of velocity RMS."""
+
+
+class DriverSpec(Protocol):
+    """What the plant file asks of a driver; `bridge.drivers.protocols.Driver` is one."""
+
+    @property
+    def options(self) -> type[BaseModel]:
+        """The keys the driver takes in its table of `plant.toml`."""
+        ...
+
+    @property
+    def address(self) -> type[BaseModel]:
+        """The columns the driver adds to the tag list."""
+        ...
+
+    def offers(self, section: Section) -> bool:
+        """Whether the driver can stand in that section: as a live source, or as an archive."""
+        ...
+
+    def check(self, connection: ConnectionConfig, section: Section) -> None:
+        """Checks options and tags without opening anything. Raises `ConfigError` with every problem."""
+
+
+@dataclass(frozen=True)
+class ConnectionConfig:
+    """A source or an archive, resolved: its driver, the driver's options and the tags it brings."""
+
+    name: str
+    driver: DriverSpec
+    options: BaseModel
+    tags: tuple[Tag, ...]
+    root: Path
+    """Directory of `plant.toml`: relative paths in the options start here."""
