@@ -135,7 +135,7 @@ class NotEnoughData(FeatureError):
 
 
 class AbsentColumn(FeatureError, KeyError):
-    """A table of feature rows lacks a column that is asked for. Feast's callers look for `KeyError`."""
+    """A table of feature rows lacks a requested column. Feast's callers look for `KeyError`."""
 
     code = "incomplete"
     __str__ = Exception.__str__  # KeyError's own puts the message in quotation marks

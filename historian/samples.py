@@ -35,11 +35,13 @@ SampleBatch = NewType("SampleBatch", pl.DataFrame)
 
 
 class Normalised(NamedTuple):
-    """Raw samples after `normalise`: what can be stored, and what cannot because it contradicts it."""
+    """Raw samples after `normalise`: what can be stored, and what cannot. The rejected rows belong in quarantine."""
 
     batch: SampleBatch
     conflicts: pl.DataFrame
-    """Same columns as a batch: rows whose (tag, timestamp) already carries another value. They belong in quarantine."""
+    """Rows whose (tag, timestamp) already carries another value; columns of a batch."""
+    incomplete: pl.DataFrame
+    """Rows without a tag, a timestamp or a quality; columns of a batch."""
 
 
 def empty_batch() -> SampleBatch:
@@ -69,7 +71,7 @@ def sample_batch(frame: pl.DataFrame) -> SampleBatch:
 
 
 def normalise(frame: pl.DataFrame) -> Normalised:
-    """Raw rows of a driver, in any order and with repeats -> a batch, and the conflicts.
+    """Bring raw rows of a driver, in any order and with repeats, into the form of a batch.
 
     Rows that repeat a sample exactly are dropped. Of rows that share (tag, timestamp) with *different* contents the
     first one given stays and the later ones are conflicts: nobody can know which is right, and a silent overwrite
@@ -77,6 +79,10 @@ def normalise(frame: pl.DataFrame) -> Normalised:
     BadNoData.
     """
     rows = frame.select(SCHEMA.names()).cast(SCHEMA)
+    missing = pl.any_horizontal(pl.col(*KEY, "quality").is_null())
+    incomplete = rows.clear()
+    if rows.select(pl.any_horizontal(pl.col(*KEY, "quality").null_count() > 0)).item():
+        incomplete, rows = rows.filter(missing), rows.filter(~missing)
     if rows["value"].is_finite().all() is False:
         bad = pl.when(is_bad(pl.col("quality"))).then("quality").otherwise(pl.lit(BAD_NO_DATA, pl.UInt32))
         undefined = pl.col("value").is_nan() | pl.col("value").is_infinite()
@@ -87,16 +93,16 @@ def normalise(frame: pl.DataFrame) -> Normalised:
     if not is_in_order(rows):  # most sources give rows in order, and sorting is the dearest step
         rows = rows.sort(*KEY, maintain_order=True)
     if not _has_repeats(rows):
-        return Normalised(sample_batch(rows), SCHEMA.to_frame())
+        return Normalised(sample_batch(rows), SCHEMA.to_frame(), incomplete)
     distinct = rows.unique(maintain_order=True)
     first = pl.struct(*KEY).is_first_distinct()
-    return Normalised(sample_batch(distinct.filter(first)), distinct.filter(~first))
+    return Normalised(sample_batch(distinct.filter(first)), distinct.filter(~first), incomplete)
 
 
 def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFrame:
     """Rows with repeats -> rows sorted by (tag, timestamp), of which the last written stays.
 
-    `written` names a column that tells when a row was written; without it, the order of the rows does. Other columns
+    `written` names a column that holds when a row was written; without it, the order of the rows does. Other columns
     are kept; without the column `tag` all rows are of one. Sorting tag by tag is five times as fast as sorting by a
     string key, and most pages need none.
     """

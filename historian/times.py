@@ -26,8 +26,8 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def parse_duration(text: str | timedelta) -> timedelta:
-    """`100ms`, `1s`, `10m`, `2h`, `1d` -> timedelta. Zero and negative durations are refused."""
+def parse_duration(text: str | timedelta, *, zero: bool = False) -> timedelta:
+    """`100ms`, `1s`, `10m`, `2h`, `1d` -> timedelta. Negative durations are refused, and zero unless it is allowed."""
     if isinstance(text, timedelta):
         return text
     match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
@@ -37,13 +37,15 @@ def parse_duration(text: str | timedelta) -> timedelta:
         span = float(match[1]) * _UNITS[match[2]]
     except OverflowError:
         raise ValueError(f"the duration {text!r} is too long") from None
-    if span <= timedelta(0):
+    if span < timedelta(0) or not (span or (zero and float(match[1]) == 0)):
         raise ValueError(f"the duration {text!r} is shorter than one microsecond")
     return span
 
 
 def format_duration(span: timedelta) -> str:
     """The inverse of `parse_duration`, in the largest unit that keeps it whole."""
+    if not span:
+        return "0s"
     for unit in reversed(_UNITS):
         if span % _UNITS[unit] == timedelta(0):
             return f"{span // _UNITS[unit]}{unit}"
@@ -55,6 +57,13 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(us|ms|s|m|h|d|w)$", "examples": ["100ms", "10m"]}),
+]
+
+DurationOrZero = Annotated[
+    timedelta,
+    BeforeValidator(lambda text: parse_duration(text, zero=True)),
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(us|ms|s|m|h|d|w)$", "examples": ["0s", "100ms"]}),
 ]
 
 

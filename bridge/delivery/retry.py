@@ -1,17 +1,45 @@
-"""How long to wait before trying again: longer each time, bounded, and never in step with the neighbours."""
+"""What an error means for whoever tries again, and how long to wait.
+
+permanent    a person must change something: a token, a right, a bucket. Tried again now and then, in case they did
+throttled    the other side asks for a pause: at least that long
+retryable    the other side cannot be reached or is not ready
+unexpected   a fault in a program; it is logged with its trace, and tried again like a retryable one
+"""
 
 from __future__ import annotations
 
 from secrets import SystemRandom
-from typing import Final
+from typing import Final, Literal
+
+from historian.errors import AccessDenied, NotConnected, SpoolFull, StoreUnavailable
+
+Kind = Literal["permanent", "throttled", "retryable", "unexpected"]
 
 FIRST_S: Final = 0.5
 LONGEST_S: Final = 30.0
+PERMANENT_S: Final = 60.0
 
 _random = SystemRandom()
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: doubles from `FIRST_S` to `LONGEST_S`; half of it is chance."""
+    """Seconds to wait after so many failures in a row: doubles from `FIRST_S` to `LONGEST_S`; half of it is random."""
     longest: float = min(LONGEST_S, FIRST_S * 2.0 ** min(failures - 1, 16))
     return longest * _random.uniform(0.5, 1)
+
+
+def kind_of(error: Exception) -> Kind:
+    """What kind of failure an error is."""
+    if isinstance(error, AccessDenied):
+        return "permanent"
+    if isinstance(error, StoreUnavailable):
+        return "retryable" if error.retry_after is None else "throttled"
+    return "retryable" if isinstance(error, NotConnected | SpoolFull) else "unexpected"
+
+
+def wait_after(error: Exception, failures: int) -> float:
+    """Seconds to wait after `failures` failures in a row, the last of them this error."""
+    if kind_of(error) == "permanent":
+        return PERMANENT_S
+    demanded = error.retry_after if isinstance(error, StoreUnavailable) else None
+    return max(demanded or 0.0, backoff(failures))

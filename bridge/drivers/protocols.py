@@ -1,11 +1,15 @@
-"""What a driver promises to the rest of the bridge: live sources, archives, and how each is made."""
+"""What a driver promises to the rest of the bridge: live sources, archives, and how each is made.
+
+A driver is a module, or a folder of modules, with one `Driver` registered under the entry-point group
+`penstock.drivers`; it may be source and archive.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 from pydantic import BaseModel
@@ -22,17 +26,38 @@ class Source(Protocol):
     """
 
     async def connect(self) -> None:
-        """Opens the connection. Raises `NotConnected` if that cannot be done now."""
+        """Open the connection. Raises `NotConnected` if that cannot be done now."""
 
     async def read(self) -> pl.DataFrame:
-        """Waits for the next raw rows (columns of `samples.SCHEMA`, any order, repeats allowed).
+        """Wait for the next raw rows (columns of `samples.SCHEMA`, any order, repeats allowed).
 
         Calling it again confirms that all rows returned earlier are durable.
         """
         ...
 
     async def close(self) -> None:
-        """Releases the connection; never raises, may be called twice."""
+        """Release the connection; may be called twice."""
+
+
+@runtime_checkable
+class Audible(Protocol):
+    """A source that hears more than it reads: keep-alives, answers without news."""
+
+    def heard_at(self) -> datetime | None:
+        """When anything last came from the other side; None before the first time."""
+        ...
+
+
+@runtime_checkable
+class ReportsEveryChange(Protocol):
+    """A source that reports every change of some tags, so that a session covers the time between their samples.
+
+    A source that is not one is polled, sampled or lossy: what was between two of its samples is unknown.
+    """
+
+    def complete_tags(self) -> Collection[str]:
+        """The tags of which this connection reports every change, in order; known after `connect`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,24 +69,46 @@ class Page:
     origin: str
     """Where they came from, for people: a file, a table, a request."""
     rejected: pl.DataFrame | None = None
-    """Rows that cannot be samples: the columns of `samples.SCHEMA` and `reason`. They go to quarantine."""
+    """Rows that cannot be samples: columns of `REJECTED`. They go to quarantine."""
+
+
+Extent = tuple[datetime, datetime]
+"""A half-open range of time."""
 
 
 class Archive(Protocol):
-    """A legacy historian, or a folder of files, that can be read by time range."""
+    """A legacy historian, or a folder of files, that can be read by time range.
 
-    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[Page]:
-        """Pages of the samples with start <= timestamp < end, in any order."""
+    The runner calls `open` first and `close` last. Whenever a call raises `NotConnected`, the runner closes, waits, and
+    opens again, as it does for live sources. Blocking work belongs into a thread.
+    """
+
+    async def open(self) -> None:
+        """Connect. Raises `NotConnected` if that cannot be done now."""
+
+    async def extents(self) -> Mapping[str, Extent]:
+        """For each tag a range outside which it has no samples; tags without samples are absent.
+
+        Raises:
+            SourceError: nothing could be looked at. What is wrong with a part of the archive is for `read` to say.
+        """
         ...
 
-    def extent(self) -> tuple[datetime, datetime]:
-        """The half-open time range in which the archive has samples. Raises `SourceError` if it has none."""
+    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
+        """Pages of the samples with start <= timestamp < end, in any order.
+
+        Raises:
+            SourceError: something could not be read; everything that could be was given before.
+        """
         ...
+
+    async def close(self) -> None:
+        """Release the connection; may be called twice."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """What a driver module registers under the entry-point group `penstock.drivers`; a `DriverSpec`.
+    """What a driver module registers; a `DriverSpec`.
 
     At least one of `source` and `archive` is set. Both raise `ConfigError` for tags they cannot bring, and open
     nothing: `penstock check` calls them once for every connection.
@@ -96,7 +143,7 @@ def open_source(connection: ConnectionConfig) -> Source:
 
 
 def open_archive(connection: ConnectionConfig) -> Archive:
-    """The archive of a connection.
+    """The archive of a connection, not opened yet.
 
     Raises:
         ConfigError: the driver has no archive, or its tags or options cannot work.

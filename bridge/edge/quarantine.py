@@ -1,71 +1,91 @@
-"""The quarantine: samples that must not enter the store, each with the reason, kept until a person has looked at them.
+"""The quarantine: samples that must not enter the store, each with the reason, kept until a person has decided.
 
-Nothing is lost and nothing coerced. Rows that a repeated backfill reads again are not kept twice.
+Nothing is coerced. Rows that a repeated backfill reads again are not kept twice. It is bounded: beyond `MAX_ROWS` of a
+source the oldest rows of its most frequent reason are discarded and counted, so that one bad tag can neither fill the
+disk nor push out what is rare; rows older than the retention are discarded as well.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from bridge.edge.database import Edge, pack, unpack
+from bridge.edge.database import Edge
+from bridge.edge.quarantine_rows import REJECTED, insert_rows
 from historian.errors import InvalidInput
 from historian.samples import SCHEMA
 from historian.times import micros
 
-REASONED: Final = pl.Schema({**SCHEMA, "reason": pl.String()})
-"""A sample, or what should have been one, and why it was refused."""
+MAX_ROWS: Final = 1_000_000
+"""Bound of one source's share: three days of one tag that is out of range at 4 Hz."""
+RETENTION: Final = timedelta(days=365)
 
-KEPT: Final = pl.Schema({**REASONED, "source": pl.String(), "origin": pl.String(), "recorded_at": SCHEMA["timestamp"]})
-"""The same, with the source's name, the place within it, and when it was refused."""
+KEPT: Final = pl.Schema({**REJECTED, "source": pl.String(), "origin": pl.String(), "recorded_at": SCHEMA["timestamp"]})
+"""A rejected row, with the source's name, the place within it, and when it was rejected."""
+
+_SELECTED: Final = """
+(?1 IS NULL OR source = ?1) AND (?2 IS NULL OR reason = ?2) AND (?3 IS NULL OR tag = ?3)
+AND (?4 IS NULL OR recorded_at < ?4)
+"""
+_COUNT: Final = "SELECT source, reason, count(*) FROM quarantine WHERE " + _SELECTED + " GROUP BY 1, 2"
+_DELETE: Final = "DELETE FROM quarantine WHERE " + _SELECTED
+_SELECT: Final = (
+    "SELECT id, tag, timestamp, value, text, quality, reason, detail, source, origin, recorded_at FROM quarantine "
+    "WHERE " + _SELECTED + " AND id > ?5 ORDER BY id LIMIT ?6"
+)
 
 
-def reasoned(rows: pl.DataFrame, reason: str) -> pl.DataFrame:
-    """Rows with the columns of a sample -> the same with one reason for all of them."""
-    return rows.select(*SCHEMA.names(), reason=pl.lit(reason)).cast(REASONED)
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of the quarantine are meant; None is any."""
+
+    source: str | None = None
+    reason: str | None = None
+    tag: str | None = None
+    before: datetime | None = None
+    """Only rows recorded before this."""
+
+    @property
+    def parameters(self) -> list[object]:
+        """For the condition `_SELECTED`."""
+        return [self.source, self.reason, self.tag, None if self.before is None else micros(self.before)]
 
 
 class Quarantine:
     """The quarantine at rest, in the edge database."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, *, max_rows: int = MAX_ROWS) -> None:
         self._edge = edge
+        self._max_rows = max_rows
 
     def add(self, rows: pl.DataFrame, *, source: str, origin: str, now: datetime) -> None:
-        """Keeps rows with the columns of `REASONED`, except those kept already for the same source and reason."""
-        with self._edge.transaction():
-            for (reason,), group in rows.group_by("reason", maintain_order=True):
-                self._keep(group.drop("reason").cast(SCHEMA), (source, origin, micros(now), str(reason)))
+        """Keep rows with the columns of `REJECTED`, except those kept already for the same source and reason."""
+        with self._edge.transaction() as database:
+            insert_rows(database, rows, source=source, origin=origin, recorded_at=micros(now))
+            self._discard_excess(source)
 
     def counts(self) -> pl.DataFrame:
-        """How many rows there are, and of which time: source, reason, rows, first, last; the largest count first."""
-        query = "SELECT source, reason, sum(rows), min(first), max(last) FROM quarantine GROUP BY 1, 2 ORDER BY 3 DESC"
-        times = {"first": pl.Int64(), "last": pl.Int64()}
-        schema = {"source": pl.String(), "reason": pl.String(), "rows": pl.Int64(), **times}
-        counted = pl.DataFrame(self._edge.rows(query), schema=schema, orient="row")
-        return counted.with_columns(pl.col(*times).cast(SCHEMA["timestamp"]))
+        """How many rows there are: source, reason, rows, discarded; the largest count first."""
+        query = "SELECT source, reason, kept, discarded FROM quarantine_totals ORDER BY kept DESC, source, reason"
+        schema = {"source": pl.String(), "reason": pl.String(), "rows": pl.Int64(), "discarded": pl.Int64()}
+        return pl.DataFrame(self._edge.rows(query), schema=schema, orient="row")
 
-    def rows(self) -> pl.DataFrame:
-        """Everything in quarantine, oldest first: columns of `KEPT`."""
-        kept = self._edge.rows("SELECT payload, reason, source, origin, recorded_at FROM quarantine ORDER BY id")
-        frames = [
-            unpack(payload).with_columns(
-                reason=pl.lit(why), source=pl.lit(source), origin=pl.lit(place), recorded_at=at
-            )
-            for payload, why, source, place, at in kept
-        ]
-        return pl.concat([frame.cast(KEPT) for frame in frames]) if frames else KEPT.to_frame()
+    def rows(self, selection: Selection | None = None, *, limit: int | None = None) -> pl.DataFrame:
+        """The selected rows, oldest first: columns of `KEPT`."""
+        return self._select(selection, limit=limit)[1]
 
-    def export(self, path: Path) -> int:
-        """Writes everything in quarantine to a Parquet or CSV file, by its suffix; returns the number of rows.
+    def export(self, path: Path, selection: Selection | None = None) -> int:
+        """Write the selected rows to a Parquet or CSV file, by its suffix; return the number of rows.
 
         Raises:
             InvalidInput: another suffix, or a path that cannot be written.
         """
-        rows = self.rows()
+        rows = self.rows(selection)
         try:
             if path.suffix.lower() == ".parquet":
                 rows.write_parquet(path)
@@ -77,23 +97,65 @@ class Quarantine:
             raise InvalidInput(f"cannot write {path}: {error}") from None
         return rows.height
 
-    def _keep(self, rows: pl.DataFrame, key: tuple[str, str, int, str]) -> None:
-        source, _, _, reason = key
-        # Rows without a timestamp count as of the epoch, so that they too meet their repeats.
-        times = pl.col("timestamp").to_physical().fill_null(0)
-        first, last = rows.select(first=times.min(), last=times.max()).row(0)
-        known = self._edge.rows(
-            "SELECT payload FROM quarantine WHERE source = ? AND reason = ? AND first <= ? AND last >= ?",
-            *(source, reason, last, first),
-        )
-        new = rows.unique(maintain_order=True)
-        for (payload,) in known:
-            new = new.join(unpack(payload), on=SCHEMA.names(), how="anti", nulls_equal=True, maintain_order="left")
-        if new.is_empty():
-            return
+    def purge(self, selection: Selection | None = None) -> int:
+        """Delete the selected rows; return how many there were."""
+        parameters = (selection or Selection()).parameters
+        with self._edge.transaction() as database:
+            counted = self._edge.rows(_COUNT, parameters)
+            database.execute(_DELETE, parameters)
+            for source, reason, count in counted:
+                self._forget(source, reason, count)
+        return sum(count for _, _, count in counted)
+
+    def expire(self, *, now: datetime, retention: timedelta = RETENTION) -> int:
+        """Delete what has been kept for longer than the retention; return how many rows there were."""
+        return self.purge(Selection(before=now - retention))
+
+    def take(self, selection: Selection, *, limit: int, after: int = 0) -> tuple[list[int], pl.DataFrame]:
+        """The oldest of the selected rows with ids above `after`, and these ids, for `release`: columns of `KEPT`."""
+        return self._select(selection, limit=limit, after=after)
+
+    def release(self, ids: Sequence[int]) -> None:
+        """Delete rows by id, in the caller's transaction: they have been decided on."""
+        with self._edge.transaction() as database:
+            for number in ids:
+                [(source, reason)] = self._edge.rows("SELECT source, reason FROM quarantine WHERE id = ?", [number])
+                database.execute("DELETE FROM quarantine WHERE id = ?", [number])
+                self._forget(source, reason, 1)
+
+    def _select(
+        self, selection: Selection | None, *, limit: int | None, after: int = 0
+    ) -> tuple[list[int], pl.DataFrame]:
+        parameters = (selection or Selection()).parameters
+        found = self._edge.rows(_SELECT, [*parameters, after, -1 if limit is None else limit])
+        times = {"timestamp": pl.Int64(), "recorded_at": pl.Int64()}
+        stored = pl.Schema({"id": pl.Int64(), **KEPT, **times})
+        frame = pl.DataFrame(found, schema=stored, orient="row")
+        return frame["id"].to_list(), frame.drop("id").cast(KEPT)
+
+    def _discard_excess(self, source: str) -> None:
+        """Hold the source to its bound: the oldest rows of its most frequent reason go."""
+        totals = "SELECT reason, kept FROM quarantine_totals WHERE source = ? ORDER BY kept DESC"
+        counted = self._edge.rows(totals, [source])
+        excess = sum(kept for _, kept in counted) - self._max_rows
+        for reason, kept in counted:
+            if excess <= 0:
+                return
+            count = min(excess, kept)
+            with self._edge.transaction() as database:
+                database.execute(
+                    "DELETE FROM quarantine WHERE id IN "
+                    "(SELECT id FROM quarantine WHERE source = ? AND reason = ? ORDER BY id LIMIT ?)",
+                    [source, reason, count],
+                )
+                self._forget(source, reason, count, discarded=count)
+            excess -= count
+
+    def _forget(self, source: str, reason: str, count: int, *, discarded: int = 0) -> None:
         with self._edge.transaction() as database:
             database.execute(
-                "INSERT INTO quarantine (source, origin, recorded_at, reason, first, last, rows, payload) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, first, last, new.height, pack(new)),
+                "UPDATE quarantine_totals SET kept = kept - ?, discarded = discarded + ? "
+                "WHERE source = ? AND reason = ?",
+                [count, discarded, source, reason],
             )
+            database.execute("DELETE FROM quarantine_totals WHERE kept = 0 AND discarded = 0")

@@ -1,40 +1,54 @@
-"""The spool: a durable first-in-first-out queue per source, between what reads the plant and what writes the store.
+"""The spool: a durable first-in-first-out queue per source, between what reads the plant and the sinks.
 
-What `append` has accepted survives a crash, a power cut and a store that is down for hours.
+What `append` has accepted survives a crash, a power cut and a store that is down for hours. Each sink has a cursor per
+source, and a batch is deleted once the cursors of all sinks have passed it. Counts and sizes are running totals, so
+that nothing here takes longer the more waits. A row that cannot be read is set aside and counted, and never stops what
+waits behind it.
 """
 
 from __future__ import annotations
 
+import json
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from bridge.edge.database import Edge, pack, unpack
-from bridge.ingest.coverage import union
+from bridge.edge.database import Edge
+from bridge.edge.frames import pack, unpack
 from historian.errors import SpoolFull
-from historian.samples import SampleBatch, newest_wins, sample_batch
-from historian.times import micros
+from historian.intervals import INTERVALS, union
+from historian.logs import get_logger
+from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
+from historian.times import from_micros, micros
 
+STORE: Final = "store"
+"""The sink that every database has: the historian store."""
 MAX_BYTES: Final = 8 << 30
 """Bound of one source's share, compressed: about six hours of two 25.6 kHz vibration points."""
 MAX_JOINED: Final = 2_000
 """Batches joined into one write at most."""
 
-_QUEUE: Final = "SELECT id, rows FROM spool WHERE source = ? ORDER BY id LIMIT ?"
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class SpoolItem:
-    """The oldest samples of a source, on their way to the store."""
+    """The oldest samples of a source that a sink does not have yet."""
 
     source: str
-    ids: tuple[int, ...]
+    first: int
+    last: int
+    """Ids of the rows it was made of, both included."""
+    rows: int
+    """Samples in these rows, repeats among them."""
     batch: SampleBatch
-    proven: pl.DataFrame
-    """Stretches that are proven to be in the store, completely, once this item is."""
+    covered: pl.DataFrame
+    """Intervals that are in the store, completely, once this item is."""
     more: bool
     """Whether this was too little to take everything that waits."""
 
@@ -46,67 +60,207 @@ class Spool:
         self._edge = edge
         self._max_bytes = max_bytes
 
-    def append(self, batch: SampleBatch, *, source: str, now: datetime, proven: pl.DataFrame) -> None:
-        """Accepts a batch: when this returns, it is on the disk.
+    def append(
+        self,
+        batch: SampleBatch,
+        *,
+        source: str,
+        now: datetime,
+        covered: pl.DataFrame | None = None,
+        covers_since: int | None = None,
+    ) -> int:
+        """Accept a batch: when this returns, it is on the disk.
 
-        An empty batch is a mark: its `proven` stretches hold once everything appended before it is stored.
+        An empty batch is a mark: its `covered` holds once everything appended before it is stored.
+
+        Args:
+            batch: what was read.
+            source: whose it is.
+            now: when it was accepted.
+            covered: intervals that are complete once this batch and those since `covers_since` are stored.
+            covers_since: id of the first batch that `covered` relies on; this one if None.
+
+        Returns:
+            The batch's id.
 
         Raises:
             SpoolFull: nothing was accepted; the source has reached its bound, or the disk is full.
         """
-        payload, marks = pack(batch), pack(proven)
+        payload = pack(batch)
+        marks = b"" if covered is None or covered.is_empty() else pack(covered)
         size = len(payload) + len(marks)
         with self._edge.transaction() as database:
             self._check_room(source, size)
-            database.execute(
-                "INSERT INTO spool (source, accepted_at, rows, size, proven, payload) VALUES (?, ?, ?, ?, ?, ?)",
-                (source, micros(now), batch.height, size, marks, payload),
+            inserted = database.execute(
+                "INSERT INTO spool (source, accepted_at, rows, size, covered, covers_since, checksum, payload) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (source, micros(now), batch.height, size, marks, covers_since, _checksum(payload, marks), payload),
             )
             database.execute(
-                "INSERT INTO accepted VALUES (?, ?) "
-                "ON CONFLICT (source) DO UPDATE SET samples = samples + excluded.samples",
-                (source, batch.height),
+                "INSERT INTO spool_totals VALUES (?, ?, ?, ?, ?) ON CONFLICT (source) DO UPDATE SET "
+                "accepted = accepted + excluded.accepted, rows = rows + excluded.rows, bytes = bytes + excluded.bytes, "
+                "last_accepted_at = excluded.last_accepted_at",
+                (source, batch.height, batch.height, size, micros(now)),
             )
+        return inserted.lastrowid or 0
 
-    def oldest(self, source: str, *, rows: int = 1_000_000) -> SpoolItem | None:
-        """The oldest batches of a source, joined into one of about `rows` samples; None when nothing waits.
+    def oldest(self, source: str, *, now: datetime, sink: str = STORE, rows: int = 1_000_000) -> SpoolItem | None:
+        """The oldest batches of a source that the sink lacks, joined into one of about `rows` samples.
 
-        Many small batches become few writes this way. The item stays in the spool until `remove`.
+        Many small batches become few writes this way. The item stays in the spool until `delivered`. None when nothing
+        waits.
         """
-        waiting = self._edge.rows(_QUEUE, source, MAX_JOINED + 1)
-        if not waiting:
-            return None
-        reach = accumulate(height for _, height in waiting)
-        few = sum(1 for total in reach if total <= rows)
-        ids = tuple(number for number, _ in waiting[: max(1, min(few, MAX_JOINED))])
-        kept = self._edge.rows(
-            "SELECT payload, proven FROM spool WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
-            *(source, ids[0], ids[-1]),
+        with self._edge.transaction():  # one view of the queue, though another process may empty it
+            waiting = self._edge.rows(
+                "SELECT id, rows FROM spool WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
+                (source, self._position(sink, source), MAX_JOINED + 1),
+            )
+            if not waiting:
+                return None
+            few = sum(1 for total in accumulate(height for _, height in waiting) if total <= rows)
+            chosen = waiting[: max(1, min(few, MAX_JOINED))]
+            first, last = chosen[0][0], chosen[-1][0]
+            batches, marks = self._parts(source, first, last, now)
+        joined = newest_wins(pl.concat([empty_batch(), *batches])) if len(batches) != 1 else batches[0]
+        covered = union(pl.concat([INTERVALS.to_frame(), *marks]))
+        return SpoolItem(
+            source, first, last, sum(map(len, batches)), sample_batch(joined), covered, len(chosen) < len(waiting)
         )
-        batches = [unpack(payload) for payload, _ in kept]
-        joined = batches[0] if len(batches) == 1 else newest_wins(pl.concat(batches))
-        proven = union(pl.concat([unpack(marks) for _, marks in kept]))
-        return SpoolItem(source, ids, sample_batch(joined), proven, more=len(ids) < len(waiting))
 
-    def remove(self, item: SpoolItem) -> None:
-        """Forgets an item: the store has it."""
+    def delivered(self, item: SpoolItem, *, sink: str = STORE) -> None:
+        """Move the sink's cursor past an item, and delete what every sink has."""
         with self._edge.transaction() as database:
-            bounds = (item.source, item.ids[0], item.ids[-1])
-            database.execute("DELETE FROM spool WHERE source = ? AND id BETWEEN ? AND ?", bounds)
+            self._advance(sink, item.source, item.last, item.rows)
+            [(everywhere,)] = self._edge.rows(
+                "SELECT min(coalesce(position, 0)) FROM sinks LEFT JOIN cursors ON sink = name AND source = ?",
+                [item.source],
+            )
+            done = (item.source, everywhere)
+            [(rows, size)] = self._edge.rows(
+                "SELECT coalesce(sum(rows), 0), coalesce(sum(size), 0) FROM spool WHERE source = ? AND id <= ?", done
+            )
+            database.execute("DELETE FROM spool WHERE source = ? AND id <= ?", done)
+            database.execute(
+                "UPDATE spool_totals SET rows = rows - ?, bytes = bytes - ? WHERE source = ?",
+                (rows, size, item.source),
+            )
 
-    def waiting(self) -> dict[str, int]:
-        """Samples in the spool, by source."""
-        return dict(self._edge.rows("SELECT source, sum(rows) FROM spool GROUP BY source ORDER BY source"))
+    def register(self, *sinks: str) -> None:
+        """Make these the sinks that batches wait for. A new one is given what is in the spool now, and what follows."""
+        with self._edge.transaction() as database:
+            names = [json.dumps(sinks)]
+            database.execute("DELETE FROM sinks WHERE name NOT IN (SELECT value FROM json_each(?))", names)
+            database.execute("DELETE FROM cursors WHERE sink NOT IN (SELECT value FROM json_each(?))", names)
+            database.executemany("INSERT OR IGNORE INTO sinks VALUES (?)", [(name,) for name in sinks])
+
+    def waiting(self, *, sink: str = STORE) -> dict[str, int]:
+        """Samples that the sink does not have yet, by source."""
+        counted = self._edge.rows(
+            "SELECT t.source, accepted - coalesce(delivered, accepted - t.rows) FROM spool_totals t "
+            "LEFT JOIN cursors c ON c.source = t.source AND sink = ? ORDER BY t.source",
+            [sink],
+        )
+        return {source: count for source, count in counted if count}
 
     def accepted(self) -> dict[str, int]:
         """Samples ever accepted, by source, since the database was made; repeats of a sample count."""
-        return dict(self._edge.rows("SELECT source, samples FROM accepted ORDER BY source"))
+        return dict(self._edge.rows("SELECT source, accepted FROM spool_totals ORDER BY source"))
+
+    def last_accepted(self) -> dict[str, datetime]:
+        """When each source's newest batch was accepted."""
+        found = self._edge.rows("SELECT source, last_accepted_at FROM spool_totals WHERE last_accepted_at IS NOT NULL")
+        return {source: from_micros(instant) for source, instant in found}
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes in the spool, by source."""
+        return dict(self._edge.rows("SELECT source, bytes FROM spool_totals ORDER BY source"))
+
+    def damaged(self) -> dict[str, int]:
+        """Batches that could not be read and were set aside, by source."""
+        return dict(self._edge.rows("SELECT source, count(*) FROM spool_damaged GROUP BY source ORDER BY source"))
+
+    def _parts(
+        self, source: str, first: int, last: int, now: datetime
+    ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+        """The batches of the readable rows, and what they cover; the other rows are set aside."""
+        kept = self._edge.rows(
+            "SELECT id, coalesce(covers_since, id), checksum, CAST(payload AS BLOB), CAST(covered AS BLOB) FROM spool "
+            "WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
+            (source, first, last),
+        )
+        readable = []
+        for number, relies_on, *row in kept:
+            found = _read(row)
+            if isinstance(found, Exception):
+                self._set_aside(source, number, found, now)
+            else:
+                readable.append((number, relies_on, *found))
+        covered = [
+            marks
+            for number, relies_on, _, marks in readable
+            if marks is not None and not self._damaged_between(source, relies_on, number)
+        ]
+        return [batch for _, _, batch, _ in readable], covered
+
+    def _damaged_between(self, source: str, first: int, last: int) -> bool:
+        query = "SELECT 1 FROM spool_damaged WHERE source = ? AND id BETWEEN ? AND ? LIMIT 1"
+        return bool(self._edge.rows(query, (source, first, last)))
+
+    def _set_aside(self, source: str, number: int, error: Exception, now: datetime) -> None:
+        """Move a row to where it stops nothing; its bytes are kept for whoever may still make sense of them."""
+        reason = f"{type(error).__name__}: {error}"
+        with self._edge.transaction() as database:
+            [(rows, size)] = self._edge.rows("SELECT rows, size FROM spool WHERE id = ?", [number])
+            database.execute(
+                "INSERT INTO spool_damaged SELECT id, source, accepted_at, rows, ?, ?, payload FROM spool WHERE id = ?",
+                (reason, micros(now), number),
+            )
+            database.execute("DELETE FROM spool WHERE id = ?", [number])
+            database.execute(
+                "UPDATE spool_totals SET rows = rows - ?, bytes = bytes - ? WHERE source = ?", (rows, size, source)
+            )
+            database.execute(
+                "UPDATE cursors SET delivered = delivered + ? WHERE source = ? AND position < ?", (rows, source, number)
+            )
+        log.error("a batch of the spool cannot be read and was set aside", source=source, batch=number, reason=reason)
+
+    def _position(self, sink: str, source: str) -> int:
+        found = self._edge.rows("SELECT position FROM cursors WHERE sink = ? AND source = ?", (sink, source))
+        return int(found[0][0]) if found else 0
+
+    def _advance(self, sink: str, source: str, position: int, rows: int) -> None:
+        with self._edge.transaction() as database:
+            if position <= self._position(sink, source):  # another process has delivered it as well
+                return
+            database.execute(
+                "INSERT INTO cursors SELECT ?, source, ?, accepted - rows + ? FROM spool_totals WHERE source = ? "
+                "ON CONFLICT (sink, source) DO UPDATE SET position = excluded.position, delivered = delivered + ?",
+                (sink, position, rows, source, rows),
+            )
 
     def _check_room(self, source: str, size: int) -> None:
-        [(taken,)] = self._edge.rows("SELECT coalesce(sum(size), 0) FROM spool WHERE source = ?", source)
+        found = self._edge.rows("SELECT bytes FROM spool_totals WHERE source = ?", [source])
+        taken = int(found[0][0]) if found else 0
         # A batch larger than the whole bound is let into an empty spool: refusing it for ever would stop the source.
         if taken and taken + size > self._max_bytes:
             raise SpoolFull(
                 f"the spool holds {taken:,} bytes of {source} and may hold {self._max_bytes:,}; "
                 "it drains as soon as the store can be written"
             )
+
+
+def _checksum(payload: bytes, marks: bytes) -> int:
+    return zlib.crc32(marks, zlib.crc32(payload))
+
+
+def _read(row: Sequence[Any]) -> tuple[pl.DataFrame, pl.DataFrame | None] | Exception:
+    """Batch and covered intervals of one row, or why it cannot be read."""
+    checksum, payload, marks = row
+    if checksum is not None and checksum != _checksum(payload, marks):
+        return ValueError("its checksum is wrong")
+    try:
+        batch, covered = unpack(payload), unpack(marks) if marks else None
+    except Exception as error:  # noqa: BLE001 - whatever a decoder makes of damaged bytes
+        return error
+    sound = batch.schema == SCHEMA and (covered is None or covered.schema == INTERVALS)
+    return (batch, covered) if sound else ValueError("its columns are not those of a batch")

@@ -1,118 +1,220 @@
-"""The runner: one pump per live source, side by side, and one forwarder for all of them.
-
-A pump connects, reads, and reads again only when what it read is durable. Connections fail; the pump connects again,
-waiting a little longer each time. What happens to one source never stops the others.
-"""
+"""Live streaming: one runner a source and one a sink, side by side, and the status they are seen by."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
-from bridge.delivery.forwarder import Forwarder
-from bridge.delivery.retry import backoff
-from bridge.drivers.protocols import open_source
+from bridge.delivery.retry import wait_after
+from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.database import Edge
-from bridge.ingest.coverage import STRETCHES, reached
-from bridge.ingest.intake import Intake
-from historian.errors import EndOfInput, NotConnected
+from bridge.edge.quarantine import Quarantine
+from bridge.edge.spool import Spool
+from bridge.run.source_runner import SourceRunner
+from historian.errors import AccessDenied, HistorianError
+from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
-from historian.quality import BAD_NOT_CONNECTED
-from historian.samples import SCHEMA
+from historian.status import TAGS, SinkStatus, SourceStatus, StatusFile
+from historian.stores.protocols import Sink
 from historian.times import utc_now
 
 CANCEL_AGAIN_S: Final = 5.0
+STATUS_S: Final = 1.0
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
-class Pump:
-    """Keeps one source connected and moves what it says into the spool."""
+@dataclass(frozen=True)
+class SourceReport:
+    """What a run did for one source."""
 
-    def __init__(self, feed: ConnectionConfig, edge: Edge, *, clock: Callable[[], datetime] = utc_now) -> None:
-        """Raises `ConfigError` if the feed's configuration cannot work; opens no connection."""
-        self.name = feed.name
-        self.intake = Intake(feed, edge)
-        self.connections = 0
-        self.trouble = ""
-        """Why the source is not connected at present, in words."""
-        self._source = open_source(feed)
-        self._tags = [tag.name for tag in feed.tags]
+    streamed: int
+    stored: int
+    quarantined: int
+    waiting: int
+    """Samples that wait in the spool for the store."""
+    connections: int
+    last_error: str
+    """Why the source is not connected; empty if it is."""
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What a run did."""
+
+    samples_streamed: int
+    samples_stored: int
+    quarantined: int
+    sources: dict[str, SourceReport] = field(default_factory=dict)
+    store_error: str = ""
+    """Why the store does not take samples; empty if it does."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether any source was connected at any time."""
+        return any(source.connections for source in self.sources.values())
+
+
+class Bridge:
+    """The runners of some sources and of the store, and their status."""
+
+    def __init__(
+        self,
+        connections: Sequence[ConnectionConfig],
+        edge: Edge,
+        store: Sink,
+        status: StatusFile,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        wait: Callable[[Exception, int], float] = wait_after,
+    ) -> None:
+        """Open no connection yet.
+
+        Args:
+            connections: the sources.
+            edge: the edge database.
+            store: where samples go.
+            status: where the bridge says how it is, and learns how it was.
+            clock: what time it is.
+            wait: seconds to wait before connecting again after an error, by how many there were in a row.
+
+        Raises:
+            ConfigError: the configuration of a connection cannot work.
+        """
+        self._status_file = status
         self._clock = clock
-        self._failures = 0
-        self._connected = False
-        self._lost_at: datetime | None = None
+        self._spool, self._quarantine = Spool(edge), Quarantine(edge)
+        heard, clocks = self._heard_before(), self._status_file.tags()
+        self.sources = [
+            SourceRunner(
+                each,
+                edge,
+                clock=clock,
+                wait=wait,
+                heard_before=heard.get(each.name),
+                clocks=clocks.filter(source=each.name),
+            )
+            for each in connections
+        ]
+        self.store = SinkRunner(edge, store, [each.name for each in connections])
 
-    async def run(self) -> None:
-        """Pumps until the source has ended, or for ever; cancel it to stop."""
+    def _heard_before(self) -> dict[str, datetime]:
+        """When earlier runs last heard each source: the status is written now and then, the spool with every batch."""
+        heard = self._spool.last_accepted()
+        for source in self._status_file.bridge().sources:
+            if source.last_heard is not None:
+                heard[source.name] = max(source.last_heard, heard.get(source.name, source.last_heard))
+        return heard
+
+    async def run(self, stop: asyncio.Event, *, cancel_again_s: float = CANCEL_AGAIN_S) -> StreamReport:
+        """Stream until `stop` is set or every source has ended; then empty the spool as far as the store allows.
+
+        Args:
+            stop: set by whoever wants it to end.
+            cancel_again_s: after how many seconds a source that has not stopped is cancelled again.
+
+        Raises:
+            AccessDenied: the store does not let us write; what was read stays in the spool.
+        """
+        self._quarantine.expire(now=self._clock())
+        finish = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.store.run(finish, clock=self._clock))
+            reporting = group.create_task(self._report_status())
+            async with asyncio.TaskGroup() as reading:
+                tasks = [reading.create_task(source.run(), name=source.name) for source in self.sources]
+                watching = group.create_task(_cancel_when(stop, tasks, cancel_again_s))
+            watching.cancel()
+            finish.set()
+            reporting.cancel()
+        self._write_status(stopped=True)
+        if self.store.status.state == "permanent":
+            raise AccessDenied(f"{self.store.status.last_error}; what was read stays in the spool")
+        return self.report()
+
+    def report(self) -> StreamReport:
+        """What has been done so far."""
+        waiting = self._spool.waiting()
+        sources = {
+            each.name: SourceReport(
+                streamed=each.ingest.samples,
+                stored=self.store.written[each.name],
+                quarantined=each.ingest.quarantined,
+                waiting=waiting.get(each.name, 0),
+                connections=each.connections,
+                last_error=each.last_error,
+            )
+            for each in self.sources
+        }
+        return StreamReport(
+            samples_streamed=sum(each.streamed for each in sources.values()),
+            samples_stored=self.store.written.total(),
+            quarantined=sum(each.quarantined for each in sources.values()),
+            sources=sources,
+            store_error=self.store.status.last_error,
+        )
+
+    async def _report_status(self) -> None:
         while True:
-            try:
-                await self._session()
-            except EndOfInput:
-                return
-            except NotConnected as error:
-                self.trouble = str(error)
-            except Exception as error:  # a fault in one driver must not stop the other sources
-                self.trouble = f"{type(error).__name__}: {error}"
-                log.exception("%s failed unexpectedly", self.name)
-            finally:
-                await self._source.close()
-            if self._connected:
-                self._connected, self._lost_at = False, self._clock()
-            self._failures += 1
-            wait = backoff(self._failures)
-            log.warning("%s: %s; trying again in %.1f s", self.name, self.trouble, wait)
-            await asyncio.sleep(wait)
+            await asyncio.to_thread(self._write_status)
+            await asyncio.sleep(STATUS_S)
 
-    async def _session(self) -> None:
-        """One connection; in it, what a source says has no holes."""
-        if self._lost_at:
-            await self._take(outage(self._tags, self._lost_at), STRETCHES.to_frame())
-            self._lost_at = None
-        await self._source.connect()
-        self._connected, self.trouble = True, ""
-        self.connections += 1
-        reach = STRETCHES.to_frame()
-        while True:
-            reach = await self._take(await self._source.read(), reach)
-            self._failures = 0
-
-    async def _take(self, rows: pl.DataFrame, reach: pl.DataFrame) -> pl.DataFrame:
-        """Makes rows durable; returns how far each tag's samples of this session reach now."""
+    def _write_status(self, *, stopped: bool = False) -> None:
+        """Write the status; what goes wrong with it is logged and stops nothing."""
         now = self._clock()
-        found = await asyncio.to_thread(self.intake.inspect, rows, now=now)
-        proven = reached(found.batch, reach)
-        await self.intake.admit(found, origin=self.name, now=now, proven=proven)
-        return pl.concat([reach, proven]).unique("tag", keep="last")
+        clocks = [each.clocks.with_columns(source=pl.lit(each.name)).select(TAGS.names()) for each in self.sources]
+        try:
+            self._status_file.write(
+                self._source_statuses(now, stopped=stopped),
+                [self._sink_status(now)],
+                pl.concat([TAGS.to_frame(), *clocks]),
+            )
+        except HistorianError as error:
+            log.warning("the status cannot be written", reason=str(error))
+
+    def _source_statuses(self, now: datetime, *, stopped: bool) -> list[SourceStatus]:
+        waiting, sizes, damaged = self._spool.waiting(), self._spool.sizes(), self._spool.damaged()
+        return [
+            SourceStatus(
+                name=each.name,
+                state="stopped" if stopped and each.state != "ended" else each.state,
+                since=now if stopped else each.since,
+                updated_at=now,
+                connections=each.connections,
+                last_heard=each.last_heard,
+                last_error=each.last_error,
+                error_since=each.error_since,
+                samples=each.ingest.samples,
+                quarantined=each.ingest.quarantined,
+                waiting=waiting.get(each.name, 0),
+                waiting_bytes=sizes.get(each.name, 0),
+                damaged=damaged.get(each.name, 0),
+                spool_full=each.ingest.spool_full,
+            )
+            for each in self.sources
+        ]
+
+    def _sink_status(self, now: datetime) -> SinkStatus:
+        status = self.store.status
+        return SinkStatus(
+            name=self.store.name,
+            state=status.state or "ok",
+            updated_at=now,
+            written=self.store.written.total(),
+            last_write=status.last_write,
+            last_error=status.last_error,
+            error_since=status.error_since,
+        )
 
 
-def outage(tags: Sequence[str], lost_at: datetime) -> pl.DataFrame:
-    """A Bad sample for every tag at the time its connection was lost, so that no older value stands for the present."""
-    rows = pl.DataFrame({"tag": tags}, schema={"tag": pl.String()})
-    missing = {"value": pl.lit(None), "text": pl.lit(None), "quality": pl.lit(BAD_NOT_CONNECTED)}
-    return rows.with_columns(timestamp=pl.lit(lost_at), **missing).select(SCHEMA.names()).cast(SCHEMA)
-
-
-async def stream(pumps: Sequence[Pump], forwarder: Forwarder, stop: asyncio.Event) -> None:
-    """Runs until `stop` is set or every source has ended; then empties the spool as far as the store allows."""
-    finish = asyncio.Event()
-    async with asyncio.TaskGroup() as forwarding:
-        forwarding.create_task(forwarder.run(finish))
-        async with asyncio.TaskGroup() as reading:
-            tasks = [reading.create_task(pump.run(), name=pump.name) for pump in pumps]
-            watch = forwarding.create_task(_cancel_when(stop, tasks))
-        watch.cancel()
-        finish.set()
-
-
-async def _cancel_when(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _cancel_when(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]], again_s: float) -> None:
     await stop.wait()
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)  # asyncua's disconnect may swallow a cancellation
+        await asyncio.wait(pending, timeout=again_s)  # asyncua's disconnect may swallow a cancellation

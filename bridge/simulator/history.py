@@ -20,7 +20,7 @@ from historian.times import micros
 BURST_EVERY: Final = timedelta(seconds=10)
 _PRESSURE_EVERY_S: Final = 5
 _HEARTBEAT: Final = 60
-"""A slow value that does not change is reported once in so many seconds all the same."""
+"""A process value that does not change is reported at least this often, in seconds."""
 _LABELS: Final = 40
 _REPEATED_LABELS: Final = 3
 _IMPOSSIBLE_DEGC: Final = 999.0

@@ -1,4 +1,4 @@
-"""The compressor's OPC UA server: waveforms as arrays, slow values, a text state, and a counter that shows any loss.
+"""The compressor's OPC UA server: waveforms as arrays, process values, a text state, and a counter that shows any loss.
 
 ns=2;s=c101.de_h, c101.de_v         Float[2560]: 100 ms at 25,600 Hz, published when complete, stamped with its start
 ns=2;s=c101.speed, c101.oil_temp    Double, every second

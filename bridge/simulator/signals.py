@@ -91,7 +91,7 @@ class Compressor:
         return np.where(place < _RUNNING_S, "running", np.where(place < _RUNNING_S + _IDLE_S, "idle", "starting"))
 
     def _seconds(self, at: Instants) -> Values:
-        # Counted from near the instants asked for: float64 seconds since the epoch would blur a resonance's phase.
+        # Counted from near the instants given: float64 seconds since the epoch would blur a resonance's phase.
         seconds: Values = (at - micros(self.fault_from)) / 1e6
         return seconds
 

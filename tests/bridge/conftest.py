@@ -1,9 +1,9 @@
-"""What the tests of the bridge's core share: an edge database, tags, and feeds with a scripted source or archive."""
+"""What the tests of the bridge share: an edge database, tags, and connections with scripted sources."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,20 @@ ANY_TAG = Tag(
 
 
 class ScriptedSource:
-    """A source that says its lines: a frame is returned, an error raised, an event waited for; then it ends."""
+    """A source that reports every change and follows a script.
 
-    def __init__(self, script: Sequence[pl.DataFrame | Exception | asyncio.Event]) -> None:
+    A frame is returned, an error raised, an event waited for, a function called; then the source ends.
+    """
+
+    def __init__(self, script: Sequence[pl.DataFrame | Exception | asyncio.Event | Callable[[], None]]) -> None:
         self.script = list(script)
         self.connections = 0
         self.closed = 0
+        self.close_error: Exception | None = None
+
+    def complete_tags(self) -> Collection[str]:
+        """See `ReportsEveryChange.complete_tags`."""
+        return ("a", "b")
 
     async def connect(self) -> None:
         """Counts."""
@@ -58,27 +66,41 @@ class ScriptedSource:
         if isinstance(line, asyncio.Event):
             await line.wait()
             return await self.read()
+        if callable(line):
+            line()
+            return await self.read()
         if isinstance(line, Exception):
             raise line
         return line
 
     async def close(self) -> None:
-        """Counts."""
+        """Counts; fails if told so."""
         self.closed += 1
+        if self.close_error is not None:
+            raise self.close_error
 
 
 class FrameArchive:
-    """An archive over frames, a page each; remembers what it was asked, and can fail once in place of a page."""
+    """An archive over frames, a page each; records every request, and can fail once in place of a page."""
 
     def __init__(self, frames: Sequence[pl.DataFrame], *, fails: Mapping[int, Exception] | None = None) -> None:
         self.frames = list(frames)
         self.fails = dict(fails or {})
-        self.asked: list[tuple[tuple[str, ...], datetime, datetime]] = []
+        self.requests: list[tuple[tuple[str, ...], datetime, datetime]] = []
         self.served = 0
+        self.opened = self.closed = 0
 
-    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[Page]:
+    async def open(self) -> None:
+        """Count."""
+        self.opened += 1
+
+    async def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+    async def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
         """See `Archive.read`."""
-        self.asked.append((tuple(tags), start, end))
+        self.requests.append((tuple(tags), start, end))
         within = pl.col("tag").is_in(tags) & pl.col("timestamp").is_between(start, end, closed="left")
         for number, frame in enumerate(self.frames):
             page = frame.filter(within)
@@ -90,13 +112,12 @@ class FrameArchive:
                 raise failure
             yield Page(page, origin=f"frame {number}")
 
-    def extent(self) -> tuple[datetime, datetime]:
-        """See `Archive.extent`."""
-        times = pl.concat([frame["timestamp"] for frame in self.frames])
-        first, last = times.min(), times.max()
-        assert isinstance(first, datetime)
-        assert isinstance(last, datetime)
-        return first, last + timedelta(microseconds=1)
+    async def extents(self) -> dict[str, tuple[datetime, datetime]]:
+        """See `Archive.extents`."""
+        times = (
+            pl.concat(self.frames).group_by("tag").agg(first=pl.col("timestamp").min(), last=pl.col("timestamp").max())
+        )
+        return {tag: (first, last + timedelta(microseconds=1)) for tag, first, last in times.rows()}
 
 
 class MoodyStore:
@@ -156,8 +177,8 @@ def make_tag() -> Callable[..., Tag]:
 
 
 @pytest.fixture
-def source_feed(make_tag: Callable[..., Tag]) -> Callable[..., ConnectionConfig]:
-    """Makes a feed whose source says the lines given."""
+def live(make_tag: Callable[..., Tag]) -> Callable[..., ConnectionConfig]:
+    """Makes a connection whose source follows the script given."""
 
     def make(name: str, lines: Sequence[Any], *tags: Tag) -> ConnectionConfig:
         source = ScriptedSource(lines)
@@ -168,8 +189,8 @@ def source_feed(make_tag: Callable[..., Tag]) -> Callable[..., ConnectionConfig]
 
 
 @pytest.fixture
-def archive_feed(make_tag: Callable[..., Tag]) -> Callable[..., ConnectionConfig]:
-    """Makes a feed over the archive given, or over an archive of the frames given."""
+def archived(make_tag: Callable[..., Tag]) -> Callable[..., ConnectionConfig]:
+    """Makes a connection to the archive given, or to an archive of the frames given."""
 
     def make(name: str, archive: FrameArchive | Sequence[pl.DataFrame], *tags: Tag) -> ConnectionConfig:
         held = archive if isinstance(archive, FrameArchive) else FrameArchive(archive)

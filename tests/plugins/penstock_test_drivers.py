@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 import polars as pl
 from pydantic import Field
 
-from bridge.drivers.protocols import Driver, Page
+from bridge.drivers.protocols import Driver, Extent, Page
 from historian.errors import EndOfInput, SourceError
 from historian.plant.connections import ConnectionConfig
 from historian.plant.model import Model
@@ -30,15 +30,15 @@ class Address(Model):
 class Silent:
     """A source that has nothing to say, and an archive that is empty."""
 
-    def __init__(self, feed: ConnectionConfig) -> None:
-        self.feed = feed
+    def __init__(self, connection: ConnectionConfig) -> None:
+        self.connection = connection
 
     async def connect(self) -> None:
         """Nothing to connect."""
 
     async def read(self) -> pl.DataFrame:
         """Nothing will come."""
-        raise EndOfInput(f"{self.feed.name} is silent")
+        raise EndOfInput(f"{self.connection.name} is silent")
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -47,16 +47,24 @@ class Silent:
 class Empty:
     """An archive without samples."""
 
-    def __init__(self, feed: ConnectionConfig) -> None:
-        self.feed = feed
+    def __init__(self, connection: ConnectionConfig) -> None:
+        self.connection = connection
 
-    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[Page]:
-        """No pages."""
-        yield from ()
+    async def open(self) -> None:
+        """Nothing to open."""
 
-    def extent(self) -> tuple[datetime, datetime]:
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def extents(self) -> Mapping[str, Extent]:
         """No extent."""
-        raise SourceError(f"{self.feed.name} is empty")
+        raise SourceError(f"{self.connection.name} is empty")
+
+    async def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
+        """No pages."""
+        pages: tuple[Page, ...] = ()
+        for page in pages:
+            yield page
 
 
 live = Driver(options=Options, address=Address, source=Silent)

@@ -6,14 +6,20 @@ from typing import Final, Literal
 
 import polars as pl
 
-from bridge.drivers.files.values import Judged
+from bridge.drivers.files.values import Parsed, detail_of
 from historian.quality import BAD_NO_DATA, GOOD
 from historian.samples import SCHEMA
 
 BURSTS: Final = pl.Schema(
-    {"row": pl.String(), "instant": SCHEMA["timestamp"], "fault": pl.String(), "values": pl.List(pl.Float64())}
+    {
+        "row": pl.String(),
+        "instant": SCHEMA["timestamp"],
+        "fault": pl.String(),
+        "given": pl.String(),
+        "values": pl.List(pl.Float64()),
+    }
 )
-"""A burst a row: what people call it, its time or why it has none, and its samples."""
+"""A burst a row: what people call it, its time or why it has none and the text at fault, and its samples."""
 
 
 class SeenBursts:
@@ -35,23 +41,22 @@ class SeenBursts:
             same=pl.col("digest") == pl.col("digest").first().over("instant"),
         )
         self._seen[tag] = seen.filter(verdicts["new"])
-        contradiction = pl.format(
-            "another burst of {} at {} has different samples; the first one given stays",
-            pl.lit(tag),
-            pl.col("instant").dt.to_string("iso:strict"),
-        )
+        contradiction = pl.lit("another burst of the tag at this time has different samples; the first one given stays")
         return (
             bursts.hstack(verdicts.tail(bursts.height))
             .filter(pl.col("new") | ~pl.col("same"))
             .rechunk()  # Polars 2.1 panics when `format` joins a literal with a column of several chunks
-            .with_columns(fault=pl.coalesce("fault", pl.when(~pl.col("new")).then(contradiction)))
+            .with_columns(
+                fault=pl.coalesce("fault", pl.when(~pl.col("new")).then(contradiction)),
+                given=pl.coalesce("given", pl.when(~pl.col("new")).then(pl.col("instant").dt.to_string("iso:strict"))),
+            )
             .select(BURSTS.names())
         )
 
 
 def burst_samples(
     bursts: pl.DataFrame, *, tag: str, sample_rate: float, stamp: Literal["first", "last"], origin: str
-) -> Judged:
+) -> Parsed:
     """Bursts (columns of `BURSTS`) -> their samples, those of faulty bursts rejected.
 
     Sample i of n is taken at round(i / sample_rate) microseconds after the burst's time, or where that is the time of
@@ -60,7 +65,6 @@ def burst_samples(
     length = pl.col("values").list.len().cast(pl.Int64)
     first = pl.lit(0, pl.Int64) if stamp == "first" else 1 - length
     offset = (pl.col("step") * 1e6 / sample_rate).round(mode="half_to_even").cast(pl.Int64).cast(pl.Duration("us"))
-    reason = pl.format("{} row {}: {}", pl.lit(origin), "row", "fault")
     quality = pl.when(pl.col("values").is_null()).then(BAD_NO_DATA).otherwise(GOOD).cast(pl.UInt32)
     samples = (
         pl.lit(tag).alias("tag"),
@@ -71,8 +75,10 @@ def burst_samples(
     )
 
     def exploded(of: pl.DataFrame, *more: str) -> pl.DataFrame:
-        steps = of.filter(length > 0).with_columns(step=pl.int_ranges(first, first + length), reason=reason)
+        steps = of.filter(length > 0).with_columns(
+            step=pl.int_ranges(first, first + length), reason="fault", detail=detail_of(origin)
+        )
         return steps.select("instant", "values", "step", *more).explode("values", "step").select(*samples, *more)
 
     faulty = pl.col("fault").is_not_null()
-    return Judged(exploded(bursts.filter(~faulty)), exploded(bursts.filter(faulty), "reason"))
+    return Parsed(exploded(bursts.filter(~faulty)), exploded(bursts.filter(faulty), "reason", "detail"))

@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from bridge.drivers.files.layout import PAGE_CELLS
 from bridge.drivers.files.options import Options, suffix
-from bridge.drivers.files.values import FAULT, INSTANT, ROW, with_instants
+from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, with_instants
 from historian.errors import SourceError
 
 GROUP: Final = "#group"
@@ -24,24 +24,24 @@ _SAMPLES_PER_BYTE: Final = 1032
 
 
 def burst_times(path: Path, addresses: Sequence[str], options: Options) -> pl.DataFrame:
-    """The bursts of a file but not their samples: ROW, INSTANT, FAULT, row GROUP, and LONGEST, their utmost length."""
+    """The bursts of a file without their samples: ROW, INSTANT, FAULT, GIVEN, row GROUP, and LONGEST, a bound."""
     if suffix(path) != ".parquet":
         started = pl.DataFrame({ROW: ["1"], "started": [_start(path, options)]})
         bound = {GROUP: pl.lit(0), LONGEST: pl.lit(path.stat().st_size * _SAMPLES_PER_BYTE)}
-        return with_instants(started, "started", zone=options.timezone).select(ROW, INSTANT, FAULT, **bound)
+        return with_instants(started, "started", zone=options.timezone).select(ROW, INSTANT, FAULT, GIVEN, **bound)
     columns = [options.timestamp, *([options.row] if options.row else [])]
     known = pl.read_parquet_schema(path)
     if missing := [column for column in columns if column not in known]:
         raise SourceError(f"there is no column {', '.join(missing)}; there are {', '.join(known)}")
     times = pl.read_parquet(path, columns=columns, row_index_name=ROW, row_index_offset=1)
     times = with_instants(times, options.timestamp, zone=options.timezone, pattern=options.timestamp_format)
-    return times.select(pl.col(options.row or ROW).cast(pl.String).alias(ROW), INSTANT, FAULT).hstack(
+    return times.select(pl.col(options.row or ROW).cast(pl.String).alias(ROW), INSTANT, FAULT, GIVEN).hstack(
         _row_groups(path, addresses)
     )
 
 
 def burst_tables(path: Path, addresses: Sequence[str], times: pl.DataFrame, options: Options) -> Iterator[pl.DataFrame]:
-    """The bursts in the row groups of `times`, with ROW, INSTANT, FAULT and a column of lists for each address found.
+    """The bursts in the row groups of `times`: ROW, INSTANT, FAULT, GIVEN, and a list column for each address found.
 
     Tables are bounded in size, as far as row groups are.
     """
@@ -49,7 +49,7 @@ def burst_tables(path: Path, addresses: Sequence[str], times: pl.DataFrame, opti
         yield from _parquet_tables(path, addresses, times)
         return
     waveforms = _mat_waveforms(path, addresses) if suffix(path) == ".mat" else _text_waveforms(path, addresses, options)
-    yield times.select(ROW, INSTANT, FAULT).hstack(
+    yield times.select(ROW, INSTANT, FAULT, GIVEN).hstack(
         [pl.Series(address, [values], pl.List(pl.Float64)) for address, values in waveforms.items()]
     )
 
@@ -87,7 +87,7 @@ def _parquet_tables(path: Path, addresses: Sequence[str], times: pl.DataFrame) -
         for _, together in groups.group_by(page, maintain_order=True):
             numbers = together[GROUP].to_list()
             table = pl.DataFrame(file.read_row_groups(numbers, columns=columns))
-            bursts = times.filter(pl.col(GROUP).is_in(numbers)).select(ROW, INSTANT, FAULT).hstack(table)
+            bursts = times.filter(pl.col(GROUP).is_in(numbers)).select(ROW, INSTANT, FAULT, GIVEN).hstack(table)
             cells = max(1, int(together[LONGEST].sum()) * len(columns) // max(1, bursts.height))
             yield from bursts.iter_slices(max(1, PAGE_CELLS // cells))
 

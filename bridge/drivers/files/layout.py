@@ -1,4 +1,4 @@
-"""What the two kinds of files, tables of slow tags and bursts of waveforms, have in common."""
+"""What the two kinds of files, tables of process tags and bursts of waveforms, have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 import polars as pl
 import pyarrow as pa
 
-from bridge.drivers.files.values import Judged
+from bridge.drivers.files.values import Parsed
 from historian.errors import SourceError
 from historian.plant.connections import Tag
 
@@ -59,7 +59,7 @@ class Layout(Protocol):
         """When the file's samples were taken, without reading them; None if it does not say."""
         ...
 
-    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Judged]:
+    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """The file's samples of `tags` with start <= timestamp < end, and every row whose time cannot be read.
 
         Raises:
@@ -69,5 +69,5 @@ class Layout(Protocol):
 
 
 def within(start: datetime, end: datetime, instant: str) -> pl.Expr:
-    """True for start <= instant < end, and where there is no instant to judge by."""
+    """True for start <= instant < end, and where there is no instant."""
     return pl.col(instant).is_null() | pl.col(instant).is_between(start, end, closed="left")

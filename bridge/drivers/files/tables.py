@@ -1,4 +1,4 @@
-"""Slow tags from tables, a sample a row (long) or a column a tag (wide), in CSV or Parquet."""
+"""Process tags from tables, a sample a row (long) or a column a tag (wide), in CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from bridge.drivers.files.layout import PAGE_CELLS, ArchiveFile, Span, within
 from bridge.drivers.files.options import Options, suffix
-from bridge.drivers.files.values import FAULT, INSTANT, ROW, Judged, judged, with_instants
+from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed, parse_cells, with_instants
 from historian.errors import SourceError
 from historian.plant.connections import Tag
 
 
-class SlowTables:
-    """See `files_layout.Layout`. Rows are counted as a spreadsheet shows them: in CSV the header is row 1."""
+class TableFiles:
+    """See `layout.Layout`. Rows are counted as a spreadsheet shows them: in CSV the header is row 1."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -29,7 +29,7 @@ class SlowTables:
         known = [instant for pair in ends for instant in pair if isinstance(instant, datetime)]
         return Span(min(known), max(known)) if known else None
 
-    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Judged]:
+    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """See `Layout.pages`."""
         options = self._options
         if options.layout == "long":
@@ -44,7 +44,7 @@ class SlowTables:
         cells_of = long_cells if options.layout == "long" else wide_cells
         for table in self._tables(file.path, present):
             cells = cells_of(table.filter(within(start, end, INSTANT)), tags, options)
-            yield judged(cells, origin=file.name, decimal=options.decimal)
+            yield parse_cells(cells, origin=file.name, decimal=options.decimal)
         if missing:
             raise absent
 
@@ -65,13 +65,14 @@ class SlowTables:
 
 
 def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl.DataFrame:
-    """Rows of a long table -> what `judged` takes, a cell a row. A tag's address is its name in the file."""
+    """Rows of a long table -> what `parse_cells` takes, a cell a row. A tag's address is its name in the file."""
     value, nothing = pl.col(options.value), pl.lit(None, pl.String)
     as_text = table.schema[options.value] == pl.String
     return table.select(
         row=ROW,
         instant=INSTANT,
         fault=FAULT,
+        given=GIVEN,
         address=pl.col(options.tag).cast(pl.String),
         word=value.cast(pl.String) if as_text or any(tag.kind == "state" for tag in tags) else nothing,
         number=pl.lit(None, pl.Float64) if as_text else value.cast(pl.Float64),
@@ -80,19 +81,19 @@ def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl
 
 
 def wide_cells(table: pl.DataFrame, tags: Sequence[Tag], _options: Options) -> pl.DataFrame:
-    """Rows of a wide table -> what `judged` takes, a cell a row and tag. A tag's address is its column.
+    """Rows of a wide table -> what `parse_cells` takes, a cell a row and tag. A tag's address is its column.
 
     An empty cell is no cell: nothing was reported for that tag at that time.
     """
-    addresses, index = _addresses(tags), {"row": ROW, "instant": INSTANT, "fault": FAULT}
+    addresses, index = _addresses(tags), {"row": ROW, "instant": INSTANT, "fault": FAULT, "given": GIVEN}
     cells = []
     for address, is_text in addresses.select("address", "is_text").unique(maintain_order=True).rows():
         if address in table.columns:
             as_word = is_text or table.schema[address] == pl.String
             word = pl.col(address).cast(pl.String) if as_word else pl.lit(None, pl.String)
             number = pl.lit(None, pl.Float64) if as_word else pl.col(address).cast(pl.Float64)
-            asked = {"address": pl.lit(address), "is_text": pl.lit(is_text)}
-            column = table.select(**index, **asked, word=word, number=number)
+            wanted = {"address": pl.lit(address), "is_text": pl.lit(is_text)}
+            column = table.select(**index, **wanted, word=word, number=number)
             cells.append(column.filter(pl.col("number").is_not_null() | (pl.col("word").str.strip_chars() != "")))
     named = pl.concat(cells).join(addresses, on=["address", "is_text"], maintain_order="left")
     return named.with_columns(grade=pl.lit(None, pl.String))

@@ -29,7 +29,8 @@ from historian.samples import SCHEMA
 ROW: Final = "#row"
 INSTANT: Final = "#instant"
 FAULT: Final = "#fault"
-"""Columns the driver adds to a file's own; no historian names a tag so."""
+GIVEN: Final = "#given"
+"""Columns the driver adds to a file's own; no historian names a tag like this."""
 
 SYSTEM_STATES: Final[Mapping[str, int]] = {
     "bad": BAD,
@@ -60,17 +61,17 @@ _ZONED: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
 _NAIVE: Final = "%Y-%m-%dT%H:%M:%S%.f"
 
 
-class Judged(NamedTuple):
+class Parsed(NamedTuple):
     """Cells, each either a sample or rejected."""
 
     rows: pl.DataFrame
     """Columns of `samples.SCHEMA`."""
     rejected: pl.DataFrame
-    """The same and `reason`; a timestamp that could not be read is null, and the reason quotes it."""
+    """Columns of `REJECTED`; a timestamp that could not be read is null, and the detail quotes it."""
 
 
 def with_instants(frame: pl.DataFrame, column: str, *, zone: str | None, pattern: str | None = None) -> pl.DataFrame:
-    """Adds the columns `INSTANT` (UTC, microseconds) and `FAULT` (why there is none), read from `column`.
+    """Add `INSTANT` (UTC, microseconds), `FAULT` (why there is none) and `GIVEN` (the text at fault), from `column`.
 
     Text is ISO 8601, with or without a zone, or follows `pattern` (strptime). Naive local times are placed in `zone`;
     those that the clock change repeats or skips have no instant.
@@ -88,28 +89,29 @@ def with_instants(frame: pl.DataFrame, column: str, *, zone: str | None, pattern
         )
     local = naive.dt.replace_time_zone(zone or "UTC", ambiguous="null", non_existent="null")
     instant = zoned.fill_null(local.dt.convert_time_zone("UTC"))
-    fault = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+    fault = quoted = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
     if instant.null_count():
         fault = _faults(instant, text, naive, zone or "UTC")
-    return frame.with_columns(instant.alias(INSTANT), fault.alias(FAULT))
+        quoted = text.zip_with(instant.is_null(), quoted)
+    return frame.with_columns(instant.alias(INSTANT), fault.alias(FAULT), quoted.alias(GIVEN))
 
 
 def _faults(instant: pl.Series, text: pl.Series, naive: pl.Series, zone: str) -> pl.Series:
     """Why there is no instant, null where there is one."""
     earlier = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    quoted = pl.when(pl.col("instant").is_null()).then("text")
+    empty = pl.col("text").is_null() | (pl.col("text") == "")
     return (
         pl.DataFrame({"instant": instant, "text": text, "naive": naive, "earlier": earlier})
         .select(
             pl.when(pl.col("instant").is_not_null())
             .then(None)
-            .when(quoted.is_null() | (quoted == ""))
+            .when(empty)
             .then(pl.lit("the timestamp is empty"))
             .when(pl.col("naive").is_null())
-            .then(pl.format("the timestamp {} cannot be read; see timestamp_format", quoted))
+            .then(pl.lit("the timestamp cannot be read; see timestamp_format"))
             .when(pl.col("earlier").is_null())
-            .then(pl.format(f"the local time {{}} does not exist in {zone}: the clock skips it", quoted))
-            .otherwise(pl.format(f"the local time {{}} occurs twice in {zone}: the clock is set back", quoted))
+            .then(pl.lit(f"the local time does not exist in {zone}: the clock skips it"))
+            .otherwise(pl.lit(f"the local time occurs twice in {zone}: the clock is set back"))
         )
         .to_series()
         .cast(pl.String)
@@ -137,12 +139,13 @@ def _parsed(given: pl.Series, text: pl.Series, pattern: str | None) -> tuple[pl.
     )
 
 
-def judged(cells: pl.DataFrame, *, origin: str, decimal: str = ".") -> Judged:
+def parse_cells(cells: pl.DataFrame, *, origin: str, decimal: str = ".") -> Parsed:
     """Cells -> samples and rejected rows.
 
-    `cells` has `row` (its number in the file `origin`), `tag`, `is_text`, `instant`, `fault`, `number` or `word` (the
-    cell as text), and `grade` (the file's quality as text, null for none). In a number's place a system state becomes a
-    Bad row that keeps the word, an empty cell a Bad row without data; any other text is rejected.
+    `cells` has `row` (its number in the file `origin`), `tag`, `is_text`, `instant`, `fault`, `given` (the text at
+    fault), `number` or `word` (the cell as text), and `grade` (the file's quality as text, null for none). In a
+    number's place a system state becomes a Bad row that keeps the word, an empty cell a Bad row without data; any other
+    text is rejected.
     """
     word = pl.col("word").str.strip_chars()
     digits = word.str.replace(",", ".", literal=True) if decimal == "," else word
@@ -156,11 +159,11 @@ def judged(cells: pl.DataFrame, *, origin: str, decimal: str = ".") -> Judged:
     plain = (
         ~pl.col("is_text") & pl.col("number").is_not_null() & pl.col("fault").is_null() & (pl.col("quality") == GOOD)
     )
-    odd = _judged_words(cells.filter(~plain.fill_null(value=False)))
+    odd = _parse_words(cells.filter(~plain.fill_null(value=False)))
     kept = pl.concat([cells.filter(plain), odd.filter(pl.col("fault").is_null())])
     rejected = odd.filter(pl.col("fault").is_not_null())
     sample = {"timestamp": pl.col("instant"), "value": pl.col("number")}
-    return Judged(
+    return Parsed(
         kept.select("tag", "text", "quality", **sample).select(SCHEMA.names()),
         rejected.select(
             "tag",
@@ -168,13 +171,14 @@ def judged(cells: pl.DataFrame, *, origin: str, decimal: str = ".") -> Judged:
             value=pl.lit(None, pl.Float64),
             text="word",
             quality=pl.lit(BAD_DECODING_ERROR, pl.UInt32),
-            reason=pl.format("{} row {}: {}", pl.lit(origin), "row", "fault"),
+            reason="fault",
+            detail=detail_of(origin),
         ),
     )
 
 
-def _judged_words(cells: pl.DataFrame) -> pl.DataFrame:
-    """Settles number, text, quality and fault of cells that are not plain numbers."""
+def _parse_words(cells: pl.DataFrame) -> pl.DataFrame:
+    """Find number, text, quality and fault of cells that are not plain numbers."""
     word, number, quality, is_text = pl.col("word"), pl.col("number"), pl.col("quality"), pl.col("is_text")
     lower = word.str.to_lowercase()
     state = pl.when(~is_text).then(lower.replace_strict(SYSTEM_STATES, default=None, return_dtype=pl.UInt32))
@@ -189,11 +193,17 @@ def _judged_words(cells: pl.DataFrame) -> pl.DataFrame:
         fault=pl.coalesce(
             "fault",
             pl.when(quality.is_null()).then(
-                pl.format("the quality {} is unknown; it must be a StatusCode or its name, such as Good", "grade")
+                pl.lit("the quality is unknown; it must be a StatusCode or its name, such as Good")
             ),
-            pl.when(~readable).then(pl.format("{} is not a number", word)),
+            pl.when(~readable).then(pl.lit("not a number")),
         ),
+        given=pl.coalesce("given", pl.when(quality.is_null()).then("grade"), word),
     )
+
+
+def detail_of(origin: str) -> pl.Expr:
+    """What is particular to a rejected row: the file, the row, and the text at fault (columns `row` and `given`)."""
+    return pl.format('{} row {}: "{}"', pl.lit(origin), "row", pl.col("given").fill_null(""))
 
 
 def _graded() -> pl.Expr:

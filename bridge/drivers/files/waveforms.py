@@ -11,13 +11,13 @@ from bridge.drivers.files.bursts import SeenBursts, burst_samples
 from bridge.drivers.files.formats import GROUP, LONGEST, burst_tables, burst_times
 from bridge.drivers.files.layout import ArchiveFile, Span, within
 from bridge.drivers.files.options import Options
-from bridge.drivers.files.values import FAULT, INSTANT, ROW, Judged
+from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed
 from historian.errors import SourceError
 from historian.plant.connections import Tag
 
 
 class WaveformFiles:
-    """See `files_layout.Layout`. Remembers the bursts it has given, to tell those that contradict them."""
+    """See `layout.Layout`. Remembers the bursts it has given, to tell those that contradict them."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -32,7 +32,7 @@ class WaveformFiles:
             return None
         return Span(earliest, latest, slack)
 
-    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Judged]:
+    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """See `Layout.pages`; a burst is named by its row, or by what the column `row` says."""
         bursts = self._bursts(file, tags)
         instant, slack = pl.col(INSTANT), pl.col("slack")
@@ -44,7 +44,7 @@ class WaveformFiles:
             absent.update(address for address in addresses if address not in table.columns)
             parts = [self._samples(table, tag, file.name) for tag in tags if tag.address in table.columns]
             if parts:
-                yield Judged(
+                yield Parsed(
                     pl.concat([part.rows for part in parts]).filter(within(start, end, "timestamp")),
                     pl.concat([part.rejected for part in parts]).filter(within(start, end, "timestamp")),
                 )
@@ -58,9 +58,9 @@ class WaveformFiles:
         slack = (pl.col(LONGEST) * 1e6 / slowest).ceil().cast(pl.Int64).cast(pl.Duration("us"))
         return times.with_columns(slack=slack)
 
-    def _samples(self, table: pl.DataFrame, tag: Tag, origin: str) -> Judged:
+    def _samples(self, table: pl.DataFrame, tag: Tag, origin: str) -> Parsed:
         values = pl.col(tag.address).cast(pl.List(pl.Float64))
-        bursts = table.select(row=ROW, instant=INSTANT, fault=FAULT, values=values).drop_nulls("values")
+        bursts = table.select(row=ROW, instant=INSTANT, fault=FAULT, given=GIVEN, values=values).drop_nulls("values")
         news = self._seen.news(tag.name, bursts)
         rate, stamp = tag.sample_rate or 1.0, self._options.stamp
         return burst_samples(news, tag=tag.name, sample_rate=rate, stamp=stamp, origin=origin)

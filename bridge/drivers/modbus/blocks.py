@@ -1,4 +1,4 @@
-"""Plans which blocks of registers to read so that a device is asked seldom, and decodes the blocks it answers with.
+"""Plans which blocks of registers to read, so that a device gets few requests, and decodes its answers.
 
 Pure. Tags of one device and table that lie near each other share a block; a block never exceeds what one Modbus request
 may ask for, and no value is split between two.

@@ -17,7 +17,7 @@ between asking and answer. What could not be read is a Bad row at that instant:
     BadOutOfRange           the device says it has no such register; a block is halved until the guilty tag is alone,
                             and stays split until the next connect
     BadDeviceFailure        the device says that it failed or is busy
-    BadDecodingError        the answer has another length than was asked for
+    BadDecodingError        the answer has another length than the request
 """
 
 from __future__ import annotations
@@ -109,18 +109,18 @@ class _Connection:
     start: float
     """The event loop's time of poll 0."""
     poll: int = -1
-    loss_told: bool = False
-    """Whether the loss has been told in Bad rows; only then does `read` raise."""
+    loss_reported: bool = False
+    """Whether the loss has been reported in Bad rows; only then does `read` raise."""
 
 
 class ModbusSource:
     """See `bridge.drivers.protocols.Source`; the module says what it reads and how."""
 
-    def __init__(self, feed: ConnectionConfig) -> None:
+    def __init__(self, connection: ConnectionConfig) -> None:
         self.skipped_polls = 0
         """Polls that were never made because earlier ones took longer than `every`."""
-        self._options = cast(Options, feed.options)
-        self._plan = plan_blocks(_places(feed), max_gap=self._options.max_gap)
+        self._options = cast(Options, connection.options)
+        self._plan = plan_blocks(_places(connection), max_gap=self._options.max_gap)
         self._connection: _Connection | None = None
 
     async def connect(self) -> None:
@@ -146,11 +146,11 @@ class ModbusSource:
     async def read(self) -> pl.DataFrame:
         """See `Source.read`: one row a tag, once every poll."""
         connection = self._connection
-        if connection is None or connection.loss_told:
+        if connection is None or connection.loss_reported:
             raise NotConnected(f"the Modbus connection to {self._options.host} port {self._options.port} is lost")
         await self._wait_for_poll(connection)
         frames = [rows for block in tuple(connection.blocks) for rows in await self._read_block(connection, block)]
-        connection.loss_told = connection.lost.done()
+        connection.loss_reported = connection.lost.done()
         return pl.concat(frames)
 
     async def close(self) -> None:
@@ -214,9 +214,9 @@ def next_poll(last: int, *, elapsed: float, every: float) -> int:
     return max(last + 1, int(elapsed // every))
 
 
-def _places(feed: ConnectionConfig) -> list[Place]:
+def _places(connection: ConnectionConfig) -> list[Place]:
     places, problems = [], []
-    for tag in feed.tags:
+    for tag in connection.tags:
         try:
             places.append(_place(tag))
         except ValueError as error:

@@ -14,8 +14,11 @@ waveform; its column `stamp` says whether the server's timestamp belongs to the 
 
 Reads only: no Write and no Call is ever sent. A node that does not exist becomes one Bad sample and does not stop the
 others. A connection counts as lost when nothing at all, keep-alives included, has come for the time `silence`; the
-runner then makes a new one, with a new client and a new subscription. What a server's queue dropped shows in the
-quality of the next sample: the Overflow bit of the status code is kept. Messages are neither signed nor encrypted.
+runner then makes a new one, with a new client and a new subscription. If a server's queue overflowed, the next sample's
+quality has the Overflow bit set. Messages are neither signed nor encrypted.
+
+With `sampling_interval = "0s"` a server that can reports every change as it happens. Only then does a session count as
+complete for backfills: a server that samples does not see what happens between two samples.
 """
 
 from __future__ import annotations
@@ -23,8 +26,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -36,26 +38,25 @@ from asyncua.client.ua_session import UaSession
 from asyncua.ua.ua_binary import nodeid_to_binary
 from pydantic import Field, SecretStr, model_validator
 
+from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.values import Channel, Stamp, bad_rows, sample_rows
 from bridge.drivers.protocols import Driver
 from historian.errors import ConfigError, NotConnected, Problem
 from historian.plant.connections import ConnectionConfig, Tag
 from historian.plant.model import Model
 from historian.quality import BAD
-from historian.times import Duration, utc_now
+from historian.times import Duration, DurationOrZero, utc_now
 
 CONNECT_S: Final = 10.0
 REQUEST_S: Final = 4.0
 CLOSE_S: Final = 2.0
-CHECK_S: Final = 0.25
 WATCHDOG_S: Final = 30.0
 """asyncua takes this also as the longest a probe may take; a busy server needs seconds."""
 ABANDONED_S: Final = 60.0
 """After this long without us the server may forget our session and subscription."""
 ITEMS_PER_CALL: Final = 1_000
 RESPONSES: Final = 64
-"""Publish responses kept in memory. When there are as many, none is asked for until the runner has read: then the
-server's own queues fill."""
+"""Publish responses kept in memory. When there are as many, none is requested until the runner has read."""
 
 _Response = tuple[list[ua.MonitoredItemNotification], datetime]
 
@@ -71,7 +72,9 @@ class Options(Model):
     username: str | None = None
     password: SecretStr | None = None
     publishing_interval: Duration = Field(timedelta(milliseconds=250), description="How often the server answers.")
-    sampling_interval: Duration = Field(timedelta(milliseconds=100), description="How often it looks at each node.")
+    sampling_interval: DurationOrZero = Field(
+        timedelta(milliseconds=100), description="How often it looks at each node; 0s for whenever it changes."
+    )
     queue_size: int = Field(100, ge=1, description="Changes of a node the server keeps between two answers.")
     silence: Duration = Field(timedelta(seconds=10), description="Without any answer for this long: connect again.")
 
@@ -93,18 +96,21 @@ class Address(Model):
 class OpcuaSource:
     """A `Source` over one session and one subscription, both new for every connection."""
 
-    def __init__(self, feed: ConnectionConfig) -> None:
+    def __init__(self, connection: ConnectionConfig) -> None:
         """Raises `ConfigError` for addresses that are not node ids."""
-        self._options = Options.model_validate(feed.options)
-        self._nodes = _node_ids(feed)
-        self._channels = [_channel(tag) for tag in feed.tags]
+        self._options = Options.model_validate(connection.options)
+        self._nodes = _node_ids(connection)
+        self._channels = [_channel(tag) for tag in connection.tags]
         self._client: Client | None = None
+        self._unsampled: list[str] = []
 
     async def connect(self) -> None:
         """See `Source.connect`."""
         options = self._options
-        self._responses: asyncio.Queue[_Response] = asyncio.Queue(RESPONSES)
-        self._sequence, self._broken = 0, ""
+        self._mailbox: Mailbox[_Response] = Mailbox(
+            RESPONSES, peer=options.endpoint, silence_s=options.silence.total_seconds()
+        )
+        self._sequence = 0
         client = self._client = Client(options.endpoint, timeout=REQUEST_S, watchdog_intervall=WATCHDOG_S)
         client.name = client.description = "Penstock"
         client.session_timeout = int(ABANDONED_S * 1000)
@@ -123,10 +129,16 @@ class OpcuaSource:
         if not self._absent.is_empty():
             absent, self._absent = self._absent, self._absent.clear()
             return absent
-        responses = [await self._response()]
-        while not self._responses.empty():
-            responses.append(self._responses.get_nowait())
+        responses = await self._mailbox.take(check=self._why_closed)
         return await asyncio.to_thread(self._decoded, responses)
+
+    def heard_at(self) -> datetime | None:
+        """See `Audible.heard_at`."""
+        return self._mailbox.heard_at if self._client is not None else None
+
+    def complete_tags(self) -> Collection[str]:
+        """See `ReportsEveryChange.complete_tags`: those that the server does not sample."""
+        return self._unsampled
 
     async def close(self) -> None:
         """See `Source.close`."""
@@ -142,59 +154,50 @@ class OpcuaSource:
         """Asks for every node; returns a Bad row for each that the server does not give."""
         created = await session.create_subscription(_subscription(self._options), self._published)
         period_s = created.RevisedPublishingInterval / 1000 * created.RevisedMaxKeepAliveCount
-        self._silence_s = max(self._options.silence.total_seconds(), 1.5 * period_s)
-        self._heard = time.monotonic()
+        self._mailbox.silence_s = max(self._options.silence.total_seconds(), 1.5 * period_s)
+        self._mailbox.heard()
         items = [
             _monitored_item(handle, node, channel, self._options)
             for handle, (node, channel) in enumerate(zip(self._nodes, self._channels, strict=True))
         ]
         size = await _items_per_call(session)
-        codes: list[int] = []
+        results: list[ua.MonitoredItemCreateResult] = []
         for first in range(0, len(items), size):
             request = ua.CreateMonitoredItemsParameters(
                 SubscriptionId=created.SubscriptionId,
                 TimestampsToReturn=ua.TimestampsToReturn.Both,
                 ItemsToCreate=items[first : first + size],
             )
-            codes += [result.StatusCode.value for result in await session.create_monitored_items(request)]
-        told = zip(self._channels, codes, strict=True)
-        return bad_rows([(channel.tag, code) for channel, code in told if code >= BAD], at=utc_now())
+            results += await session.create_monitored_items(request)
+        created_items = list(zip(self._channels, results, strict=True))
+        self._unsampled = [
+            channel.tag
+            for channel, result in created_items
+            if result.StatusCode.value < BAD and result.RevisedSamplingInterval == 0
+        ]
+        refused = [(channel.tag, item.StatusCode.value) for channel, item in created_items]
+        return bad_rows([(tag, code) for tag, code in refused if code >= BAD], at=utc_now())
 
     async def _published(self, result: ua.PublishResult) -> None:
         """Takes one publish response. Until it returns, asyncua asks for no other: that is the back-pressure."""
-        self._heard = time.monotonic()
+        self._mailbox.heard()
         message = result.NotificationMessage
         values: list[ua.MonitoredItemNotification] = []
         for part in message.NotificationData or ():
             if isinstance(part, ua.DataChangeNotification):
                 values += part.MonitoredItems
             elif isinstance(part, ua.StatusChangeNotification):
-                self._broken = f"the server ended the subscription ({part.Status.name})"
+                self._mailbox.fail(f"the server ended the subscription ({part.Status.name})")
         if not values:
             return
         if self._sequence and message.SequenceNumber != self._sequence % 0xFFFFFFFF + 1:
-            self._broken = f"a publish response was lost between {self._sequence} and {message.SequenceNumber}"
+            self._mailbox.fail(f"a publish response was lost between {self._sequence} and {message.SequenceNumber}")
         self._sequence = message.SequenceNumber
-        await self._responses.put((values, utc_now()))
-        self._heard = time.monotonic()
+        await self._mailbox.put((values, utc_now()))
 
-    async def _response(self) -> _Response:
-        while True:
-            if self._responses.empty():
-                self._check_alive()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_S):
-                    return await self._responses.get()
-
-    def _check_alive(self) -> None:
-        """Raises `NotConnected` once nothing more can be expected."""
-        silent_s = time.monotonic() - self._heard
-        if self._client is None or self._client.state is not UaClientState.CONNECTED:
-            self._broken = self._broken or "the server closed the connection"
-        elif silent_s > self._silence_s:
-            self._broken = self._broken or f"nothing was heard for {silent_s:.1f} s, not even a keep-alive"
-        if self._broken:
-            raise NotConnected(f"lost {self._options.endpoint}: {self._broken}")
+    def _why_closed(self) -> str:
+        connected = self._client is not None and self._client.state is UaClientState.CONNECTED
+        return "" if connected else "the server closed the connection"
 
     def _decoded(self, responses: Sequence[_Response]) -> pl.DataFrame:
         return pl.concat(
@@ -216,7 +219,7 @@ def _subscription(options: Options) -> ua.CreateSubscriptionParameters:
 
 
 def _monitored_item(handle: int, node: ua.NodeId, channel: Channel, options: Options) -> ua.MonitoredItemCreateRequest:
-    asked = ua.MonitoringParameters(
+    wanted = ua.MonitoringParameters(
         ClientHandle=handle,
         SamplingInterval=options.sampling_interval / timedelta(milliseconds=1),
         QueueSize=options.queue_size,
@@ -224,19 +227,19 @@ def _monitored_item(handle: int, node: ua.NodeId, channel: Channel, options: Opt
     )
     if channel.sample_rate is not None:
         # Two equal stretches of waveform, as from a dead sensor, are two stretches.
-        asked.Filter = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
+        wanted.Filter = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
     return ua.MonitoredItemCreateRequest(
         ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
         MonitoringMode=ua.MonitoringMode.Reporting,
-        RequestedParameters=asked,
+        RequestedParameters=wanted,
     )
 
 
 async def _items_per_call(session: UaSession) -> int:
-    """How many nodes the server takes in one request: its own limit, if it tells one, and never more than ours."""
+    """How many nodes the server takes in one request: its own limit, if it has one, and never more than ours."""
     limit = ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
-    [told] = await session.read_attributes([ua.NodeId(limit)], ua.AttributeIds.Value)
-    own = told.Value.Value if told.StatusCode.is_good() and told.Value else None
+    [answer] = await session.read_attributes([ua.NodeId(limit)], ua.AttributeIds.Value)
+    own = answer.Value.Value if answer.StatusCode.is_good() and answer.Value else None
     return min(own, ITEMS_PER_CALL) if own else ITEMS_PER_CALL
 
 
@@ -244,9 +247,9 @@ def _channel(tag: Tag) -> Channel:
     return Channel(tag.name, tag.sample_rate, Address.model_validate(tag.options).stamp)
 
 
-def _node_ids(feed: ConnectionConfig) -> list[ua.NodeId]:
+def _node_ids(connection: ConnectionConfig) -> list[ua.NodeId]:
     found, problems = [], []
-    for tag in feed.tags:
+    for tag in connection.tags:
         try:
             node = ua.NodeId.from_string(tag.address)
             nodeid_to_binary(node)  # a number may be too large to send

@@ -8,7 +8,7 @@
 | any other array | one, in `text` |
 | anything with a Bad status | one, without value |
 
-Nothing is refused here; the contract tells what does not fit its tag. The status code is the quality. The timestamp is
+Nothing is rejected here; the contract finds what does not fit its tag. The status code is the quality. The timestamp is
 the source's, else the server's, else when the value was received.
 """
 

@@ -13,9 +13,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+import typer
 
-from bridge.cli.bridge import backfill, quarantine, stream
+from bridge.cli.backfill import backfill
+from bridge.cli.quarantine import export, purge, replay
+from bridge.cli.stream import stream
 from historian.errors import InvalidInput, SourceError
+from historian.plant.load import load_plant
+from historian.stores.open import open_store
 
 PENSTOCK = Path(sys.executable).with_name("penstock")
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -52,11 +57,11 @@ def plant(tmp_path: Path) -> Path:
     return tmp_path
 
 
-Told = Callable[..., dict[str, Any]]
+Answers = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def told(plant: Path, capsys: pytest.CaptureFixture[str]) -> Told:
+def answers(plant: Path, capsys: pytest.CaptureFixture[str]) -> Answers:
     """Runs a command on the plant and gives its JSON answer."""
 
     def run(command: Callable[..., None], *arguments: str | None, **options: Any) -> dict[str, Any]:
@@ -69,28 +74,61 @@ def told(plant: Path, capsys: pytest.CaptureFixture[str]) -> Told:
 
 
 def test_a_backfill_is_planned_made_and_not_made_again(
-    plant: Path, told: Told, capsys: pytest.CaptureFixture[str]
+    plant: Path, answers: Answers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A dry run touches nothing; a second run finds nothing to do; what was refused is in quarantine, with reasons."""
-    dry = told(backfill, dry_run=True)
+    dry = answers(backfill, dry_run=True)
     assert (dry["samples_backfilled"], dry["archives"]["history"]["slices"]) == (0, 3)
 
-    first = told(backfill, "history")
+    first = answers(backfill, "history")
     counts = {key: first[key] for key in ("samples_backfilled", "quarantined", "conflicts", "waiting", "failures")}
     assert counts == {"samples_backfilled": 180, "quarantined": 2, "conflicts": 1, "waiting": 0, "failures": []}
 
-    second = told(backfill, start="2026-03-01T00:00:00Z", end="now")
+    second = answers(backfill, start="2026-03-01T00:00:00Z", end="now")
     assert (second["samples_backfilled"], second["archives"]["history"]["slices"]) == (0, 0)
     backfill(plant=plant)
-    assert capsys.readouterr().out == "history: everything asked for is in the store already\n"
+    assert capsys.readouterr().out == "history: all of it is in the store already\n"
 
-    kept = told(quarantine, export=plant / "kept.csv")
-    reasons = {(reason["reason"], reason["rows"]) for reason in kept["reasons"]}
+
+def penstock(plant: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a process."""
+    command = [str(PENSTOCK), *arguments, "--plant", str(plant)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_quarantine_is_shown_exported_replayed_and_purged(plant: Path, answers: Answers) -> None:
+    """An engineer finds a range too narrow: the sample it kept out goes to the store after all."""
+    answers(backfill)
+    shown = json.loads(penstock(plant, "quarantine", "--json").stdout)
+    reasons = {(reason["reason"], reason["rows"]) for reason in shown["reasons"]}
     assert reasons == {("another value has the same tag and time", 1), ("outside its range [0, 100] degC", 1)}
+    assert answers(export, plant / "kept.csv")["rows"] == 2
     assert sorted(pl.read_csv(plant / "kept.csv")["value"]) == [50.0, 500.0]
+    assert answers(replay) == {"replayed": 0, "rejected": 1, "waiting": 0}
+
+    (plant / "plant.toml").write_text(PLANT.replace("[0, 100]", "[0, 1000]"))
+    assert answers(replay) == {"replayed": 1, "rejected": 0, "waiting": 0}
+    store = open_store(load_plant(plant))
+    late = T0 + timedelta(seconds=90)
+    [page] = store.read(["p1.t"], late, late + timedelta(seconds=1))
+    assert page["value"].to_list() == [500.0]
+
+    assert answers(replay, reason="another value has the same tag and time")["replayed"] == 1
+    [page] = store.read(["p1.t"], T0, T0 + timedelta(seconds=1))
+    assert page["value"].to_list() == [50.0]
+    assert penstock(plant, "quarantine").stdout == "nothing is in quarantine\n"
 
 
-def test_a_broken_file_is_told_at_the_end_and_stops_nothing_else(
+def test_a_purge_wants_to_know_what(plant: Path, answers: Answers) -> None:
+    """Nothing is deleted for good by a slip."""
+    answers(backfill)
+    with pytest.raises(InvalidInput, match="say which rows to delete"):
+        answers(purge)
+    assert answers(purge, reason="outside its range [0, 100] degC")["rows"] == 1
+    assert answers(purge, everything=True)["rows"] == 1
+
+
+def test_a_broken_file_is_named_at_the_end_and_stops_nothing_else(
     plant: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The rest is in the store; the command answers, and then fails with what it could not read."""
@@ -100,22 +138,38 @@ def test_a_broken_file_is_told_at_the_end_and_stops_nothing_else(
     assert json.loads(capsys.readouterr().out)["samples_backfilled"] == 180
 
 
+def test_an_archive_that_cannot_be_looked_at_is_not_called_complete(
+    plant: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of it is known to be in the store."""
+    for name in ("a_history.csv", "b_history.csv"):
+        (plant / name).unlink()
+    with pytest.raises(SourceError, match="no file matches"):
+        backfill(plant=plant)
+    assert capsys.readouterr().out == "history: nothing could be read\n"
+
+
 def test_a_stream_without_an_answer_says_what_is_the_matter(plant: Path) -> None:
-    """As a process: it keeps trying for as long as it was told to run, then ends well when told to, in words."""
+    """As a process: it keeps trying until it is stopped, and its exit code says that nothing was ever connected."""
     command = [str(PENSTOCK), "stream", "--plant", str(plant), "--source", "line1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
-        assert "line1: cannot connect to opc.tcp://127.0.0.1:1" in running.stderr.readline()
+        line = running.stderr.readline()
+        assert "cannot connect" in line
+        assert "source=line1" in line
+        assert "opc.tcp://127.0.0.1:1" in line
         running.send_signal(signal.SIGTERM)
-        said, _ = running.communicate(timeout=30)
-    assert running.returncode == 0
-    assert said.startswith("streamed 0 samples, stored 0, quarantined 0 in ")
-    assert "line1: 0 samples, not connected: cannot connect to opc.tcp://127.0.0.1:1" in said
+        printed, _ = running.communicate(timeout=30)
+    assert running.returncode == 1
+    assert printed.startswith("streamed 0 samples, stored 0, quarantined 0 in ")
+    assert "line1: 0 samples, not connected: cannot connect to opc.tcp://127.0.0.1:1" in printed
 
 
-def test_a_stream_ends_when_its_time_is_over(told: Told) -> None:
+def test_a_stream_ends_when_its_time_is_over(answers: Answers, capsys: pytest.CaptureFixture[str]) -> None:
     """With the counts of every source."""
-    record = told(stream, span="300ms")
+    with pytest.raises(typer.Exit):
+        answers(stream, span="300ms")
+    record = json.loads(capsys.readouterr().out)
     assert (record["samples_streamed"], record["samples_stored"]) == (0, 0)
     assert record["sources"]["line1"]["connections"] == 0
     assert 0.3 <= record["seconds"] < 10
@@ -128,10 +182,13 @@ def test_a_stream_ends_when_its_time_is_over(told: Told) -> None:
         (stream, {"span": "soon"}, "--for: 'soon' is not a duration"),
         (backfill, {"archive": "histroy"}, r"the plant file has no \[archives.histroy\]; did you mean history\?"),
         (backfill, {"start": "2026-03-01"}, "has no zone"),
-        (quarantine, {"export": Path("kept.xlsx")}, r"ends in .parquet or .csv"),
+        (export, {"file": Path("kept.xlsx")}, r"ends in .parquet or .csv"),
+        (replay, {"source": "line2"}, r"the plant file has no source or archive 'line2'; did you mean line1\?"),
     ],
 )
-def test_mistakes_are_told(plant: Path, command: Callable[..., None], options: dict[str, Any], message: str) -> None:
+def test_mistakes_are_explained(
+    plant: Path, command: Callable[..., None], options: dict[str, Any], message: str
+) -> None:
     """What, which, what to do."""
     with pytest.raises(InvalidInput, match=message):
         command(plant=plant, **options)

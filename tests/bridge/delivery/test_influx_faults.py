@@ -16,12 +16,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bridge.delivery.forwarder import Forwarder
+from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
-from bridge.ingest.coverage import STRETCHES
 from historian.errors import AccessDenied, StoreUnavailable
+from historian.intervals import INTERVALS
 from historian.samples import SCHEMA, SampleBatch, normalise, sample_batch
 from historian.stores.influx.store import InfluxStore
 from historian.stores.influx.wire import open_wire, parse_address
@@ -80,7 +80,7 @@ def spooled(edge: Edge, *batches: SampleBatch) -> Spool:
     """A spool that has accepted these batches from `line1`."""
     spool = Spool(edge)
     for batch in batches:
-        spool.append(batch, source="line1", now=NOW, proven=STRETCHES.to_frame())
+        spool.append(batch, source="line1", now=NOW, covered=INTERVALS.to_frame())
     return spool
 
 
@@ -89,22 +89,22 @@ def stored(store: InfluxStore, *tags: str) -> pl.DataFrame:
     return pl.concat([stretch("none", 0, 0), *store.read(tags, *EVER)]).sort("tag", "timestamp")
 
 
-def drain(forwarder: Forwarder) -> None:
+def drain(runner: SinkRunner) -> None:
     """Forwards until nothing waits."""
-    while forwarder.forward(NOW):
+    while runner.forward(NOW):
         pass
 
 
 @pytest.mark.slow
 def test_a_server_killed_in_mid_batch_loses_and_doubles_nothing(edge: Edge, store: InfluxStore, server: Server) -> None:
-    """kill -9 three times while the forwarder writes; the batch in flight is written again when the server is back."""
+    """kill -9 three times while the runner writes; the batch in flight is written again when the server is back."""
     batches = [stretch("a", number * 50_000, 50_000) for number in range(12)]
     spool = spooled(edge, *batches)
-    forwarder = Forwarder(edge, store, ["line1"])
+    runner = SinkRunner(edge, store, ["line1"])
 
     async def forward() -> None:
         finish = asyncio.Event()
-        running = asyncio.create_task(forwarder.run(finish, every=0.05))
+        running = asyncio.create_task(runner.run(finish, every=0.05))
         while await asyncio.to_thread(spool.waiting):
             await asyncio.sleep(0.1)
         finish.set()
@@ -129,13 +129,13 @@ def test_an_outage_is_caught_up_with_in_order(edge: Edge, store: InfluxStore, se
     server.stop()
     hours = [stretch("a", 0, 1_000, start=T0 + timedelta(hours=number)) for number in range(3)]
     spool = spooled(edge, *hours)
-    forwarder = Forwarder(edge, store, ["line1"])
+    runner = SinkRunner(edge, store, ["line1"])
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
-            forwarder.forward(NOW)
+            runner.forward(NOW)
     assert spool.waiting() == {"line1": 3_000}
     server.start()
-    drain(forwarder)
+    drain(runner)
     assert_frame_equal(stored(store, "a"), pl.concat(hours))
     assert spool.waiting() == {}
 
@@ -154,14 +154,14 @@ def test_a_full_disk_of_the_server_is_an_outage(edge: Edge, tmp_path: Path) -> N
         command(server, "CREATE DATABASE north")
         store = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{server.port}/north"), ""))
         spool = spooled(edge, *(SampleBatch(part) for part in samples.iter_slices(50_000)))
-        forwarder = Forwarder(edge, store, ["line1"])
+        runner = SinkRunner(edge, store, ["line1"])
         with pytest.raises(StoreUnavailable, match="no space left on device"):
-            drain(forwarder)
+            drain(runner)
         assert spool.waiting()["line1"] > 0
         (disk / "ballast").unlink()
         server.stop(signal.SIGKILL)
         server.start()
-        drain(forwarder)
+        drain(runner)
         server.stop(signal.SIGKILL)
         server.start()
         assert_frame_equal(stored(store, "a"), samples)
@@ -180,7 +180,7 @@ def test_a_busy_server_says_when_to_come_back(edge: Edge, tmp_path: Path, server
         store = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{limited.port}/north?bucket=north"), "any"))
         spool = spooled(edge, stretch("a", 0, 10))
         with pytest.raises(StoreUnavailable, match=f"answers {status}") as refused:
-            Forwarder(edge, store, ["line1"]).forward(NOW)
+            SinkRunner(edge, store, ["line1"]).forward(NOW)
         assert refused.value.retry_after == 17
         assert spool.waiting()["line1"] >= 10
         store.close()
@@ -205,11 +205,11 @@ def test_a_guilty_sample_goes_to_quarantine_with_the_servers_reason(
     now = datetime.now(UTC)
     fresh, old = stretch("a", 0, 100, start=now), stretch("b", 0, 3, start=now - timedelta(days=30))
     spooled(edge, sample_batch(pl.concat([fresh, old])))
-    drain(Forwarder(edge, brief, ["line1"]))
+    drain(SinkRunner(edge, brief, ["line1"]))
     assert_frame_equal(stored(brief, "a", "b"), fresh)
-    kept = Quarantine(edge).counts()
-    assert kept["rows"].sum() == 3
-    assert kept["reason"].str.contains("beyond retention policy").all()
+    kept = Quarantine(edge).rows()
+    assert kept.height == 3
+    assert kept["detail"].str.contains("beyond retention policy").all()
     brief.close()
 
 
@@ -219,18 +219,18 @@ def test_a_field_of_another_type_is_quarantined_whole(edge: Edge, store: InfluxS
     httpx.post(f"{server.base}/write", params={"db": "north"}, content=line).raise_for_status()
     week, later = stretch("a", 0, 500), stretch("a", 0, 500, start=T0 + timedelta(days=30))
     spooled(edge, week, later)
-    drain(Forwarder(edge, store, ["line1"]))
+    drain(SinkRunner(edge, store, ["line1"]))
     assert_frame_equal(stored(store, "a"), later)
-    kept = Quarantine(edge).counts()
-    assert kept["rows"].sum() == 500
-    assert kept["reason"].str.contains("field type conflict").all()
+    kept = Quarantine(edge).rows()
+    assert kept.height == 500
+    assert kept["detail"].str.contains("field type conflict").all()
 
 
 def test_a_body_too_large_is_halved_until_it_fits(edge: Edge, store: InfluxStore) -> None:
     """The server takes two megabytes a request; a batch of more is stored all the same."""
     batch = stretch("a-tag-with-a-long-name-" + "x" * 100, 0, 30_000)
     spooled(edge, batch)
-    drain(Forwarder(edge, store, ["line1"]))
+    drain(SinkRunner(edge, store, ["line1"]))
     assert_frame_equal(stored(store, batch["tag"][0]), batch)
     assert Quarantine(edge).counts().is_empty()
 
@@ -240,7 +240,7 @@ def test_a_missing_database_stops_with_the_command_that_makes_it(edge: Edge, ser
     absent = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{server.port}/absent"), ""))
     spool = spooled(edge, stretch("a", 0, 10))
     with pytest.raises(AccessDenied, match="penstock store init"):
-        Forwarder(edge, absent, ["line1"]).forward(NOW)
+        SinkRunner(edge, absent, ["line1"]).forward(NOW)
     with pytest.raises(AccessDenied, match="penstock store init"):
         absent.latest(["a"])
     assert spool.waiting() == {"line1": 10}
@@ -256,7 +256,7 @@ def test_a_wrong_password_stops_with_what_to_check(edge: Edge, tmp_path: Path) -
     store = InfluxStore(open_wire(parse_address(f"influxdb://admin@127.0.0.1:{guarded.port}/north"), "wrong"))
     spooled(edge, stretch("a", 0, 10))
     with pytest.raises(AccessDenied, match=r"does not let us use database north .*check \[historian\] token"):
-        Forwarder(edge, store, ["line1"]).forward(NOW)
+        SinkRunner(edge, store, ["line1"]).forward(NOW)
     store.close()
     guarded.stop()
 

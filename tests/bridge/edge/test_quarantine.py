@@ -10,7 +10,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from bridge.edge.database import Edge
-from bridge.edge.quarantine import KEPT, REASONED, Quarantine, reasoned
+from bridge.edge.quarantine import KEPT, Quarantine, Selection
+from bridge.edge.quarantine_rows import REJECTED, rejected
 from historian.errors import InvalidInput
 from historian.samples import SCHEMA
 
@@ -21,8 +22,8 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 def refused(*rows: tuple[str | None, int | None, float | None, str | None, str]) -> pl.DataFrame:
     """Rows of (tag, second, value, text, reason)."""
     times = [None if second is None else T0 + timedelta(seconds=second) for _, second, *_ in rows]
-    filled = [(tag, at, value, text, 0, why) for (tag, _, value, text, why), at in zip(rows, times, strict=True)]
-    return pl.DataFrame(filled, schema=REASONED, orient="row")
+    filled = [(tag, at, value, text, 0, why, None) for (tag, _, value, text, why), at in zip(rows, times, strict=True)]
+    return pl.DataFrame(filled, schema=REJECTED, orient="row")
 
 
 HOT = refused(("a", 0, 900.0, None, "too hot"), ("a", 1, 901.0, None, "too hot"), ("b", 5, None, "x", "text"))
@@ -68,12 +69,10 @@ def test_a_row_without_tag_or_time_is_kept_once_too(edge: Edge) -> None:
     assert_frame_equal(Quarantine(edge).rows(), kept(nameless))
 
 
-def test_counts_say_how_many_why_and_when(edge: Edge) -> None:
+def test_counts_say_how_many_and_why(edge: Edge) -> None:
     """A row a source and reason, the most frequent first."""
     Quarantine(edge).add(HOT, source="s", origin="file 1", now=NOW)
-    second = timedelta(seconds=1)
-    rows = [("s", "too hot", 2, T0, T0 + second), ("s", "text", 1, T0 + 5 * second, T0 + 5 * second)]
-    assert Quarantine(edge).counts().rows() == rows
+    assert Quarantine(edge).counts().rows() == [("s", "too hot", 2, 0), ("s", "text", 1, 0)]
 
 
 def test_an_empty_quarantine_has_no_rows(edge: Edge) -> None:
@@ -98,7 +97,77 @@ def test_an_export_that_cannot_be_written_says_why(edge: Edge, tmp_path: Path, n
         Quarantine(edge).export(tmp_path / name)
 
 
-def test_reasoned_adds_one_reason_to_all_rows() -> None:
+def test_rejected_adds_one_reason_to_all_rows() -> None:
     """In the columns of the quarantine."""
     rows = HOT.select(SCHEMA.names())
-    assert_frame_equal(reasoned(rows, "why"), rows.with_columns(reason=pl.lit("why")))
+    expected = rows.with_columns(reason=pl.lit("why"), detail=pl.lit("row 7"))
+    assert_frame_equal(rejected(rows, "why", detail="row 7"), expected)
+
+
+def out_of_range(first: int, count: int, reason: str = "too hot") -> pl.DataFrame:
+    """So many rows of one tag with one reason."""
+    return refused(*(("a", number, 900.0, None, reason) for number in range(first, first + count)))
+
+
+def test_adding_costs_the_same_however_much_is_there(edge: Edge) -> None:
+    """One tag that is out of range for days must not stop the edge: what SQLite does for one row stays the same."""
+    quarantine = Quarantine(edge)
+
+    def steps(number: int) -> int:
+        counted = [0]
+
+        def count() -> int:
+            counted[0] += 1
+            return 0
+
+        with edge.transaction() as database:
+            database.set_progress_handler(count, 1)
+            quarantine.add(out_of_range(number, 1), source="s", origin="s", now=NOW)
+            database.set_progress_handler(None, 1)
+        return counted[0]
+
+    steps(0)
+    few = steps(1)
+    quarantine.add(out_of_range(10, 20_000), source="s", origin="s", now=NOW)
+    assert steps(50_000) <= few * 1.5
+
+
+def test_beyond_its_bound_the_oldest_of_the_most_frequent_reason_go(edge: Edge) -> None:
+    """They are counted, and what is rare stays."""
+    quarantine = Quarantine(edge, max_rows=10)
+    quarantine.add(out_of_range(0, 2, "rare"), source="s", origin="s", now=NOW)
+    for first in range(100, 120, 5):
+        quarantine.add(out_of_range(first, 5), source="s", origin="s", now=NOW)
+    quarantine.add(out_of_range(0, 10), source="other", origin="s", now=NOW)
+    assert quarantine.counts().rows() == [("other", "too hot", 10, 0), ("s", "too hot", 8, 12), ("s", "rare", 2, 0)]
+    hot = quarantine.rows(Selection(source="s", reason="too hot"))["timestamp"].to_list()
+    assert hot == [T0 + timedelta(seconds=number) for number in range(112, 120)]
+
+
+def test_rows_expire(edge: Edge) -> None:
+    """After the retention."""
+    quarantine = Quarantine(edge)
+    quarantine.add(out_of_range(0, 3), source="s", origin="s", now=NOW - timedelta(days=40))
+    quarantine.add(out_of_range(10, 2), source="s", origin="s", now=NOW - timedelta(days=20))
+    assert quarantine.expire(now=NOW, retention=timedelta(days=30)) == 3
+    assert quarantine.counts().rows() == [("s", "too hot", 2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("selection", "left"),
+    [
+        (Selection(source="s"), 1),
+        (Selection(reason="text"), 3),
+        (Selection(tag="a"), 2),
+        (Selection(before=NOW), 4),
+        (Selection(before=NOW + timedelta(seconds=1)), 0),
+        (Selection(source="s", tag="b"), 3),
+    ],
+)
+def test_a_selection_is_purged_and_the_rest_stays(edge: Edge, selection: Selection, left: int) -> None:
+    """By source, reason, tag and age; the counts agree with the rows."""
+    quarantine = Quarantine(edge)
+    quarantine.add(HOT, source="s", origin="file 1", now=NOW)
+    quarantine.add(HOT[:1].with_columns(reason=pl.lit("too hot"), tag=pl.lit("c")), source="t", origin="f", now=NOW)
+    assert quarantine.purge(selection) == 4 - left
+    assert quarantine.rows().height == left == quarantine.counts()["rows"].sum()

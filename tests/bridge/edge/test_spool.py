@@ -18,13 +18,13 @@ from polars.testing import assert_frame_equal
 
 from bridge.edge.database import Edge
 from bridge.edge.spool import Spool
-from bridge.ingest.coverage import STRETCHES, stretches, union
 from historian.errors import HistorianError, SpoolFull
+from historian.intervals import INTERVALS, intervals, union
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.times import from_micros
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
-NOTHING = STRETCHES.to_frame()
+NOTHING = INTERVALS.to_frame()
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -37,9 +37,9 @@ def numbered(first: int, count: int, *, tag: str = "a") -> SampleBatch:
 def drained(spool: Spool, source: str, *, rows: int) -> list[pl.DataFrame]:
     """Everything that waits, as it leaves."""
     found: list[pl.DataFrame] = []
-    while item := spool.oldest(source, rows=rows):
+    while item := spool.oldest(source, now=T0, rows=rows):
         found.append(item.batch)
-        spool.remove(item)
+        spool.delivered(item)
     return found
 
 
@@ -60,8 +60,8 @@ def test_a_batch_comes_out_as_it_went_in(
     """Values, texts, qualities and microseconds."""
     batch = sample_batch(newest_wins(pl.DataFrame(rows, schema=SCHEMA, orient="row")))
     edge = Edge(tmp_path_factory.mktemp("edge") / "edge.db")
-    Spool(edge).append(batch, source="s", now=T0, proven=NOTHING)
-    item = Spool(edge).oldest("s")
+    Spool(edge).append(batch, source="s", now=T0, covered=NOTHING)
+    item = Spool(edge).oldest("s", now=T0)
     edge.close()
     assert item is not None
     assert_frame_equal(item.batch, batch, check_exact=True)
@@ -71,9 +71,9 @@ def test_batches_leave_in_the_order_they_came_source_by_source(edge: Edge) -> No
     """And joined into larger ones, up to about so many samples."""
     spool = Spool(edge)
     for first in range(0, 50, 10):
-        spool.append(numbered(first, 10), source="s", now=T0, proven=NOTHING)
-        spool.append(numbered(first, 10, tag="b"), source="other", now=T0, proven=NOTHING)
-    oldest = spool.oldest("s", rows=25)
+        spool.append(numbered(first, 10), source="s", now=T0, covered=NOTHING)
+        spool.append(numbered(first, 10, tag="b"), source="other", now=T0, covered=NOTHING)
+    oldest = spool.oldest("s", now=T0, rows=25)
     assert oldest is not None
     assert oldest.more
     found = drained(spool, "s", rows=25)
@@ -85,10 +85,10 @@ def test_batches_leave_in_the_order_they_came_source_by_source(edge: Edge) -> No
 def test_a_sample_given_again_replaces_the_earlier_one_when_joined(edge: Edge) -> None:
     """As it would in the store."""
     spool = Spool(edge)
-    spool.append(numbered(0, 2), source="s", now=T0, proven=NOTHING)
+    spool.append(numbered(0, 2), source="s", now=T0, covered=NOTHING)
     again = sample_batch(numbered(1, 1).with_columns(value=pl.lit(9.0)))
-    spool.append(again, source="s", now=T0, proven=NOTHING)
-    item = spool.oldest("s")
+    spool.append(again, source="s", now=T0, covered=NOTHING)
+    item = spool.oldest("s", now=T0)
     assert item is not None
     assert item.batch["value"].to_list() == [0.0, 9.0]
 
@@ -96,31 +96,31 @@ def test_a_sample_given_again_replaces_the_earlier_one_when_joined(edge: Edge) -
 def test_an_item_carries_what_is_proven_once_it_is_stored(edge: Edge) -> None:
     """The stretches of all batches joined in it; an empty batch may carry some, too."""
     spool = Spool(edge)
-    day, minute = stretches(["a", "b"], T0, T0 + timedelta(days=1)), stretches(["a"], T0, T0 + timedelta(minutes=1))
-    spool.append(numbered(0, 1), source="s", now=T0, proven=minute)
-    spool.append(empty_batch(), source="s", now=T0, proven=day)
-    item = spool.oldest("s")
+    day, minute = intervals(["a", "b"], T0, T0 + timedelta(days=1)), intervals(["a"], T0, T0 + timedelta(minutes=1))
+    spool.append(numbered(0, 1), source="s", now=T0, covered=minute)
+    spool.append(empty_batch(), source="s", now=T0, covered=day)
+    item = spool.oldest("s", now=T0)
     assert item is not None
-    assert_frame_equal(item.proven, union(day))
+    assert_frame_equal(item.covered, union(day))
 
 
 def test_a_full_spool_refuses_and_accepts_again_when_drained(edge: Edge) -> None:
     """What was refused is neither kept nor counted."""
-    spool = Spool(edge, max_bytes=4_000)
-    spool.append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+    spool = Spool(edge, max_bytes=1_500)
+    spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
     with pytest.raises(SpoolFull, match="drains as soon as the store can be written"):
-        spool.append(numbered(1, 200), source="s", now=T0, proven=NOTHING)
+        spool.append(numbered(1, 200), source="s", now=T0, covered=NOTHING)
     assert spool.waiting() == spool.accepted() == {"s": 1}
-    spool.append(numbered(0, 1), source="other", now=T0, proven=NOTHING)
+    spool.append(numbered(0, 1), source="other", now=T0, covered=NOTHING)
     drained(spool, "s", rows=1)
-    spool.append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+    spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
     assert spool.accepted() == {"other": 1, "s": 2}
 
 
 def test_a_batch_larger_than_the_bound_is_let_into_an_empty_spool(edge: Edge) -> None:
     """Refusing it for ever would stop the source for good."""
     spool = Spool(edge, max_bytes=10)
-    spool.append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+    spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
     assert spool.waiting() == {"s": 1}
 
 
@@ -132,17 +132,17 @@ def test_a_full_disk_is_a_full_spool(tmp_path: Path) -> None:
     edge.rows(f"PRAGMA max_page_count = {pages + 2}")
     noise = sample_batch(numbered(0, 20_000).with_columns(value=pl.Series(os.urandom(20_000)).cast(pl.Float64).sin()))
     with pytest.raises(SpoolFull, match="free some space on its disk"):
-        Spool(edge).append(noise, source="s", now=T0, proven=NOTHING)
+        Spool(edge).append(noise, source="s", now=T0, covered=NOTHING)
     assert Spool(edge).waiting() == {}
     edge.close()
 
 
-def append_until_killed(path: Path, told: Connection) -> None:
-    """A process that tells of each batch after the spool has accepted it."""
+def append_until_killed(path: Path, accepted: Connection) -> None:
+    """A process that reports each batch after the spool has accepted it."""
     spool = Spool(Edge(path))
     for number in range(1_000_000):
-        spool.append(numbered(number, 1), source="s", now=T0, proven=NOTHING)
-        told.send(number)
+        spool.append(numbered(number, 1), source="s", now=T0, covered=NOTHING)
+        accepted.send(number)
 
 
 def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
@@ -151,12 +151,12 @@ def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
     process = SPAWN.Process(target=append_until_killed, args=(tmp_path / "edge.db", theirs))
     process.start()
     theirs.close()
-    told = [ours.recv() for _ in range(20)]
+    reported = [ours.recv() for _ in range(20)]
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     while ours.poll():
         try:
-            told.append(ours.recv())
+            reported.append(ours.recv())
         except EOFError:
             break
     ours.close()
@@ -165,7 +165,7 @@ def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
     found = pl.concat(drained(Spool(edge), "s", rows=10))
     edge.close()
     # The last one may have been accepted without our having heard of it.
-    assert len(told) <= accepted <= len(told) + 1
+    assert len(reported) <= accepted <= len(reported) + 1
     assert_frame_equal(found, numbered(0, accepted))
 
 
@@ -173,7 +173,7 @@ def open_and_append(path: Path, source: str) -> None:
     """A process among several that make the database at the same time."""
     spool = Spool(Edge(path))
     for number in range(20):
-        spool.append(numbered(number, 1), source=source, now=T0, proven=NOTHING)
+        spool.append(numbered(number, 1), source=source, now=T0, covered=NOTHING)
 
 
 def test_several_processes_share_one_database(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_several_processes_share_one_database(tmp_path: Path) -> None:
     edge.close()
 
 
-def test_a_file_that_is_no_database_is_told_apart(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """With what to do about it."""
     (tmp_path / "edge.db").write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(HistorianError, match="move the file away to start with an empty one"):
@@ -201,9 +201,103 @@ def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
 
     def fail() -> None:
         with edge.transaction() as database:
-            Spool(edge).append(numbered(0, 1), source="s", now=T0, proven=NOTHING)
+            Spool(edge).append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
             database.execute("INSERT INTO nowhere VALUES (1)")
 
     with pytest.raises(sqlite3.OperationalError):
         fail()
     assert Spool(edge).waiting() == {}
+
+
+def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
+    """The pages that SQLite looks at for one append do not grow with what is in the spool."""
+    spool = Spool(edge)
+
+    def steps() -> int:
+        counted = [0]
+
+        def count() -> int:
+            counted[0] += 1
+            return 0
+
+        with edge.transaction() as database:
+            database.set_progress_handler(count, 1)
+            spool.append(numbered(0, 1), source="s", now=T0)
+            database.set_progress_handler(None, 1)
+        return counted[0]
+
+    steps()
+    few = steps()
+    with edge.transaction():
+        for _ in range(3_000):
+            spool.append(numbered(0, 1), source="s", now=T0)
+    assert steps() <= few * 1.5
+
+
+def test_a_batch_of_one_sample_is_small(edge: Edge) -> None:
+    """Less than 1 kB, its mark included."""
+    Spool(edge).append(numbered(0, 1), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(seconds=1)))
+    assert Spool(edge).sizes()["s"] < 1_000
+
+
+@pytest.mark.parametrize("column", ["payload", "covered"])
+def test_a_damaged_batch_is_set_aside_and_stops_nothing(edge: Edge, column: str) -> None:
+    """It is counted, its bytes are kept, and all that waits behind it is delivered."""
+    spool = Spool(edge)
+    for first in (0, 10, 20):
+        spool.append(numbered(first, 10), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(days=1)))
+    with edge.transaction() as database:
+        # As text, and one byte short: SQLite itself would refuse to read it back.
+        database.execute(f"UPDATE spool SET {column} = x'78' || substr({column}, 3) WHERE id = 2")  # noqa: S608 - ours
+    found = pl.concat(drained(spool, "s", rows=10))
+    assert_frame_equal(found, pl.concat([numbered(0, 10), numbered(20, 10)]))
+    assert (spool.damaged(), spool.waiting(), spool.sizes()) == ({"s": 1}, {}, {"s": 0})
+    assert edge.rows("SELECT rows, length(payload) > 0 FROM spool_damaged") == [(10, 1)]
+
+
+def test_what_relied_on_a_damaged_batch_is_not_covered(edge: Edge) -> None:
+    """The mark of a slice holds only if every batch since its first was stored."""
+    spool, day = Spool(edge), intervals(["a"], T0, T0 + timedelta(days=1))
+    first = spool.append(numbered(0, 10), source="s", now=T0)
+    lost = spool.append(numbered(10, 10), source="s", now=T0)
+    spool.append(empty_batch(), source="s", now=T0, covered=day, covers_since=first)
+    after = spool.append(numbered(20, 10), source="s", now=T0)
+    later = intervals(["a"], T0 + timedelta(days=2), T0 + timedelta(days=3))
+    spool.append(empty_batch(), source="s", now=T0, covered=later, covers_since=after)
+    with edge.transaction() as database:
+        database.execute("UPDATE spool SET payload = x'00' WHERE id = ?", [lost])
+    item = spool.oldest("s", now=T0)
+    assert item is not None
+    assert_frame_equal(item.covered, later)
+
+
+def test_every_sink_gets_every_batch_at_its_own_pace(edge: Edge) -> None:
+    """A batch is deleted once all have it; a new sink gets what is there, and one that is gone holds up nothing."""
+    spool = Spool(edge)
+    spool.append(numbered(0, 10), source="s", now=T0)
+    spool.register("store", "mqtt")
+    spool.append(numbered(10, 5), source="s", now=T0)
+    [whole] = drained(spool, "s", rows=100)
+    assert (whole.height, spool.waiting(), spool.waiting(sink="mqtt")) == (15, {}, {"s": 15})
+    first = spool.oldest("s", now=T0, sink="mqtt", rows=10)
+    assert first is not None
+    assert_frame_equal(first.batch, numbered(0, 10))
+    spool.delivered(first, sink="mqtt")
+    assert (spool.waiting(sink="mqtt"), edge.rows("SELECT count(*) FROM spool")) == ({"s": 5}, [(1,)])
+    spool.register("store")
+    spool.append(numbered(15, 1), source="s", now=T0)
+    drained(spool, "s", rows=100)
+    assert edge.rows("SELECT count(*) FROM spool") == [(0,)]
+
+
+def test_two_that_empty_one_queue_do_not_disturb_each_other(edge: Edge) -> None:
+    """Both may deliver an item; it counts once."""
+    spool = Spool(edge)
+    spool.append(numbered(0, 10), source="s", now=T0)
+    one, other = spool.oldest("s", now=T0), spool.oldest("s", now=T0)
+    assert one is not None
+    assert other is not None
+    spool.delivered(one)
+    spool.append(numbered(10, 5), source="s", now=T0)
+    spool.delivered(other)
+    assert spool.waiting() == {"s": 5}

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 from bridge.ingest.transforms import pipeline, scaled
 from historian.plant.connections import Tag
 from historian.quality import BAD_NO_DATA
-from historian.samples import SCHEMA, SampleBatch, sample_batch
+from historian.samples import SCHEMA, SampleBatch, normalise, sample_batch
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -33,7 +33,7 @@ def test_values_become_raw_times_scale_plus_offset(values: list[float | None], s
 
 
 def test_tags_without_a_scale_stay_as_they_are() -> None:
-    """Even beside one that has it."""
+    """Even next to one that has it."""
     both = sample_batch(pl.concat([batch("a", [1.0, None]), batch("b", [1.0])]))
     expected = pl.concat([batch("a", [1.0, None]), batch("b", [-39.0])])
     assert_frame_equal(scaled(both, {"b": (0.0625, -39.0625)}), expected)
@@ -42,7 +42,7 @@ def test_tags_without_a_scale_stay_as_they_are() -> None:
 @given(finite, finite, finite)
 def test_a_result_that_float64_cannot_hold_becomes_bad(value: float, scale: float, offset: float) -> None:
     """The outcome is a batch, whatever goes in."""
-    result = scaled(batch("a", [value]), {"a": (scale, offset)})
+    result = normalise(scaled(batch("a", [value]), {"a": (scale, offset)})).batch
     assert result["value"].is_null().to_list() == (result["quality"] == BAD_NO_DATA).to_list()
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -13,20 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from bridge.delivery.sink_runner import SinkRunner
+from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.ingest.coverage import STRETCHES, Coverage, stretches
-from bridge.run.backfill import SLICES, Backfill, Slice, slices
-from historian.errors import ConfigError, NotConnected, SourceError
+from bridge.edge.spool import Spool
+from bridge.run.backfill import ATTEMPTS, Backfill
+from bridge.run.slices import SLICES, Slice, slices
+from historian.errors import AccessDenied, ConfigError, NotConnected, SourceError, StoreError, StoreUnavailable
+from historian.intervals import INTERVALS, intervals
 from historian.plant.connections import ConnectionConfig
 from historian.samples import SCHEMA
 from historian.stores.memory import MemoryStore
-from historian.stores.protocols import Reader
+from historian.stores.protocols import Reader, Store
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-Feeds = Callable[..., ConnectionConfig]
+Connections = Callable[..., ConnectionConfig]
 
 
 def minutes(tag: str, first: int, count: int, *, plus: float = 0) -> pl.DataFrame:
@@ -39,11 +43,11 @@ def run(
     edge: Edge, store: Any, feed: ConnectionConfig, *, start: datetime | None = None, end: datetime | None = None
 ) -> Backfill:
     """Plans and makes a backfill."""
-    backfill = Backfill(feed, edge, store, clock=lambda: NOW)
+    backfill = Backfill(feed, edge, store, clock=lambda: NOW, wait=lambda _, __: 0.0)
 
     async def main() -> None:
         async with asyncio.timeout(30):
-            await backfill.run(backfill.plan(start, end), advance=lambda _: None)
+            await backfill.run(await backfill.plan(start, end), advance=lambda _: None)
 
     asyncio.run(main())
     return backfill
@@ -73,7 +77,7 @@ def test_slices_hold_every_gap_and_nothing_that_all_tags_have(
         for minute in range(first, first + length)
         if not any(tag == one and begin <= minute < stop for one, begin, stop in covered)
     }
-    found = slices(pl.DataFrame(known, schema=STRETCHES, orient="row"), ["a", "b"], start, end)
+    found = slices(pl.DataFrame(known, schema=INTERVALS, orient="row"), intervals(["a", "b"], start, end))
     read = [
         (tag, minute)
         for piece in found
@@ -93,71 +97,91 @@ def _needs(piece: Slice, tag: str, open_: set[tuple[str, int]]) -> bool:
 
 def test_a_range_is_cut_into_a_bounded_number_of_slices() -> None:
     """None shorter than an hour, so that small archives are read in one go."""
-    nothing = STRETCHES.to_frame()
-    assert slices(nothing, ["a"], T0, T0 + 30 * MINUTE) == [Slice(T0, T0 + 30 * MINUTE, ("a",))]
-    assert len(slices(nothing, ["a"], T0, T0 + 9999 * HOUR)) == SLICES
+    nothing = INTERVALS.to_frame()
+    assert slices(nothing, intervals(["a"], T0, T0 + 30 * MINUTE)) == [Slice(T0, T0 + 30 * MINUTE, ("a",))]
+    assert len(slices(nothing, intervals(["a"], T0, T0 + 9999 * HOUR))) == SLICES
 
 
-def test_an_archive_comes_into_the_store_completely(edge: Edge, archive_feed: Feeds) -> None:
+def test_an_archive_comes_into_the_store_completely(edge: Edge, archived: Connections) -> None:
     """Every sample, in as many pages as it likes; its whole time counts as covered then."""
     store = MemoryStore()
     frames = [minutes("a", 0, 100), minutes("b", 50, 100), minutes("a", 100, 50)]
-    backfill = run(edge, store, archive_feed("old", frames))
+    backfill = run(edge, store, archived("old", frames))
     assert_frame_equal(stored(store), pl.concat(frames).sort("tag", "timestamp"))
-    assert backfill.forwarder.stored == {"old": 250}
-    covered = stretches(["a", "b"], T0, T0 + 149 * MINUTE + timedelta(microseconds=1))
+    assert backfill.store.written == {"old": 250}
+    covered = intervals(["a", "b"], T0, T0 + 149 * MINUTE + timedelta(microseconds=1))
     assert_frame_equal(Coverage(edge).of(["a", "b"], T0, NOW), covered)
 
 
-def test_a_backfill_can_be_told_to_read_again(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
+def test_a_backfill_can_be_told_to_read_again(edge: Edge, archived: Connections, make_archive: Any) -> None:
     """After an address was corrected, or a file came late, what is covered is read all the same."""
     store, archive = MemoryStore(), make_archive([minutes("a", 0, 30)])
-    run(edge, store, archive_feed("old", archive))
-    task = Backfill(archive_feed("old", archive), edge, store)
-    assert task.plan(None, None) == []
-    [whole] = task.plan(None, None, again=True)
-    assert (whole.start, whole.tags) == (T0, ("a", "b"))
+    run(edge, store, archived("old", archive))
+    task = Backfill(archived("old", archive), edge, store)
+    assert asyncio.run(task.plan(None, None)) == []
+    [whole] = asyncio.run(task.plan(None, None, again=True))
+    assert (whole.start, whole.tags) == (T0, ("a",))
 
 
-def test_a_second_backfill_reads_nothing(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
+def test_a_second_backfill_reads_nothing(edge: Edge, archived: Connections, make_archive: Any) -> None:
     """And a wider range reads only what is new, but never beyond what the archive has."""
     store, archive = MemoryStore(), make_archive([minutes("a", 0, 300), minutes("b", 0, 300)])
-    run(edge, store, archive_feed("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
-    run(edge, store, archive_feed("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
-    run(edge, store, archive_feed("old", archive), end=NOW)
+    run(edge, store, archived("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
+    run(edge, store, archived("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
+    run(edge, store, archived("old", archive), end=NOW)
     both, last = ("a", "b"), T0 + 299 * MINUTE + timedelta(microseconds=1)
     rest = [(both, T0 + hour * HOUR, min(T0 + (hour + 1) * HOUR, last)) for hour in (0, 2, 3, 4)]
-    assert archive.asked == [(both, T0 + HOUR, T0 + 2 * HOUR), *rest]
+    assert archive.requests == [(both, T0 + HOUR, T0 + 2 * HOUR), *rest]
     assert stored(store).height == 600
 
 
-def test_what_live_samples_cover_is_not_read_again(edge: Edge, archive_feed: Feeds, make_archive: Any) -> None:
+def test_what_live_samples_cover_is_not_read_again(edge: Edge, archived: Connections, make_archive: Any) -> None:
     """Tag by tag."""
     archive = make_archive([minutes("a", 0, 60), minutes("b", 0, 60)])
-    Coverage(edge).widen(stretches(["a"], T0 + 30 * MINUTE, T0 + 90 * MINUTE))
-    Coverage(edge).widen(stretches(["b"], T0, T0 + 90 * MINUTE))
-    run(edge, MemoryStore(), archive_feed("old", archive))
-    assert archive.asked == [(("a",), T0, T0 + 30 * MINUTE)]
+    Coverage(edge).add(intervals(["a"], T0 + 30 * MINUTE, T0 + 90 * MINUTE))
+    Coverage(edge).add(intervals(["b"], T0, T0 + 90 * MINUTE))
+    run(edge, MemoryStore(), archived("old", archive))
+    assert archive.requests == [(("a",), T0, T0 + 30 * MINUTE)]
 
 
-@pytest.mark.parametrize(("failure", "stored_first"), [(NotConnected("gone"), 120), (SourceError("broken"), 240)])
+@pytest.mark.parametrize(
+    ("fails", "stored_first"),
+    [
+        (dict.fromkeys(range(2, 2 + ATTEMPTS), NotConnected("gone")), 120),
+        ({2: SourceError("gone")}, 240),
+        ({2: ZeroDivisionError("gone")}, 240),
+    ],
+)
 def test_an_interrupted_backfill_resumes(
-    edge: Edge, archive_feed: Feeds, make_archive: Any, failure: Exception, stored_first: int
+    edge: Edge, archived: Connections, make_archive: Any, fails: dict[int, Exception], stored_first: int
 ) -> None:
     """A lost archive ends it, a broken part of one does not; what failed is read next time, and only that."""
-    store, archive = MemoryStore(), make_archive([minutes("a", 0, 300)], fails={2: failure})
-    with pytest.raises(SourceError, match=str(failure)):
-        run(edge, store, archive_feed("old", archive))
+    store, archive = MemoryStore(), make_archive([minutes("a", 0, 300)], fails=fails)
+    with pytest.raises(SourceError, match="gone"):
+        run(edge, store, archived("old", archive))
     assert stored(store).height == stored_first
-    archive.asked.clear()
-    run(edge, store, archive_feed("old", archive))
-    assert [start for _, start, _ in archive.asked] == [T0 + hour * HOUR for hour in range(2, 7 - stored_first // 60)]
+    archive.requests.clear()
+    run(edge, store, archived("old", archive))
+    starts = [start for _, start, _ in archive.requests]
+    assert starts == [T0 + hour * HOUR for hour in range(2, 7 - stored_first // 60)]
     assert_frame_equal(stored(store), minutes("a", 0, 300))
 
 
-def test_a_backfill_with_the_store_down_keeps_what_it_read(edge: Edge, archive_feed: Feeds, make_store: Any) -> None:
+def test_an_archive_that_is_lost_for_a_while_is_opened_again(
+    edge: Edge, archived: Connections, make_archive: Any
+) -> None:
+    """The slice is read again from its beginning; nothing is missing and nothing in conflict."""
+    frames = [minutes("a", 0, 100), minutes("a", 100, 100)]
+    archive, store = make_archive(frames, fails={1: NotConnected("gone"), 2: NotConnected("gone")}), MemoryStore()
+    backfill = run(edge, store, archived("old", archive))
+    assert_frame_equal(stored(store), minutes("a", 0, 200))
+    assert (archive.opened, archive.closed) == (3, 2)
+    assert (backfill.ingest.conflicts, backfill.ingest.quarantined) == (0, 0)
+
+
+def test_a_backfill_with_the_store_down_keeps_what_it_read(edge: Edge, archived: Connections, make_store: Any) -> None:
     """And proves nothing, so that the next one may read it again."""
-    store, feed = make_store(), archive_feed("old", [minutes("a", 0, 100)])
+    store, feed = make_store(), archived("old", [minutes("a", 0, 100)])
     store.down = True
     run(edge, store, feed)
     assert Coverage(edge).of(["a"], T0, NOW).is_empty()
@@ -166,20 +190,77 @@ def test_a_backfill_with_the_store_down_keeps_what_it_read(edge: Edge, archive_f
     assert_frame_equal(stored(store), minutes("a", 0, 100))
 
 
-def test_samples_that_contradict_each_other_across_pages_are_conflicts(edge: Edge, archive_feed: Feeds) -> None:
+def test_samples_that_contradict_each_other_across_pages_are_conflicts(edge: Edge, archived: Connections) -> None:
     """The page that came first stays, what contradicts it goes to quarantine, what repeats it is nothing new."""
     store = MemoryStore()
     frames = [minutes("a", 0, 10), minutes("a", 5, 10, plus=0.5), minutes("a", 0, 3), minutes("b", 5, 5)]
-    backfill = run(edge, store, archive_feed("old", frames))
+    backfill = run(edge, store, archived("old", frames))
     expected = pl.concat([minutes("a", 0, 10), minutes("a", 10, 5, plus=0.5), minutes("b", 5, 5)])
     assert_frame_equal(stored(store), expected)
     kept = Quarantine(edge).rows()
     assert_frame_equal(kept.select(SCHEMA.names()), minutes("a", 5, 5, plus=0.5))
     assert set(kept["origin"]) == {"frame 1"}
-    assert (backfill.intake.conflicts, backfill.intake.quarantined) == (5, 5)
+    assert (backfill.ingest.conflicts, backfill.ingest.quarantined) == (5, 5)
 
 
-def test_a_live_source_cannot_be_backfilled(edge: Edge, source_feed: Feeds) -> None:
+def test_a_live_source_cannot_be_backfilled(edge: Edge, live: Connections) -> None:
     """Which is found before anything is read."""
     with pytest.raises(ConfigError, match="it cannot backfill"):
-        Backfill(source_feed("s", []), edge, MemoryStore())
+        Backfill(live("s", []), edge, MemoryStore())
+
+
+class Locked:
+    """A store that does not let us in; nothing can be read from it either."""
+
+    def __init__(self, error: StoreError) -> None:
+        self.error = error
+
+    def write(self, batch: pl.DataFrame, *, source: str, now: datetime) -> None:
+        """See `Sink.write`."""
+        raise self.error
+
+    def read(self, tags: list[str], start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+        """See `Reader.read`."""
+        raise self.error
+
+
+def test_a_store_that_does_not_let_us_in_ends_a_backfill(edge: Edge, archived: Connections) -> None:
+    """Otherwise it would fill the spool and then wait for ever."""
+    with pytest.raises(AccessDenied, match="the token has expired; what was read stays in the spool"):
+        run(edge, Locked(AccessDenied("the token has expired")), archived("old", [minutes("a", 0, 3000)]))
+    assert Coverage(edge).of(["a"], T0, NOW).is_empty()
+
+
+def test_pages_that_overlap_do_not_wait_for_ever_for_a_store_that_is_down(edge: Edge, archived: Connections) -> None:
+    """Nobody can compare them with what the store holds; the backfill says so and resumes when run again."""
+    backfill = Backfill(
+        archived("old", [minutes("a", 0, 10), minutes("a", 5, 10)]),
+        edge,
+        cast(Store, Locked(StoreUnavailable("the store is down"))),  # as much of one as a backfill calls
+        clock=lambda: NOW,
+        wait=lambda _, __: 0.0,
+    )
+
+    async def main() -> None:
+        async with asyncio.timeout(30):
+            await backfill.run(await backfill.plan(None, None), advance=lambda _: None)
+
+    with pytest.raises(SourceError, match="archive old: waiting for the store, in vain: the store is down"):
+        asyncio.run(main())
+    assert Coverage(edge).of(["a"], T0, NOW).is_empty()
+
+
+def test_a_damaged_batch_leaves_its_slice_uncovered(edge: Edge, archived: Connections, make_store: Any) -> None:
+    """It is read again by the next backfill, and then nothing is missing."""
+    store, connection = make_store(), archived("old", [minutes("a", 0, 30)])
+    store.down = True
+    run(edge, store, connection)
+    with edge.transaction() as database:
+        database.execute("UPDATE spool SET payload = x'00' WHERE rows > 0")
+    store.down = False
+    finish = asyncio.Event()
+    finish.set()
+    asyncio.run(SinkRunner(edge, store, ["old"]).run(finish))
+    assert (Spool(edge).waiting(), Coverage(edge).of(["a"], T0, NOW).height) == ({}, 0)
+    run(edge, store, connection)
+    assert_frame_equal(stored(store), minutes("a", 0, 30))

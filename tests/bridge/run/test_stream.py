@@ -1,10 +1,11 @@
-"""The runner: sources that fail, end, talk nonsense or never stop talking, side by side."""
+"""Streaming: sources that fail, end, talk nonsense or never stop talking, next to one another."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -12,156 +13,220 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bridge.delivery.forwarder import Forwarder
 from bridge.drivers.protocols import open_source
+from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
-from bridge.ingest import intake as bridge_intake
-from bridge.ingest.coverage import Coverage, stretches
-from bridge.run.stream import Pump, stream
-from historian.errors import ConfigError, NotConnected
-from historian.plant.connections import ConnectionConfig, Tag
-from historian.quality import BAD_NOT_CONNECTED
-from historian.samples import SCHEMA
+from bridge.ingest.ingest import Ingest
+from bridge.run.source_runner import SourceRunner
+from historian.errors import AccessDenied, ConfigError, NotConnected
+from historian.intervals import intervals
+from historian.plant.connections import Tag
+from historian.status import SourceStatus, StatusFile
 from historian.stores.memory import MemoryStore
-
-T0 = datetime(2026, 3, 1, tzinfo=UTC)
-NOW = datetime(2026, 3, 2, tzinfo=UTC)
-DAY = timedelta(days=1)
-Feeds = Callable[..., ConnectionConfig]
-
-
-def raw(*rows: tuple[str | None, int, float | None]) -> pl.DataFrame:
-    """Raw rows of (tag, second, value)."""
-    filled = [(tag, T0 + timedelta(seconds=second), value, None, 0) for tag, second, value in rows]
-    return pl.DataFrame(filled, schema=SCHEMA, orient="row")
-
-
-def run(edge: Edge, store: Any, feeds: Sequence[ConnectionConfig], *, seconds: float | None = None) -> list[Pump]:
-    """Streams until all sources have ended, or for so long."""
-    pumps = [Pump(feed, edge, clock=lambda: NOW) for feed in feeds]
-    forwarder = Forwarder(edge, store, [feed.name for feed in feeds])
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        if seconds is not None:
-            asyncio.get_running_loop().call_later(seconds, stop.set)
-        async with asyncio.timeout(30):
-            await stream(pumps, forwarder, stop)
-
-    asyncio.run(main())
-    return pumps
+from tests.bridge.run.scripted import (
+    DAY,
+    SECOND,
+    T0,
+    Clock,
+    Connections,
+    bridge_of,
+    healthy_rows,
+    raw,
+    run,
+    stored,
+)
 
 
-def stored(store: MemoryStore) -> pl.DataFrame:
-    """All samples in the store."""
-    return pl.concat([SCHEMA.to_frame(), *store.read(["a", "b"], T0, T0 + 9 * DAY)]).sort("tag", "timestamp")
-
-
-def test_what_a_source_says_reaches_the_store(edge: Edge, source_feed: Feeds) -> None:
-    """In any order and with repeats; the stretch between its first and last sample counts as covered."""
-    store = MemoryStore()
-    lines = [raw(("b", 1, 5.0), ("a", 0, 1.0), ("a", 0, 1.0)), raw(), raw(("a", 9, 2.0))]
-    [pump] = run(edge, store, [source_feed("s", lines)])
+def test_what_a_source_reports_reaches_the_store(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """In any order and with repeats; the time since the session began counts as covered."""
+    store, clock = MemoryStore(), Clock()
+    lines = [clock.at(5), raw(("b", 1, 5.0), ("a", 0, 1.0), ("a", 0, 1.0)), raw(), clock.at(9), raw(("a", 9, 2.0))]
+    bridge = bridge_of(edge, store, [live("s", lines)], tmp_path, clock)
+    report = run(bridge)
     assert_frame_equal(stored(store), raw(("a", 0, 1.0), ("a", 9, 2.0), ("b", 1, 5.0)))
-    microsecond = timedelta(microseconds=1)
-    covered = stretches(["a"], T0, T0 + timedelta(seconds=9) + microsecond)
+    covered = intervals(["a"], T0, T0 + 9 * SECOND + timedelta(microseconds=1))
     assert_frame_equal(Coverage(edge).of(["a"], T0, T0 + DAY), covered)
-    assert (pump.intake.samples, pump.intake.quarantined, pump.connections) == (3, 0, 1)
+    assert (report.samples_streamed, report.samples_stored, report.quarantined) == (3, 3, 0)
+    assert (report.sources["s"].connections, report.connected) == (1, True)
 
 
 def test_what_breaks_the_rules_goes_to_quarantine_and_the_rest_goes_on(
-    edge: Edge, source_feed: Feeds, make_tag: Callable[..., Tag]
+    edge: Edge, live: Connections, make_tag: Callable[..., Tag], tmp_path: Path
 ) -> None:
     """Conflicts, values out of range after scaling, unknown tags, rows without a tag."""
     store = MemoryStore()
     lines = [raw(("a", 0, 1.0), ("a", 0, 2.0), ("a", 1, 60.0), ("x", 1, 1.0), (None, 1, 1.0), ("a", 2, 49.0))]
-    [pump] = run(edge, store, [source_feed("s", lines, make_tag("a", scale=2.0, range=(0.0, 100.0)))])
+    tag = make_tag("a", scale=2.0, range=(0.0, 100.0))
+    bridge = bridge_of(edge, store, [live("s", lines, tag)], tmp_path)
+    report = run(bridge)
     assert_frame_equal(stored(store), raw(("a", 0, 2.0), ("a", 2, 98.0)))
-    told = Quarantine(edge).rows().select("reason", "value", "origin").sort("reason").rows()
-    assert told == [
-        ("another value has the same tag and time", 2.0, "s"),
+    kept = Quarantine(edge).rows().select("reason", "value", "origin").sort("reason").rows()
+    assert kept == [
+        ("another value has the same tag and time", 4.0, "s"),
         ("no tag, time or quality", 1.0, "s"),
         ("outside its range [0, 100]", 120.0, "s"),
         ("unknown tag", 1.0, "s"),
     ]
-    assert (pump.intake.samples, pump.intake.quarantined, pump.intake.conflicts) == (2, 4, 1)
+    assert (report.samples_streamed, report.quarantined, bridge.sources[0].ingest.conflicts) == (2, 4, 1)
 
 
-def test_a_lost_connection_is_made_again_and_the_outage_is_a_bad_sample(edge: Edge, source_feed: Feeds) -> None:
-    """For each tag one, so that no older value stands for the present; coverage has a hole there."""
+def test_what_is_rejected_is_durable_before_the_rest_is(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """If the quarantine cannot be written, nothing of the batch enters the spool: it would be taken for whole."""
+    with edge.transaction() as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON quarantine BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    lines = [raw(("a", 0, 1.0), ("x", 1, 1.0)), raw(("a", 5, 2.0))]
     store = MemoryStore()
-    feed = source_feed("s", [raw(("a", 0, 1.0)), NotConnected("cut"), raw(("a", 9, 2.0))])
-    [pump] = run(edge, store, [feed])
-    lost = [(tag, NOW, None, None, BAD_NOT_CONNECTED) for tag in ("a", "b")]
-    outage = pl.DataFrame(lost, schema=SCHEMA, orient="row")
-    expected = pl.concat([raw(("a", 0, 1.0), ("a", 9, 2.0)), outage]).sort("tag", "timestamp")
-    assert_frame_equal(stored(store), expected)
-    assert Coverage(edge).of(["a"], T0, T0 + timedelta(hours=1)).height == 2
-    assert (pump.connections, pump.trouble) == (2, "")
+    run(bridge_of(edge, store, [live("s", lines)], tmp_path))
+    assert_frame_equal(stored(store).filter(quality=0), raw(("a", 5, 2.0)))
 
 
-def test_one_failing_source_does_not_stop_the_others(edge: Edge, source_feed: Feeds) -> None:
-    """Neither one that cannot connect nor one with a fault in its driver, which are tried again."""
+def test_one_failing_source_does_not_stop_the_others(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """Neither one that cannot connect, nor one with a fault in its driver, nor one that cannot even be closed."""
     store = MemoryStore()
-    failing = source_feed("failing", [NotConnected("nobody answers")] * 9)
-    faulty = source_feed("faulty", [ZeroDivisionError("a fault in the driver"), raw(("b", 1, 5.0))])
-    healthy = source_feed("healthy", [raw(("a", number, float(number))) for number in range(20)])
-    pumps = run(edge, store, [failing, faulty, healthy], seconds=1.5)
-    assert_frame_equal(stored(store).filter(quality=0), pl.concat([healthy_rows(20), raw(("b", 1, 5.0))]))
-    assert pumps[0].trouble == "nobody answers"
+    failing = live("failing", [NotConnected("nobody answers")] * 9_999)
+    faulty = live("faulty", [ZeroDivisionError("a fault in the driver"), raw(("b", 1, 5.0))])
+    unclosable = live("unclosable", [NotConnected("gone"), raw(("b", 2, 6.0))])
+    vars(open_source(unclosable))["close_error"] = OSError("the socket is no socket")
+    healthy = live("healthy", [raw(("a", number, float(number))) for number in range(20)])
+    bridge = bridge_of(edge, store, [failing, faulty, unclosable, healthy], tmp_path)
+    others = bridge.sources[1:]
+    report = run(bridge, until=lambda: all(source.state == "ended" for source in others))
+    expected = pl.concat([healthy_rows(20), raw(("b", 1, 5.0), ("b", 2, 6.0))])
+    assert_frame_equal(stored(store).filter(quality=0), expected)
+    assert report.sources["failing"].last_error == "nobody answers"
 
 
-def healthy_rows(count: int) -> pl.DataFrame:
-    """What the healthy source says in all."""
-    return raw(*(("a", number, float(number)) for number in range(count)))
-
-
-def test_rows_that_are_no_samples_at_all_are_a_fault_of_the_driver(edge: Edge, source_feed: Feeds) -> None:
-    """It is told and connected again; what follows is stored."""
+def test_rows_that_are_no_samples_at_all_are_a_fault_of_the_driver(
+    edge: Edge, live: Connections, tmp_path: Path
+) -> None:
+    """It is logged and connected again; what follows is stored."""
     store = MemoryStore()
-    run(edge, store, [source_feed("s", [pl.DataFrame({"nonsense": [1]}), raw(("a", 0, 1.0))])])
+    lines = [pl.DataFrame({"nonsense": [1]}), raw(("a", 0, 1.0))]
+    run(bridge_of(edge, store, [live("s", lines)], tmp_path))
     assert_frame_equal(stored(store).filter(quality=0), raw(("a", 0, 1.0)))
 
 
-def test_it_stops_when_told_to_and_empties_the_spool(edge: Edge, source_feed: Feeds) -> None:
+def test_it_stops_when_it_is_stopped_and_empties_the_spool(edge: Edge, live: Connections, tmp_path: Path) -> None:
     """Even in the middle of a read that would never return."""
     store = MemoryStore()
-    feed = source_feed("s", [raw(("a", 0, 1.0)), asyncio.Event()])
-    run(edge, store, [feed], seconds=0.2)
+    connection = live("s", [raw(("a", 0, 1.0)), asyncio.Event()])
+    run(bridge_of(edge, store, [connection], tmp_path), until=lambda: "s" in Spool(edge).accepted())
     assert_frame_equal(stored(store), raw(("a", 0, 1.0)))
     assert Spool(edge).waiting() == {}
-    assert vars(open_source(feed))["closed"] == 1
+    assert vars(open_source(connection))["closed"] == 1
 
 
-def test_nothing_is_lost_while_the_store_is_down(edge: Edge, source_feed: Feeds, make_store: Any) -> None:
+class Stubborn:
+    """A source whose library swallows the first cancellation, as asyncua's disconnect may."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    async def connect(self) -> None:
+        """At once."""
+
+    async def read(self) -> pl.DataFrame:
+        """Never returns; gives in to the second cancellation."""
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                if self.cancelled == 2:
+                    raise
+
+    async def close(self) -> None:
+        """At once."""
+
+
+def test_a_source_that_swallows_a_cancellation_is_cancelled_again(
+    edge: Edge, live: Connections, tmp_path: Path
+) -> None:
+    """A stop always comes to an end."""
+    connection, source = live("s", []), Stubborn()
+    vars(connection.driver)["source"] = lambda _: source
+    bridge = bridge_of(edge, MemoryStore(), [connection], tmp_path)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        async with asyncio.timeout(30):
+            running = asyncio.create_task(bridge.run(stop, cancel_again_s=0.05))
+            while bridge.sources[0].state != "connected":
+                await asyncio.sleep(0.01)
+            stop.set()
+            await running
+
+    asyncio.run(main())
+    assert source.cancelled == 2
+
+
+def test_nothing_is_lost_while_the_store_is_down(
+    edge: Edge, live: Connections, make_store: Any, tmp_path: Path
+) -> None:
     """It waits in the spool and is stored by the next run."""
     store = make_store()
     store.down = True
-    run(edge, store, [source_feed("s", [raw(("a", 0, 1.0)), raw(("a", 1, 2.0))])], seconds=0.2)
-    assert Spool(edge).waiting() == {"s": 2}
+    report = run(bridge_of(edge, store, [live("s", [raw(("a", 0, 1.0)), raw(("a", 1, 2.0))])], tmp_path))
+    assert (Spool(edge).waiting(), report.store_error) == ({"s": 2}, "the store is down")
     store.down = False
-    run(edge, store, [source_feed("s", [raw(("a", 2, 3.0))])])
-    assert_frame_equal(stored(store.memory), raw(("a", 0, 1.0), ("a", 1, 2.0), ("a", 2, 3.0)))
+    run(bridge_of(edge, store, [live("s", [raw(("a", 2, 3.0))])], tmp_path))
+    expected = raw(("a", 0, 1.0), ("a", 1, 2.0), ("a", 2, 3.0))
+    assert_frame_equal(stored(store.memory).filter(quality=0), expected)
 
 
-def test_a_source_is_not_read_while_the_spool_is_full(edge: Edge, source_feed: Feeds, make_store: Any) -> None:
-    """What it said last is kept until there is room; nothing is lost."""
-    store, count = make_store(), 8
+class Locked:
+    """A store that does not let us in."""
+
+    def write(self, batch: pl.DataFrame, *, source: str, now: datetime) -> None:
+        """See `Sink.write`."""
+        raise AccessDenied("the token has expired")
+
+
+def test_an_expired_token_stops_no_reading(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """All that comes waits in the spool; at the end it is said what a person must change."""
+    lines = [raw(("a", number, float(number))) for number in range(30)]
+    with pytest.raises(AccessDenied, match="the token has expired; what was read stays in the spool"):
+        run(bridge_of(edge, Locked(), [live("s", lines)], tmp_path))
+    assert Spool(edge).waiting() == {"s": 30}
+
+
+def test_a_damaged_batch_of_one_source_stops_neither_it_nor_another(
+    edge: Edge, live: Connections, tmp_path: Path
+) -> None:
+    """Nor the next start."""
+    spool, store = Spool(edge), MemoryStore()
+    spool.append(Ingest(live("x", []), edge, live=True).validate(raw(("b", 7, 7.0)), now=T0).batch, source="s", now=T0)
+    with edge.transaction() as database:
+        database.execute("UPDATE spool SET payload = x'00'")
+    lines = [[raw(("a", number, float(number)))] for number in (1, 2)]
+    report = run(bridge_of(edge, store, [live("s", lines[0]), live("t", lines[1])], tmp_path))
+    assert_frame_equal(stored(store).filter(quality=0), raw(("a", 1, 1.0), ("a", 2, 2.0)))
+    assert (spool.damaged(), report.store_error) == ({"s": 1}, "")
+    [status, _] = StatusFile(tmp_path).bridge().sources
+    assert status.damaged == 1
+
+
+def test_a_source_is_not_read_while_the_spool_is_full(
+    edge: Edge, live: Connections, make_store: Any, tmp_path: Path
+) -> None:
+    """What it reported last is kept until there is room; nothing is lost."""
+    store, count = make_store(), 30
     store.down = True
-    feed = source_feed("s", [raw(("a", number, float(number))) for number in range(count)])
-    pump = Pump(feed, edge, clock=lambda: NOW)
-    pump.intake = bridge_intake.Intake(feed, edge, max_bytes=8_000)
-    spool = Spool(edge)
+    connection = live("s", [raw(("a", number, float(number))) for number in range(count)])
+    bridge, spool = bridge_of(edge, store, [connection], tmp_path), Spool(edge)
+    bridge.sources[0].ingest = Ingest(connection, edge, live=True, max_bytes=4_000)
 
     async def main() -> list[int]:
         stop, waiting = asyncio.Event(), []
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-            running = group.create_task(stream([pump], Forwarder(edge, store, ["s"]), stop))
+            running = group.create_task(bridge.run(stop))
+            while not bridge.sources[0].ingest.spool_full:
+                await asyncio.sleep(0.01)
             for _ in range(2):
-                await asyncio.sleep(0.4)
                 waiting.append(spool.waiting()["s"])
+                await asyncio.sleep(0.2)
             store.down = False
             await running
         return waiting
@@ -171,32 +236,56 @@ def test_a_source_is_not_read_while_the_spool_is_full(edge: Edge, source_feed: F
     assert_frame_equal(stored(store.memory), healthy_rows(count))
 
 
-def test_what_has_been_begun_is_finished_when_it_stops(edge: Edge, source_feed: Feeds) -> None:
+def test_what_has_been_begun_is_finished_when_it_stops(edge: Edge, live: Connections, tmp_path: Path) -> None:
     """A batch on its way to the disk is counted and stored, though the stop comes first."""
-    store, held = MemoryStore(), Event()
-    feed = source_feed("s", [raw(("a", 0, 1.0)), asyncio.Event()])
-    pump = Pump(feed, edge, clock=lambda: NOW)
+    store, held, busy = MemoryStore(), Event(), Event()
+    bridge = bridge_of(edge, store, [live("s", [raw(("a", 0, 1.0)), asyncio.Event()])], tmp_path)
 
-    def busy() -> None:
+    def occupy() -> None:
         with edge.transaction():
+            busy.set()
             held.wait(10)
 
     async def main() -> None:
         stop = asyncio.Event()
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-            group.create_task(asyncio.to_thread(busy))
-            group.create_task(stream([pump], Forwarder(edge, store, ["s"]), stop))
-            await asyncio.sleep(0.3)
+            group.create_task(asyncio.to_thread(occupy))
+            await asyncio.to_thread(busy.wait)
+            group.create_task(bridge.run(stop))
+            while bridge.sources[0].state != "connected":
+                await asyncio.sleep(0.01)
             stop.set()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)
             held.set()
 
     asyncio.run(main())
-    assert_frame_equal(stored(store), raw(("a", 0, 1.0)))
-    assert pump.intake.samples == 1
+    assert bridge.sources[0].ingest.samples == stored(store).height
 
 
-def test_an_archive_cannot_be_streamed(edge: Edge, archive_feed: Feeds) -> None:
+def test_the_status_says_how_everything_is(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """While it runs and afterwards: states, counts, errors and since when, per source, per sink and per tag."""
+    clock, store = Clock(), MemoryStore()
+    lines = [clock.at(5), raw(("a", 4, 1.0), ("x", 4, 1.0)), asyncio.Event()]
+    failing = live("failing", [NotConnected("nobody answers")] * 99_999)
+    bridge = bridge_of(edge, store, [live("s", lines), failing], tmp_path, clock)
+    seen: list[SourceStatus] = []
+
+    def stored_and_reported() -> bool:
+        seen[:] = StatusFile(tmp_path).bridge().sources
+        return len(seen) == 2 and seen[1].samples == 1 and seen[0].error_since is not None
+
+    run(bridge, until=stored_and_reported)
+    assert [(each.name, each.samples, each.quarantined) for each in seen] == [("failing", 0, 0), ("s", 1, 1)]
+    assert seen[0].last_error == "nobody answers"
+    assert (seen[1].state, seen[1].connections) == ("connected", 1)
+    after = StatusFile(tmp_path)
+    assert [each.state for each in after.bridge().sources] == ["stopped", "stopped"]
+    [sink] = after.bridge().sinks
+    assert (sink.name, sink.state, sink.written) == ("store", "ok", 1)
+    assert after.tags().select("tag", "source", "last").rows() == [("a", "s", T0 + 4 * SECOND), ("x", "s", None)][:1]
+
+
+def test_an_archive_cannot_be_streamed(edge: Edge, archived: Connections) -> None:
     """Which is found before any connection opens."""
     with pytest.raises(ConfigError, match="it cannot stream"):
-        Pump(archive_feed("old", [raw()]), edge)
+        SourceRunner(archived("old", [raw()]), edge)

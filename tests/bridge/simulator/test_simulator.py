@@ -26,11 +26,13 @@ from scipy.signal import hilbert
 from bridge.cli.simulate import simulate
 from bridge.drivers.files.archive import FilesArchive
 from bridge.drivers.modbus.source import ModbusSource
+from bridge.drivers.protocols import Page
 from bridge.simulator.history import reported, write_history
 from bridge.simulator.modbus_server import registers
 from bridge.simulator.plant import write_plant
 from bridge.simulator.signals import BPFO, SAMPLE_RATE, Compressor, Instants, burst_instants
 from historian.errors import InvalidInput
+from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
 from historian.samples import normalise
 from historian.times import micros
@@ -150,12 +152,13 @@ def test_the_plant_that_is_written_loads(plant: Path) -> None:
 def test_the_history_is_the_signals_and_its_three_warts(plant: Path) -> None:
     """What the files driver reads back is what the compressor did, but for one repeat, one outage and one absurdity."""
     archives = load_plant(plant).archives
-    pages = {
-        name: list(
-            FilesArchive(feed).read([tag.name for tag in feed.tags], T0 - timedelta(days=1), T0 + timedelta(days=1))
-        )
-        for name, feed in archives.items()
-    }
+
+    async def pages_of(connection: ConnectionConfig) -> list[Page]:
+        names = [tag.name for tag in connection.tags]
+        read = FilesArchive(connection).read(names, T0 - timedelta(days=1), T0 + timedelta(days=1))
+        return [page async for page in read]
+
+    pages = {name: asyncio.run(pages_of(connection)) for name, connection in archives.items()}
     rows = {name: pl.concat([page.rows for page in found]) for name, found in pages.items()}
     assert all(page.rejected is None or page.rejected.is_empty() for found in pages.values() for page in found)
 
@@ -166,14 +169,14 @@ def test_the_history_is_the_signals_and_its_three_warts(plant: Path) -> None:
     pressure = rows["pressure"]
     bar = COMPRESSOR.discharge_pressure(pressure["timestamp"].to_physical().to_numpy())
     np.testing.assert_allclose(pressure["value"].to_numpy(), bar, atol=0.00051)
-    settled = normalise(rows["slow"])
-    assert settled.conflicts.is_empty()
-    assert rows["slow"].height - settled.batch.height == 1
-    oil = settled.batch.filter(tag="c101.oil_temp")
+    oil_and_states = normalise(rows["slow"])
+    assert oil_and_states.conflicts.is_empty()
+    assert rows["slow"].height - oil_and_states.batch.height == 1
+    oil = oil_and_states.batch.filter(tag="c101.oil_temp")
     assert oil.filter(pl.col("quality") > 0)["text"].to_list() == ["I/O Timeout"]
     assert oil.filter(pl.col("value") > 100)["value"].to_list() == [999.0]
     assert oil["timestamp"].diff().n_unique() > 3
-    assert set(settled.batch.filter(tag="c101.state")["text"]) == {"running", "idle", "starting"}
+    assert set(oil_and_states.batch.filter(tag="c101.state")["text"]) == {"running", "idle", "starting"}
 
 
 def test_labels_are_the_truth_and_some_are_given_twice(plant: Path) -> None:

@@ -200,24 +200,28 @@ def test_a_refusal_becomes_the_quality_that_says_why(tmp_path: Path, code: ExcCo
 
 def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> None:
     """A silent device gives BadTimeout at the poll instant; a late answer is not mistaken for the next one."""
-    silent = True
+    late: list[bytes] = []
 
-    async def silence(*_: object) -> None:
-        if silent:
-            await asyncio.sleep(0.25)
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers nothing at first; the third request gets the late answers to the first two, and then its own."""
+        with suppress(asyncio.IncompleteReadError):
+            while request := await reader.readexactly(12):
+                own = request[:4] + struct.pack(">H", 5) + request[6:8] + b"\x02" + request[8:10]  # its own address
+                late.append(own)
+                if len(late) >= 3:
+                    writer.write(b"".join(late) if len(late) == 3 else own)
 
     async def polls() -> tuple[pl.DataFrame, pl.DataFrame, int]:
-        nonlocal silent
-        async with _plc(action=silence) as plc:
-            options = {"every": "100ms", "timeout": "100ms", "retries": 0}
-            feed = _feed(tmp_path, ["1,,,uint16,,", "900,,,uint16,,"], port=plc.port, **options)
-            source = ModbusSource(feed)
-            await source.connect()
-            timed_out = await source.read()
-            silent = False
-            recovered = await source.read()
-            await source.close()
-            return timed_out, recovered, source.skipped_polls
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        options = {"every": "100ms", "timeout": "300ms", "retries": 0}
+        port = server.sockets[0].getsockname()[1]
+        source = ModbusSource(_feed(tmp_path, ["1,,,uint16,,", "900,,,uint16,,"], port=port, **options))
+        await source.connect()
+        timed_out = await source.read()
+        recovered = await source.read()
+        await source.close()
+        server.close()
+        return timed_out, recovered, source.skipped_polls
 
     timed_out, recovered, skipped = asyncio.run(polls())
 
@@ -245,8 +249,8 @@ def test_a_lost_connection_is_told_in_bad_rows_then_raised_then_made_again(tmp_p
             if cut == "between polls":
                 await source.read()
             pending = asyncio.ensure_future(source.read()) if cut.startswith("while") else None
-            await asyncio.wait_for(asked.wait(), 5)
-        told = await asyncio.wait_for(pending or source.read(), 5)
+            await asyncio.wait_for(asked.wait(), 20)
+        told = await asyncio.wait_for(pending or source.read(), 20)
         for _ in range(2):
             with pytest.raises(NotConnected, match=f"port {port} is lost"):
                 await source.read()
@@ -295,6 +299,25 @@ def test_a_nan_is_handed_on_to_normalise(tmp_path: Path) -> None:
 
     assert read["value"].is_nan().to_list() == [True]
     assert read["quality"].to_list() == [GOOD]
+
+
+def test_a_timestamp_lies_between_request_and_answer(tmp_path: Path) -> None:
+    """A device that takes half a second has taken the value at neither end of it."""
+    seen: list[datetime] = []
+
+    async def slow(*_: object) -> None:
+        seen.append(datetime.now(UTC))
+        await asyncio.sleep(0.5)
+        seen.append(datetime.now(UTC))
+
+    async def poll() -> datetime:
+        async with _plc(action=slow) as plc:
+            [read] = await _polls(_feed(tmp_path, ["4,,,uint16,,"], port=plc.port, timeout="5s"))
+            instant: datetime = read["timestamp"][0]
+            return instant
+
+    instant = asyncio.run(poll())
+    assert seen[0] < instant < seen[-1]
 
 
 def test_polls_keep_to_their_grid(tmp_path: Path) -> None:

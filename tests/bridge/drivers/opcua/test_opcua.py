@@ -19,15 +19,15 @@ from asyncua import Server, ua
 from asyncua.crypto.permission_rules import User, UserRole
 from polars.testing import assert_frame_equal
 
-from bridge.delivery.forwarder import Forwarder
 from bridge.drivers.opcua.source import OpcuaSource
 from bridge.edge.database import Edge
-from bridge.run.stream import Pump, stream
+from bridge.run.stream import Bridge
 from historian.errors import ConfigError, NotConnected
 from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
 from historian.quality import BAD_NODE_ID_UNKNOWN, BAD_NOT_CONNECTED, BAD_SENSOR_FAILURE
 from historian.samples import SCHEMA
+from historian.status import StatusFile
 from historian.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -419,7 +419,7 @@ def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, d
 def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, device: Plc) -> None:
     """By the runner alone; the outage is a Bad sample."""
     store, edge, now = MemoryStore(), Edge(tmp_path / "edge.db"), (datetime.now(UTC) - T0).total_seconds()
-    pump = Pump(feed_of(tmp_path, device.port, [SPEED]), edge)
+    bridge = Bridge([feed_of(tmp_path, device.port, [SPEED])], edge, store, StatusFile(tmp_path))
 
     async def stored(speed: float) -> None:
         while speed not in store.latest(["c101.speed"])["value"].to_list():
@@ -428,7 +428,7 @@ def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, dev
     async def main() -> None:
         stop = asyncio.Event()
         async with asyncio.timeout(40), asyncio.TaskGroup() as group:
-            group.create_task(stream([pump], Forwarder(edge, store, ["line1"]), stop))
+            group.create_task(bridge.run(stop))
             device.say("speed", 1.0, second=now)
             await stored(1.0)
             await asyncio.to_thread(device.stop)
@@ -439,7 +439,7 @@ def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, dev
 
     asyncio.run(main())
     edge.close()
-    assert pump.connections == 2
+    assert bridge.sources[0].connections == 2
     speeds = pl.concat(store.read(["c101.speed"], T0 + timedelta(seconds=1), T0 + timedelta(days=36_500)))
     told = speeds.filter(pl.col("value").is_null() | (pl.col("value") > 0)).select("value", "quality").rows()
     assert told == [(1.0, 0), (None, BAD_NOT_CONNECTED), (2.0, 0)]

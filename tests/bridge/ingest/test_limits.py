@@ -1,4 +1,4 @@
-"""The contract: every sample lands on exactly one side, and the reason says why."""
+"""The limits of a tag: every sample lands on exactly one side, and the reason says why."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bridge.ingest.contract import contract, identified, judged
+from bridge.ingest.contracts.limits import contract_of
+from bridge.ingest.contracts.rules import Rule, apply_rules
 from historian.plant.connections import Tag
 from historian.quality import BAD, BAD_TIMEOUT, UNCERTAIN
 from historian.samples import SCHEMA, SampleBatch, newest_wins, sample_batch
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
 Row = tuple[str, datetime, float | None, str | None, int]
 
 
 @pytest.fixture
-def terms(make_tag: Callable[..., Tag]) -> pl.DataFrame:
-    """A temperature with a range, a speed without, and a state."""
+def rules(make_tag: Callable[..., Tag]) -> tuple[Rule, ...]:
+    """The live contract of a temperature with a range, a speed without, and a state."""
     oil = make_tag("oil", range=(-20.0, 150.0), unit="degC")
-    return contract([oil, make_tag("speed", kind="speed"), make_tag("state", kind="state")])
+    return contract_of([oil, make_tag("speed", kind="speed"), make_tag("state", kind="state")], live=True)
 
 
 def batch(*rows: Row) -> SampleBatch:
@@ -53,16 +54,37 @@ def batch(*rows: Row) -> SampleBatch:
         (("state", NOW, 1.0, None, 0), "a number for a text tag"),
         (("state", NOW, None, None, BAD), None),
         (("oil", NOW + 24 * HOUR, 20.0, None, 0), None),
-        (("oil", NOW + 25 * HOUR, 20.0, None, 0), "more than a day in the future"),
-        (("oil", NOW + 25 * HOUR, None, None, BAD), "more than a day in the future"),
+        (("oil", NOW + 25 * HOUR, 20.0, None, 0), "timestamp more than a day in the future"),
+        (("oil", NOW + 25 * HOUR, None, None, BAD), "timestamp more than a day in the future"),
+        (("oil", NOW - 9 * YEAR, 20.0, None, 0), None),
+        (("oil", NOW - 11 * YEAR, 20.0, None, 0), "timestamp more than ten years old"),
+        (("oil", datetime(2000, 1, 1, tzinfo=UTC), 20.0, None, 0), "timestamp more than ten years old"),
+        (("oil", datetime(1970, 1, 1, tzinfo=UTC), None, None, BAD), "timestamp more than ten years old"),
         (("nobody", NOW, 1.0, None, BAD), "unknown tag"),
     ],
 )
-def test_a_sample_is_judged(terms: pl.DataFrame, row: Row, reason: str | None) -> None:
+def test_a_sample_is_accepted_or_rejected(rules: tuple[Rule, ...], row: Row, reason: str | None) -> None:
     """By its tag, its time, its type and its range; a Bad one by tag and time alone."""
-    verdict = judged(batch(row), terms, now=NOW)
+    verdict = apply_rules(batch(row), rules, now=NOW)
     assert verdict.rejected["reason"].to_list() == ([reason] if reason else [])
-    assert_frame_equal(pl.concat([verdict.accepted, verdict.rejected.drop("reason")]), batch(row))
+    assert_frame_equal(pl.concat([verdict.accepted, verdict.rejected.select(SCHEMA.names())]), batch(row))
+
+
+@pytest.mark.parametrize(
+    ("instant", "reason"),
+    [
+        (datetime(1985, 6, 1, tzinfo=UTC), []),
+        (datetime(1970, 1, 1, tzinfo=UTC), ["timestamp before 1980"]),
+        (datetime(1899, 12, 30, tzinfo=UTC), ["timestamp before 1980"]),
+        (datetime(1, 1, 1, tzinfo=UTC), ["timestamp before 1980"]),
+    ],
+)
+def test_an_archive_may_be_old_but_not_from_the_zero_of_a_clock(
+    make_tag: Callable[..., Tag], instant: datetime, reason: list[str]
+) -> None:
+    """Unix, OLE and .NET write their zeros where there is no time."""
+    rules = contract_of([make_tag("oil")], live=False)
+    assert apply_rules(batch(("oil", instant, 1.0, None, 0)), rules, now=NOW).rejected["reason"].to_list() == reason
 
 
 rows = st.tuples(
@@ -76,21 +98,11 @@ rows = st.tuples(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, max_size=30))
-def test_no_sample_is_lost_or_changed(terms: pl.DataFrame, given_rows: list[Row]) -> None:
+def test_no_sample_is_lost_or_changed(rules: tuple[Rule, ...], given_rows: list[Row]) -> None:
     """Accepted and rejected together are the batch, and what was accepted is a batch still."""
     given_batch = batch(*given_rows)
-    verdict = judged(given_batch, terms, now=NOW)
+    verdict = apply_rules(given_batch, rules, now=NOW)
     sample_batch(verdict.accepted)
-    both = pl.concat([verdict.accepted, verdict.rejected.drop("reason")])
+    both = pl.concat([verdict.accepted, verdict.rejected.select(SCHEMA.names())])
     assert_frame_equal(both.sort("tag", "timestamp"), given_batch)
     assert verdict.rejected["reason"].null_count() == 0
-
-
-def test_rows_without_tag_time_or_quality_are_set_apart() -> None:
-    """They cannot be samples; the others go on as they are."""
-    good: list[tuple[object, ...]] = [("oil", NOW, 1.0, None, 0)]
-    nameless = [(None, NOW, 1.0, None, 0), ("oil", None, 1.0, None, 0), ("oil", NOW, 1.0, None, None)]
-    frame = pl.DataFrame(good + nameless, schema=SCHEMA, orient="row")
-    usable, rest = identified(frame)
-    assert_frame_equal(usable, frame[:1])
-    assert_frame_equal(rest, frame[1:].with_columns(reason=pl.lit("no tag, time or quality")))

@@ -1,0 +1,84 @@
+"""A bounded mailbox between a library's callbacks and a source's `read`; it also notices when nothing comes any more.
+
+When it is full, `put` waits: a driver asks for no more until the runner has read, and the other side's own queues fill.
+Drivers of publish/subscribe protocols share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from historian.errors import NotConnected
+from historian.times import utc_now
+
+Item = TypeVar("Item")
+CHECK_S: Final = 0.25
+
+
+class Mailbox(Generic[Item]):
+    """What has come and was not read yet, and when the other side was last heard."""
+
+    def __init__(self, size: int, *, peer: str, silence_s: float) -> None:
+        """An empty mailbox; silence counts from now on.
+
+        Args:
+            size: how many items may wait.
+            peer: the other side's name, for messages.
+            silence_s: after how many seconds without hearing anything the connection counts as lost.
+        """
+        self.silence_s = silence_s
+        self.heard_at: datetime = utc_now()
+        self._peer = peer
+        self._items: asyncio.Queue[Item] = asyncio.Queue(size)
+        self._broken = ""
+        self._heard = time.monotonic()
+
+    async def put(self, item: Item) -> None:
+        """Add an item; wait for room."""
+        self.heard()
+        await self._items.put(item)
+        self.heard()  # waiting for our own reader is no silence of the other side's
+
+    def heard(self) -> None:
+        """Note that something came, if only a keep-alive."""
+        self._heard, self.heard_at = time.monotonic(), utc_now()
+
+    def fail(self, reason: str) -> None:
+        """Nothing more can be expected; what has come is still read. The first reason counts."""
+        self._broken = self._broken or reason
+
+    async def take(self, *, check: Callable[[], str] = lambda: "") -> list[Item]:
+        """Everything that has come; wait for the first item.
+
+        Args:
+            check: called now and then while nothing comes; returns why nothing more can come, or an empty string.
+
+        Raises:
+            NotConnected: nothing more can be expected.
+        """
+        items = [await self._next(check)]
+        while not self._items.empty():
+            items.append(self._items.get_nowait())
+        return items
+
+    async def _next(self, check: Callable[[], str]) -> Item:
+        while True:
+            if self._items.empty():
+                self._raise_if_lost(check())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_S):
+                    return await self._items.get()
+
+    def _raise_if_lost(self, reason: str) -> None:
+        silent_s = time.monotonic() - self._heard
+        if reason:
+            self.fail(reason)
+        elif silent_s > self.silence_s:
+            self.fail(f"nothing was heard for {silent_s:.1f} s, not even a keep-alive")
+        if self._broken:
+            raise NotConnected(f"lost {self._peer}: {self._broken}")

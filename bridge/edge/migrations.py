@@ -1,0 +1,152 @@
+"""The edge database's versions: how an empty file, or one of an earlier version, becomes the present one.
+
+SQLite's `user_version` says which version a file is. Each step runs in one transaction together with the new number,
+so that a crash in between leaves the version before. Steps are only ever appended.
+
+Times are microseconds since the epoch; frames are as `bridge.edge.frames` packs them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import polars as pl
+
+from bridge.edge.frames import unpack
+from bridge.edge.quarantine_rows import REJECTED, insert_rows
+from historian.errors import HistorianError
+
+# Version 1 is what the first bridges made, before versions were counted; hence IF NOT EXISTS.
+_V1: Final = """
+CREATE TABLE IF NOT EXISTS spool (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    proven BLOB NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS accepted (source TEXT PRIMARY KEY, samples INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS coverage (
+    tag TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, PRIMARY KEY (tag, start)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
+"""
+
+# A cursor per sink, sizes kept as running totals, damaged rows set aside, and the quarantine a row a sample.
+_V2: Final = """
+ALTER TABLE spool RENAME COLUMN proven TO covered;
+ALTER TABLE spool ADD COLUMN covers_since INTEGER;
+ALTER TABLE spool ADD COLUMN checksum INTEGER;
+DROP INDEX IF EXISTS spool_order;
+CREATE INDEX spool_by_source ON spool (source, id, rows, size);
+CREATE TABLE spool_totals (
+    source TEXT PRIMARY KEY, accepted INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    last_accepted_at INTEGER
+) WITHOUT ROWID;
+INSERT INTO spool_totals
+    SELECT a.source, a.samples, coalesce(sum(s.rows), 0), coalesce(sum(s.size), 0), max(s.accepted_at)
+    FROM accepted a LEFT JOIN spool s USING (source) GROUP BY a.source;
+DROP TABLE accepted;
+CREATE TABLE sinks (name TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO sinks VALUES ('store');
+CREATE TABLE cursors (
+    sink TEXT NOT NULL, source TEXT NOT NULL, position INTEGER NOT NULL, delivered INTEGER NOT NULL,
+    PRIMARY KEY (sink, source)
+) WITHOUT ROWID;
+INSERT INTO cursors SELECT 'store', source, 0, accepted - rows FROM spool_totals;
+CREATE TABLE spool_damaged (
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    set_aside_at INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE INDEX spool_damaged_by_source ON spool_damaged (source, id);
+ALTER TABLE quarantine RENAME TO quarantine_v1;
+DROP INDEX IF EXISTS quarantine_order;
+CREATE TABLE quarantine (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    tag TEXT,
+    timestamp INTEGER,
+    value REAL,
+    text TEXT,
+    quality INTEGER,
+    detail TEXT,
+    origin TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    digest INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX quarantine_once ON quarantine (digest);
+CREATE INDEX quarantine_by_group ON quarantine (source, reason, id);
+CREATE INDEX quarantine_by_age ON quarantine (recorded_at);
+CREATE TABLE quarantine_totals (
+    source TEXT NOT NULL, reason TEXT NOT NULL, kept INTEGER NOT NULL, discarded INTEGER NOT NULL,
+    PRIMARY KEY (source, reason)
+) WITHOUT ROWID;
+"""
+
+
+def _to_1(connection: sqlite3.Connection) -> None:
+    _run(connection, _V1)
+
+
+def _to_2(connection: sqlite3.Connection) -> None:
+    _run(connection, _V2)
+    columns = "SELECT payload, source, origin, recorded_at, reason FROM quarantine_v1 ORDER BY id"
+    for payload, source, origin, recorded_at, reason in connection.execute(columns).fetchall():
+        rows = unpack(payload).with_columns(reason=pl.lit(reason), detail=pl.lit(None, pl.String))
+        insert_rows(connection, rows.cast(REJECTED), source=source, origin=origin, recorded_at=recorded_at)
+    connection.execute("DROP TABLE quarantine_v1")
+
+
+_STEPS: Final = (_to_1, _to_2)
+VERSION: Final = len(_STEPS)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the open database to the present version; a database that has it is only looked at.
+
+    Raises:
+        HistorianError: the database is of a newer version than this program knows.
+    """
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    if version > VERSION:
+        raise HistorianError(
+            f"it is of version {version}, and this Penstock knows versions up to {VERSION}; install the newer one again"
+        )
+    while version < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have been faster.
+            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+            if version < VERSION:
+                _STEPS[version](connection)
+                version += 1
+                connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Execute the statements of a script. `executescript` would commit the transaction it runs in."""
+    for statement in filter(None, map(str.strip, script.split(";"))):
+        connection.execute(statement)

@@ -1,0 +1,86 @@
+"""Keeps the newest value of every tag honest across interruptions. Pure but for what it remembers.
+
+While a connection is down no older value may stand for the present, so each tag gets a Bad sample for when its source
+was last heard. When it is back, a server repeats the value of a node that did not change with its old timestamp, which
+lies before that Bad sample; so the value is written once more, with the time at which it was read.
+
+Both instants are on the device's clock, as far as it is known: on ours they would outrank the samples of a device whose
+clock is behind. Its lag is how long before their arrival its samples were stamped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from historian.plant.connections import Tag
+from historian.quality import BAD_NOT_CONNECTED, is_bad
+from historian.samples import SCHEMA
+
+CLOCKS: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "lag": pl.Duration("us")})
+"""Per tag its newest timestamp, and its device's lag behind our clock; null where unknown."""
+_MICROSECOND: Final = pl.duration(microseconds=1)
+
+
+class Continuity:
+    """What is known of the tags of one source."""
+
+    def __init__(self, tags: Sequence[Tag], clocks: pl.DataFrame | None = None) -> None:
+        """Start with what an earlier run knew (columns of `CLOCKS`), if any."""
+        names = pl.DataFrame({"tag": [tag.name for tag in tags]}, schema={"tag": CLOCKS["tag"]})
+        known = CLOCKS.to_frame() if clocks is None else clocks.select(CLOCKS.names()).cast(CLOCKS)
+        self.clocks = names.join(known, on="tag", how="left", maintain_order="left")
+        """Columns of `CLOCKS`."""
+        self._repeatable = [tag.name for tag in tags if tag.sample_rate is None]
+        self._reported = pl.Series(dtype=pl.String)
+        self._outage = pl.DataFrame(schema={"tag": pl.String(), "outage": SCHEMA["timestamp"]})
+
+    def interrupted(self, heard_at: datetime) -> pl.DataFrame:
+        """A Bad sample for every tag, from when its source was last heard on: columns of a batch."""
+        lag = pl.coalesce("lag", pl.col("lag").min(), pl.duration(microseconds=0))
+        heard = pl.lit(heard_at, SCHEMA["timestamp"]) - lag
+        stamps = self.clocks.select("tag", outage=pl.max_horizontal(heard, pl.col("last") + _MICROSECOND))
+        self._outage, self._reported = stamps, self._reported.clear()
+        bad = {"value": pl.lit(None), "text": pl.lit(None), "quality": pl.lit(BAD_NOT_CONNECTED)}
+        return stamps.select("tag", timestamp="outage", **bad).select(SCHEMA.names()).cast(SCHEMA)
+
+    def follow(self, rows: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
+        """Take in raw rows read at `now`; return those to be written once more: columns of a batch.
+
+        The first row of a tag after an interruption is repeated, with the time of reading, if it is usable and older
+        than the interruption.
+        """
+        known = rows.filter(pl.col("timestamp").is_not_null())
+        if known.is_empty():
+            return SCHEMA.to_frame()
+        fresh = known.filter(pl.col("tag").is_in(self._reported.implode()) | ~pl.col("tag").is_first_distinct())
+        repeats = self._repeats(known, now) if self._outage.height else SCHEMA.to_frame()
+        self._reported = pl.concat([self._reported, known["tag"]]).unique()
+        self._remember(pl.concat([known.select("tag", "timestamp"), repeats.select("tag", "timestamp")]), fresh, now)
+        return repeats
+
+    def _repeats(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        first = rows.unique("tag", keep="first", maintain_order=True).join(self._outage, on="tag", how="inner")
+        self._outage = self._outage.join(first, on="tag", how="anti")
+        newest = rows.group_by("tag").agg(newest=pl.col("timestamp").max())
+        # The last of the repeated values is the present one, whether one or several were reported at once.
+        old = rows.unique("tag", keep="last", maintain_order=True).join(first.select("tag", "outage"), on="tag")
+        old = old.join(newest, on="tag").filter(pl.col("newest") <= pl.col("outage"), ~is_bad(pl.col("quality")))
+        old = old.filter(pl.col("tag").is_in(self._repeatable)).join(self.clocks, on="tag", maintain_order="left")
+        lag = pl.coalesce("lag", pl.lit(self.clocks["lag"].min(), CLOCKS["lag"]), pl.duration(microseconds=0))
+        read_at = pl.lit(now, SCHEMA["timestamp"]) - lag
+        restamped = old.with_columns(timestamp=pl.max_horizontal(read_at, pl.col("outage") + _MICROSECOND))
+        return restamped.select(SCHEMA.names()).cast(SCHEMA)
+
+    def _remember(self, stamps: pl.DataFrame, fresh: pl.DataFrame, now: datetime) -> None:
+        newest = stamps.group_by("tag").agg(newest=pl.col("timestamp").max())
+        waited = pl.lit(now, SCHEMA["timestamp"]) - pl.col("timestamp")
+        lags = fresh.group_by("tag").agg(new_lag=waited.min().clip(timedelta(0)))
+        joined = self.clocks.join(newest, on="tag", how="left", maintain_order="left")
+        joined = joined.join(lags, on="tag", how="left", maintain_order="left")
+        self.clocks = joined.select(
+            "tag", last=pl.max_horizontal("last", "newest"), lag=pl.coalesce("new_lag", "lag")
+        ).cast(CLOCKS)

@@ -1,0 +1,131 @@
+"""From raw rows to the spool: scale, normalise, hold to the contract, quarantine what failed, make the rest durable.
+
+The one path that live sources and archives share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from bridge.edge.database import Edge
+from bridge.edge.quarantine import Quarantine
+from bridge.edge.quarantine_rows import rejected
+from bridge.edge.spool import MAX_BYTES, Spool
+from bridge.ingest.contracts.limits import contract_of
+from bridge.ingest.contracts.rules import apply_rules
+from bridge.ingest.transforms import pipeline
+from historian.errors import SpoolFull
+from historian.logs import get_logger
+from historian.plant.connections import ConnectionConfig
+from historian.samples import SampleBatch, normalise
+
+CONFLICT: Final = "another value has the same tag and time"
+INCOMPLETE: Final = "no tag, time or quality"
+FULL_WAIT_S: Final = 0.5
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Raw rows, divided; every one of them is in exactly one place, exact repeats aside."""
+
+    batch: SampleBatch
+    rejected: pl.DataFrame
+    """Columns of `REJECTED`; conflicts are among them."""
+    conflicts: int = 0
+
+
+class Ingest:
+    """The way into the spool for one source or archive; counts what went through it."""
+
+    def __init__(self, connection: ConnectionConfig, edge: Edge, *, live: bool, max_bytes: int = MAX_BYTES) -> None:
+        self.name = connection.name
+        self.samples = self.quarantined = self.conflicts = 0
+        self.spool_full = False
+        """Whether reading waits for the spool to drain."""
+        self._rules = contract_of(connection.tags, live=live)
+        self._transforms = pipeline(connection.tags)
+        self._spool = Spool(edge, max_bytes=max_bytes)
+        self._quarantine = Quarantine(edge)
+
+    def validate(self, rows: pl.DataFrame, *, now: datetime) -> Validated:
+        """Divide raw rows of a driver, in any order and with repeats, into what may be stored and what may not."""
+        for transform in self._transforms:
+            rows = transform(rows)
+        batch, conflicts, incomplete = normalise(rows)
+        accepted, broken = apply_rules(batch, self._rules, now=now)
+        parts = [rejected(incomplete, INCOMPLETE), rejected(conflicts, CONFLICT), broken]
+        return Validated(accepted, pl.concat(parts), conflicts.height)
+
+    async def enqueue(
+        self,
+        found: Validated,
+        *,
+        origin: str,
+        now: datetime,
+        covered: pl.DataFrame | None = None,
+        covers_since: int | None = None,
+    ) -> int | None:
+        """Make it durable, first what was rejected; wait for as long as the spool is full.
+
+        If cancelled, what has been begun is finished first. Returns the spool's id of the batch, None if there was
+        nothing to append. See `Spool.append` for `covered` and `covers_since`.
+        """
+        if not found.rejected.is_empty():
+            await self.quarantine(found.rejected, origin=origin, now=now, conflicts=found.conflicts)
+        if found.batch.is_empty() and (covered is None or covered.is_empty()):
+            return None
+        appended: list[int] = []
+
+        def append() -> None:
+            marks = {"covered": covered, "covers_since": covers_since}
+            appended.append(self._spool.append(found.batch, source=self.name, now=now, **marks))  # type: ignore[arg-type]
+            self.samples += found.batch.height
+
+        await self._when_there_is_room(append)
+        return appended[-1]
+
+    async def quarantine(self, rows: pl.DataFrame, *, origin: str, now: datetime, conflicts: int = 0) -> None:
+        """Put rows (columns of `REJECTED`) into quarantine."""
+
+        def add() -> None:
+            self._quarantine.add(rows, source=self.name, origin=origin, now=now)
+            self.quarantined += rows.height
+            self.conflicts += conflicts
+
+        await self._when_there_is_room(add)
+
+    async def _when_there_is_room(self, work: Callable[[], None]) -> None:
+        """Do the work, trying again for as long as the spool or its disk is full."""
+        while True:
+            try:
+                await _to_its_end(work)
+            except SpoolFull as error:
+                if not self.spool_full:
+                    log.warning("reading waits for the spool", source=self.name, reason=str(error))
+                self.spool_full = True
+                await asyncio.sleep(FULL_WAIT_S)
+            else:
+                if self.spool_full:
+                    log.info("the spool has room again", source=self.name)
+                self.spool_full = False
+                return
+
+
+async def _to_its_end(work: Callable[[], None]) -> None:
+    """Run blocking work in a thread, to its end even if the caller is cancelled meanwhile."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with suppress(SpoolFull):
+            await running
+        raise

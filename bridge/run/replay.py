@@ -1,0 +1,92 @@
+"""Replay: rejected rows are held to the contract of today, and what it accepts goes to the store after all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from bridge.delivery.sink_runner import SinkRunner
+from bridge.edge.database import Edge
+from bridge.edge.quarantine import Quarantine, Selection
+from bridge.edge.spool import Spool
+from bridge.ingest.contracts.limits import contract_of
+from bridge.ingest.contracts.rules import apply_rules
+from bridge.ingest.ingest import CONFLICT
+from historian.errors import InvalidInput, near_misses
+from historian.plant.plant import Plant
+from historian.samples import SCHEMA, normalise
+from historian.stores.protocols import Sink
+
+_CHUNK: Final = 50_000
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay did."""
+
+    replayed: int = 0
+    """Rows that the contract accepts now; they are in the store, or in the spool on their way there."""
+    rejected: int = 0
+    """Rows that still break it, and stay in quarantine."""
+    waiting: int = 0
+    """Samples in the spool because the store did not take them."""
+
+
+async def replay(plant: Plant, edge: Edge, store: Sink, selection: Selection, *, now: datetime) -> Replayed:
+    """Hold the selected rows to the contract again, and send to the store what it accepts now.
+
+    Rows that contradict another sample are replayed only if the selection names that reason: they overwrite it.
+
+    Raises:
+        InvalidInput: the selection names a source that the plant does not have.
+    """
+    connections = {**plant.archives, **plant.sources}
+    if selection.source is not None and selection.source not in connections:
+        hint = near_misses(selection.source, connections)
+        raise InvalidInput(f"the plant file has no source or archive {selection.source!r}{hint}")
+    done = Replayed()
+    for source, reason in _groups(edge, selection, connections):
+        part = _replay_group(edge, replace(selection, source=source, reason=reason), plant, now=now)
+        done = Replayed(done.replayed + part.replayed, done.rejected + part.rejected)
+    runner = SinkRunner(edge, store, list(connections))
+    finish = asyncio.Event()
+    finish.set()
+    await runner.run(finish)
+    return replace(done, waiting=sum(Spool(edge).waiting().values()))
+
+
+def _groups(edge: Edge, selection: Selection, connections: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The sources and reasons that are to be replayed."""
+    counted = Quarantine(edge).counts().filter(pl.col("source").is_in(list(connections)))
+    return [
+        (source, reason)
+        for source, reason in counted.select("source", "reason").rows()
+        if selection.source in (None, source)
+        and (selection.reason == reason or (selection.reason is None and reason != CONFLICT))
+    ]
+
+
+def _replay_group(edge: Edge, selection: Selection, plant: Plant, *, now: datetime) -> Replayed:
+    """One source and reason, chunk by chunk; a chunk enters the spool and leaves the quarantine in one transaction."""
+    quarantine, spool, source = Quarantine(edge), Spool(edge), selection.source or ""
+    live = source in plant.sources
+    rules = contract_of((plant.sources if live else plant.archives)[source].tags, live=live)
+    replayed = rejected = after = 0
+    while True:
+        ids, rows = quarantine.take(selection, limit=_CHUNK, after=after)
+        if not ids:
+            return Replayed(replayed, rejected)
+        batch, _, _ = normalise(rows.select(SCHEMA.names()))
+        accepted, _ = apply_rules(batch, rules, now=now)
+        numbered = rows.with_columns(id=pl.Series(ids, dtype=pl.Int64))
+        same = numbered.join(accepted, on=SCHEMA.names(), how="semi", nulls_equal=True)
+        with edge.transaction():
+            if not accepted.is_empty():
+                spool.append(accepted, source=source, now=now)
+            quarantine.release(same["id"].to_list())
+        replayed, rejected, after = replayed + same.height, rejected + len(ids) - same.height, ids[-1]

@@ -1,0 +1,168 @@
+"""Keeps one live source connected and moves what it reads into the spool.
+
+It connects, reads, and reads again only when what it read is durable. Connections fail; it connects again, waiting a
+little longer each time. What happens to one source never stops the others, a fault in its driver included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+import polars as pl
+
+from bridge.delivery.retry import wait_after
+from bridge.drivers.protocols import Audible, ReportsEveryChange, open_source
+from bridge.edge.database import Edge
+from bridge.ingest.continuity import CLOCKS, Continuity
+from bridge.ingest.ingest import Ingest, Validated
+from bridge.ingest.session_coverage import SessionCoverage
+from historian.errors import EndOfInput, NotConnected
+from historian.logs import get_logger
+from historian.plant.connections import ConnectionConfig
+from historian.status import Connection
+from historian.times import utc_now
+
+log = get_logger(__name__)
+
+
+class SourceRunner:
+    """One source on its way into the spool, and how it is."""
+
+    def __init__(
+        self,
+        connection: ConnectionConfig,
+        edge: Edge,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        wait: Callable[[Exception, int], float] = wait_after,
+        heard_before: datetime | None = None,
+        clocks: pl.DataFrame | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            connection: which source.
+            edge: the edge database.
+            clock: what time it is.
+            wait: seconds to wait after an error, by how many there were in a row.
+            heard_before: when an earlier run last heard from the source, if there was one.
+            clocks: what that run knew of its tags: columns of `CLOCKS`.
+
+        Raises:
+            ConfigError: the connection's configuration cannot work.
+        """
+        self.name = connection.name
+        self.ingest = Ingest(connection, edge, live=True)
+        self.connections = 0
+        self.state: Connection = "connecting"
+        self.since = clock()
+        self.last_heard = heard_before
+        self.last_error = ""
+        self.error_since: datetime | None = None
+        self._source = open_source(connection)
+        self._continuity = Continuity(connection.tags, clocks)
+        self._clock = clock
+        self._wait = wait
+        self._failures = 0
+        self._interrupted_at = heard_before
+        """When the source was last heard before it was lost; None while nothing was lost since the last mark."""
+        self._read_since_mark = False
+
+    @property
+    def clocks(self) -> pl.DataFrame:
+        """What is known of the tags' clocks: columns of `CLOCKS`, without tags of which nothing is."""
+        return self._continuity.clocks.filter(pl.col("last").is_not_null()).select(CLOCKS.names())
+
+    async def run(self) -> None:
+        """Read until the source has ended, or for ever; cancel it to stop."""
+        try:
+            while True:
+                try:
+                    await self._session()
+                except EndOfInput:
+                    self._enter("ended")
+                    return
+                except Exception as error:  # noqa: BLE001 - a fault in one driver must not stop the other sources
+                    await self._close()
+                    await self._failed(error)
+        finally:
+            await self._close()
+
+    async def _session(self) -> None:
+        """One connection."""
+        if self._interrupted_at is not None:
+            outage = self._continuity.interrupted(self._interrupted_at)
+            now = self._clock()
+            await self.ingest.enqueue(self.ingest.validate(outage, now=now), origin=self.name, now=now)
+            self._interrupted_at, self._read_since_mark = None, False
+        self._enter("connecting")
+        await self._source.connect()
+        self._connected()
+        coverage = SessionCoverage(self._complete_tags(), began=self._clock())
+        while True:
+            rows = await self._source.read()
+            self._heard()
+            await self._take(rows, coverage)
+            self._failures = 0
+
+    async def _take(self, rows: pl.DataFrame, coverage: SessionCoverage) -> None:
+        """Make rows durable, with what they cover."""
+        now = self._clock()
+
+        def validated() -> tuple[Validated, pl.DataFrame]:
+            repeats = self._continuity.follow(rows, now=now)
+            every = pl.concat([rows.select(repeats.columns).cast(repeats.schema), repeats]) if repeats.height else rows
+            return self.ingest.validate(every, now=now), coverage.extend(rows, now=now)
+
+        found, covered = await asyncio.to_thread(validated)
+        await self.ingest.enqueue(found, origin=self.name, now=now, covered=covered)
+        self._read_since_mark = True
+
+    def _complete_tags(self) -> Collection[str]:
+        return self._source.complete_tags() if isinstance(self._source, ReportsEveryChange) else ()
+
+    def _connected(self) -> None:
+        now = self._clock()
+        if self.error_since is not None:
+            log.info("connected again", source=self.name, after_s=round((now - self.error_since).total_seconds(), 1))
+        else:
+            log.info("connected", source=self.name)
+        self.connections += 1
+        self.last_error, self.error_since = "", None
+        self._enter("connected")
+        self._heard()
+
+    def _heard(self) -> None:
+        heard = self._source.heard_at() if isinstance(self._source, Audible) else None
+        self.last_heard = heard or self._clock()
+
+    async def _failed(self, error: Exception) -> None:
+        """Say so once a session, and wait."""
+        now = self._clock()
+        if self.state == "connected":
+            heard = self._source.heard_at() if isinstance(self._source, Audible) else None
+            self.last_heard = heard or self.last_heard
+            if self._read_since_mark:  # a source that connects and fails at once needs no second mark
+                self._interrupted_at = self.last_heard or now
+        self._failures += 1
+        reason = str(error) if isinstance(error, NotConnected) else f"{type(error).__name__}: {error}"
+        wait = self._wait(error, self._failures)
+        if reason != self.last_error:
+            trace = None if isinstance(error, NotConnected) else error
+            what = "connection lost" if self.state == "connected" else "cannot connect"
+            log.warning(what, source=self.name, reason=reason, retry_in_s=round(wait, 1), exc_info=trace)
+        self.last_error, self.error_since = reason, self.error_since or now
+        self._enter("waiting")
+        await asyncio.sleep(wait)
+
+    async def _close(self) -> None:
+        try:
+            await self._source.close()
+        except Exception as error:  # noqa: BLE001 - what is broken cannot break more
+            log.warning("closing the connection failed", source=self.name, reason=f"{type(error).__name__}: {error}")
+
+    def _enter(self, state: Connection) -> None:
+        if state != self.state:
+            self.state, self.since = state, self._clock()

@@ -1,0 +1,123 @@
+"""The edge database's versions: an older file becomes the present one with everything in it; a newer one is refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from bridge.edge.coverage import Coverage
+from bridge.edge.database import Edge
+from bridge.edge.migrations import VERSION
+from bridge.edge.quarantine import Quarantine
+from bridge.edge.spool import Spool
+from historian.errors import HistorianError
+from historian.intervals import INTERVALS, intervals
+from historian.samples import SCHEMA
+from historian.times import micros
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+# As the first bridges made it.
+VERSION_1 = """
+CREATE TABLE spool (id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, accepted_at INTEGER NOT NULL,
+    rows INTEGER NOT NULL, size INTEGER NOT NULL, proven BLOB NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX spool_order ON spool (source, id, size);
+CREATE TABLE accepted (source TEXT PRIMARY KEY, samples INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE coverage (tag TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, PRIMARY KEY (tag, start))
+    WITHOUT ROWID;
+CREATE TABLE quarantine (id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, origin TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL, reason TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    rows INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX quarantine_order ON quarantine (source, reason, first);
+"""
+
+
+def ipc(frame: pl.DataFrame) -> bytes:
+    """A frame as version 1 kept it."""
+    blob = BytesIO()
+    frame.write_ipc(blob, compression="zstd")
+    return blob.getvalue()
+
+
+def numbered(first: int, count: int) -> pl.DataFrame:
+    """A sample a second whose value is its number."""
+    rows = [("a", T0 + timedelta(seconds=n), float(n), None, 0) for n in range(first, first + count)]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A database of version 1: two batches wait, ten samples were delivered, three are in quarantine."""
+    path, day = tmp_path / "edge.db", intervals(["a"], T0, T0 + timedelta(days=1))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(VERSION_1)
+        for first in (10, 15):
+            batch, marks = ipc(numbered(first, 5)), ipc(day if first == 15 else INTERVALS.to_frame())
+            values = ("s", 0, 5, len(batch) + len(marks), marks, batch)
+            database.execute(
+                "INSERT INTO spool (source, accepted_at, rows, size, proven, payload) VALUES (?,?,?,?,?,?)", values
+            )
+        database.execute("INSERT INTO accepted VALUES ('s', 20)")
+        database.execute("INSERT INTO coverage VALUES ('b', 0, 5)")
+        refused = ("s", "file 1", micros(T0), "too hot", 0, 9, 3, ipc(numbered(0, 3)))
+        database.execute(
+            "INSERT INTO quarantine (source, origin, recorded_at, reason, first, last, rows, payload) "
+            "VALUES (?,?,?,?,?,?,?,?)",
+            refused,
+        )
+    return path
+
+
+def test_an_older_database_keeps_everything(old: Path) -> None:
+    """What waits is delivered with what it covers, counts go on, the quarantine has its rows."""
+    edge = Edge(old)
+    spool = Spool(edge)
+    assert (spool.waiting(), spool.accepted()) == ({"s": 10}, {"s": 20})
+    item = spool.oldest("s", now=T0)
+    assert item is not None
+    assert_frame_equal(item.batch, numbered(10, 10))
+    assert_frame_equal(item.covered, intervals(["a"], T0, T0 + timedelta(days=1)))
+    spool.delivered(item)
+    assert (spool.waiting(), spool.sizes()) == ({}, {"s": 0})
+    assert Coverage(edge).of(["b"], T0 - timedelta(days=99999), T0).height == 1
+    kept = Quarantine(edge).rows()
+    assert_frame_equal(kept.select(SCHEMA.names()), numbered(0, 3))
+    assert kept.select("reason", "source", "origin", "recorded_at").unique().rows() == [("too hot", "s", "file 1", T0)]
+    assert Quarantine(edge).counts().rows() == [("s", "too hot", 3, 0)]
+    edge.close()
+
+
+def test_opening_again_changes_nothing(old: Path) -> None:
+    """Each step is made once."""
+    Edge(old).close()
+    edge = Edge(old)
+    assert edge.rows("PRAGMA user_version") == [(VERSION,)]
+    assert Spool(edge).waiting() == {"s": 10}
+    edge.close()
+
+
+def test_a_step_that_fails_leaves_the_version_before(old: Path) -> None:
+    """With everything that was there: nothing is half migrated."""
+    with closing(sqlite3.connect(old)) as database, database:
+        database.execute("UPDATE quarantine SET payload = x'00'")
+    with pytest.raises(Exception, match=r".+"):
+        Edge(old)
+    with closing(sqlite3.connect(old)) as database:
+        assert database.execute("SELECT sum(rows), count(proven) FROM spool").fetchall() == [(10, 2)]
+        assert database.execute("PRAGMA user_version").fetchall() == [(1,)]
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    """It says which versions are known, and leaves the file alone."""
+    path = tmp_path / "edge.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(HistorianError, match=f"of version 99, and this Penstock knows versions up to {VERSION}"):
+        Edge(path)

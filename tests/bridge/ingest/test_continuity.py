@@ -1,0 +1,119 @@
+"""The newest value across interruptions: never an old one for the present, never Bad while Good samples flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from bridge.ingest.continuity import Continuity
+from historian.plant.connections import Tag
+from historian.quality import BAD, BAD_NOT_CONNECTED
+from historian.samples import SCHEMA
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def at(second: float) -> datetime:
+    """So many seconds after noon."""
+    return T0 + timedelta(seconds=second)
+
+
+def rows(*given: tuple[str, float, float]) -> pl.DataFrame:
+    """Raw rows of (tag, second, value)."""
+    return pl.DataFrame([(tag, at(s), value, None, 0) for tag, s, value in given], schema=SCHEMA, orient="row")
+
+
+def stamps(frame: pl.DataFrame) -> list[tuple[str, float]]:
+    """(tag, second) of each row."""
+    return [(tag, (instant - T0).total_seconds()) for tag, instant in frame.select("tag", "timestamp").rows()]
+
+
+@pytest.fixture
+def tags(make_tag: Callable[..., Tag]) -> list[Tag]:
+    """Two numbers."""
+    return [make_tag("a"), make_tag("b")]
+
+
+def test_an_outage_is_a_bad_sample_a_tag_from_when_the_source_was_last_heard(tags: list[Tag]) -> None:
+    """Not from when the loss was noticed."""
+    known = Continuity(tags)
+    known.follow(rows(("a", 0, 1.0), ("b", 5, 1.0)), now=at(5))
+    marks = known.interrupted(at(8))
+    assert stamps(marks) == [("a", 8), ("b", 8)]
+    assert set(marks["quality"]) == {BAD_NOT_CONNECTED}
+
+
+def test_it_comes_after_the_newest_sample_even_of_a_clock_that_is_ahead(tags: list[Tag]) -> None:
+    """Otherwise the old value would stand for the present."""
+    known = Continuity(tags)
+    known.follow(rows(("a", 60, 1.0)), now=at(5))
+    assert stamps(known.interrupted(at(8))) == [("a", 60.000001), ("b", 8)]
+
+
+def test_on_a_clock_that_is_behind_good_samples_outrank_it_at_once(tags: list[Tag]) -> None:
+    """The mark lies on the device's clock."""
+    known = Continuity(tags)
+    for second in (10, 20, 30):
+        known.follow(rows(("a", second - 3600, 1.0)), now=at(second))
+    [(_, mark), (_, other)] = stamps(known.interrupted(at(31)))
+    assert mark == other == 31 - 3600  # a tag that was never heard is taken to be of the same device
+    assert known.follow(rows(("a", 33 - 3600, 2.0)), now=at(33)).is_empty()
+    assert mark < 33 - 3600
+
+
+def test_a_node_that_did_not_change_is_written_again_with_the_time_of_reading(tags: list[Tag]) -> None:
+    """The server repeats its old value with its old timestamp; once is enough."""
+    known = Continuity(tags)
+    known.follow(rows(("a", 0, 7.0)), now=at(1))
+    known.interrupted(at(10))
+    assert_frame_equal(known.follow(rows(("a", 0, 7.0)), now=at(20)), rows(("a", 20, 7.0)))
+    assert known.follow(rows(("a", 0, 7.0)), now=at(21)).is_empty()
+
+
+def test_on_a_clock_that_is_behind_it_is_written_with_the_devices_time(tags: list[Tag]) -> None:
+    """So that the next change, stamped behind our clock, is the newest."""
+    known = Continuity(tags)
+    known.follow(rows(("a", -3600, 7.0)), now=at(0))
+    known.follow(rows(("a", -3590, 7.5)), now=at(10))
+    known.interrupted(at(15))
+    assert_frame_equal(known.follow(rows(("a", -3590, 7.5)), now=at(30)), rows(("a", 30 - 3600, 7.5)))
+
+
+def test_of_several_old_values_the_last_one_is_the_present(tags: list[Tag]) -> None:
+    """A server may report what queued up before."""
+    known = Continuity(tags)
+    known.interrupted(at(10))
+    assert_frame_equal(known.follow(rows(("a", 1, 1.0), ("a", 2, 2.0)), now=at(20)), rows(("a", 20, 2.0)))
+
+
+def test_nothing_is_repeated_that_is_newer_than_the_outage(tags: list[Tag]) -> None:
+    """A change during the outage speaks for itself."""
+    known = Continuity(tags)
+    known.interrupted(at(10))
+    assert known.follow(rows(("a", 12, 1.0), ("b", 1, 1.0), ("b", 13, 2.0)), now=at(20)).is_empty()
+
+
+def test_bad_values_and_waveforms_are_not_repeated(make_tag: Callable[..., Tag]) -> None:
+    """A second copy of a stretch of vibration would be data that never was."""
+    known = Continuity([make_tag("a"), make_tag("w", kind="vibration", sample_rate=25_600.0)])
+    known.interrupted(at(10))
+    bad = rows(("a", 1, 1.0)).with_columns(quality=pl.lit(BAD, pl.UInt32))
+    assert known.follow(pl.concat([bad, rows(("w", 1, 1.0))]), now=at(20)).is_empty()
+
+
+def test_without_an_interruption_nothing_is_repeated(tags: list[Tag]) -> None:
+    """The first report of the first session is just that."""
+    assert Continuity(tags).follow(rows(("a", -1e6, 1.0)), now=at(0)).is_empty()
+
+
+def test_what_an_earlier_run_knew_goes_on(tags: list[Tag]) -> None:
+    """After a restart of the bridge the marks lie on the device's clock too."""
+    before = Continuity(tags)
+    for second in (0, 10):
+        before.follow(rows(("a", second - 3600, 1.0)), now=at(second))
+    again = Continuity(tags, before.clocks)
+    assert stamps(again.interrupted(at(20))) == [("a", 20 - 3600), ("b", 20 - 3600)]

@@ -1,0 +1,71 @@
+"""Rules as objects: they may keep memory, reject, or mark; the first that rejects gives the reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from bridge.ingest.contracts.rules import Findings, Rule, apply_rules
+from historian.quality import UNCERTAIN
+from historian.samples import SCHEMA, SampleBatch, sample_batch
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class TooFast:
+    """Marks samples as Uncertain that differ by more than 10 from the one before, also across batches."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
+        """See `Rule.check`."""
+        before = pl.col("value").shift().over("tag").fill_null(pl.col("tag").replace_strict(self._last, default=None))
+        jumps = (pl.col("value") - before).abs() > 10
+        qualities = samples.select(pl.when(jumps).then(pl.lit(UNCERTAIN, pl.UInt32)).alias("quality"))["quality"]
+        self._last |= dict(samples.group_by("tag").agg(pl.col("value").last()).rows())
+        return Findings(qualities=qualities)
+
+
+class Refuses:
+    """Rejects one value."""
+
+    def __init__(self, value: float, reason: str) -> None:
+        self._value, self._reason = value, reason
+
+    def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
+        """See `Rule.check`."""
+        guilty = pl.when(pl.col("value") == self._value).then(pl.lit(self._reason))
+        return Findings(reasons=samples.select(reason=guilty)["reason"])
+
+
+def batch(first: int, *values: float) -> SampleBatch:
+    """A sample a second."""
+    rows = [("a", T0 + timedelta(seconds=first + n), value, None, 0) for n, value in enumerate(values)]
+    return sample_batch(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+
+
+def test_a_rule_may_remember_and_mark() -> None:
+    """What it saw in one batch counts in the next."""
+    rule = TooFast()
+    first = apply_rules(batch(0, 1.0, 2.0, 50.0), [rule], now=T0)
+    second = apply_rules(batch(3, 90.0, 91.0), [rule], now=T0)
+    assert first.accepted["quality"].to_list() == [0, 0, UNCERTAIN]
+    assert second.accepted["quality"].to_list() == [UNCERTAIN, 0]
+    assert first.rejected.is_empty()
+
+
+def test_the_first_rule_that_rejects_gives_the_reason() -> None:
+    """And a rejected sample keeps the quality that another rule has given it."""
+    rules: list[Rule] = [TooFast(), Refuses(50.0, "first"), Refuses(50.0, "second"), Refuses(2.0, "other")]
+    verdict = apply_rules(batch(0, 1.0, 2.0, 50.0), rules, now=T0)
+    assert_frame_equal(verdict.accepted, batch(0, 1.0))
+    rejected = verdict.rejected.select("value", "reason", "quality").rows()
+    assert rejected == [(2.0, "other", 0), (50.0, "first", UNCERTAIN)]
+
+
+def test_without_rules_everything_is_accepted() -> None:
+    """As it is."""
+    assert_frame_equal(apply_rules(batch(0, 1.0), [], now=T0).accepted, batch(0, 1.0))

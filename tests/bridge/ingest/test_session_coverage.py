@@ -1,0 +1,134 @@
+"""What a live session covers: nothing that was not read, whatever the timestamps say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.ingest.session_coverage import TOLERANCE, SessionCoverage
+from historian.samples import SCHEMA
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OVERFLOW = 0x480
+Covered = list[tuple[str, Any, Any]]
+
+
+def at(second: float) -> datetime:
+    """So many seconds after the session began."""
+    return T0 + timedelta(seconds=second)
+
+
+def rows(*given: tuple[str, float] | tuple[str, float, int]) -> pl.DataFrame:
+    """Raw rows of (tag, second, quality)."""
+    filled = [(row[0], at(row[1]), 1.0, None, row[2] if len(row) == 3 else 0) for row in given]
+    return pl.DataFrame(filled, schema=SCHEMA, orient="row")
+
+
+def covered(*steps: tuple[float, pl.DataFrame], tags: tuple[str, ...] = ("a", "b")) -> Covered:
+    """What a session covers that reads each frame at its second: (tag, from, to) in seconds."""
+    session = SessionCoverage(tags, began=T0)
+    found = [session.extend(frame, now=at(second)) for second, frame in steps]
+    seconds = [(tag, start - T0, end - T0) for tag, start, end in pl.concat(found).rows()]
+    return [(tag, start.total_seconds(), end.total_seconds() - 1e-6) for tag, start, end in seconds]
+
+
+def test_every_change_covers_the_time_since_the_one_before() -> None:
+    """From the session's begin to the last sample; a tag that changes once an hour is covered all the same."""
+    assert covered((1, rows(("a", 1))), (3600, rows(("a", 3600), ("b", 3599)))) == [
+        ("a", 0, pytest.approx(1)),
+        ("a", 1, pytest.approx(3600)),
+        ("b", 0, pytest.approx(3599)),
+    ]
+
+
+def test_a_polled_source_covers_nothing() -> None:
+    """What was between two readings is unknown."""
+    assert covered((1, rows(("a", 1))), (2, rows(("a", 2))), tags=()) == []
+
+
+def test_other_tags_than_those_reported_in_full_cover_nothing() -> None:
+    """Tag by tag."""
+    assert covered((1, rows(("a", 1), ("b", 1))), tags=("b",)) == [("b", 0, pytest.approx(1))]
+
+
+@pytest.mark.parametrize("before", [-60.0, -86_400.0 * 365 * 26, -86_400.0 * 365 * 56])
+def test_a_first_report_of_an_old_value_covers_nothing_before_the_session(before: float) -> None:
+    """A node that has not changed for long has its old timestamp; the next change is covered from the begin on."""
+    assert covered((0.5, rows(("a", before))), (30, rows(("a", 30)))) == [("a", 0, pytest.approx(30))]
+
+
+@pytest.mark.parametrize("wrong", [-86_400.0 * 365 * 26, -3600.0, -1.0])
+def test_a_clock_that_jumps_covers_nothing_across_the_jump(wrong: float) -> None:
+    """Changes were stamped in the past while it was wrong: only from the second good sample on is there coverage."""
+    steps = [(10, rows(("a", 10))), (20, rows(("a", wrong))), (30, rows(("a", 30))), (40, rows(("a", 40)))]
+    assert covered(*steps) == [("a", 0, pytest.approx(10)), ("a", 30, pytest.approx(40))]
+
+
+def test_a_jump_within_one_reading_is_seen_too() -> None:
+    """In the order in which the rows came, whatever their timestamps."""
+    steps = [(100, rows(("a", 90), ("a", -1e9), ("a", 99))), (110, rows(("a", 110)))]
+    assert covered(*steps) == [("a", 0, pytest.approx(90)), ("a", 99, pytest.approx(110))]
+
+
+def test_a_clock_set_forward_covers_nothing_across_the_step() -> None:
+    """An hour that the device never had may be full of samples elsewhere."""
+    behind = [(60, rows(("a", 30))), (70, rows(("a", 40))), (80, rows(("a", 80))), (90, rows(("a", 90)))]
+    assert covered(*behind) == [
+        ("a", 0, pytest.approx(30)),
+        ("a", 30, pytest.approx(40)),
+        ("a", 80, pytest.approx(90)),
+    ]
+
+
+def test_a_device_whose_clock_is_ahead_covers_nothing_of_the_future() -> None:
+    """Beyond what queues and networks may cost."""
+    assert covered((10, rows(("a", 600))), (20, rows(("a", 610)))) == []
+
+
+def test_a_device_whose_clock_is_behind_covers_on_its_own_clock() -> None:
+    """From where its timestamps have reached the session's begin."""
+    steps = [(second, rows(("a", second - 15))) for second in (10, 20, 30)]
+    assert covered(*steps) == [("a", 0, pytest.approx(5)), ("a", 5, pytest.approx(15))]
+
+
+def test_nothing_before_a_loss_is_covered() -> None:
+    """The Overflow bit says that the server's queue dropped samples before this one."""
+    steps = [(5, rows(("a", 5))), (9, rows(("a", 7, OVERFLOW), ("a", 9)))]
+    assert covered(*steps) == [("a", 0, pytest.approx(5)), ("a", 7, pytest.approx(9))]
+
+
+def test_an_empty_reading_covers_nothing() -> None:
+    """And disturbs nothing."""
+    assert covered((5, rows()), (9, rows(("a", 9)))) == [("a", 0, pytest.approx(9))]
+
+
+stamps = st.lists(
+    st.tuples(st.floats(0, 20), st.floats(-1e4, 1e4) | st.none()).map(lambda pair: (round(pair[0], 3), pair[1])),
+    max_size=12,
+)
+
+
+@given(stamps)
+def test_no_interval_holds_an_instant_of_a_change_that_was_stamped_otherwise(
+    steps: list[tuple[float, float | None]],
+) -> None:
+    """Each step waits, then reads one sample, stamped rightly (None) or wrongly by so much.
+
+    A true instant of a wrongly stamped sample is in no covered interval, beyond what the tolerance allows.
+    """
+    session, second, found, hidden = SessionCoverage(("a",), began=T0), 0.0, [], []
+    for number, (wait, wrong) in enumerate(steps):
+        second += wait + 0.001
+        if wrong is not None and abs(wrong) > TOLERANCE.total_seconds() and number:
+            hidden.append(at(second))
+        frame = rows(("a", second + (wrong or 0.0)))
+        found += session.extend(frame, now=at(second)).rows()
+    slack = TOLERANCE
+    assert not [
+        (instant, start, end) for instant in hidden for _, start, end in found if start + slack < instant < end - slack
+    ]

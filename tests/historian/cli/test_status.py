@@ -1,0 +1,60 @@
+"""`penstock status`: what an operator sees, and the exit code a monitor goes by."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import typer
+
+from historian.cli.status import status
+from historian.plant.load import load_plant
+from historian.status import SinkStatus, SourceStatus, StatusFile
+from historian.times import utc_now
+
+PLANT = """
+[site]
+name = "test"
+[classes.pump.points]
+temperature = { kind = "process" }
+[assets.p1]
+class = "pump"
+[sources.line1]
+driver = "opcua"
+endpoint = "opc.tcp://127.0.0.1:1"
+tags = "live.csv"
+"""
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Path:
+    """A plant with one source."""
+    (tmp_path / "plant.toml").write_text(PLANT)
+    (tmp_path / "live.csv").write_text("tag,asset,point,address\np1.t,p1,temperature,ns=2;s=T\n")
+    return tmp_path
+
+
+def test_a_bridge_that_is_well(plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0, and a line a source and sink."""
+    now = utc_now()
+    source = SourceStatus(name="line1", state="connected", since=now, updated_at=now, connections=1, samples=1200)
+    sink = SinkStatus(name="store", state="ok", updated_at=now, written=1200, last_write=now - timedelta(seconds=3))
+    StatusFile(load_plant(plant).state).write([source], [sink])
+    status(plant)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("source line1: connected since ")
+    assert lines[0].endswith("1 connection(s), 1,200 samples, 0 quarantined")
+    assert lines[1].startswith("sink store: ok, 1,200 samples written, last write ")
+    assert lines[2] == "all is well"
+
+
+def test_a_bridge_that_is_not_running(plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, and why; the same for machines."""
+    with pytest.raises(typer.Exit) as ended:
+        status(plant, as_json=True)
+    assert ended.value.exit_code == 1
+    record = json.loads(capsys.readouterr().out)
+    assert record["well"] is False
+    assert record["problems"] == ["source line1: never streamed; run penstock stream"]
