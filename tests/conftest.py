@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import settings
 
 from tests.servers import Server, influx1, influx2, set_up2, shim
 
-settings.register_profile("penstock", deadline=None)  # other tests run beside
+import_module("features")  # before any test imports Feast: docs/decisions/0006
+
+settings.register_profile("penstock", deadline=None)  # other tests run at the same time
 settings.load_profile("penstock")
 
 
