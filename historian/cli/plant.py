@@ -13,7 +13,7 @@ from historian.plant.schema import plant_schema
 
 def check(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
     """Checks the plant file and its tag lists; names every problem with file and row. Opens no connection."""
-    checked = load_plant(plant)
+    checked = load_plant(plant, every_variable=True)
     kinds = Counter(tag.kind for tag in checked.tags.values())
     record = {
         "site": checked.site,

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
+from historian.errors import ConfigError, Problem
 from historian.plant.model import Bearing, Zones
 
 Section = Literal["sources", "archives"]
@@ -74,7 +75,19 @@ class ConnectionConfig:
 
     name: str
     driver: DriverSpec
-    options: BaseModel
+    options: BaseModel | None
+    """The driver's keys, checked; None where the environment lacks a variable they refer to."""
     tags: tuple[Tag, ...]
     root: Path
     """Directory of `plant.toml`: relative paths in the options start here."""
+    unset: tuple[Problem, ...] = ()
+    """One for each variable that is missing."""
+
+    def check_variables(self) -> None:
+        """Check that the environment has every variable the options refer to; call before the connection is used.
+
+        Raises:
+            ConfigError: with each missing variable and the line that refers to it.
+        """
+        if self.unset:
+            raise ConfigError(self.unset)
