@@ -57,7 +57,7 @@ def run(femto: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     )
 
     environment = {"FEMTO_DIR": str(femto), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
-    penstock = Commands(directory, say=tell, environment=environment).run
+    penstock = Commands(directory, report=tell, environment=environment).run
     penstock("store", "init")
     penstock("backfill")
     penstock("compute")
