@@ -66,17 +66,17 @@ check-dead:
 	$(BIN)/vulture
 
 check-docs:
-	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m docs.generate --check
 
 format: install  ## let ruff format the code, and generate the reference and the page of benchmarks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 bench: install  ## measure every figure of docs/benchmarks.md; takes an hour, on a machine that does nothing else
 	$(UV) --editable '.[dev,compare]'
 	$(BIN)/python -m benchmarks
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 clean:  ## remove the virtual environment and caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

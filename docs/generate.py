@@ -1,6 +1,6 @@
 """Generates the reference pages and the list of commands from the code; with `--check`, fails if one is out of date.
 
-python docs/generate.py [--check]
+python -m docs.generate [--check]
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from benchmarks.page import benchmarks_page
+from benchmarks.results import read_results
 from features.define.reference import reference_markdown
 from historian.cli.main import COMMANDS, SUMMARIES, load_command
 from historian.plant.drivers import find_driver
@@ -33,6 +35,7 @@ def main() -> None:
         REFERENCE / "features.md": "# Features\n\n" + NOTE + reference_markdown() + "\n",
         REFERENCE / "commands.md": "# Commands\n\n" + NOTE + "\n".join(command_pages(commands)),
         REFERENCE / "configuration.md": "# plant.toml and tag lists\n\n" + NOTE + "\n".join(configuration()),
+        REFERENCE.parent / "benchmarks.md": benchmarks_page(read_results()),
         SUMMARIES: json.dumps({name: summary(command) for name, command in commands.items()}, indent=2) + "\n",
     }
     stale = [path for path, text in files.items() if not is_current(path, text)]
