@@ -1,4 +1,4 @@
-"""One script a group of figures; each prints a JSON line a figure, with the ratio it measures."""
+"""One script for each group of figures; it prints a JSON line for each figure, with the ratio it measures."""
 
 from importlib import import_module
 

@@ -148,7 +148,7 @@ class _Resolver:
         if driver.offers(section):
             return driver
         other = "an archive" if section == "sources" else "a live source"
-        text = f"driver {driver_name!r} is {other}; it cannot stand under [{section}.{name}]"
+        text = f"driver {driver_name!r} is {other}; it cannot be used under [{section}.{name}]"
         self.problems.append(self.document.problem(text, section, name, "driver"))
         return None
 
@@ -206,7 +206,7 @@ class _Resolver:
         )
 
     def _row_problem(self, row: TagRow, *, section: str, place: str) -> str | None:
-        """What is wrong with a row in the light of the other rows and of the plant file."""
+        """What is wrong with a row, given the other rows and the plant file; None if nothing is."""
         asset = self.model.assets.get(row.asset)
         if asset is None:
             return f"unknown asset {row.asset!r}{near_misses(row.asset, self.model.assets)}"
@@ -215,7 +215,7 @@ class _Resolver:
             return f"class {asset.asset_class} has no point {row.point!r}{near_misses(row.point, points)}"
         name = f"{section} {row.tag}"  # an archive brings the history of the very tags a source brings live
         if name in self.where:
-            return f"tag {row.tag!r} stands in {self.where[name]} already"
+            return f"tag {row.tag!r} is already in {self.where[name]}"
         filled_by = self.filled.setdefault((row.asset, row.point), row.tag)
         if filled_by != row.tag:
             return f"point {row.point} of {row.asset} is filled by tag {filled_by!r} already"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from api.cli.commands import Commands
 from api.cli.run_demo import run_demo
+from tests.commands import as_in_a_process
 from tests.servers import Server
 from tests.story.in_process import InProcess
 
@@ -43,7 +45,9 @@ def test_the_demo_does_the_same_on_influxdb(
     """The samples go to InfluxDB 1.6; commands that end run in this process."""
     monkeypatch.setenv("PENSTOCK_HISTORIAN", f"influxdb://127.0.0.1:{influx1_server.port}/demo")
     runner = InProcess(Commands(tmp_path, print))
-    check_demo(run_demo(runner, tmp_path, stream_for="4s", report=print))
+    with as_in_a_process():
+        result = run_demo(runner, tmp_path, stream_for="4s", report=print)
+    check_demo(result)
     assert not (tmp_path / ".penstock" / "lake").exists()
 
 
@@ -65,9 +69,15 @@ def test_the_bearing_rig_says_the_same_on_influxdb(shared_data: Path, tmp_path: 
     for name in ("Bearing1_1_acc.parquet", "Bearing2_1_acc.parquet"):
         run = pl.read_parquet(shared_data / "femto" / name)
         pl.concat([run.head(100), run.tail(50)]).write_parquet(tmp_path / name)
-    kept_here = record_of(*RIG, tmp_path)
-    assert kept_here["bearing1_1"]["windows"] == kept_here["bearing2_1"]["windows"] == 150
-    assert record_of(*RIG, tmp_path, "--historian", f"influxdb://127.0.0.1:{influx1_server.port}/rig") == kept_here
+    example = runpy.run_path(str(ROOT / "examples" / "bearing-rig" / "run.py"))["run"]
+
+    def run_in(directory: Path, historian: str | None) -> Any:
+        directory.mkdir()
+        return example(tmp_path, directory, historian, lambda *given: InProcess(Commands(*given)))
+
+    in_the_lake = run_in(tmp_path / "lake", None)
+    assert in_the_lake["bearing1_1"]["windows"] == in_the_lake["bearing2_1"]["windows"] == 150
+    assert run_in(tmp_path / "influx", f"influxdb://127.0.0.1:{influx1_server.port}/rig") == in_the_lake
 
 
 def test_the_bearing_rig_finds_when_each_bearing_began_to_fail(shared_data: Path) -> None:
