@@ -48,17 +48,8 @@ def error_response(status: int, code: str, message: str, problems: Sequence[Prob
         message: for people; may repeat what the caller sent.
         problems: each thing that is wrong, if there are several.
     """
-    listed = [
-        {"file": problem.file, "place": _printable(problem.place), "text": _printable(problem.text)}
-        for problem in problems
-    ]
-    error = {"code": code, "message": _printable(message), "problems": listed}
-    return JSONResponse({"error": error}, status_code=status)
-
-
-def _printable(text: str) -> str:
-    """The text without half characters, which JSON can carry but UTF-8 cannot: they become `\\ud800`."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    listed = [{"file": problem.file, "place": problem.place, "text": problem.text} for problem in problems]
+    return JSONResponse({"error": {"code": code, "message": message, "problems": listed}}, status_code=status)
 
 
 async def _historian_error(request: Request, error: Exception) -> JSONResponse:

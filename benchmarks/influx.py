@@ -1,7 +1,7 @@
 """InfluxDB: how fast we serialise, write and read, compared with the client's own functions and the server's limit.
 
-Prints a JSON line for each figure; `ratio` is our rate over theirs, turn by turn in one run. Starts its own InfluxDB 1.6
-(and 2.x where PENSTOCK_TEST_INFLUXD2 names one) on loopback. Run it with `python -m benchmarks.influx`.
+Prints a JSON line for each figure; `ratio` is our rate over theirs, turn by turn in one run. Starts its own InfluxDB
+1.6 (and 2.x where PENSTOCK_TEST_INFLUXD2 names one) on loopback. Run it with `python -m benchmarks.influx`.
 """
 
 from __future__ import annotations

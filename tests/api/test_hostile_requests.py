@@ -15,6 +15,7 @@ REASONS = {
     "nul_": "a name must not contain the character NUL",
     "half_character_": "text must be valid Unicode; this has half of a surrogate pair",
     "year_": "is not a time; write 2026-03-01T00:00:00Z",
+    "unreadable_": "unable to parse raw data as a unicode string",
     "as_of_": "as_of: must be a time of the years 1 to 9999 in UTC",
 }
 
