@@ -1,1 +1,1 @@
-"""Answers questions over HTTP."""
+"""The HTTP API."""

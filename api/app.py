@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api.deps import Service
-from api.problems import add_error_answers
+from api.problems import add_error_handlers
 from api.routes import features as feature_routes
 from api.routes import plant as plant_routes
 from historian.plant.plant import Plant
@@ -19,22 +19,24 @@ from historian.times import utc_now
 
 
 def create_app(plant: Plant, samples: Reader, *, clock: Callable[[], datetime] = utc_now) -> FastAPI:
-    """The application. Nothing is opened here but what is given; Feast is opened by the first request that needs it.
+    """Build the application. Feast is imported in the background once the application has started.
 
     Args:
-        plant: What there is.
+        plant: The resolved plant file.
         samples: The historian store.
-        clock: Tells when a feature has outlived its ttl.
+        clock: Returns the current time, against which the age of a feature is compared with its ttl.
     """
-    app = FastAPI(title="Penstock", version=version("penstock"), description=__doc__, lifespan=_until_stopped)
+    app = FastAPI(title="Penstock", version=version("penstock"), description=__doc__, lifespan=_lifespan)
     app.state.service = Service(plant, samples, clock)
     app.include_router(plant_routes.router)
     app.include_router(feature_routes.router)
-    add_error_answers(app)
+    add_error_handlers(app)
     return app
 
 
 @asynccontextmanager
-async def _until_stopped(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    service.start()
     yield
-    app.state.service.close()  # a process that is ended by a signal runs nothing that was registered for its exit
+    service.close()  # a process that is ended by a signal runs nothing that was registered for its exit

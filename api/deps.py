@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import Annotated
+from pkgutil import resolve_name
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
-from feast import FeatureStore
 
-from features.feast.online.served import ServedLog, open_log
-from features.feast.registry.feast_repo import open_feature_store
 from historian.plant.plant import Plant
 from historian.stores.protocols import Reader
 
+if TYPE_CHECKING:
+    from api.feast_backend import FeastBackend
 
-@dataclass(frozen=True)
+
 class Service:
-    """One a process, shared by all requests."""
+    """What all requests of one process share.
 
-    plant: Plant
-    samples: Reader
-    clock: Callable[[], datetime]
+    Feast takes seconds to import. The rest of the API must not wait for it, so `api.feast_backend` is imported in a
+    background thread, or by the first request that needs it (docs/decisions/0006).
+    """
 
-    @cached_property
-    def feature_store(self) -> FeatureStore:
-        """Feast, opened when first asked for; it looks at the registry's file each time, so an apply is seen at once.
+    def __init__(self, plant: Plant, samples: Reader, clock: Callable[[], datetime]) -> None:
+        self.plant = plant
+        self.samples = samples
+        self.clock = clock
+        self._feast: FeastBackend | None = None
+        self._importing = Lock()
+        # Not a daemon: the interpreter must not be torn down under an import.
+        self._warm_up = Thread(target=self.feast, name="feast-import")
 
-        Raises:
-            NotEnoughData: nothing has been registered yet; the next request tries again.
-        """
-        return open_feature_store(self.plant)
+    def start(self) -> None:
+        """Import Feast in the background. Call once."""
+        self._warm_up.start()
 
-    @cached_property
-    def served_log(self) -> ServedLog | None:
-        """Where what is served is kept, if the plant file asks for it."""
-        return open_log(self.plant)
+    def feast(self) -> FeastBackend:
+        """The endpoints' access to Feast. Waits while it is being imported."""
+        with self._importing:
+            if self._feast is None:
+                backend: type[FeastBackend] = resolve_name("api.feast_backend:FeastBackend")
+                self._feast = backend(self.plant, self.clock)
+            return self._feast
 
     def close(self) -> None:
-        """Writes what was served and is not on the disk yet."""
-        if self.served_log:
-            self.served_log.close()
+        """Write the served values that are not on disk yet."""
+        self._warm_up.join()
+        if self._feast is not None:
+            self._feast.close()
 
 
 async def _service(request: Request) -> Service:
@@ -50,5 +57,5 @@ async def _service(request: Request) -> Service:
     return service
 
 
-Served = Annotated[Service, Depends(_service)]
-"""An endpoint's parameter of this type is the app's service."""
+ServiceParameter = Annotated[Service, Depends(_service)]
+"""A parameter of this type receives the application's service."""

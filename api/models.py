@@ -1,8 +1,8 @@
-"""What the API is asked and what it answers, as pydantic models: they check requests and document the API."""
+"""Requests and responses as pydantic models, which check the ones and document both."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -11,44 +11,68 @@ _Value = TypeVar("_Value")
 
 
 def _storable(value: _Value) -> _Value:
+    """The value, if a table can hold it. Raises `ValueError`."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("a whole number must fit into 64 bits")
     if isinstance(value, str):
-        value.encode()  # JSON may carry half a character, which no file can
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("text must be valid Unicode; this has half of a surrogate pair") from None
     return value
+
+
+def _name(value: str) -> str:
+    """The text, if it can name a column, an asset or a feature. Raises `ValueError`."""
+    if "\x00" in _storable(value):
+        raise ValueError("a name must not contain the character NUL")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    """The time in UTC, if Python's datetime has it. Raises `ValueError`."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time of the years 1 to 9999 in UTC") from None
 
 
 Cell = Annotated[str | int | float | bool | None, AfterValidator(_storable)]
 """A value of a label column."""
 
+Name = Annotated[str, AfterValidator(_name)]
+"""The name of a column, an asset, a feature or a feature service."""
+
 
 class TrainingSetRequest(BaseModel):
-    """Labels, and which features to put beside them."""
+    """Labels, and the features to join with them."""
 
     # A misspelt option must not be ignored.
     model_config = ConfigDict(extra="forbid")
 
-    labels: list[dict[str, Cell]] = Field(
+    labels: list[dict[Name, Cell]] = Field(
         min_length=1, description="Rows with asset, event_timestamp (ISO 8601 with zone) and any other columns."
     )
-    features: list[str] | None = Field(
+    features: list[Name] | None = Field(
         None, min_length=1, description="view:feature; all features of the labelled assets' classes if left out."
     )
     format: Literal["parquet", "arrow", "arrows", "csv"] = "parquet"
     known_then: bool = Field(
         default=False, description="Only what had been computed by each label's time: no corrections."
     )
-    as_of: AwareDatetime | None = Field(None, description="Only what was in the feature tables then.")
+    as_of: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
+        None, description="Only what was in the feature tables then."
+    )
 
 
 class OnlineRequest(BaseModel):
-    """Feast's own request; what Feast may add to it later is not looked at."""
+    """Feast's own request; keys that later versions of Feast add are ignored."""
 
-    entities: dict[str, Annotated[list[str], Field(min_length=1, max_length=1_000)]] = Field(
+    entities: dict[Name, Annotated[list[Name], Field(min_length=1, max_length=1_000)]] = Field(
         description='{"asset": ["c101", "c102"]}'
     )
-    features: list[str] = []
-    feature_service: str | None = None
+    features: list[Name] = []
+    feature_service: Name | None = None
     full_feature_names: bool = False
     include_feature_view_version_metadata: bool = False
 
@@ -64,7 +88,7 @@ class Latest(BaseModel):
 
 
 class TagState(BaseModel):
-    """A tag: what it is, where it comes from, and how it stands."""
+    """A tag: what it is, which connections bring it, and its newest sample."""
 
     tag: str
     asset: str
@@ -77,7 +101,7 @@ class TagState(BaseModel):
 
 
 class AssetState(BaseModel):
-    """An asset: its class, who owns it, which tags fill its points, and its feature views."""
+    """An asset: its class, its owner, which tags fill its points, and its feature views."""
 
     asset: str
     asset_class: str = Field(serialization_alias="class")
@@ -87,6 +111,6 @@ class AssetState(BaseModel):
 
 
 class Health(BaseModel):
-    """Everything that was asked for is there."""
+    """The response of a server that is up, or ready."""
 
     status: Literal["ok"] = "ok"

@@ -1,4 +1,4 @@
-"""How fast the vibration features are beside other ways to get them, and beside the bare FFT, which is their ceiling.
+"""How fast the vibration features are compared with other implementations, and with the bare FFT, their upper bound.
 
 Both sides run over the same windows, turn by turn in one run, so that a busy machine slows both. Prints JSON lines;
 `ratio` is our windows per second over theirs. Run it with `python -m benchmarks.features`.
@@ -24,7 +24,7 @@ from features.kernels.envelope import envelopes
 from features.windows.tiling import Tiling
 
 Work = Callable[[Floats], object]
-"""Of windows [windows, N]."""
+"""Work on an array of windows, [windows, N]."""
 
 _SAMPLE_RATE: Final = 25_600
 _ROUNDS: Final = 9
@@ -41,7 +41,7 @@ _TSFEL: Final = {
     "temporal": ("Zero crossing rate",),
     "spectral": ("Max power spectrum", "Spectral centroid", "Spectral spread", "Spectral entropy"),
 }
-"""The 12 of the 22 that tsfel has, though not all by the same conventions."""
+"""The 12 of the 22 features that tsfel has too, though not all by the same conventions."""
 _BAND: Final = (1_000, 0.4 * _SAMPLE_RATE)
 _CHUNK: Final = 8
 
@@ -92,7 +92,7 @@ def _envelopes(windows: Floats) -> None:
 
 
 def _hilbert(windows: Floats) -> None:
-    """The textbook's way: band-pass forth and back, Hilbert transform, square, window, FFT."""
+    """The textbook way: band-pass forward and backward, Hilbert transform, square, window, FFT."""
     sections = signal.butter(4, _BAND, "bandpass", fs=_SAMPLE_RATE, output="sos")
     hann = signal.windows.hann(windows.shape[1], sym=False)
     for start in range(0, len(windows), _CHUNK):
@@ -102,7 +102,7 @@ def _hilbert(windows: Floats) -> None:
 
 
 def _compare(name: str, ours: Work, theirs: Work, windows: Floats, *, sample: int = 1) -> None:
-    """Prints one line; `theirs` gets one window of every `sample`, where it is slow."""
+    """Print one line; a slow `theirs` gets only one window of every `sample`, and its time is scaled."""
     turns = [(_seconds(ours, windows), _seconds(theirs, windows[::sample]) * sample) for _ in range(1 + _ROUNDS)][1:]
     our, their = (median(side) for side in zip(*turns, strict=True))
     ratio = median(slow / fast for fast, slow in turns)

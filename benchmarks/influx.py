@@ -1,7 +1,7 @@
-"""InfluxDB: how fast we serialise, write and read, beside the client's own ways and the server's limit.
+"""InfluxDB: how fast we serialise, write and read, compared with the client's own functions and the server's limit.
 
-Prints a JSON line a figure; `ratio` is our rate over theirs, turn by turn in one run. Starts its own InfluxDB 1.6 (and
-2.x where PENSTOCK_TEST_INFLUXD2 names one) on loopback. Run it with `python -m benchmarks.influx`.
+Prints a JSON line for each figure; `ratio` is our rate over theirs, turn by turn in one run. Starts its own InfluxDB
+1.6 (and 2.x where PENSTOCK_TEST_INFLUXD2 names one) on loopback. Run it with `python -m benchmarks.influx`.
 """
 
 from __future__ import annotations
@@ -58,9 +58,11 @@ def _compare(name: str, ours: Callable[[], int], theirs: Callable[[], int]) -> N
         our, their = _rate(ours), _rate(theirs)
         ratios.append(our / their)
         rates.append((our, their))
-    told = [round(median(side)) for side in zip(*rates[1:], strict=True)]
+    medians = [round(median(side)) for side in zip(*rates[1:], strict=True)]
     print(
-        json.dumps({"name": name, "ratio": round(median(ratios[1:]), 2), "ours_per_s": told[0], "other_per_s": told[1]})
+        json.dumps(
+            {"name": name, "ratio": round(median(ratios[1:]), 2), "ours_per_s": medians[0], "other_per_s": medians[1]}
+        )
     )
 
 
@@ -118,8 +120,8 @@ def _on_influx1(directory: Path) -> None:
         def csv() -> int:
             query = 'SELECT "value","text","quality" FROM samples GROUP BY "tag"'
             form = {"db": "raw", "q": query, "epoch": "ns", "chunked": "true"}
-            answer = client.post("/query", data=form, headers=_PLAIN_CSV)
-            return answer.content.count(b"\n") - 1
+            response = client.post("/query", data=form, headers=_PLAIN_CSV)
+            return response.content.count(b"\n") - 1
 
         _compare("influx_write_vs_raw", ours, raw)
         tags = batch["tag"].unique().sort().to_list()

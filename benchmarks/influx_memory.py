@@ -1,7 +1,7 @@
 """InfluxDB: peak memory of a process that reads ever longer ranges; pages bound it, not the range.
 
-Prints a JSON line a range: samples read, their size as columns, and the reader's peak resident memory. Run it with
-`python -m benchmarks.influx_memory --samples 50000000`, which takes about eight minutes; fewer samples take less.
+Prints a JSON line for each range: samples read, their size as columns, and the reader's peak resident memory. Run it
+with `python -m benchmarks.influx_memory --samples 50000000`, which takes about eight minutes; fewer samples take less.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _fill(store: InfluxStore, samples: int) -> None:
 
 
 def _read(url: str, samples: int) -> None:
-    """Reads that many samples and tells this process's peak."""
+    """Read that many samples and print the peak memory of this process."""
     before = peak_bytes()
     store = InfluxStore(open_wire(parse_address(url), ""))
     start = from_micros(_START_US)

@@ -1,4 +1,4 @@
-"""How much of a feature job is not kernels, what a second core gives, how time and memory grow, and how live it is.
+"""How much of a feature job is not kernels, what a second core gains, how time and memory grow, and the latency.
 
 Both sides of a ratio run turn by turn, so that a busy machine slows both; medians. Prints JSON lines. Run it with
 `python -m benchmarks.jobs [NAME ...]`.
@@ -48,7 +48,7 @@ _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _BATCH: Final = 1_000_000
 _ROUNDS: Final = 3
 _MANY_ROUNDS: Final = 25
-"""Of what is short, and varies by more than it takes."""
+"""For short work, whose time varies by more than it takes."""
 _WARM_UP: Final = timedelta(seconds=6)
 """The first rounds open files, fill caches and catch up with what was written meanwhile."""
 
@@ -75,7 +75,7 @@ def job_vs_kernels() -> None:
             _fill(Path(root), 1, samples)
             turns = _child(f"job_and_kernels({root!r}, {samples})", 1)
         ratio = median(kernels / job for job, kernels in turns)
-        _say("feature_job_vs_kernels", ratio, samples=samples, job=_middle(turns, 0), kernels=_middle(turns, 1))
+        _print("feature_job_vs_kernels", ratio, samples=samples, job=_middle(turns, 0), kernels=_middle(turns, 1))
 
 
 def job_and_kernels(root: str, samples: int) -> None:
@@ -101,7 +101,7 @@ def two_cores() -> None:
             ceiling = sum(one["half"] / each["half"] for each in both)
             turns.append((one["half"] / two["half"], ceiling, one["whole"] / two["whole"]))
     ratio, ceiling, whole = (median(side) for side in zip(*turns, strict=True))
-    _say("features_two_cores", ratio, ceiling=ceiling, whole=whole, turns=[turn[0] for turn in turns])
+    _print("features_two_cores", ratio, ceiling=ceiling, whole=whole, turns=[turn[0] for turn in turns])
 
 
 def timed_half(root: str, jobs: int) -> None:
@@ -126,7 +126,7 @@ def growth() -> None:
         if number
     }
     ratio, fixed = per_window[10_000_000] / per_window[1_000_000], median(turn[0] for turn in turns)
-    _say("feature_job_growth", ratio, us_per_window=per_window, fixed_ms=fixed * 1e3, mebibytes=memory)
+    _print("feature_job_growth", ratio, us_per_window=per_window, fixed_ms=fixed * 1e3, mebibytes=memory)
 
 
 def growing(root: str, sizes: tuple[int, ...]) -> None:
@@ -156,7 +156,7 @@ def follow_latency(assets: int = 50, rate: int = 256, seconds: int = 30) -> None
     with TemporaryDirectory() as root:
         latencies = live(Path(root), assets=assets, rate=rate, seconds=seconds)
     p50, p99 = np.percentile(latencies, [50, 99])
-    _say("follow_latency", 2.0 / p99, p50=p50, p99=p99, rows=len(latencies), assets=assets, rate=rate)
+    _print("follow_latency", 2.0 / p99, p50=p50, p99=p99, rows=len(latencies), assets=assets, rate=rate)
 
 
 def live(root: Path, *, assets: int, rate: int, seconds: int) -> list[float]:
@@ -228,7 +228,7 @@ def _plant(root: Path, assets: int, *, rate: int = _RATE, window: str = "80ms") 
 
 
 def _noise(samples: int) -> npt.NDArray[np.float64]:
-    """As a converter of 16 bits and 10 g tells it."""
+    """Noise as a converter of 16 bits and 10 g measures it."""
     step = 10 / 2**15
     return np.round(np.random.default_rng(0).normal(size=samples) / step) * step
 
@@ -275,7 +275,7 @@ def _middle(turns: list[tuple[float, float]], side: int) -> float:
     return median(turn[side] for turn in turns)
 
 
-def _say(name: str, ratio: float, **others: object) -> None:
+def _print(name: str, ratio: float, **others: object) -> None:
     def short(value: object) -> object:
         if isinstance(value, Mapping):
             return {key: short(each) for key, each in value.items()}

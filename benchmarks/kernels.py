@@ -1,7 +1,7 @@
-"""Where the time of the vibration features goes: what each intermediate and each kernel costs beside the bare FFT.
+"""Where the time of the vibration features goes: the cost of each intermediate and kernel, relative to the bare FFT.
 
-Prints a JSON line a window length: the shares of the time of `scipy.fft.rfft` over the same windows, largest first. A
-kernel is charged with what it adds to the intermediates. Run it with `python -m benchmarks.kernels`.
+For each window length, prints a JSON line with the shares of the time of `scipy.fft.rfft` over the same windows,
+largest first. A kernel is charged with what it adds to the intermediates. Run it with `python -m benchmarks.kernels`.
 """
 
 from __future__ import annotations

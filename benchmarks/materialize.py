@@ -1,4 +1,4 @@
-"""Materialising to SQLite and to Redis, beside Feast's own materialisation of the same rows.
+"""Materialising to SQLite and to Redis, compared with Feast's own materialisation of the same rows.
 
 Both sides find the newest row of each asset in a feature table and write its features to an empty online store. Prints
 JSON lines; `ratio` is our assets per second over Feast's, in one run. Starts its own Redis on loopback. Run it with
@@ -78,12 +78,12 @@ def _compare(name: str, ours: Callable[[], FeatureStore], theirs: Callable[[], F
     rates = []
     for _ in range(_ROUNDS):
         our = _rate(ours(), lambda store: materialize_view(store, store.get_feature_view("view"), end=END))
-        with redirect_stdout(StringIO()):  # Feast tells how it gets on
+        with redirect_stdout(StringIO()):  # Feast prints its progress
             their = _rate(theirs(), lambda store: store.materialize(START, END))
         rates.append((our, their))
-    told = [round(median(side)) for side in zip(*rates, strict=True)]
+    medians = [round(median(side)) for side in zip(*rates, strict=True)]
     ratio = round(median(our / their for our, their in rates), 2)
-    print(json.dumps({"name": name, "ratio": ratio, "ours_per_s": told[0], "feast_per_s": told[1]}))
+    print(json.dumps({"name": name, "ratio": ratio, "ours_per_s": medians[0], "feast_per_s": medians[1]}))
 
 
 def _rate(store: FeatureStore, work: Callable[[FeatureStore], object]) -> float:

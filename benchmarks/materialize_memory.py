@@ -1,6 +1,6 @@
 """Materialising: peak memory of a process that looks at ever longer feature tables of few assets.
 
-Prints a JSON line a table: its rows, the table's size as columns, the process's peak resident memory before and after.
+Prints a JSON line for each table: its rows, the table's size as columns, its peak resident memory before and after.
 Run it with `python -m benchmarks.materialize_memory`; `--rows` sets the longest table.
 """
 
@@ -47,7 +47,7 @@ def _fill(path: Path, rows: int) -> None:
 
 
 def _materialize(path: Path, scratch: Path) -> None:
-    """Materialises the table and tells this process's peak."""
+    """Materialise the table and print the peak memory of this process."""
     times = {"timestamp_field": "event_timestamp", "created_timestamp_column": "created_timestamp"}
     source = FileSource(name="view", path=str(path), file_format=DeltaFormat(), **times)
     online = {"type": "features.feast.online.sqlite_store.UtcSqliteOnlineStore", "path": "online.db"}

@@ -37,7 +37,7 @@ _TIME = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True)
 class Case:
-    """So many assets, feature rows of each, and labels."""
+    """The size of a comparison: assets, feature rows of each asset, and labels."""
 
     assets: int
     rows: int
@@ -67,12 +67,12 @@ def write(case: Case, directory: Path, *, files: int = 1) -> None:
             **{name: random.normal(size=len(event)) for name in _FEATURES},
         }
         pl.DataFrame(columns).write_parquet(directory / "rows" / f"{number:04d}.parquet")
-    asked = {
+    labels = {
         "asset": names.gather(random.integers(0, case.assets, case.labels)),
         "event_timestamp": pl.Series(_START + random.integers(0, case.rows * hop, case.labels)).cast(_TIME),
         "target": random.integers(0, 2, case.labels),
     }
-    pl.DataFrame(asked).write_parquet(directory / "labels.parquet")
+    pl.DataFrame(labels).write_parquet(directory / "labels.parquet")
 
 
 def through_feast(offline: str, directory: Path) -> Callable[[], pa.Table]:
@@ -104,12 +104,12 @@ def through_feast(offline: str, directory: Path) -> Callable[[], pa.Table]:
 
 def bare(directory: Path) -> Callable[[], pa.Table]:
     """What one would write by hand, without ties, late corrections, or labels kept in order."""
-    asked = pl.read_parquet(directory / "labels.parquet")
+    requested = pl.read_parquet(directory / "labels.parquet")
 
     def joined() -> pa.Table:
         rows = pl.read_parquet(directory / "rows", columns=["asset", "event_timestamp", *_FEATURES])
         times = rows.select("asset", "event_timestamp").with_row_index("row").sort("event_timestamp")
-        labels = asked.sort("event_timestamp")
+        labels = requested.sort("event_timestamp")
         found = labels.join_asof(times, on="event_timestamp", by="asset", tolerance=_TTL, check_sortedness=False)
         return found.hstack(rows.select(pl.col(_FEATURES).gather(found["row"]))).drop("row").to_arrow()
 
@@ -122,32 +122,32 @@ def compare(name: str, case: Case, ours: Callable[[], pa.Table], other: Callable
     turns = [(_seconds(ours), _seconds(other)) for _ in range(rounds)]
     ours_s, other_s = (float(np.median(side)) for side in zip(*turns, strict=True))
     ratio = float(np.median([theirs / mine for mine, theirs in turns]))
-    _tell(name=name, ratio=ratio, labels_per_second=case.labels / ours_s, other=case.labels / other_s)
+    _print(name=name, ratio=ratio, labels_per_second=case.labels / ours_s, other=case.labels / other_s)
 
 
 def compare_memory(name: str, directory: Path, offline: str) -> None:
     """Peak resident memory of one retrieval in a process of its own; `added` is what came after Feast was ready."""
     (ours, ours_idle), (theirs, their_idle) = (_peak(store, directory) for store in (_OURS, offline))
     added = (ours - ours_idle) / (theirs - their_idle)
-    _tell(name=name, ratio=ours / theirs, ours_mib=ours, other_mib=theirs, idle_mib=ours_idle, added=added)
+    _print(name=name, ratio=ours / theirs, ours_mib=ours, other_mib=theirs, idle_mib=ours_idle, added=added)
 
 
 def compare_duckdb(name: str, case: Case, directory: Path, rounds: int) -> None:
-    """Speed and memory beside Feast's DuckDB store, where that is installed."""
+    """Compare speed and memory with Feast's DuckDB store, where that is installed."""
     if find_spec("ibis"):
         ours, duckdb = through_feast(_OURS, directory), through_feast("duckdb", directory)
         compare(f"{name}_vs_duckdb", case, ours, duckdb, rounds=rounds)
         compare_memory(f"{name}_memory_vs_duckdb", directory, "duckdb")
     else:
-        _tell(name=f"{name}_vs_duckdb", skipped="Feast's DuckDB store needs ibis-framework[duckdb]")
+        _print(name=f"{name}_vs_duckdb", skipped="Feast's DuckDB store needs ibis-framework[duckdb]")
 
 
 def _peak(offline: str, directory: Path) -> tuple[float, float]:
-    """Of one retrieval in a process of its own, and of that process before it, in MiB."""
+    """Peak memory of one retrieval in a process of its own, and of that process before it, in MiB."""
     command = [sys.executable, "-m", "benchmarks.point_in_time", "--once", offline, str(directory)]
     last = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-    told = json.loads(last)
-    return float(told["peak_mib"]), float(told["idle_mib"])
+    record = json.loads(last)
+    return float(record["peak_mib"]), float(record["idle_mib"])
 
 
 def _seconds(work: Callable[[], pa.Table]) -> float:
@@ -156,7 +156,7 @@ def _seconds(work: Callable[[], pa.Table]) -> float:
     return perf_counter() - start
 
 
-def _tell(**record: str | float) -> None:
+def _print(**record: str | float) -> None:
     rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in record.items()}
     print(json.dumps(rounded), flush=True)
 
@@ -165,14 +165,14 @@ def once(offline: str, directory: Path) -> None:
     """One retrieval; prints its time and the peak of this process, and what that was before."""
     retrieval = through_feast(offline, directory)
     idle = peak_bytes()
-    _tell(seconds=_seconds(retrieval), peak_mib=peak_bytes() / 2**20, idle_mib=idle / 2**20)
+    _print(seconds=_seconds(retrieval), peak_mib=peak_bytes() / 2**20, idle_mib=idle / 2**20)
 
 
 def huge() -> None:
     """More feature rows than a join in one go could hold."""
     with TemporaryDirectory() as directory:
         write(_HUGE, Path(directory), files=50)
-        _tell(name="pit_huge_peak_gib", ratio=_peak(_OURS, Path(directory))[0] / 1024)
+        _print(name="pit_huge_peak_gib", ratio=_peak(_OURS, Path(directory))[0] / 1024)
 
 
 def main() -> None:

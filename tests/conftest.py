@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,23 @@ from hypothesis import settings
 
 from tests.servers import Server, influx1, influx2, set_up2, shim
 
-settings.register_profile("penstock", deadline=None)  # other tests run beside
+import_module("features")  # before any test imports Feast: docs/decisions/0006
+
+settings.register_profile("penstock", deadline=None)  # other tests run at the same time
 settings.load_profile("penstock")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start slow tests first, so that none of them is left to one worker at the end, and let them take longer."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The real bearing, pump and compressor data beside the checkout; never part of it."""
+    """The real bearing, pump and compressor data next to the checkout, and never part of it."""
     path = Path(os.environ.get("PENSTOCK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not path.is_dir():
         if os.environ.get("CI"):

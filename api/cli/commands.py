@@ -7,51 +7,69 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from historian.errors import HistorianError
 
 Record = dict[str, Any]
-Say = Callable[[str], None]
+"""The JSON object that a command prints under `--json`."""
+Report = Callable[[str], None]
+"""Called with a line of text for people."""
+
+
+class Runner(Protocol):
+    """Runs `penstock` commands in the directory of a plant."""
+
+    def run(self, *arguments: str) -> Record:
+        """Run a command to its end and return its record. Raises `HistorianError` if it fails."""
+        ...
+
+    def background(self, *arguments: str) -> AbstractContextManager[IO[str]]:
+        """Run a command until the context ends; the context is what it prints."""
+        ...
+
+    def ready(self, *arguments: str) -> AbstractContextManager[Record]:
+        """Run a command until the context ends; the context is the record it prints once it is ready."""
+        ...
 
 
 @dataclass(frozen=True)
 class Commands:
-    """Runs `penstock` commands in a plant's directory, telling each as it would be typed."""
+    """A `Runner` that starts a process for each command, and reports each command as it would be typed."""
 
     directory: Path
-    say: Say
+    report: Report
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to our own: what the plant file asks for as `${NAME}`."""
+    """Variables in addition to our own: those to which the plant file refers as `${NAME}`."""
 
     def run(self, *arguments: str) -> Record:
-        """Runs a command to its end and returns its JSON answer."""
-        self.say(f"$ penstock {' '.join(arguments)}")
+        """See `Runner.run`."""
+        self.report(f"$ penstock {' '.join(arguments)}")
         with self._start(arguments, stderr=subprocess.PIPE) as started:
-            printed, complaint = started.communicate()
+            printed, errors = started.communicate()
         if started.returncode:
-            raise HistorianError(f"`penstock {' '.join(arguments)}` failed:\n{complaint.strip()}")
-        answer: Record = json.loads(printed)
-        return answer
+            raise HistorianError(f"`penstock {' '.join(arguments)}` failed:\n{errors.strip()}")
+        record: Record = json.loads(printed)
+        return record
 
     @contextmanager
-    def beside(self, *arguments: str) -> Iterator[IO[str]]:
-        """Starts a command that stays, gives what it prints, and stops it at the end."""
-        self.say(f"$ penstock {' '.join(arguments)} &")
+    def background(self, *arguments: str) -> Iterator[IO[str]]:
+        """See `Runner.background`."""
+        self.report(f"$ penstock {' '.join(arguments)} &")
         with self._start(arguments) as started:
             try:
-                assert started.stdout is not None  # noqa: S101 - asked for below
+                assert started.stdout is not None  # noqa: S101 - _start makes it a pipe
                 yield started.stdout
             finally:
                 started.terminate()
 
     @contextmanager
     def ready(self, *arguments: str) -> Iterator[Record]:
-        """Starts a command that stays and waits for the JSON line by which it says that it is ready."""
-        with self.beside(*arguments) as printed:
+        """See `Runner.ready`. Raises `HistorianError` if the command ends before it is ready."""
+        with self.background(*arguments) as printed:
             line = printed.readline()
             if not line:
                 raise HistorianError(f"`penstock {' '.join(arguments)}` ended before it was ready")

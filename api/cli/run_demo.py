@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import polars as pl
 
-from api.cli.commands import Commands, Record, Say
+from api.cli.commands import Record, Report, Runner
 from features.define.catalogue import view_columns
 from features.tables.feature_table import table_path
 from features.training.leakage import Claim, leaking_rows, rms_before
@@ -22,50 +22,63 @@ from historian.samples import empty_batch
 from historian.stores.open import is_influx, open_store
 
 
-def run_demo(directory: Path, *, stream_for: str, say: Say, afterwards: Callable[[Commands, Record], None]) -> Record:
-    """Simulates a compressor and takes its data the whole way; returns the answer of `penstock demo` without `seconds`.
+def run_demo(
+    runner: Runner,
+    directory: Path,
+    *,
+    stream_for: str,
+    report: Report,
+    while_serving: Callable[[Record], None] = lambda _: None,
+) -> Record:
+    """Simulate a compressor and take its data from the PLCs to a training set and an online lookup.
 
     Args:
+        runner: runs the commands in `directory`.
         directory: an empty directory for the plant file, the history and the state.
         stream_for: how long to stream live, such as "10s".
-        say: is told each command and what it led to.
-        afterwards: called with the service still up and its READY record, before everything is stopped.
+        report: called with what each command led to.
+        while_serving: called with the record of `penstock serve`, before everything is stopped.
+
+    Returns:
+        The record of `penstock demo` without `seconds`.
     """
-    commands = Commands(directory, say)
     with ExitStack() as stack:
         simulate = ["simulate", "--plant-dir", ".", "--history", "2h", "--opcua-port", "0", "--modbus-port", "0"]
-        stack.enter_context(commands.ready(*simulate))
-        say("  one compressor with a growing bearing fault; two hours of vibration and slow tags\n")
+        stack.enter_context(runner.ready(*simulate))
+        report("  one compressor with a growing bearing fault; two hours of vibration and process tags\n")
         plant = load_plant(directory)
         if is_influx(plant.store_url):
-            commands.run("store", "init")
-        result, told = _to_features(commands, stream_for)
-        say(told)
-        training = _training_set(commands, plant, result)
-        served = stack.enter_context(commands.ready("serve", "--port", "0"))
+            runner.run("store", "init")
+        result = _compute_features(runner, stream_for)
+        report(_features_text(result))
+        training = _make_training_set(runner, plant, result)
+        served = stack.enter_context(runner.ready("serve", "--port", "0"))
         result["online"] = look_up(served["url"], asset="c101")
-        say(_closing(training, result))
-        afterwards(commands, served)
+        report(_closing_text(training, result))
+        while_serving(served)
     return result
 
 
-def _to_features(commands: Commands, stream_for: str) -> tuple[Record, str]:
+def _compute_features(runner: Runner, stream_for: str) -> Record:
     """From the historian and the PLCs to feature rows."""
-    backfilled = commands.run("backfill")["samples_backfilled"]
-    streamed = commands.run("stream", "--for", stream_for)["samples_streamed"]
-    rows = commands.run("compute")["feature_rows"]
-    counts = {"samples_backfilled": backfilled, "samples_streamed": streamed, "feature_rows": rows}
-    return counts, (
-        f"  {backfilled:,} samples of history and {streamed:,} live ones are in the store; "
-        f"{rows:,} feature rows were computed from them\n"
+    backfilled = runner.run("backfill")["samples_backfilled"]
+    streamed = runner.run("stream", "--for", stream_for)["samples_streamed"]
+    rows = runner.run("compute")["feature_rows"]
+    return {"samples_backfilled": backfilled, "samples_streamed": streamed, "feature_rows": rows}
+
+
+def _features_text(result: Record) -> str:
+    return (
+        f"  {result['samples_backfilled']:,} samples of history and {result['samples_streamed']:,} live ones are in "
+        f"the store; {result['feature_rows']:,} feature rows were computed from them\n"
     )
 
 
-def _training_set(commands: Commands, plant: Plant, result: Record) -> pl.DataFrame:
+def _make_training_set(runner: Runner, plant: Plant, result: Record) -> pl.DataFrame:
     """From feature rows to a checked training set and the online store."""
-    commands.run("apply")
-    commands.run("materialize")
-    exported = commands.run("training-set", "labels.csv", "--target", "severity", "--out", "training.parquet")
+    runner.run("apply")
+    runner.run("materialize")
+    exported = runner.run("training-set", "labels.csv", "--target", "severity", "--out", "training.parquet")
     result["training_rows"] = exported["training_rows"]
     training = pl.read_parquet(plant.root / "training.parquet")
     result["leakage_rows"] = count_leaks(plant, training)
@@ -73,7 +86,12 @@ def _training_set(commands: Commands, plant: Plant, result: Record) -> pl.DataFr
 
 
 def count_leaks(plant: Plant, training: pl.DataFrame) -> int:
-    """Training rows that hold something from their future, by brute force over feature rows and raw samples."""
+    """Count the training rows that hold something from their future, by brute force over feature rows and samples.
+
+    Args:
+        plant: the demo's.
+        training: columns `event_timestamp` and `view__feature`, one row per label.
+    """
     claims = []
     for view in plant.views.values():
         columns = {f"{view.name}__{column.name}": column.name for column in view_columns(plant, view)}
@@ -86,7 +104,7 @@ def count_leaks(plant: Plant, training: pl.DataFrame) -> int:
     claimed = training.select("event_timestamp", f"{view.name}__de_h_rms_ac").rows()
     fresh = view.ttl or timedelta(minutes=1)
     instants = [at for at, _ in claimed]
-    # One read, for a store over the network answers many small ones slowly.
+    # One read: many small ones take a store over the network long.
     samples = pl.concat([empty_batch(), *store.read([tag.name], min(instants) - fresh, max(instants))])
     for number, (at, value) in enumerate(claimed):
         recent = samples.filter(pl.col("timestamp") >= at - fresh)
@@ -103,16 +121,24 @@ def _agree(true: float | None, claimed: float | None) -> bool:
 
 
 def look_up(url: str, *, asset: str) -> Mapping[str, Any]:
-    """The newest vibration features of an asset, over HTTP, in Feast's own request and response."""
+    """Look up the newest vibration features of an asset over HTTP, in Feast's own request and response.
+
+    Args:
+        url: of the server, without a path.
+        asset: its name.
+
+    Returns:
+        Name of the feature -> its value, or None where it is missing or expired; and `asset`.
+    """
     columns = ("de_h_rms_ac", "de_h_kurtosis", "de_v_rms_ac", "de_v_kurtosis")
     names = [f"compressor_vibration:{column}" for column in columns]
     body = {"features": names, "entities": {"asset": [asset]}}
-    answer = httpx.post(f"{url}/get-online-features", json=body, timeout=30).raise_for_status().json()
-    values = [result["values"][0] for result in answer["results"]]
-    return dict(zip(answer["metadata"]["feature_names"], values, strict=True))
+    response = httpx.post(f"{url}/get-online-features", json=body, timeout=30).raise_for_status().json()
+    values = [result["values"][0] for result in response["results"]]
+    return dict(zip(response["metadata"]["feature_names"], values, strict=True))
 
 
-def _closing(training: pl.DataFrame, result: Record) -> str:
+def _closing_text(training: pl.DataFrame, result: Record) -> str:
     known = training.sort("event_timestamp").rename(lambda name: name.removeprefix("compressor_vibration__"))
     known = known.drop_nulls(["de_h_rms_ac", "de_h_kurtosis"])
     rows = [known.row(0, named=True), known.row(-1, named=True)] if known.height else []

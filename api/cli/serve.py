@@ -25,17 +25,33 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Serves tags, training sets and online features over HTTP until it is stopped."""
-    checked = load_plant(plant)
-    app = create_app(checked, open_store(checked))
+    loaded = load_plant(plant)
+    app = create_app(loaded, open_store(loaded))
+    with listen(host, port) as listening:
+        url = url_of(host, listening.getsockname()[1])
+        answer({"ready": True, "url": url}, f"READY {url}", as_json=as_json)
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening TCP socket. The system accepts connections from now on.
+
+    Args:
+        host: the address to listen on, IPv4 or IPv6.
+        port: 0 for any free one.
+
+    Raises:
+        ConfigError: the address or the port cannot be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # From here on a connection is accepted by the system, and served as soon as the application has started.
-        listening = socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]
         raise ConfigError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from None
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{listening.getsockname()[1]}"
-    answer({"ready": True, "url": url}, f"READY {url}", as_json=as_json)
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of a server as a URL, with the brackets that an IPv6 address needs."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

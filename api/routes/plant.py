@@ -1,19 +1,19 @@
-"""Is the server up, is it ready, and what is in the plant."""
+"""Whether the server is up and ready, and what the plant consists of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from api.deps import Served, Service
+from api.deps import Service, ServiceParameter
 from api.models import AssetState, Health, Latest, TagState
-from api.problems import STATUS, error_answer
-from features.feast.feature_refs import service_refs
-from features.feast.online.lookup import online_response
+from api.problems import STATUS, error_response
 from historian.errors import HistorianError, Problem
 from historian.plant.connections import ConnectionConfig
+from historian.plant.plant import Plant
 from historian.quality import quality_name
 
 router = APIRouter(tags=["plant"])
@@ -26,19 +26,20 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", response_model=Health)
-def readyz(service: Served) -> Health | JSONResponse:
-    """Samples can be read, features are registered, and the online store answers; else 503 with the reasons."""
+def readyz(service: ServiceParameter) -> Health | JSONResponse:
+    """Samples can be read, features are registered, and the online store answers; otherwise 503 with the reasons."""
     problems = list(_unready(service))
     if problems:
-        return error_answer(STATUS["unavailable"], "unavailable", "\n".join(map(str, problems)), problems)
+        return error_response(STATUS["unavailable"], "unavailable", "\n".join(map(str, problems)), problems)
     return Health()
 
 
 @router.get("/v1/tags")
-def tags(service: Served) -> list[TagState]:
+def tags(service: ServiceParameter) -> list[TagState]:
     """Every tag of the plant with its newest sample."""
     plant = service.plant
     newest = {row["tag"]: row for row in service.samples.latest(list(plant.tags)).to_dicts()}
+    sources, archives = connections_by_tag(plant.sources), connections_by_tag(plant.archives)
     return [
         TagState(
             tag=tag.name,
@@ -46,8 +47,8 @@ def tags(service: Served) -> list[TagState]:
             point=tag.point,
             kind=tag.kind,
             unit=tag.unit,
-            sources=_feeds_of(tag.name, plant.sources),
-            archives=_feeds_of(tag.name, plant.archives),
+            sources=sources.get(tag.name, []),
+            archives=archives.get(tag.name, []),
             latest=_latest(newest[tag.name]) if tag.name in newest else None,
         )
         for tag in plant.tags.values()
@@ -55,24 +56,41 @@ def tags(service: Served) -> list[TagState]:
 
 
 @router.get("/v1/assets")
-def assets(service: Served) -> list[AssetState]:
+def assets(service: ServiceParameter) -> list[AssetState]:
     """Every asset of the plant with its points and feature views."""
     plant = service.plant
-    filled = {(tag.asset, tag.point): tag.name for tag in plant.tags.values()}
+    views = _views_by_class(plant)
     return [
         AssetState(
             asset=name,
             asset_class=asset.asset_class,
             owner=asset.owner,
-            points={point: filled.get((name, point)) for point in plant.classes[asset.asset_class].points},
-            views=[view.name for view in plant.views.values() if view.asset_class == asset.asset_class],
+            points={point: _tag_name(plant, name, point) for point in plant.classes[asset.asset_class].points},
+            views=views.get(asset.asset_class, []),
         )
         for name, asset in plant.assets.items()
     ]
 
 
-def _feeds_of(tag: str, feeds: Mapping[str, ConnectionConfig]) -> list[str]:
-    return [name for name, feed in feeds.items() if any(fed.name == tag for fed in feed.tags)]
+def connections_by_tag(connections: Mapping[str, ConnectionConfig]) -> dict[str, list[str]]:
+    """Name of a tag -> names of the connections that bring it. Looks at every tag of every connection once."""
+    found = defaultdict(list)
+    for name, connection in connections.items():
+        for tag in connection.tags:
+            found[tag.name].append(name)
+    return dict(found)
+
+
+def _views_by_class(plant: Plant) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for view in plant.views.values():
+        found[view.asset_class].append(view.name)
+    return dict(found)
+
+
+def _tag_name(plant: Plant, asset: str, point: str) -> str | None:
+    tag = plant.tag_of(asset, point)
+    return tag.name if tag else None
 
 
 def _latest(row: Mapping[str, object]) -> Latest:
@@ -80,21 +98,12 @@ def _latest(row: Mapping[str, object]) -> Latest:
 
 
 def _unready(service: Service) -> Iterator[Problem]:
-    checks = {"samples": _read_samples, "features": _read_features}
+    checks: dict[str, Callable[[], object]] = {
+        "samples": lambda: service.samples.latest(list(service.plant.tags)[:1]),
+        "features": lambda: service.feast().check(),
+    }
     for place, check in checks.items():
         try:
-            check(service)
+            check()
         except HistorianError as error:
             yield Problem("", place, str(error))
-
-
-def _read_samples(service: Service) -> None:
-    service.samples.latest(list(service.plant.tags)[:1])
-
-
-def _read_features(service: Service) -> None:
-    """Looks one feature of one asset up, if the plant has any."""
-    asset = next(iter(service.plant.assets))
-    for view in service.plant.views.values():
-        refs = service_refs(service.feature_store, view.asset_class)
-        online_response(service.feature_store, refs[:1], [asset], full_feature_names=False, now=service.clock())

@@ -134,8 +134,9 @@ def open_source(connection: ConnectionConfig) -> Source:
     """The live source of a connection, not connected yet.
 
     Raises:
-        ConfigError: the driver has no live source, or its tags or options cannot work.
+        ConfigError: the driver has no live source, its tags or options cannot work, or a variable is not set.
     """
+    connection.check_variables()
     driver = connection.driver
     if not isinstance(driver, Driver) or driver.source is None:
         raise ConfigError(f"the driver of {connection.name} reads archives; it cannot stream")
@@ -146,8 +147,9 @@ def open_archive(connection: ConnectionConfig) -> Archive:
     """The archive of a connection, not opened yet.
 
     Raises:
-        ConfigError: the driver has no archive, or its tags or options cannot work.
+        ConfigError: the driver has no archive, its tags or options cannot work, or a variable is not set.
     """
+    connection.check_variables()
     driver = connection.driver
     if not isinstance(driver, Driver) or driver.archive is None:
         raise ConfigError(f"the driver of {connection.name} reads live sources; it cannot backfill")

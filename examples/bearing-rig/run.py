@@ -14,13 +14,14 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from api.cli.commands import Commands
+from api.cli.commands import Commands, Runner
 
 HERE = Path(__file__).parent
 WINDOW = timedelta(milliseconds=100)
@@ -47,8 +48,17 @@ def main() -> None:
         print(json.dumps(run(given.data.resolve(), directory, given.historian), indent=2))
 
 
-def run(femto: Path, directory: Path, historian: str | None) -> dict[str, Any]:
-    """Backfill, compute, label, export; then what became of each bearing."""
+def run(
+    femto: Path, directory: Path, historian: str | None, commands: Callable[..., Runner] = Commands
+) -> dict[str, Any]:
+    """Backfill, compute, label, export; then what became of each bearing.
+
+    Args:
+        femto: directory of the data.
+        directory: for plant, state and training set.
+        historian: url of an empty InfluxDB; the lake if None.
+        commands: makes what runs `penstock` from directory, report and environment.
+    """
     for file in [*HERE.glob("*.toml"), *HERE.glob("*.csv")]:
         shutil.copy(file, directory)
     runs = {asset: snapshots(femto / f"{name}_acc.parquet") for asset, name in ASSETS.items()}
@@ -57,7 +67,7 @@ def run(femto: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     )
 
     environment = {"FEMTO_DIR": str(femto), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
-    penstock = Commands(directory, say=tell, environment=environment).run
+    penstock = commands(directory, tell, environment).run
     penstock("store", "init")
     penstock("backfill")
     penstock("compute")

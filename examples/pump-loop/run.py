@@ -54,7 +54,7 @@ def run(skab: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     labels.write_csv(directory / "labels.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
 
     environment = {"SKAB_DIR": str(skab), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
-    penstock = Commands(directory, say=tell, environment=environment).run
+    penstock = Commands(directory, report=tell, environment=environment).run
     penstock("store", "init")
     backfilled = penstock("backfill")
     penstock("compute")

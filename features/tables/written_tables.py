@@ -9,7 +9,7 @@ import csv
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from historian.errors import InvalidInput, Problem, near_misses
 _SHOWN: Final = 100
 _FORMATS: Final = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
 EXAMPLE: Final = "2026-03-01T00:00:00Z"
+_YEARS_1_TO_9999: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ def time_complaints(frame: pl.DataFrame, column: str) -> list[str]:
 
 
 def instants(column: pl.Series) -> pl.Series:
-    """Text or timestamps -> UTC microseconds; null where there is no time, or one without a zone."""
-    if column.dtype != pl.String():
-        return column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    text = column.str.replace(" ", "T", literal=True)
-    times = [text.str.to_datetime(pattern, time_unit="us", strict=False) for pattern in _FORMATS]
-    return pl.select(pl.coalesce(times)).to_series().alias(column.name)
+    """Text or timestamps -> UTC microseconds; null where there is no time, one without a zone, or one no year has."""
+    if column.dtype == pl.String():
+        text = column.str.replace(" ", "T", literal=True)
+        times = pl.coalesce([text.str.to_datetime(pattern, time_unit="us", strict=False) for pattern in _FORMATS])
+    else:
+        times = pl.lit(column.dt.convert_time_zone("UTC").dt.cast_time_unit("us"))
+    # Polars has a year 0 and years after 9999; Python's datetime, which formats and compares them, has not.
+    return pl.select(pl.when(times.is_between(*_YEARS_1_TO_9999)).then(times).alias(column.name)).to_series()
 
 
 def asset_problems(table: WrittenTable, assets: Collection[str], *, column: str) -> Iterator[Problem]:

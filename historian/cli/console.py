@@ -1,4 +1,4 @@
-"""What every command shares: its common options, its answer in words or JSON, and progress on long work."""
+"""What every command shares: common options, printing its result as text or JSON, and progress of long work."""
 
 from __future__ import annotations
 
@@ -30,11 +30,17 @@ PlantOption = Annotated[
     Path,
     typer.Option("--plant", "-p", envvar="PENSTOCK_PLANT", help="The plant file, or the directory it is in."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON object, for machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
 def answer(record: Mapping[str, object], text: str, *, as_json: bool) -> None:
-    """Prints a command's result on standard output: `record` as one JSON object, or `text` for people."""
+    """Print the result of a command on standard output.
+
+    Args:
+        record: the result as one JSON object; datetimes, durations and paths are allowed as values.
+        text: the same for people.
+        as_json: print the record.
+    """
     print(json.dumps(record, default=_plain) if as_json else text, flush=True)
 
 
@@ -49,7 +55,7 @@ def _plain(value: object) -> object:
 
 
 def stdout_to_stderr() -> AbstractContextManager[object]:
-    """While this is open, what is printed goes to standard error; Ray, for one, prints what befalls its nodes."""
+    """Redirect what is printed to standard error, away from the result; Ray, for one, prints events of its nodes."""
     return redirect_stdout(sys.stderr)
 
 
@@ -69,9 +75,17 @@ class _Rate(ProgressColumn):
 def progress(
     what: str, *, unit: str, total: int | None = None, quiet: bool, console: Console | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left on `console`, standard error, while the block runs; yields `advance(n)`.
+    """Show a progress bar with rate and time left while the block runs; what it prints goes to standard error.
 
-    Draws nothing when `quiet` (under `--json`) or when that is not a terminal. What the block prints goes there too.
+    Args:
+        what: the work, such as "copying".
+        unit: of the counts, such as "samples".
+        total: how many there are, if that is known.
+        quiet: draw nothing, as under `--json`; nothing is drawn either where the console is no terminal.
+        console: standard error if absent.
+
+    Yields:
+        `advance(n)`, to be called when `n` more are done.
     """
     console = console or Console(stderr=True)
     bar = Progress(

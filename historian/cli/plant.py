@@ -1,4 +1,4 @@
-"""`penstock check` and `penstock schema`: is the plant file right, and what may stand in it."""
+"""`penstock check` and `penstock schema`: whether the plant file is right, and which keys it may have."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from historian.plant.schema import plant_schema
 
 
 def check(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Checks the plant file and its tag lists; names every problem with file and row. Opens no connection."""
-    checked = load_plant(plant)
+    """Checks the plant file and its tag lists; reports every problem with file and row. Opens no connection."""
+    checked = load_plant(plant, every_variable=True)
     kinds = Counter(tag.kind for tag in checked.tags.values())
     record = {
         "site": checked.site,

@@ -1,7 +1,7 @@
-"""Tags, and the connections that bring them, resolved: what the plant file and its tag lists say of each.
+"""Tags, and the connections that bring them, as resolved from the plant file and its tag lists.
 
-A driver itself belongs to the bridge. The plant file needs to know only which keys and columns a driver takes, and to
-ask it for what is wrong with its tags: `DriverSpec`.
+A driver itself belongs to the bridge. The plant file needs to know only which keys and columns a driver takes, and
+whether the driver can read its tags: `DriverSpec`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
+from historian.errors import ConfigError, Problem
 from historian.plant.model import Bearing, Zones
 
 Section = Literal["sources", "archives"]
-"""Where a connection stands in `plant.toml`."""
+"""The section of `plant.toml` in which a connection is described."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Tag:
     listed: tuple[str, str] = ("", "")
     """File and row of the tag list, as `errors.Problem` takes them."""
     states: Mapping[str, float | str] = field(default_factory=dict, hash=False)
-    """Name of a state -> the number or text that stands for it."""
+    """Name of a state -> its number or text."""
     bearing: Bearing | None = None
     """The bearing under the point."""
     zones: Zones | None = field(default=None, hash=False)
@@ -48,7 +49,7 @@ class Tag:
 
 
 class DriverSpec(Protocol):
-    """What the plant file asks of a driver; `bridge.drivers.protocols.Driver` is one."""
+    """What checking a plant file needs of a driver; `bridge.drivers.protocols.Driver` is one."""
 
     @property
     def options(self) -> type[BaseModel]:
@@ -61,7 +62,7 @@ class DriverSpec(Protocol):
         ...
 
     def offers(self, section: Section) -> bool:
-        """Whether the driver can stand in that section: as a live source, or as an archive."""
+        """Whether the driver can be used in that section: as a live source, or as an archive."""
         ...
 
     def check(self, connection: ConnectionConfig, section: Section) -> None:
@@ -74,7 +75,19 @@ class ConnectionConfig:
 
     name: str
     driver: DriverSpec
-    options: BaseModel
+    options: BaseModel | None
+    """The driver's keys, checked; None where the environment lacks a variable they refer to."""
     tags: tuple[Tag, ...]
     root: Path
     """Directory of `plant.toml`: relative paths in the options start here."""
+    unset: tuple[Problem, ...] = ()
+    """One for each variable that is missing."""
+
+    def check_variables(self) -> None:
+        """Check that the environment has every variable the options refer to; call before the connection is used.
+
+        Raises:
+            ConfigError: with each missing variable and the line that refers to it.
+        """
+        if self.unset:
+            raise ConfigError(self.unset)

@@ -1,4 +1,4 @@
-"""The plant file as text: reading it, filling in secrets, and telling in which line a key stands."""
+"""The plant file as text: reading it, filling in secrets from the environment, and finding the line of a key."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from historian.errors import ConfigError, Problem
 
+_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
 
 @dataclass(frozen=True)
 class Document:
-    """A TOML file with its text, to tell in which line a key stands."""
+    """A TOML file with its text, in which the line of a key can be found."""
 
     path: Path
     text: str
     values: dict[str, Any]
+    missing: frozenset[str] = frozenset()
+    """The variables to which the file refers as `${NAME}` and which the environment lacks."""
 
     def place(self, *keys: str) -> str:
         """`line 12` for the deepest key that can be found, or nothing."""
@@ -29,36 +33,70 @@ class Document:
         return f"line {line}" if line else ""
 
     def problem(self, text: str, *keys: str) -> Problem:
-        """`text` as a problem of the line where `keys` stand."""
+        """`text` as a problem of the line of `keys`."""
         return Problem(self.path.name, self.place(*keys), text)
+
+    def unset(self) -> Iterator[tuple[tuple[str, ...], Problem]]:
+        """The keys whose value refers to a variable that the environment lacks, each with the problem to report."""
+        for keys, name in _references(self.values, ()):
+            if name in self.missing:
+                yield keys, self.problem(_unset(name), *keys)
 
 
 def read_toml(path: Path) -> Document:
-    """Reads a TOML file, with `${NAME}` replaced by the environment's value. Raises `ConfigError`."""
+    """Read a TOML file in which every `${NAME}` must be in the environment; see `read_unset_toml`.
+
+    Raises:
+        ConfigError: the file is absent or no TOML, or a variable is missing; lists every one.
+    """
+    document = read_unset_toml(path)
+    if problems := [problem for _, problem in document.unset()]:
+        raise ConfigError(problems)
+    return document
+
+
+def read_unset_toml(path: Path) -> Document:
+    """Read a TOML file, with `${NAME}` replaced by the environment's value so that secrets stay out of the file.
+
+    A reference to a variable that the environment lacks is left as it is; `Document.unset` finds it.
+
+    Raises:
+        ConfigError: the file is absent or no TOML.
+    """
+    missing: frozenset[str] = frozenset()
     try:
-        text = _substitute(path.read_text(encoding="utf-8"), path.name)
-        return Document(path, text, tomllib.loads(text))
+        written = path.read_text(encoding="utf-8")
+        missing = frozenset(_REFERENCE.findall(written)) - os.environ.keys()
+        text = _REFERENCE.sub(_value, written)
+        return Document(path, text, tomllib.loads(text), missing)
     except FileNotFoundError:
         raise ConfigError(f"there is no plant file {path}; name one with --plant, or run `penstock demo`") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        if missing:  # outside quotation marks, the reference itself is no TOML
+            raise ConfigError([Problem(path.name, "", _unset(name)) for name in sorted(missing)]) from None
         raise ConfigError([Problem(path.name, "", f"cannot be read as TOML: {error}")]) from None
 
 
-def _substitute(text: str, file: str) -> str:
-    """Replaces `${NAME}` by the environment's value, so that secrets stay out of the file."""
-    names = set(re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", text))
-    missing = sorted(names - os.environ.keys())
-    if missing:
-        raise ConfigError(
-            [
-                Problem(file, "", f"the environment has no {name}, which the file uses as ${{{name}}}; set it")
-                for name in missing
-            ]
-        )
-    for name in names:
-        quoted = os.environ[name].replace("\\", "\\\\").replace('"', '\\"')
-        text = text.replace(f"${{{name}}}", quoted)
-    return text
+def _value(reference: re.Match[str]) -> str:
+    value = os.environ.get(reference[1])
+    return reference[0] if value is None else value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _unset(name: str) -> str:
+    return f"the environment has no {name}, which the file uses as ${{{name}}}; set it"
+
+
+def _references(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The names of variables in the strings of a value, each with the keys that lead to it."""
+    if isinstance(value, str):
+        for name in dict.fromkeys(_REFERENCE.findall(value)):
+            yield keys, name
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _references(inner, (*keys, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner, keys)
 
 
 def toml_line(text: str, keys: tuple[str, ...]) -> int | None:
@@ -82,7 +120,7 @@ def toml_line(text: str, keys: tuple[str, ...]) -> int | None:
 
 
 def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]:
-    """pydantic's complaints about the whole document, each with its line."""
+    """The problems that pydantic found in a document, each with its line."""
     for detail in error.errors():
         keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
         # The value of an unknown key may be a secret under a misspelt name.

@@ -12,15 +12,15 @@ _GROUP: Final = "penstock.drivers"
 
 
 def driver_names() -> list[str]:
-    """The names of all installed drivers, sorted."""
+    """List the names of all installed drivers, sorted."""
     return sorted(entry_points(group=_GROUP).names)
 
 
 def find_driver(name: str) -> DriverSpec:
-    """The installed driver of that name.
+    """Find an installed driver by its name.
 
     Raises:
-        ValueError: there is no such driver; the message names those there are.
+        ValueError: there is no such driver; the message lists those that are installed.
     """
     found = entry_points(group=_GROUP)
     if name not in found.names:

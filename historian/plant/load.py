@@ -1,19 +1,19 @@
 """Reads and checks a plant file with its tag lists; every problem is reported at once, with file and row.
 
-No socket is opened and no data touched: a plant that loads is a plant that can be tried.
+No socket is opened and no data is read.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from historian.errors import ConfigError, InvalidInput, Problem, near_misses
 from historian.plant.connections import ConnectionConfig, DriverSpec, Section, Tag
-from historian.plant.document import Document, problems_of, read_toml, readable_message
+from historian.plant.document import Document, problems_of, read_unset_toml, readable_message
 from historian.plant.drivers import find_driver
 from historian.plant.feature_sets import complaints, view_of
 from historian.plant.model import Asset, Bearing, Connection, FeatureSet, PlantFile, TagRow
@@ -21,37 +21,60 @@ from historian.plant.plant import Plant, View
 from historian.plant.tag_list import parse_row, read_rows
 
 
-def load_plant(path: Path) -> Plant:
-    """Reads and checks a plant file.
+def load_plant(path: Path, *, every_variable: bool = False) -> Plant:
+    """Read and check a plant file.
+
+    A `${NAME}` under `[sources.X]` or `[archives.X]` may be missing from the environment: only a command that uses
+    that connection needs it, and `ConnectionConfig.check_variables` reports it.
+
+    Args:
+        path: the plant file, or the directory it is in.
+        every_variable: report the variables of all connections as problems too.
 
     Raises:
         ConfigError: with every problem found, each with file and row.
     """
     file = path / "plant.toml" if path.is_dir() else path
-    document = read_toml(file)
+    document = read_unset_toml(file)
+    unset = list(document.unset())
+    if any(not _is_of_connection(keys) for keys, _ in unset):
+        # With references in place of values, most other problems would be about the references.
+        raise ConfigError([problem for keys, problem in unset if every_variable or not _is_of_connection(keys)])
     try:
         model = PlantFile.model_validate(document.values)
     except ValidationError as error:
         raise ConfigError(list(problems_of(error, document))) from None
-    return _Resolver(model, document).plant()
+    return _Resolver(model, document, unset, every_variable=every_variable).plant()
+
+
+def _is_of_connection(keys: Sequence[str]) -> bool:
+    return keys[0] in ("sources", "archives")
 
 
 class _Resolver:
     """Joins classes, assets and tag lists, collecting problems as it goes."""
 
-    def __init__(self, model: PlantFile, document: Document) -> None:
+    def __init__(
+        self,
+        model: PlantFile,
+        document: Document,
+        unset: Sequence[tuple[tuple[str, ...], Problem]],
+        *,
+        every_variable: bool,
+    ) -> None:
         self.model = model
         self.document = document
+        self.unset = unset
         self.root = document.path.resolve().parent
-        self.problems: list[Problem] = []
+        self.problems = [problem for _, problem in unset] if every_variable else []
         self.tags: dict[str, Tag] = {}
         self.where: dict[str, str] = {}
         self.filled: dict[tuple[str, str], str] = {}
 
     def plant(self) -> Plant:
         self._check_assets()
-        sources = {name: self._feed("sources", name) for name in self.model.sources}
-        archives = {name: self._feed("archives", name) for name in self.model.archives}
+        sources = {name: self._connection("sources", name) for name in self.model.sources}
+        archives = {name: self._connection("archives", name) for name in self.model.archives}
         views = {view.name: view for view in self._views()}
         if self.problems:
             raise ConfigError(self.problems)
@@ -67,8 +90,8 @@ class _Resolver:
             served_for=model.online.log,
             classes=model.classes,
             assets=model.assets,
-            sources={name: feed for name, feed in sources.items() if feed},
-            archives={name: feed for name, feed in archives.items() if feed},
+            sources={name: connection for name, connection in sources.items() if connection},
+            archives={name: connection for name, connection in archives.items() if connection},
             tags=self.tags,
             views=views,
         )
@@ -96,37 +119,49 @@ class _Resolver:
                 text = f"asset {name}: {prefix}ball_diameter must be smaller than pitch_diameter"
                 self.problems.append(self.document.problem(text, "assets", name, *place.split(".")))
 
-    def _feed(self, section: Section, name: str) -> ConnectionConfig | None:
-        connection: Connection = getattr(self.model, section)[name]
-        keys = (section, name)
-        try:
-            driver = find_driver(connection.driver)
-        except ValueError as error:
-            self.problems.append(self.document.problem(str(error), *keys, "driver"))
+    def _connection(self, section: Section, name: str) -> ConnectionConfig | None:
+        written: Connection = getattr(self.model, section)[name]
+        driver = self._driver(section, name, written.driver)
+        if driver is None:
             return None
-        if not driver.offers(section):
-            other = "an archive" if section == "sources" else "a live source"
-            text = f"driver {connection.driver!r} is {other}; it cannot stand under [{section}.{name}]"
-            self.problems.append(self.document.problem(text, *keys, "driver"))
-            return None
-        options = None
-        try:
-            options = driver.options.model_validate(connection.options)
-        except ValidationError as error:
-            for detail in error.errors():
-                inner = tuple(map(str, detail["loc"]))
-                given = "" if detail["type"] == "extra_forbidden" else detail["input"]
-                text = f"{'.'.join(keys + inner)}: {readable_message(detail['msg'], given)}"
-                self.problems.append(self.document.problem(text, *keys, *inner))
-        tags = tuple(self._tags(connection, driver, keys))
+        unset = tuple(problem for keys, problem in self.unset if keys[:2] == (section, name))
+        # With a reference in place of a value, nothing can be said about the options.
+        options = None if unset else self._options(section, name, written, driver)
+        tags = tuple(self._tags(written, driver, (section, name)))
+        if unset:
+            return ConnectionConfig(name, driver, None, tags, self.root, unset)
         if options is None:
             return None
-        feed = ConnectionConfig(name, driver, options, tags, self.root)
+        connection = ConnectionConfig(name, driver, options, tags, self.root)
         try:
-            driver.check(feed, section)
+            driver.check(connection, section)
         except ConfigError as error:
             self.problems += error.problems
-        return feed
+        return connection
+
+    def _driver(self, section: Section, name: str, driver_name: str) -> DriverSpec | None:
+        try:
+            driver = find_driver(driver_name)
+        except ValueError as error:
+            self.problems.append(self.document.problem(str(error), section, name, "driver"))
+            return None
+        if driver.offers(section):
+            return driver
+        other = "an archive" if section == "sources" else "a live source"
+        text = f"driver {driver_name!r} is {other}; it cannot be used under [{section}.{name}]"
+        self.problems.append(self.document.problem(text, section, name, "driver"))
+        return None
+
+    def _options(self, section: Section, name: str, written: Connection, driver: DriverSpec) -> BaseModel | None:
+        try:
+            return driver.options.model_validate(written.options)
+        except ValidationError as error:
+            for detail in error.errors():
+                keys = (section, name, *map(str, detail["loc"]))
+                given = "" if detail["type"] == "extra_forbidden" else detail["input"]
+                text = f"{'.'.join(keys)}: {readable_message(detail['msg'], given)}"
+                self.problems.append(self.document.problem(text, *keys))
+        return None
 
     def _tags(self, connection: Connection, driver: DriverSpec, keys: tuple[str, str]) -> Iterator[Tag]:
         try:
@@ -140,35 +175,38 @@ class _Resolver:
             except InvalidInput as error:
                 self.problems += [Problem(connection.tags, place, problem.text) for problem in error.problems]
                 continue
-            complaint = self._complaint(row, section=keys[0], place=f"{connection.tags} {place}")
-            if complaint:
-                self.problems.append(Problem(connection.tags, place, complaint))
+            problem = self._row_problem(row, section=keys[0], place=f"{connection.tags} {place}")
+            if problem:
+                self.problems.append(Problem(connection.tags, place, problem))
                 continue
-            asset = self.model.assets[row.asset]
-            point = self.model.classes[asset.asset_class].points[row.point]
-            tag = Tag(
-                name=row.tag,
-                asset=row.asset,
-                point=row.point,
-                kind=point.kind,
-                unit=point.unit,
-                sample_rate=point.sample_rate,
-                range=point.range,
-                max_staleness=point.max_staleness,
-                address=row.address,
-                scale=row.scale,
-                offset=row.offset,
-                options=options,
-                listed=(connection.tags, place),
-                states=point.states,
-                zones=point.zones,
-                bearing=asset.bearings.get(row.point, asset.bearing) if point.kind == "vibration" else None,
-            )
+            tag = self._tag(row, options, (connection.tags, place))
             self.tags.setdefault(tag.name, tag)
             yield tag
 
-    def _complaint(self, row: TagRow, *, section: str, place: str) -> str | None:
-        """What is wrong with a row in the light of the other rows and of the plant file."""
+    def _tag(self, row: TagRow, options: BaseModel, listed: tuple[str, str]) -> Tag:
+        asset = self.model.assets[row.asset]
+        point = self.model.classes[asset.asset_class].points[row.point]
+        return Tag(
+            name=row.tag,
+            asset=row.asset,
+            point=row.point,
+            kind=point.kind,
+            unit=point.unit,
+            sample_rate=point.sample_rate,
+            range=point.range,
+            max_staleness=point.max_staleness,
+            address=row.address,
+            scale=row.scale,
+            offset=row.offset,
+            options=options,
+            listed=listed,
+            states=point.states,
+            zones=point.zones,
+            bearing=asset.bearings.get(row.point, asset.bearing) if point.kind == "vibration" else None,
+        )
+
+    def _row_problem(self, row: TagRow, *, section: str, place: str) -> str | None:
+        """What is wrong with a row, given the other rows and the plant file; None if nothing is."""
         asset = self.model.assets.get(row.asset)
         if asset is None:
             return f"unknown asset {row.asset!r}{near_misses(row.asset, self.model.assets)}"
@@ -177,7 +215,7 @@ class _Resolver:
             return f"class {asset.asset_class} has no point {row.point!r}{near_misses(row.point, points)}"
         name = f"{section} {row.tag}"  # an archive brings the history of the very tags a source brings live
         if name in self.where:
-            return f"tag {row.tag!r} stands in {self.where[name]} already"
+            return f"tag {row.tag!r} is already in {self.where[name]}"
         filled_by = self.filled.setdefault((row.asset, row.point), row.tag)
         if filled_by != row.tag:
             return f"point {row.point} of {row.asset} is filled by tag {filled_by!r} already"
@@ -204,7 +242,7 @@ class _Resolver:
                     yield view_of(name, class_name, asset_class.points, features, fixed)
 
     def _fixed_rpm(self, features: FeatureSet, assets: Mapping[str, Asset]) -> dict[str, float]:
-        """The speeds of the assets that no tag tells."""
+        """Asset -> its fixed speed in rpm, for the assets without a tag for the speed point."""
         return {
             name: asset.speed_rpm
             for name, asset in assets.items()

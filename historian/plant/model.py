@@ -1,6 +1,6 @@
-"""What may stand in `plant.toml`: strict pydantic models, unknown keys refused.
+"""The keys of `plant.toml` as strict pydantic models: unknown keys are errors.
 
-These models say what is allowed in one place of the file; `historian.plant.load` joins them with the tag lists, checks
+A model says what is allowed in one place of the file; `historian.plant.load` joins them with the tag lists, checks
 what spans several places, and resolves everything into a `Plant`. The JSON Schema for editors is generated from here.
 """
 
@@ -22,13 +22,13 @@ TagName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_l
 
 
 class Model(BaseModel):
-    """Strict, immutable, unknown keys refused."""
+    """Base of the models: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Site(Model):
-    """Who this is."""
+    """The plant as a whole."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)] = Field(
         description="Names the Feast project."
@@ -67,9 +67,9 @@ class Online(Model):
 
 
 class Zones(Model):
-    """In which evaluation zone a velocity RMS lies: A new, B good for long running, C not for long, D dangerous.
+    """Limits of the evaluation zones of a velocity RMS: A new, B good for long operation, C not for long, D dangerous.
 
-    There is no table of limits in Penstock: they depend on the standard, its edition, and the machine's group and
+    Penstock has no table of limits: they depend on the standard, its edition, and the machine's group and
     support, and pages that quote them often print the figures of one standard under the name of another.
     """
 
@@ -92,17 +92,17 @@ class Point(Model):
     """A role on an asset class, filled by one tag of each asset."""
 
     kind: Literal["vibration", "process", "speed", "state"] = Field(
-        description="A waveform, a slow number, a shaft speed, or text."
+        description="A waveform, a process value, a shaft speed, or text."
     )
     unit: str = Field("", description="Of the values after scale and offset, such as g, mm/s, degC, rpm.")
     sample_rate: float | None = Field(None, gt=0, le=500_000, description="Hz; required for vibration.")
     range: tuple[float, float] | None = Field(None, description="Values outside go to quarantine.")
     max_staleness: Duration = Field(
-        timedelta(minutes=10), description="How long a slow tag's last value may stand for the present."
+        timedelta(minutes=10), description="How long the last value of a process tag counts as its current one."
     )
     states: dict[Name, float | str] = Field(
         {},
-        description="Names of the states whose time is to be told, each with the number or text that stands for it: "
+        description="Names of the states whose duration becomes a feature, each with the number or text of that state: "
         '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
     )
 
@@ -142,11 +142,11 @@ class FeatureSet(Model):
         "states.",
     )
     bands: tuple[Band, ...] = Field(
-        BANDS, description="For the group spectrum: [low, high] in Hz, of which each becomes a feature."
+        BANDS, description="For the group spectrum: [low, high] in Hz; each becomes a feature."
     )
     speed: Name | None = Field(
         None,
-        description="For orders and envelope: the point of kind speed, in rpm or Hz, that tells the shaft's speed.",
+        description="For orders and envelope: the point of kind speed, in rpm or Hz, that measures the shaft's speed.",
     )
     align: Literal["epoch", "burst"] = Field(
         "epoch", description="Windows lie on the epoch's grid, or start where each burst starts."
@@ -202,7 +202,7 @@ class Asset(Model):
     model_config = ConfigDict(populate_by_name=True)
 
     asset_class: Name = Field(alias="class", description="One of the classes.")
-    owner: str = Field("", description="Whom to ask about it.")
+    owner: str = Field("", description="Who is responsible for it.")
     bearing: Bearing | None = Field(None, description="For features that look for bearing faults.")
     bearings: dict[Name, Bearing] = Field(
         {}, description="The same by vibration point, where the asset has several; goes before bearing."
@@ -218,7 +218,7 @@ class Connection(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     driver: str = Field(description="How it is read.")
-    tags: str = Field(description="The tag list, a CSV file beside plant.toml.")
+    tags: str = Field(description="The tag list, a CSV file; its path is relative to plant.toml.")
 
     @property
     def options(self) -> dict[str, Any]:

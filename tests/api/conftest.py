@@ -1,4 +1,4 @@
-"""The API over a plant of two compressors and a pump, with feature rows made by hand."""
+"""The API over a plant of two compressors and a pump, with feature rows written by hand."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ from historian.stores.memory import MemoryStore
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def plant(tmp_path: Path) -> Plant:
-    """The plant of tests/cases/feast in a directory of its own."""
-    shutil.copytree(Path(__file__).parents[1] / "cases" / "feast", tmp_path / "plant")
-    return load_plant(tmp_path / "plant")
+CASE = Path(__file__).parents[1] / "cases" / "feast"
 
 
-@pytest.fixture
-def samples() -> MemoryStore:
-    """An empty historian store."""
-    return MemoryStore()
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the plant of every test lies: Feast's registry holds absolute paths, so a copy works only in one place."""
+    return tmp_path_factory.mktemp("api") / "plant"
 
 
-@pytest.fixture
-def served(plant: Plant) -> Plant:
-    """The plant with one feature row an asset and view, ten seconds after START, applied and materialised."""
+@pytest.fixture(scope="session")
+def applied(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plant with one feature row per asset and view, ten seconds after START, applied and materialised: a template.
+
+    It was made at `root`, and works when it is copied there.
+    """
+    _copy(CASE, root)
+    plant = load_plant(root)
     for number, view in enumerate(plant.views.values(), 1):
         FeatureTable(plant, view)
         schema = table_schema(plant, view)
@@ -53,12 +54,40 @@ def served(plant: Plant) -> Plant:
         write_deltalake(table_path(plant, view.name), pl.DataFrame(rows, schema=schema), mode="append")
     apply(plant)
     materialize(open_feature_store(plant), end=START + timedelta(hours=1), advance=lambda _: None)
+    template = tmp_path_factory.mktemp("applied") / "plant"
+    shutil.copytree(root, template)
+    return template
+
+
+@pytest.fixture
+def plant(root: Path) -> Plant:
+    """The plant of tests/cases/feast, new for each test; nothing is computed or registered."""
+    _copy(CASE, root)
+    return load_plant(root)
+
+
+@pytest.fixture
+def samples() -> MemoryStore:
+    """An empty historian store."""
+    return MemoryStore()
+
+
+@pytest.fixture
+def served(applied: Path, plant: Plant) -> Plant:
+    """The plant with features that are registered and online; see `applied`."""
+    _copy(applied, plant.root)
     return plant
+
+
+def _copy(source: Path, target: Path) -> None:
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(source, target)
 
 
 @pytest.fixture
 def url_of() -> Iterator[Callable[[FastAPI], str]]:
-    """Serves an app on a free port of this machine until the test ends; gives its address."""
+    """Serve an app on a free port of 127.0.0.1 until the test ends; returns its address."""
     with ExitStack() as stack:
         yield lambda app: stack.enter_context(_serving(app))
 

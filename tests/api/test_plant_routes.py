@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 from httpx import Client
 
+from api.deps import Service
+from api.routes.plant import tags
 from features.feast.registry.feast_repo import apply
+from historian.plant.connections import Tag
 from historian.plant.plant import Plant
 from historian.quality import BAD_TIMEOUT, GOOD
 from historian.samples import SCHEMA, normalise
@@ -71,6 +76,28 @@ def test_every_tag_is_listed_with_its_newest_sample(client: Client, samples: Mem
         "sources": [],
         "archives": ["history"],
     }
+
+
+class CountedTags(tuple[Tag, ...]):
+    """The tags of a connection, which count how often one of them is looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Tag]:
+        for tag in super().__iter__():
+            CountedTags.looks += 1
+            yield tag
+
+
+def test_each_tag_of_a_connection_is_looked_at_once_for_the_list_of_tags(plant: Plant, samples: MemoryStore) -> None:
+    """A search through the connection's tags for each of 10,000 tags would take seconds."""
+    archive = plant.archives["history"]
+    many = CountedTags(replace(archive.tags[0], name=f"tag{number}") for number in range(1_000))
+    plant = replace(plant, tags={tag.name: tag for tag in many}, archives={"history": replace(archive, tags=many)})
+    CountedTags.looks = 0
+    listed = tags(Service(plant, samples, lambda: START))
+    assert [tag.archives for tag in listed] == [["history"]] * 1_000
+    assert CountedTags.looks == 1_000
 
 
 def test_every_asset_is_listed_with_points_and_views(client: Client) -> None:

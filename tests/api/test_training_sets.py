@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from httpx import Client
 from polars.testing import assert_frame_equal
 
-from api.routes.features import MOST_LABELS
+from api.routes.features import MAX_LABELS
 from features.feast.registry.feast_repo import apply
 from features.tables.feature_table import table_path
 from historian.plant.plant import Plant
@@ -141,7 +141,7 @@ def test_whole_numbers_and_fractions_are_one_kind(client: Client, served: Plant)
 
 def test_too_many_labels_are_sent_to_the_command(client: Client) -> None:
     """Making a large set would keep the caller waiting."""
-    answer = ask(client, labels=[LABELS[0]] * (MOST_LABELS + 1))
+    answer = ask(client, labels=[LABELS[0]] * (MAX_LABELS + 1))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
     assert "run penstock training-set" in answer.json()["error"]["message"]
 

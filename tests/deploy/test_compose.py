@@ -18,12 +18,11 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import typer
 import yaml  # type: ignore[import-untyped]  # comes with Feast, without types
 
 from api.routes.plant import router
 from features.feast.online.served import served_path
-from historian.cli.main import app
+from historian.cli.main import load_command
 from historian.plant.load import load_plant
 
 ROOT: Final = Path(__file__).parents[2]
@@ -71,9 +70,8 @@ def penstock_commands(name: str) -> Iterator[list[str]]:
 
 def parsed(command: list[str]) -> dict[str, Any]:
     """The parameters of a command of ours; fails for one that it would refuse."""
-    root: Any = typer.main.get_command(app)
     name, *options = command
-    params: dict[str, Any] = root.get_command(None, name).make_context(name, options).params
+    params: dict[str, Any] = load_command(name).make_context(name, options).params
     return params
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,61 +12,78 @@ from typing import Any
 import polars as pl
 import pytest
 
+from api.cli.commands import Commands
+from api.cli.run_demo import run_demo
+from tests.commands import as_in_a_process
 from tests.servers import Server
+from tests.story.in_process import InProcess
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def answer_of(*command: str | Path) -> dict[str, Any]:
+def record_of(*command: str | Path) -> dict[str, Any]:
     """The JSON a command prints."""
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record
 
 
-@pytest.fixture(params=["lake", "influx1"])
-def historian(request: pytest.FixtureRequest) -> list[str]:
-    """What to add to a command so that the samples go into the embedded store, or into InfluxDB 1.6."""
-    if request.param == "lake":
-        return []
-    server: Server = request.getfixturevalue("influx1_server")
-    return ["--historian", f"influxdb://127.0.0.1:{server.port}/{request.node.originalname}"]
-
-
-def test_the_demo_does_the_main_job_and_leaks_nothing(historian: list[str]) -> None:
+def test_the_demo_does_the_main_job_and_leaks_nothing() -> None:
     """One object, with every step's count, and a leakage check that is not the join's own."""
-    demo = Path(sys.executable).with_name("penstock"), "demo", "--stream-for", "4s", "--json"
-    told = answer_of(*demo, *historian)
-    assert list(told) == [
+    result = record_of(Path(sys.executable).with_name("penstock"), "demo", "--stream-for", "4s", "--json")
+    assert list(result) == [
         "samples_backfilled", "samples_streamed", "feature_rows", "training_rows", "leakage_rows", "online", "seconds",
     ]  # fmt: skip
-    assert told["samples_backfilled"] > 720 * 2 * 2560
-    assert told["samples_streamed"] > 2 * 2560
-    assert told["feature_rows"] > 720
-    assert (told["training_rows"], told["leakage_rows"]) == (43, 0)
-    assert told["online"]["asset"] == "c101"
-    assert told["online"]["de_h_rms_ac"] > 2  # the fault has grown; a sound bearing of this machine has 0.4 g
+    check_demo(result)
+
+
+def test_the_demo_does_the_same_on_influxdb(
+    tmp_path: Path, influx1_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The samples go to InfluxDB 1.6; commands that end run in this process."""
+    monkeypatch.setenv("PENSTOCK_HISTORIAN", f"influxdb://127.0.0.1:{influx1_server.port}/demo")
+    runner = InProcess(Commands(tmp_path, print))
+    with as_in_a_process():
+        result = run_demo(runner, tmp_path, stream_for="4s", report=print)
+    check_demo(result)
+    assert not (tmp_path / ".penstock" / "lake").exists()
+
+
+def check_demo(result: dict[str, Any]) -> None:
+    """Whether the demo did the whole job, whatever keeps its samples."""
+    assert result["samples_backfilled"] > 720 * 2 * 2560
+    assert result["samples_streamed"] > 2 * 2560
+    assert result["feature_rows"] > 720
+    assert (result["training_rows"], result["leakage_rows"]) == (43, 0)
+    assert result["online"]["asset"] == "c101"
+    assert result["online"]["de_h_rms_ac"] > 2  # the fault has grown; a sound bearing of this machine has 0.4 g
 
 
 RIG = sys.executable, "examples/bearing-rig/run.py", "--data"
 
 
 def test_the_bearing_rig_says_the_same_on_influxdb(shared_data: Path, tmp_path: Path, influx1_server: Server) -> None:
-    """On the first and the last snapshots of each bearing: the server takes a minute for each five million samples."""
+    """On the first and the last snapshots of each bearing: the server takes a minute for five million samples."""
     for name in ("Bearing1_1_acc.parquet", "Bearing2_1_acc.parquet"):
         run = pl.read_parquet(shared_data / "femto" / name)
-        pl.concat([run.head(100), run.tail(300)]).write_parquet(tmp_path / name)
-    kept_here = answer_of(*RIG, tmp_path)
-    assert kept_here["bearing1_1"]["windows"] == kept_here["bearing2_1"]["windows"] == 400
-    assert answer_of(*RIG, tmp_path, "--historian", f"influxdb://127.0.0.1:{influx1_server.port}/rig") == kept_here
+        pl.concat([run.head(100), run.tail(50)]).write_parquet(tmp_path / name)
+    example = runpy.run_path(str(ROOT / "examples" / "bearing-rig" / "run.py"))["run"]
+
+    def run_in(directory: Path, historian: str | None) -> Any:
+        directory.mkdir()
+        return example(tmp_path, directory, historian, lambda *given: InProcess(Commands(*given)))
+
+    in_the_lake = run_in(tmp_path / "lake", None)
+    assert in_the_lake["bearing1_1"]["windows"] == in_the_lake["bearing2_1"]["windows"] == 150
+    assert run_in(tmp_path / "influx", f"influxdb://127.0.0.1:{influx1_server.port}/rig") == in_the_lake
 
 
-def test_the_bearing_rig_tells_when_each_bearing_began_to_fail(shared_data: Path) -> None:
+def test_the_bearing_rig_finds_when_each_bearing_began_to_fail(shared_data: Path) -> None:
     """Real run-to-failure data: a conflict is no overwrite, and a bearing held out is verified to be held out."""
-    told = answer_of(*RIG, shared_data / "femto")
-    assert told == {
+    result = record_of(*RIG, shared_data / "femto")
+    assert result == {
         "bearing1_1": {
             "snapshots": 2803,
             "windows": 2802,
@@ -97,8 +115,8 @@ def test_the_bearing_rig_tells_when_each_bearing_began_to_fail(shared_data: Path
 
 def test_the_pump_loop_says_where_it_knows_nothing(shared_data: Path) -> None:
     """Windows over the recorder's pauses have no features; every label keeps its row."""
-    told = answer_of(sys.executable, "examples/pump-loop/run.py", "--data", shared_data / "skab")
-    assert told == {
+    result = record_of(sys.executable, "examples/pump-loop/run.py", "--data", shared_data / "skab")
+    assert result == {
         "samples": 108_728,
         "holes": 627,
         "longest_hole_s": 76,

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "plant" / "training.parquet").exists()
     assert (tmp_path / "plant" / "failing-soon" / "manifest.json").exists()
+
+
+def test_every_directory_of_tests_is_run() -> None:
+    """By `make test`, or by `make compare`."""
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    run = {*configuration["tool"]["pytest"]["ini_options"]["testpaths"], "tests/compare"}
+    assert {f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/*/**/test_*.py")} == run
+    assert list(ROOT.glob("tests/test_*.py")) == []
 
 
 def test_every_command_is_in_the_readme_or_the_reference() -> None:

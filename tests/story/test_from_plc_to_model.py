@@ -16,21 +16,17 @@ from api.cli.commands import Commands
 from features.tables.feature_table import table_path
 from historian.plant.load import load_plant
 from historian.stores.open import open_store
+from tests.story.in_process import InProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def told(text: str) -> None:
-    """pytest shows it when the story fails."""
-    print(text)
-
-
 def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tmp_path: Path) -> None:
     """Backfill, stream, compute, register, materialise, label, look up: and the served value is the true one."""
-    penstock = Commands(tmp_path, told)
+    penstock = InProcess(Commands(tmp_path, print))
     simulate = ["simulate", "--plant-dir", ".", "--history", "20m", "--opcua-port", "0", "--modbus-port", "0"]
     with penstock.ready(*simulate):
-        # OT describes the plant, and is told at once whether the description can work.
+        # OT describes the plant, and learns at once whether the description can work.
         assert penstock.run("check")["tags"] == 6
         plant = load_plant(tmp_path)
 
@@ -69,10 +65,11 @@ def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tm
     with penstock.ready("serve", "--port", "0") as served:
         names = ["compressor_vibration:de_h_rms_ac", "compressor_vibration:de_h_kurtosis"]
         body = {"features": names, "entities": {"asset": ["c101"]}}
-        answer = httpx.post(f"{served['url']}/get-online-features", json=body, timeout=60).raise_for_status().json()
+        url = f"{served['url']}/get-online-features"
+        response = httpx.post(url, json=body, timeout=60).raise_for_status().json()
     online = {
         name: result["values"][0]
-        for name, result in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+        for name, result in zip(response["metadata"]["feature_names"], response["results"], strict=True)
     }
 
     # By hand: the newest window's raw samples, and scipy.

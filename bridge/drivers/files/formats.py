@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
-from scipy.io import loadmat
 
 from bridge.drivers.files.layout import PAGE_CELLS
 from bridge.drivers.files.options import Options, suffix
@@ -109,6 +108,8 @@ def _text_waveforms(path: Path, addresses: Sequence[str], options: Options) -> d
 
 def _mat_waveforms(path: Path, addresses: Sequence[str]) -> dict[str, pl.Series]:
     """Variables of a MATLAB file; an address is a variable, or a field of a struct such as `bearing.gs`."""
+    from scipy.io import loadmat  # a third of the start of every command, for one format of several
+
     roots = {address.split(".")[0] for address in addresses}
     variables = loadmat(path, variable_names=sorted(roots), squeeze_me=True, struct_as_record=False)
     found = {}

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner, Result
 
+from historian.cli.main import COMMANDS, SUMMARIES, app, load_command
 from historian.samples import SCHEMA, sample_batch
 from historian.stores.lake.store import LakeStore
 
@@ -27,11 +29,21 @@ def penstock(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_lists_every_command_with_a_sentence() -> None:
-    """The root app composes what the packages register."""
-    shown = penstock("--help").stdout
-    for name in entry_points(group="penstock.commands").names:
-        assert f" {name} " in shown
+    """As it is generated from the command's own help; `make check` compares all of them."""
+    shown = " ".join(penstock("--help").stdout.replace("│", " ").split())
+    summaries: dict[str, str] = json.loads(SUMMARIES.read_text(encoding="utf-8"))
+    assert summaries.keys() == entry_points(group=COMMANDS).names
+    assert [f"{name} {text}" for name, text in summaries.items() if f" {name} {text} " not in shown] == []
+    for name in ("check", "store"):
+        assert summaries[name] == load_command(name).help
     assert penstock("--version").stdout.startswith("penstock ")
+
+
+def test_a_command_of_another_package_is_listed_and_runs() -> None:
+    """It is found by its entry point; its sentence is its own."""
+    shown = " ".join(penstock("--help").stdout.split())
+    assert "acme-hello Greets whoever reads it." in shown.replace("│ ", "")
+    assert penstock("acme-hello").stdout == "hello\n"
 
 
 def test_check_answers_in_words_and_in_json() -> None:
@@ -69,8 +81,13 @@ def test_the_schema_is_printed() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_upkeep_of_the_store(tmp_path: Path, *, as_json: bool) -> None:
-    """Compact merges, vacuum lists first and deletes then; a bad --keep is explained."""
+def test_upkeep_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool) -> None:
+    """Compact merges, vacuum lists first and then deletes; a bad --keep is explained."""
+
+    def run(*arguments: str) -> Result:
+        return CliRunner(env={"PENSTOCK_PLANT": str(tmp_path)}).invoke(app, ["store", *arguments])
+
+    monkeypatch.syspath_prepend(TESTS / "plugins")
     for file in (TESTS / "cases" / "plant" / "valid").iterdir():
         (tmp_path / file.name).write_text(file.read_text())
     store = LakeStore(tmp_path / ".penstock" / "lake")
@@ -79,9 +96,9 @@ def test_upkeep_of_the_store(tmp_path: Path, *, as_json: bool) -> None:
         row = [("a", now.replace(minute=number), 1.0, None, 0)]
         store.write(sample_batch(pl.DataFrame(row, schema=SCHEMA, orient="row")), source="s", now=now)
     flags = ["--json"] * as_json
-    merged = penstock("store", "compact", "--plant", tmp_path, *flags).stdout
+    merged = run("compact", *flags).stdout
     assert merged == ('{"files_before": 6, "files_after": 2}\n' if as_json else "6 files became 2\n")
-    listed = penstock("store", "vacuum", "--plant", tmp_path, "--keep", "0", "--dry-run", *flags).stdout
+    listed = run("vacuum", "--keep", "0", "--dry-run", *flags).stdout
     assert len(json.loads(listed)["files"]) == 6 if as_json else listed.startswith("would delete 6 files\nsamples/")
-    assert penstock("store", "vacuum", "--plant", tmp_path, "--keep", "0").stdout.startswith("deleted 6 files")
-    assert "is not a duration" in penstock("store", "vacuum", "--plant", tmp_path, "--keep", "x").stderr
+    assert run("vacuum", "--keep", "0").stdout.startswith("deleted 6 files")
+    assert "is not a duration" in run("vacuum", "--keep", "x").output

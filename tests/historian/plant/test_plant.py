@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.drivers.protocols import open_archive, open_source
 from historian.errors import ConfigError
 from historian.plant.document import toml_line
 from historian.plant.load import load_plant
@@ -132,6 +133,69 @@ def test_secrets_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.M
     for name in ("line1.csv", "old.csv"):
         (tmp_path / name).write_text((CASES / "valid" / name).read_text())
     assert load_plant(tmp_path).state == tmp_path / 'a "quoted" \\ path'
+
+
+def plant_with_secrets(directory: Path) -> Path:
+    """The valid plant, whose source and archive refer to variables that are not set."""
+    text = (CASES / "valid" / "plant.toml").read_text()
+    text = text.replace("port = 4840", 'port = "${LINE1_PORT}"') + 'port = "${OLD_PORT}"\n'
+    (directory / "plant.toml").write_text(text)
+    for name in ("line1.csv", "old.csv"):
+        (directory / name).write_text((CASES / "valid" / name).read_text())
+    return directory
+
+
+def test_a_secret_of_a_connection_is_needed_by_those_who_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plant loads with all its tags; the connection says what to set, and works once it is set."""
+    monkeypatch.setenv("LINE1_PORT", "4841")
+    plant = load_plant(plant_with_secrets(tmp_path))
+    assert sorted(plant.tags) == ["c101.de_h", "c101.oil, temp", "c101.state"]
+    open_source(plant.sources["line1"])
+    with pytest.raises(ConfigError) as refusal:
+        open_archive(plant.archives["old"])
+    assert str(refusal.value) == (
+        "plant.toml line 28: the environment has no OLD_PORT, which the file uses as ${OLD_PORT}; set it"
+    )
+    monkeypatch.setenv("OLD_PORT", "1")
+    open_archive(load_plant(tmp_path).archives["old"])
+
+
+def test_a_source_is_not_opened_without_its_secret(tmp_path: Path) -> None:
+    """As an archive is not."""
+    with pytest.raises(ConfigError, match=r"line 23: the environment has no LINE1_PORT"):
+        open_source(load_plant(plant_with_secrets(tmp_path)).sources["line1"])
+
+
+def test_a_check_reports_the_secrets_of_all_connections(tmp_path: Path) -> None:
+    """Each with its line, together with what else is wrong."""
+    plant_with_secrets(tmp_path)
+    (tmp_path / "old.csv").unlink()
+    with pytest.raises(ConfigError) as refusal:
+        load_plant(tmp_path, every_variable=True)
+    assert [(problem.place, problem.text.split(",")[0]) for problem in refusal.value.problems] == [
+        ("line 23", "the environment has no LINE1_PORT"),
+        ("line 27", "the tag list old.csv does not exist"),
+        ("line 28", "the environment has no OLD_PORT"),
+    ]
+
+
+def test_a_missing_number_is_a_missing_variable(tmp_path: Path) -> None:
+    """Outside quotation marks the reference would be no TOML."""
+    plant_with_secrets(tmp_path)
+    file = tmp_path / "plant.toml"
+    file.write_text(file.read_text().replace('"${OLD_PORT}"', "${OLD_PORT}"))
+    with pytest.raises(ConfigError, match=r"the environment has no LINE1_PORT.*\n.*no OLD_PORT"):
+        load_plant(tmp_path)
+
+
+def test_a_value_from_the_environment_is_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password may look like one."""
+    monkeypatch.setenv("SITE_STATE", "${NOTHING}")
+    text = (CASES / "valid" / "plant.toml").read_text().replace("[classes", 'state = "${SITE_STATE}"\n[classes', 1)
+    (plant_with_secrets(tmp_path) / "plant.toml").write_text(text)
+    assert load_plant(tmp_path).state == tmp_path / "${NOTHING}"
 
 
 def test_an_absent_plant_file_says_what_to_do(tmp_path: Path) -> None:

@@ -9,33 +9,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from typer.testing import CliRunner
 
-from api.cli.commands import Commands, Record
+from api.cli.commands import Commands
 from features.compute.run import compute
 from features.tables.feature_table import KEY, FeatureTable
-from historian.cli.main import app
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant, View
 from historian.stores.open import lake_path, open_store
 from historian.times import utc_now
+from tests.story.in_process import InProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 ROUNDS = 12
-
-
-def told(text: str) -> None:
-    """pytest shows it when the story fails."""
-    print(text)
-
-
-def answer_of(directory: Path, *arguments: str) -> Record:
-    """Of a command that need not be another process."""
-    done = CliRunner(env={"PENSTOCK_PLANT": str(directory)}).invoke(app, [*arguments, "--json"])
-    assert done.exit_code == 0, done.output
-    answer: Record = json.loads(done.stdout)
-    return answer
 
 
 def stored(plant: Plant, view: View) -> pl.DataFrame:
@@ -48,24 +34,24 @@ def newest(plant: Plant, view: View) -> pl.DataFrame:
     return stored(plant, view).unique(KEY, keep="last", maintain_order=True).drop("created_timestamp")
 
 
-def test_computing_beside_the_stream_leaves_what_computing_after_it_would(tmp_path: Path) -> None:
+def test_computing_during_the_stream_leaves_what_computing_after_it_would(tmp_path: Path) -> None:
     """No window is missing, none is stored twice alike, and what is online is right."""
-    penstock = Commands(tmp_path, told)
+    penstock = InProcess(Commands(tmp_path, print))
     with penstock.ready("simulate", "--plant-dir", ".", "--burst-every", "300ms"):
         file = tmp_path / "plant.toml"
         # Windows that overlap, and that a stream of seconds fills.
         file.write_text(file.read_text("utf-8").replace('"10m", hop = "1m"', '"4s", hop = "1s"'), "utf-8")
-        answer_of(tmp_path, "apply")
-        following = penstock.beside("compute", "--follow", "--every", "200ms")
-        with following as printed, penstock.beside("stream"):
+        penstock.run("apply")
+        following = penstock.background("compute", "--follow", "--every", "200ms")
+        with following as printed, penstock.background("stream"):
             rounds = [json.loads(printed.readline()) for _ in range(ROUNDS)]
     plant = load_plant(tmp_path)
     assert {record.get("view") for record in rounds} == set(plant.views), rounds
 
-    answer_of(tmp_path, "compute")  # what came in after the last round
-    assert answer_of(tmp_path, "compute")["feature_rows"] == 0
-    answer_of(tmp_path, "materialize")
-    assert answer_of(tmp_path, "verify-features", "--rows", "10000")["right"]
+    penstock.run("compute")  # what came in after the last round
+    assert penstock.run("compute")["feature_rows"] == 0
+    penstock.run("materialize")
+    assert penstock.run("verify-features", "--rows", "10000")["right"]
 
     store = open_store(plant)
     last_sample = store.latest(list(plant.tags))["timestamp"].max()

@@ -22,7 +22,7 @@ from features.define.spec import Floats
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
 
-PAGE: Final = Path(__file__).parents[3] / "docs" / "beside-other-libraries.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "beside-other-libraries.md"
 RECORDS: Final = {"12k_DE_IR007_105_0": 12_000, "97_Normal_0": 48_000}
 WINDOWS: Final = 20
 N: Final = 2048

@@ -1,0 +1,294 @@
+"""What is measured: each figure of docs/benchmarks.md, the script that prints it, and its target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a script prints in a JSON line."""
+
+    name: str
+    group: str
+    """The table of the page it is in; see `benchmarks/page.md`."""
+    script: str
+    """The module of `benchmarks` that measures it."""
+    what: str
+    """What of ours is measured, for the page."""
+    against: str
+    """What it is compared with, or nothing."""
+    target: float | None = None
+    unit: str = "ratio"
+    """`ratio` is our rate divided by the other's, unless `what` says otherwise."""
+    better: Better = "higher"
+    line: str = ""
+    """The `name` in the JSON line; that of the figure if empty."""
+    key: str = "ratio"
+    """The key in the JSON line."""
+    where: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Other keys of the line, with the values that tell it from lines of the same name."""
+
+    def value_in(self, record: Mapping[str, Any]) -> float | None:
+        """The figure's value in a line its script has printed, or None if the line is about another figure."""
+        if record.get("name") != (self.line or self.name) or any(record.get(k) != v for k, v in self.where.items()):
+            return None
+        value = record.get(self.key)
+        return None if value is None else float(value)
+
+
+def _read_memory(samples: int) -> Figure:
+    return Figure(
+        f"influx_read_memory_{samples // 1_000_000}m",
+        "influx_memory",
+        "influx_memory",
+        f"peak memory of a process that reads {samples:,} samples of one vibration channel from 1.6",
+        "",
+        unit="MiB",
+        better="lower",
+        line="influx_read_memory",
+        key="peak_mib",
+        where={"samples": samples},
+    )
+
+
+def _materialize_memory(rows: int) -> Figure:
+    return Figure(
+        f"materialize_memory_{rows // 1_000_000}m",
+        "materialize_memory",
+        "materialize_memory",
+        f"peak memory of a process that materialises {rows:,} feature rows of 50 assets to SQLite",
+        "",
+        unit="MiB",
+        better="lower",
+        line="materialize_memory",
+        key="peak_mib",
+        where={"rows": rows},
+    )
+
+
+FIGURES: Final = (
+    Figure(
+        "serialise_vs_dataframe",
+        "influx",
+        "influx",
+        "line protocol of 1 M samples by Polars expressions",
+        "`influxdb-client`, pandas frame",
+        10,
+    ),
+    Figure("serialise_vs_point", "influx", "influx", "the same", "`influxdb-client`, one `Point` per sample", 20),
+    Figure(
+        "influx_write_vs_raw",
+        "influx",
+        "influx",
+        "`InfluxStore.write` into 1.6, with its ledger",
+        "posting the same lines, serialised beforehand",
+        0.9,
+    ),
+    Figure(
+        "influx_read_vs_csv",
+        "influx",
+        "influx",
+        "`InfluxStore.read` of 500,000 samples from 1.6",
+        "downloading the same CSV and discarding it",
+        0.8,
+    ),
+    Figure(
+        "influx_read_vs_flux",
+        "influx",
+        "influx",
+        "`InfluxStore.read` of 1 M samples from 2.8",
+        "`query_data_frame` with a pivot",
+        5,
+    ),
+    *(_read_memory(samples) for samples in (5_000_000, 10_000_000, 25_000_000, 50_000_000)),
+    Figure(
+        "features_2048_vs_naive",
+        "features",
+        "features",
+        "windows of 2,048 samples",
+        "`benchmarks/naive.py`: NumPy and SciPy, window by window",
+        20,
+    ),
+    Figure(
+        "features_2048_vs_tsfel",
+        "features",
+        "features",
+        "the same, all 22",
+        "tsfel's [counterparts](beside-other-libraries.md) of 12 of them",
+        100,
+    ),
+    Figure(
+        "features_2048_vs_rfft",
+        "features",
+        "features",
+        "the same",
+        "the bare `scipy.fft.rfft` of the same windows",
+        0.35,
+    ),
+    Figure("features_25600_vs_rfft", "features", "features", "windows of 25,600 samples", "the same", 0.35),
+    Figure(
+        "envelope_vs_hilbert",
+        "features",
+        "features",
+        "squared envelope and its lines, 25,600 samples, from the FFT of the spectral features",
+        "band-pass, Hilbert transform, FFT",
+        5,
+    ),
+    Figure("envelope_with_its_fft_vs_hilbert", "features", "features", "the same with an FFT of its own", "the same"),
+    Figure(
+        "feature_job_vs_kernels_4m",
+        "jobs",
+        "jobs",
+        "from 4 million stored samples to feature rows, CPU time, one core",
+        "the kernels alone on the same arrays",
+        0.5,
+        line="feature_job_vs_kernels",
+        where={"samples": 4_000_000},
+    ),
+    Figure(
+        "feature_job_vs_kernels_16m",
+        "jobs",
+        "jobs",
+        "the same, 16 million",
+        "the same",
+        0.5,
+        line="feature_job_vs_kernels",
+        where={"samples": 16_000_000},
+    ),
+    Figure(
+        "features_two_cores",
+        "jobs",
+        "jobs",
+        "two processes on two cores, second half of 200 million samples",
+        "one on one",
+        1.7,
+    ),
+    Figure(
+        "features_two_cores_ceiling",
+        "jobs",
+        "jobs",
+        "two runs at once on a core each",
+        "one on one",
+        line="features_two_cores",
+        key="ceiling",
+    ),
+    Figure(
+        "features_two_cores_whole",
+        "jobs",
+        "jobs",
+        "two processes, all samples, from the first instant",
+        "one on one",
+        line="features_two_cores",
+        key="whole",
+    ),
+    Figure(
+        "feature_job_growth",
+        "jobs",
+        "jobs",
+        "CPU time per window at 10 million samples",
+        "at 1 million",
+        1.1,
+        better="lower",
+    ),
+    Figure(
+        "follow_latency",
+        "jobs",
+        "jobs",
+        "50 assets, windows of 1 s, from stored to online: 2 s divided by the 99th percentile",
+        "",
+        1,
+    ),
+    Figure(
+        "follow_latency_p50",
+        "jobs",
+        "jobs",
+        "the same: median",
+        "",
+        unit="s",
+        better="lower",
+        line="follow_latency",
+        key="p50",
+    ),
+    Figure(
+        "follow_latency_p99",
+        "jobs",
+        "jobs",
+        "the same: 99th percentile",
+        "",
+        2,
+        unit="s",
+        better="lower",
+        line="follow_latency",
+        key="p99",
+    ),
+    Figure(
+        "pit_small_vs_dask",
+        "point_in_time",
+        "point_in_time",
+        "5,000 labels, 100,000 rows",
+        "Feast's `dask` store",
+        200,
+    ),
+    Figure(
+        "pit_medium_vs_duckdb",
+        "point_in_time",
+        "point_in_time",
+        "20,000 labels, 432,000 rows, one every 10 s",
+        "Feast's `duckdb` store",
+        15,
+    ),
+    Figure(
+        "pit_medium_memory_vs_duckdb",
+        "point_in_time",
+        "point_in_time",
+        "the same: peak memory",
+        "its peak memory",
+        0.33,
+        better="lower",
+    ),
+    Figure(
+        "pit_minutes_vs_duckdb",
+        "point_in_time",
+        "point_in_time",
+        "20,000 labels, 432,000 rows, one every minute",
+        "Feast's `duckdb` store",
+    ),
+    Figure(
+        "pit_minutes_memory_vs_duckdb",
+        "point_in_time",
+        "point_in_time",
+        "the same: peak memory",
+        "its peak memory",
+        better="lower",
+    ),
+    Figure(
+        "pit_large_vs_bare",
+        "point_in_time",
+        "point_in_time",
+        "1,000,000 labels, 10,000,000 rows",
+        "Polars `join_asof` and gather on the same files",
+        0.7,
+    ),
+    Figure(
+        "materialize_sqlite_vs_feast",
+        "materialize",
+        "materialize",
+        "20,000 assets, 10 features, into an empty SQLite",
+        "Feast's own materialisation",
+        10,
+    ),
+    Figure("materialize_redis_vs_feast", "materialize", "materialize", "the same into an empty Redis", "the same", 10),
+    *(_materialize_memory(rows) for rows in (1_000_000, 5_000_000, 10_000_000)),
+)
+
+SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{figure.script: () for figure in FIGURES},
+    "influx_memory": ("--samples", "50000000"),
+    "kernels": (),
+}
+"""Script -> the arguments that measure what the page shows. `kernels` prints shares of a whole and no figure."""
