@@ -8,6 +8,7 @@ and writes later, so of two writers the older may win; here a script in the serv
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +19,7 @@ from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from redis import Redis
 from redis.exceptions import RedisError
@@ -101,7 +103,11 @@ class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[mis
 
 
 class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast ships no types
-    """See Feast's `RedisOnlineStore`; one server, no cluster. Reading is Feast's."""
+    """See Feast's `RedisOnlineStore`; one server, no cluster. Reading is Feast's.
+
+    Asynchronous calls run the synchronous ones in threads: Feast's own would open a connection that knows neither `url`
+    nor `password`, and would not look at the ttl.
+    """
 
     _client: Redis | None = None
 
@@ -127,6 +133,26 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         self.write_rows(config, table, rows.parts(ROWS_PER_TRIP))
         if progress:
             progress(len(data))
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Run `online_read` in a thread; arguments, result and errors are its own."""
+        names = list(requested_features) if requested_features else None
+        found: list[tuple[datetime | None, dict[str, Value] | None]] = await asyncio.to_thread(
+            self.online_read, config, table, entity_keys, names
+        )
+        return found
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Run `online_write_batch` in a thread; arguments and errors are its own."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
         """What stands before a value: rows travel as field, value, field, value in MessagePack."""
@@ -204,6 +230,10 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         *_, answer, full_names, _versions = rest
         if config.online_store.expire:
             expire(answer, ttls_of(grouped, full_names=full_names), utc_now())
+
+    async def _read_features_per_fv_async(self, *arguments: Any) -> None:
+        """What Feast's `get_online_features_async` does: the synchronous read, with its ttl, in a thread."""
+        await asyncio.to_thread(self._read_features_per_fv, *arguments)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ same time; and what is past its view's ttl is answered without value.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,6 +126,22 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         with _opened(config, "ro") as connection:
             return [_found(connection.execute(query, (key,)).fetchone(), names) for key in keys]
 
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Run `online_read` in a thread; arguments, result and errors are its own."""
+        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Run `online_write_batch` in a thread; arguments and errors are its own."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
         """How far the view has been materialised; see `features.feast.online.materialize`."""
         with _opened(config, "ro") as connection:
@@ -142,6 +159,10 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         *_, answer, full_names, _versions = rest
         if config.online_store.expire:
             expire(answer, ttls_of(grouped_refs, full_names=full_names), utc_now())
+
+    async def _read_features_per_fv_async(self, *arguments: Any) -> None:
+        """What Feast's `get_online_features_async` does: the synchronous read, with its ttl, in a thread."""
+        await asyncio.to_thread(self._read_features_per_fv, *arguments)
 
 
 @contextmanager
