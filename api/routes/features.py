@@ -17,7 +17,8 @@ from features.feast.feature_refs import service_refs
 from features.feast.online.lookup import online_response
 from features.tables.labels import ASSET, checked_labels
 from features.training.formats import write
-from features.training.training_set import Knowledge, default_refs, training_set
+from features.training.plan import refs_of_assets, resolve
+from features.training.training_set import training_set
 from historian.errors import InvalidInput
 
 MOST_LABELS: Final = 10_000
@@ -48,13 +49,18 @@ def make_training_set(wanted: TrainingSetRequest, service: Served) -> Response:
         raise HTTPException(413, f"{advice}; run penstock training-set, or send them in parts")
     labels = checked_labels(_frame(wanted.labels), service.plant.assets, file="labels")
     store = service.feature_store
-    refs = wanted.features or default_refs(store, service.plant, labels)
-    table, doubts = training_set(store, labels, refs, Knowledge(known_then=wanted.known_then, as_of=wanted.as_of))
+    plan = resolve(
+        store,
+        wanted.features or refs_of_assets(store, service.plant, labels[ASSET].unique().to_list()),
+        as_of=wanted.as_of,
+        created_by_label_time=wanted.created_by_label_time,
+    )
+    table = training_set(labels, plan)
     body = BytesIO()
     write(table, body, wanted.format)
     headers = {"content-disposition": f'attachment; filename="training-set.{wanted.format}"'}
-    if doubts:
-        headers["penstock-warnings"] = json.dumps(doubts)
+    if plan.warnings:
+        headers["penstock-warnings"] = json.dumps(plan.warnings)
     return Response(body.getvalue(), media_type=_MEDIA_TYPES[wanted.format], headers=headers)
 
 

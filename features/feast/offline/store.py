@@ -105,7 +105,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
             first, last = labels.span()
         check_labels(labels.table.schema, queries)
         return PolarsRetrievalJob(
-            _retrieval(config, labels, queries, known_then=filter_by_created_timestamp),
+            _retrieval(config, labels, queries, created_by_label_time=filter_by_created_timestamp),
             config.repo_path,
             full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
@@ -288,10 +288,10 @@ def _given(entity_df: pd.DataFrame | pl.DataFrame | pa.Table | str, query: Calla
 
 
 def _retrieval(
-    config: RepoConfig, labels: EntityFrame, queries: list[ViewQuery], *, known_then: bool
+    config: RepoConfig, labels: EntityFrame, queries: list[ViewQuery], *, created_by_label_time: bool
 ) -> HistoricalRetrieval:
     store = config.offline_store
-    return HistoricalRetrieval(labels, queries, known_then, int(store.memory_limit), store.ray_address)
+    return HistoricalRetrieval(labels, queries, created_by_label_time, int(store.memory_limit), store.ray_address)
 
 
 def _repo(config: RepoConfig) -> Path:

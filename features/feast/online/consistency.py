@@ -26,7 +26,7 @@ _EXPECTED: Final = ("expected_value", "expected_text")
 def consistency(store: FeatureStore, served: pl.DataFrame) -> pl.DataFrame:
     """Compares served values with what Feast's historical retrieval gives for the time they were served.
 
-    Only rows that had been computed by then count (created timestamp), as in a training set made with `--known-then`.
+    Only rows created by that time count, as in a training set made with `--created-by-label-time`.
 
     Args:
         store: Feast over the plant's repository.
