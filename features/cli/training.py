@@ -94,12 +94,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     opened = _Opened(plant, quiet=as_json)
     with _executor(memory, engine, address) as executor:
         prepared = opened.prepare(request, labels.parent, executor)
-        if dry_run:
-            result = answers.planned(prepared)
-        elif out.suffix:
-            result = opened.write_rows(prepared, out)
-        else:
-            result = opened.write_artefact(prepared, out, verified=verified)
+        result = answers.planned(prepared) if dry_run else opened.write(prepared, out, verified=verified)
     _finish(result, as_json=as_json)
 
 
@@ -140,13 +135,16 @@ class _Opened:
     def prepare(self, request: Request, directory: Path, executor: JoinExecutor) -> Prepared:
         return prepare(self._store, self._plant, request, directory, executor=executor)
 
-    def write_rows(self, prepared: Prepared, out: Path) -> answers.Answer:
+    def write(self, prepared: Prepared, out: Path, *, verified: bool) -> answers.Answer:
+        return self._write_rows(prepared, out) if out.suffix else self._write_artefact(prepared, out, verified=verified)
+
+    def _write_rows(self, prepared: Prepared, out: Path) -> answers.Answer:
         with progress("training set", unit="views", total=len(prepared.plan.tables), quiet=self._quiet) as advance:
             table = rows_alone(prepared, advance=advance)
         save(table, out)
         return answers.rows_written(prepared, table, out)
 
-    def write_artefact(self, prepared: Prepared, out: Path, *, verified: bool) -> answers.Answer:
+    def _write_artefact(self, prepared: Prepared, out: Path, *, verified: bool) -> answers.Answer:
         with progress("training set", unit="views", total=len(prepared.plan.tables), quiet=self._quiet) as advance:
             # Not kept in a variable: making it again takes as much memory.
             manifest = write_artefact(make(prepared, self._plant, self._file, advance=advance), out)

@@ -53,9 +53,9 @@ class HistoricalRetrieval:
                 yield self._piece(numbers, start, step, executor)
 
     def _numbers(self, query: ViewQuery, executor: JoinExecutor) -> pl.Series:
-        asked = pl.DataFrame(self.labels.table.select([*query.keys, self.labels.time]))
+        labels = pl.DataFrame(self.labels.table.select([*query.keys, self.labels.time]))
         return row_numbers(
-            query, asked.rename({self.labels.time: EVENT}), executor, created_by_label_time=self.created_by_label_time
+            query, labels.rename({self.labels.time: EVENT}), executor, created_by_label_time=self.created_by_label_time
         )
 
     def _piece(self, numbers: Sequence[pl.Series], start: int, rows: int, executor: JoinExecutor) -> pa.Table:

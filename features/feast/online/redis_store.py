@@ -31,10 +31,10 @@ from historian.prefetch import run_concurrently
 from historian.times import utc_now
 
 _ROWS_PER_CALL: Final = 200
-"""The server does nothing else while the script runs: a few milliseconds for so many rows."""
+"""The server does nothing else while the script runs: a few milliseconds for this many rows."""
 
 _CONNECTIONS: Final = 2
-"""While the server works on what came over one, we send over the other, and pack what is next."""
+"""While the server works on the rows of one, we send over the other and pack the next ones."""
 
 _WRITE: Final = """
 local known = {}  -- most rows of a call are of one instant
@@ -83,7 +83,7 @@ end
 
 
 class _Call(NamedTuple):
-    """What one run of the script is given."""
+    """The arguments of one run of the script."""
 
     keys: list[bytes]
     arguments: list[str | bytes]
@@ -117,7 +117,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         return SupportedAsyncMethods()
 
     def update(self, config: RepoConfig, tables_to_delete: Sequence[FeatureView], *rest: Any, **more: Any) -> None:
-        """Deletes what is no longer needed, and sees in any case that Redis lets us in."""
+        """Delete what is no longer needed, and check in any case that Redis accepts our connection."""
         with _available(config):
             self._get_client(config.online_store).ping()
             super().update(config, tables_to_delete, *rest, **more)
@@ -127,7 +127,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        """Writes rows, leaving alone what is newer. A row must have all features of its view."""
+        """Write rows, leaving alone what is newer. A row must have all features of its view."""
         version = config.entity_key_serialization_version
         rows = encoded_rows(data, version, partial(self._joined, config, table))
         self.write_rows(config, table, rows.parts(ROWS_PER_TRIP))
@@ -155,11 +155,11 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
-        """What stands before a value: rows travel as field, value, field, value in MessagePack."""
+        """Return the bytes that precede a value: rows are sent as field, value, field, value in MessagePack."""
         return partial(_entry, _packed(_mmh3(f"{_versioned(config, view)}:{feature}")))
 
     def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
-        """Writes encoded rows, leaving alone what is newer.
+        """Write encoded rows, leaving alone what is newer.
 
         Raises:
             StoreUnavailable: Redis does not answer, or refuses.
@@ -182,13 +182,13 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
             run_concurrently(send, map(calls, parts), threads=_CONNECTIONS)
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
-        """How far the view has been materialised; see `features.feast.online.materialize`."""
+        """Return how far the view has been materialised; see `features.feast.online.materialize`."""
         with _available(config):
             found = self._get_client(config.online_store).hget(_cursors(config), view.name)
         return found.decode() if isinstance(found, bytes) else found
 
     def move_cursor(self, config: RepoConfig, view: FeatureView, cursor: str) -> None:
-        """Keeps it beside the rows, so that both are lost together."""
+        """Store it in the same Redis as the rows, so that both are lost together."""
         with _available(config):
             self._get_client(config.online_store).hset(_cursors(config), view.name, cursor)
 
@@ -238,7 +238,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
 
 @contextmanager
 def _available(config: RepoConfig) -> Iterator[None]:
-    """Says what it means for people when Redis fails us."""
+    """Turn an error of Redis into one that says what to do."""
     try:
         yield
     except RedisError as error:
