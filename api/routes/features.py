@@ -13,11 +13,11 @@ from feast.feature_server_utils import convert_response_to_dict
 
 from api.deps import Served
 from api.models import OnlineRequest, TrainingSetRequest
-from features.feast.feature_refs import service_refs
+from features.feast.feature_refs import refs_of_assets, service_refs
 from features.feast.online.lookup import online_response
 from features.tables.labels import ASSET, checked_labels
 from features.training.formats import write
-from features.training.plan import refs_of_assets, resolve
+from features.training.plan import resolve
 from features.training.training_set import training_set
 from historian.errors import InvalidInput
 

@@ -18,6 +18,7 @@ from features.feast.offline.join_executor import JoinExecutor, join_executor
 from features.feast.registry.feast_repo import open_feature_store
 from features.training.artefact import read_manifest, write_artefact
 from features.training.formats import save
+from features.training.label_source import read_source
 from features.training.prepare import Prepared, prepare
 from features.training.request import Request
 from features.training.splits import By, SplitSpec
@@ -133,7 +134,8 @@ class _Opened:
         self._quiet = quiet
 
     def prepare(self, request: Request, directory: Path, executor: JoinExecutor) -> Prepared:
-        return prepare(self._store, self._plant, request, directory, executor=executor)
+        source = read_source(request, directory, self._plant)
+        return prepare(self._store, self._plant, request, source, executor=executor)
 
     def write(self, prepared: Prepared, out: Path, *, verified: bool) -> answers.Answer:
         return self._write_rows(prepared, out) if out.suffix else self._write_artefact(prepared, out, verified=verified)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from feast import FeatureStore, FeatureView
 
 from historian.errors import UnknownFeature, near_misses
+from historian.plant.plant import Plant
 
 
 def views_of(store: FeatureStore, refs: Sequence[str]) -> Mapping[str, FeatureView]:
@@ -54,6 +55,21 @@ def service_refs(store: FeatureStore, name: str) -> list[str]:
     return [
         f"{view.name}:{feature.name}" for view in services[name].feature_view_projections for feature in view.features
     ]
+
+
+def refs_of_assets(store: FeatureStore, plant: Plant, assets: Collection[str]) -> list[str]:
+    """Return all features of the assets' classes, `view:feature`: those of their feature services.
+
+    Args:
+        store: Feast over the plant's repository.
+        plant: The plant.
+        assets: Names of its assets; repeats count once.
+
+    Raises:
+        UnknownFeature: a class has no features, or they are not registered.
+    """
+    classes = {plant.assets[asset].asset_class for asset in assets}
+    return [ref for name in sorted(classes) for ref in service_refs(store, name)]
 
 
 def column_of(ref: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from feast import FeatureStore, FeatureView
 
-from features.feast.feature_refs import column_of, meaning_of, service_refs, views_of
+from features.feast.feature_refs import column_of, meaning_of, views_of
 from features.feast.offline.join_executor import LOCAL, JoinExecutor
 from features.training.pinned import PinnedTable, TableVersion, as_of_warnings, pin
 from historian.errors import UnknownFeature
-from historian.plant.plant import Plant
 
 
 @dataclass(frozen=True)
@@ -106,21 +105,6 @@ def resolve(
     tables = {name: pin(by_name[name], (versions or {}).get(name), as_of=as_of) for name in sorted(by_name)}
     features = tuple(_feature(ref, view) for ref, view in views.items())
     return Plan(features, tables, created_by_label_time, as_of, executor)
-
-
-def refs_of_assets(store: FeatureStore, plant: Plant, assets: Collection[str]) -> list[str]:
-    """Return all features of the assets' classes, `view:feature`: those of their feature services.
-
-    Args:
-        store: Feast over the plant's repository.
-        plant: The plant.
-        assets: Names of its assets; repeats count once.
-
-    Raises:
-        UnknownFeature: a class has no features, or they are not registered.
-    """
-    classes = {plant.assets[asset].asset_class for asset in assets}
-    return [ref for name in sorted(classes) for ref in service_refs(store, name)]
 
 
 def _registered(store: FeatureStore, name: str) -> FeatureView:

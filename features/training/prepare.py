@@ -1,6 +1,6 @@
-"""A request -> labels with their split, and the plan by which their features are looked up.
+"""A request and its label source -> labels with their split, and the plan by which their features are looked up.
 
-    label files -> references -> pinned tables -> labels -> split
+    references -> pinned tables -> labels -> split
 
 Everything the result depends on is in the request, its input files, the plant file and the tables' versions.
 """
@@ -15,12 +15,13 @@ from pathlib import Path
 import polars as pl
 from feast import FeatureStore
 
+from features.feast.feature_refs import refs_of_assets
 from features.feast.offline.join_executor import LOCAL, JoinExecutor
 from features.tables.labels import EVENT_TIMESTAMP
 from features.training.join import check_names, features_began
-from features.training.label_source import Labels, read_source
+from features.training.label_source import Labels, LabelSource
 from features.training.pinned import TableVersion
-from features.training.plan import Plan, refs_of_assets, resolve
+from features.training.plan import Plan, resolve
 from features.training.request import Request
 from features.training.splits import SPLIT, SplitSpec, split
 from historian.errors import InvalidInput
@@ -58,27 +59,26 @@ def prepare(
     store: FeatureStore,
     plant: Plant,
     request: Request,
-    directory: Path,
+    source: LabelSource,
     versions: Mapping[str, TableVersion] | None = None,
     *,
     executor: JoinExecutor = LOCAL,
 ) -> Prepared:
-    """Read or make the labels, pin the feature tables, and split the labels.
+    """Pin the feature tables, make the labels, and split them.
 
     Args:
         store: Feast over the plant's repository.
         plant: The plant.
         request: What the training set is to be.
-        directory: Where the request's files lie.
+        source: The request's label files; see `features.training.label_source.read_source`.
         versions: The versions of feature tables to read, by view; other tables are read as of the request, or as they
             are now.
         executor: Where features are looked up.
 
     Raises:
-        InvalidInput: labels, rule or split cannot be used.
+        InvalidInput: the labels cannot be joined or split, or there are none.
         UnknownFeature, NotEnoughData, StoreUnavailable: as `features.training.plan.resolve`.
     """
-    source = read_source(request, directory, plant)
     plan = resolve(
         store,
         request.features or refs_of_assets(store, plant, source.assets),

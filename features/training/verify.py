@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from features.feast.offline.join_executor import LOCAL, JoinExecutor
 from features.training.artefact import INPUTS, data_digests, read_manifest, write_contents
+from features.training.label_source import read_source
 from features.training.manifest import Manifest
 from features.training.pinned import PinnedTable, TableVersion, newest_version
 from features.training.prepare import prepare
@@ -64,7 +65,8 @@ def verify(
     """
     manifest, directory = read_manifest(path)
     request, versions = _recorded(manifest, path)
-    prepared = prepare(store, plant, request, directory / INPUTS, versions, executor=executor)
+    source = read_source(request, directory / INPUTS, plant)
+    prepared = prepare(store, plant, request, source, versions, executor=executor)
     made = make(prepared, plant, plant_file, advance=advance)
     with tempfile.TemporaryDirectory() as temporary:
         again = write_contents(made, Path(temporary))

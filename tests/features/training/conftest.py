@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from features.feast.registry.feast_repo import apply, open_feature_store
+from features.training.label_source import read_source
 from features.training.prepare import prepare
 from features.training.request import Request
 from features.training.splits import SplitSpec
@@ -36,7 +37,8 @@ def make(two_view_plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Cal
         directory = tmp_path_factory.mktemp("labels")
         (directory / "labels.csv").write_text(labels)
         wanted = Request(labels="labels.csv", features=(RMS, OIL), **request)
-        prepared = prepare(open_feature_store(two_view_plant), two_view_plant, wanted, directory)
+        source = read_source(wanted, directory, two_view_plant)
+        prepared = prepare(open_feature_store(two_view_plant), two_view_plant, wanted, source)
         plant_file = two_view_plant.root / "plant.toml"
         return make_training_set(prepared, two_view_plant, plant_file, advance=lambda _: None)
 

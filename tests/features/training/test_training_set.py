@@ -17,10 +17,11 @@ from deltalake import write_deltalake
 from feast import FeatureStore
 from polars.testing import assert_frame_equal
 
+from features.feast.feature_refs import refs_of_assets
 from features.feast.registry.feast_repo import apply, open_feature_store
 from features.tables.feature_table import table_path
 from features.training.formats import Format, format_of, save, write
-from features.training.plan import refs_of_assets, resolve
+from features.training.plan import resolve
 from features.training.training_set import null_rates, training_set
 from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
 from historian.plant.plant import Plant
