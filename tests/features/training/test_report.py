@@ -8,7 +8,8 @@ from tests.features.training.two_views import cells, page, sections
 
 def test_the_report_shows_every_plot_and_table(by_time: Made) -> None:
     """With the numbers of the manifest."""
-    shown = sections(page(by_time))
+    report = page(by_time)
+    shown = sections(report)
     assert {title: text.count("<svg") for title, text in shown.items()} == {
         "Rows": 0,
         "Target": 1,
@@ -42,7 +43,7 @@ def test_the_report_shows_every_plot_and_table(by_time: Made) -> None:
         shown["Made from"]
     )
     assert ["rule", "true history; 6 values differ from created by label time"] in cells(shown["Made from"])
-    assert "All 12 values were known at their label's time" in page(by_time)
+    assert "All 12 values were known at their label's time" in report
 
 
 def test_the_report_warns_of_shared_rows(own_split: Made) -> None:

@@ -158,6 +158,7 @@ def test_an_address_of_any_kind_where_nobody_answers_is_told() -> None:
             cluster.connected(address).__enter__()
 
 
+@pytest.mark.slow
 def test_one_machine_does_not_load_ray(tmp_path: Path) -> None:
     """Nor need it be installed."""
     script = (
