@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from api.models import OnlineRequest, TrainingSetRequest
-from features.feast.feature_refs import service_refs
+from features.feast.feature_refs import refs_of_assets, service_refs
 from features.feast.online.lookup import online_response
 from features.feast.online.response_json import response_json
 from features.feast.online.served import open_log
 from features.feast.registry.feast_repo import open_feature_store
 from features.tables.labels import ASSET, checked_labels
 from features.training.formats import write
-from features.training.training_set import Knowledge, default_refs, training_set
+from features.training.plan import resolve
+from features.training.training_set import training_set
 from historian.errors import InvalidInput
 from historian.plant.plant import Plant
 
@@ -70,12 +71,16 @@ class FeastBackend:
             NotEnoughData: nothing has been registered or computed yet.
         """
         labels = checked_labels(_frame(request.labels), self._plant.assets, file="labels")
-        refs = request.features or default_refs(self._store, self._plant, labels)
-        history = Knowledge(known_then=request.known_then, as_of=request.as_of)
-        table, warnings = training_set(self._store, labels, refs, history)
+        plan = resolve(
+            self._store,
+            request.features or refs_of_assets(self._store, self._plant, labels[ASSET].unique().to_list()),
+            as_of=request.as_of,
+            created_by_label_time=request.created_by_label_time,
+        )
+        table = training_set(labels, plan)
         body = BytesIO()
         write(table, body, request.format)
-        return TrainingSetFile(body.getvalue(), warnings)
+        return TrainingSetFile(body.getvalue(), plan.warnings)
 
     def online_features(self, request: OnlineRequest) -> dict[str, Any]:
         """Look up the newest features of assets.

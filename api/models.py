@@ -57,8 +57,8 @@ class TrainingSetRequest(BaseModel):
         None, min_length=1, description="view:feature; all features of the labelled assets' classes if left out."
     )
     format: Literal["parquet", "arrow", "arrows", "csv"] = "parquet"
-    known_then: bool = Field(
-        default=False, description="Only what had been computed by each label's time: no corrections."
+    created_by_label_time: bool = Field(
+        default=False, description="Only feature rows created by each label's time: no later corrections."
     )
     as_of: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
         None, description="Only what was in the feature tables then."

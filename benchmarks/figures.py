@@ -119,7 +119,7 @@ FIGURES: Final = (
         "features",
         "features",
         "the same, all 22",
-        "tsfel's [counterparts](beside-other-libraries.md) of 12 of them",
+        "tsfel's [counterparts](comparison-with-other-libraries.md) of 12 of them",
         100,
     ),
     Figure(

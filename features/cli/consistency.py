@@ -10,16 +10,12 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from features.feast.feature_refs import registered_refs
-from features.feast.online.consistency import VERDICTS
-from features.feast.online.consistency import consistency as verdicts
+from features.feast.online.consistency import VERDICTS, consistency_since
 from features.feast.online.drift import Drift
 from features.feast.online.drift import drift as drifts
 from features.feast.online.drift_source import live_values, training_values
-from features.feast.online.served import served_path, served_since
 from features.feast.registry.feast_repo import open_feature_store
 from historian.cli.console import JsonOption, PlantOption, answer
-from historian.errors import NotEnoughData
 from historian.plant.load import load_plant
 from historian.times import parse_instant, utc_now
 
@@ -40,18 +36,17 @@ def consistency(
     """
     checked = load_plant(plant)
     start = parse_instant(since, now=utc_now())
-    served = served_since(served_path(checked), start).collect()
-    if served.is_empty():
-        raise NotEnoughData(
-            f"nothing is logged as served since {since}; set log in [online] and restart penstock serve"
-        )
-    store = open_feature_store(checked)
-    gone = sorted(set(served["feature"]) - registered_refs(store))
-    found = verdicts(store, served.filter(~pl.col("feature").is_in(gone)))
-    wrong = found.filter(pl.col("wrong") > threshold)["feature"].to_list()
-    record = {"since": start, "values": served.height, "wrong": wrong, "features": found.to_dicts(), "left_out": gone}
-    left_out = [f"{ref} is no longer registered; what was served of it was left out" for ref in gone]
-    answer(record, "\n".join([*_consistency_lines(found), *left_out]), as_json=as_json)
+    found = consistency_since(open_feature_store(checked), checked, start)
+    wrong = found.wrong(threshold)
+    record = {
+        "since": start,
+        "values": found.values,
+        "wrong": wrong,
+        "features": found.features.to_dicts(),
+        "left_out": list(found.left_out),
+    }
+    left_out = [f"{ref} is no longer registered; what was served of it was left out" for ref in found.left_out]
+    answer(record, "\n".join([*_consistency_lines(found.features), *left_out]), as_json=as_json)
     if wrong:
         raise typer.Exit(1)
 

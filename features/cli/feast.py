@@ -28,15 +28,15 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Shows what the plant's features change in Feast, registers views and services, and removes what has gone."""
+    """Shows what the plant's features change in Feast, registers views and services, and removes old ones."""
     checked = load_plant(plant)
     repo = feast_repo.repo_path(checked)
     if dry_run:
         planned = feast_repo.plan(checked)
-        answer({"repo": repo, "changes": [*map(asdict, planned)]}, _told(planned), as_json=as_json)
+        answer({"repo": repo, "changes": [*map(asdict, planned)]}, _change_lines(planned), as_json=as_json)
         return
     # People see what is meant to change even if it fails then; a machine gets one answer.
-    applied = feast_repo.apply(checked, lambda planned: None if as_json else print(_told(planned), flush=True))
+    applied = feast_repo.apply(checked, lambda planned: None if as_json else print(_change_lines(planned), flush=True))
     record = {
         "project": applied.project,
         "repo": repo,
@@ -49,7 +49,7 @@ def apply(
     answer(record, registered, as_json=as_json)
 
 
-def _told(changes: Sequence[Change]) -> str:
+def _change_lines(changes: Sequence[Change]) -> str:
     return "\n".join(map(str, changes)) or "nothing changes"
 
 
@@ -124,8 +124,8 @@ def _seconds(event: datetime | None, now: datetime) -> float | None:
 
 def _line(reading: Reading, now: datetime) -> str:
     """`compressor_vibration:de_h_rms_ac    0.4823 g    2.1 s old`"""
-    told = reading.value if isinstance(reading.value, str | None) else f"{reading.value:.6g} {reading.unit}".rstrip()
-    value = told or "missing"
+    text = reading.value if isinstance(reading.value, str | None) else f"{reading.value:.6g} {reading.unit}".rstrip()
+    value = text or "missing"
     if reading.event_timestamp is None:
         return f"{reading.feature:48} {value:>20}"
     expired = ", expired" if reading.status == "OUTSIDE_MAX_AGE" else ""

@@ -1,48 +1,36 @@
-"""`penstock training-set`: makes a training set, makes it again to verify it, and explains two of them."""
+"""`penstock training-set`: makes a training set, makes it again to verify it, and compares two of them."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import typer
 from feast import FeatureStore
-from pydantic import ValidationError
 from typer.core import TyperGroup
 
+from features.cli import training_answers as answers
+from features.cli import training_options as options
 from features.cli.options import MEMORY, AddressOption, EngineName, EngineOption, FeatureOption, amount
-from features.feast.offline.workers import Workers, workers
+from features.feast.offline.join_executor import JoinExecutor, join_executor
 from features.feast.registry.feast_repo import open_feature_store
-from features.training import artefact
-from features.training.export import Prepared, Request, as_table, make, prepare
-from features.training.formats import Format, format_of, save
-from features.training.manifest import Manifest
-from features.training.pinned import doubts
-from features.training.splits import SplitSpec
-from features.training.training_set import null_rates
-from features.training.verdicts import differences, not_known, verdicts
+from features.training.artefact import read_manifest, write_artefact
+from features.training.formats import save
+from features.training.label_source import read_source
+from features.training.prepare import Prepared, prepare
+from features.training.request import Request
+from features.training.splits import By, SplitSpec
+from features.training.training_set import make, rows_alone
+from features.training.verify import Verified, verify
 from historian.cli.console import JsonOption, PlantOption, answer, progress, stdout_to_stderr
 from historian.errors import InvalidInput
-from historian.plant.document import readable_message
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
-from historian.times import parse_duration, parse_instant, utc_now
+from historian.times import parse_instant, utc_now
 
 _MAKE: Final = "make"
-_SUSPECTS_TOLD: Final = 5
-Answer = tuple[dict[str, Any], str]
-"""For programs, and for people."""
-
-MemoryOption = Annotated[
-    str,
-    typer.Option(
-        help="What looking features up may take, beside labels and features; on Ray, each task: 512MiB, 2GiB."
-    ),
-]
 
 
 class _Commands(TyperGroup):
@@ -59,289 +47,134 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
-    help="Training sets: LABELS --out OUT makes one; verify makes one again and compares, diff explains two.",
+    help="Training sets: LABELS --out OUT makes one; verify makes one again and compares, diff compares two.",
 )
 
 
 @app.command(_MAKE)
 def training_set(  # noqa: PLR0913 (a parameter an option)
-    labels: Annotated[
-        Path,
-        typer.Argument(
-            help="CSV or Parquet with asset, event_timestamp and any other columns; or a rule (.toml) that makes "
-            "labels from events."
-        ),
-    ],
+    labels: options.LabelsArgument,
     plant: PlantOption = Path("plant.toml"),
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A directory, for data with manifest and report; or a .parquet, .arrow, .arrows or .csv file, "
-            "for the rows alone.",
-        ),
-    ],
-    as_format: Annotated[
-        Format | None,
-        typer.Option(
-            "--format", help="parquet, arrow, arrows (a stream) or csv, for a directory's data; parquet if left out."
-        ),
-    ] = None,
-    partition_by: Annotated[
-        Literal["asset"] | None, typer.Option(help="asset: each asset's rows are a part of their own, below the split.")
-    ] = None,
-    verified: Annotated[
-        bool,
-        typer.Option("--verify", help="Then make it again and compare, as verify does; exit code 1 if it differs."),
-    ] = False,
+    out: options.OutOption,
+    as_format: options.FormatOption = None,
+    partition_by: options.PartitionByOption = None,
+    verified: options.VerifyOption = False,
     feature: FeatureOption = None,
-    known_then: Annotated[
-        bool, typer.Option("--known-then", help="Only what had been computed by each label's time: no corrections.")
-    ] = False,
-    as_of: Annotated[
-        str | None, typer.Option(help="Only what was known at this time: 2026-03-01T00:00:00Z. Events too.")
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to be predicted; a rule names its own.")] = None,
-    split: Annotated[
-        Literal["time", "asset", "episode", "random"] | None, typer.Option(help="Adds a column split; see the docs.")
-    ] = None,
-    shares: Annotated[str, typer.Option(help="Of train, validation and test.")] = "70,15,15",
-    hold_out: Annotated[
-        list[str] | None, typer.Option(help="An asset or episode that is the test set; any number of times.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Which assets or episodes go where.", min=0, max=2**63 - 1)] = 0,
-    horizon: Annotated[
-        str | None, typer.Option(help="How far the labels of a table look ahead, such as 24h; 0 for not at all.")
-    ] = None,
-    force_random: Annotated[bool, typer.Option("--force-random", help="Split by row in spite of all.")] = False,
-    threshold: Annotated[float, typer.Option(help="The AUC from which on a column is suspected to leak.")] = 0.95,
-    memory: MemoryOption = MEMORY,
+    created_by_label_time: options.CreatedByLabelTimeOption = False,
+    as_of: options.AsOfOption = None,
+    target: options.TargetOption = None,
+    split: options.SplitOption = None,
+    shares: options.SharesOption = "70,15,15",
+    hold_out: options.HoldOutOption = None,
+    seed: options.SeedOption = 0,
+    horizon: options.HorizonOption = None,
+    force_random: options.ForceRandomOption = False,
+    threshold: options.ThresholdOption = 0.95,
+    memory: options.MemoryOption = MEMORY,
     engine: EngineOption = EngineName.local,
     address: AddressOption = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count labels and splits; write nothing.")] = False,
+    dry_run: options.DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Joins labels with the features as they were at each label's time: one row a label, in the labels' order."""
     if out.suffix:
-        _check_file(out, {"--format": as_format, "--partition-by": partition_by, "--verify": verified})
-    if hold_out and not split:
-        raise InvalidInput("--hold-out says what the test set is; add --split asset or --split episode")
-    spec = SplitSpec(split, _shares(shares), tuple(hold_out or ()), seed, force_random) if split else None
-    request = _request(
+        options.check_file(out, {"--format": as_format, "--partition-by": partition_by, "--verify": verified})
+    request = options.request_of(
         labels=labels.name,
         features=tuple(feature or ()),
         target=target,
-        known_then=known_then,
+        created_by_label_time=created_by_label_time,
         as_of=parse_instant(as_of, now=utc_now()) if as_of else None,
-        split=spec,
-        horizon=_horizon(horizon),
+        split=_split(split, shares, hold_out, seed, forced=force_random),
+        horizon=options.horizon_of(horizon),
         threshold=threshold,
         format=as_format or "parquet",
         partition_by=partition_by,
     )
-    checked = load_plant(plant)
-    store = open_feature_store(checked)
-    with _workers(memory, engine, address) as who:
-        prepared = prepare(store, checked, request, labels.parent, workers=who)
-        if dry_run:
-            result = _plan(prepared)
-        elif out.suffix:
-            result = _file_made(prepared, out, quiet=as_json)
-        else:
-            with progress("training set", unit="views", total=len(prepared.tables), quiet=as_json) as advance:
-                # Not kept: making it again takes as much memory.
-                made = artefact.make_all(prepared, checked, _file(plant), advance=advance)
-                manifest = artefact.write_artefact(made, out)
-                del made
-            found = _verified(out, store, checked, _file(plant), who, quiet=as_json) if verified else None
-            result = artefact_made(manifest, out, found)
-    tell(result, as_json=as_json)
+    opened = _Opened(plant, quiet=as_json)
+    with _executor(memory, engine, address) as executor:
+        prepared = opened.prepare(request, labels.parent, executor)
+        result = answers.planned(prepared) if dry_run else opened.write(prepared, out, verified=verified)
+    _finish(result, as_json=as_json)
 
 
-@app.command()
-def verify(
-    manifest: Annotated[Path, typer.Argument(help="manifest.json of a training set, or its directory.")],
+@app.command("verify")
+def verify_manifest(
+    manifest: options.ManifestArgument,
     plant: PlantOption = Path("plant.toml"),
     *,
-    memory: MemoryOption = MEMORY,
+    memory: options.MemoryOption = MEMORY,
     engine: EngineOption = EngineName.local,
     address: AddressOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Makes a training set again, from its inputs and the versions its tables had, and compares it byte for byte."""
-    checked = load_plant(plant)
-    store = open_feature_store(checked)
-    with _workers(memory, engine, address) as who:
-        found = _verified(manifest, store, checked, _file(plant), who, quiet=as_json)
-    record = {"rows": found.rows, "leakage": found.leakage, **_verdict(found)}
-    result = record, "\n".join([f"{manifest}: {_verdict_text(found)}", *not_known(found.leakage)])
-    tell(result, as_json=as_json)
+    opened = _Opened(plant, quiet=as_json)
+    with _executor(memory, engine, address) as executor:
+        found = opened.verify(manifest, executor)
+    _finish(answers.made_again(manifest, found), as_json=as_json)
 
 
 @app.command()
-def diff(
-    one: Annotated[Path, typer.Argument(help="A manifest or its directory.")],
-    other: Annotated[Path, typer.Argument(help="Another.")],
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Tells in what two training sets differ: request, inputs, tables, rows, columns."""
-    left, right = (artefact.read_manifest(path)[0] for path in (one, other))
-    found = differences(left, right)
-    same = left["content_hash"] == right["content_hash"]
-    head = "the same rows and values" if same else "other rows or values"
-    answer({"same_content": same, "differences": found}, "\n".join([head, *found]), as_json=as_json)
+def diff(one: options.OneArgument, other: options.OtherArgument, *, as_json: JsonOption = False) -> None:
+    """Lists in what two training sets differ: request, inputs, tables, rows, columns."""
+    (left, _), (right, _) = map(read_manifest, (one, other))
+    record, text = answers.compared(left, right)
+    answer(record, text, as_json=as_json)
 
 
-@contextmanager
-def _workers(memory: str, engine: EngineName, address: str) -> Iterator[Workers]:
-    with stdout_to_stderr(), workers(amount(memory), address if engine is EngineName.ray else None) as who:
-        yield who
+class _Opened:
+    """A plant and its feature store; shows progress on long work."""
+
+    def __init__(self, plant: Path, *, quiet: bool) -> None:
+        self._plant: Plant = load_plant(plant)
+        self._file = plant / "plant.toml" if plant.is_dir() else plant
+        self._store: FeatureStore = open_feature_store(self._plant)
+        self._quiet = quiet
+
+    def prepare(self, request: Request, directory: Path, executor: JoinExecutor) -> Prepared:
+        source = read_source(request, directory, self._plant)
+        return prepare(self._store, self._plant, request, source, executor=executor)
+
+    def write(self, prepared: Prepared, out: Path, *, verified: bool) -> answers.Answer:
+        return self._write_rows(prepared, out) if out.suffix else self._write_artefact(prepared, out, verified=verified)
+
+    def _write_rows(self, prepared: Prepared, out: Path) -> answers.Answer:
+        with progress("training set", unit="views", total=len(prepared.plan.tables), quiet=self._quiet) as advance:
+            table = rows_alone(prepared, advance=advance)
+        save(table, out)
+        return answers.rows_written(prepared, table, out)
+
+    def _write_artefact(self, prepared: Prepared, out: Path, *, verified: bool) -> answers.Answer:
+        with progress("training set", unit="views", total=len(prepared.plan.tables), quiet=self._quiet) as advance:
+            # Not kept in a variable: making it again takes as much memory.
+            manifest = write_artefact(make(prepared, self._plant, self._file, advance=advance), out)
+        found = self.verify(out, prepared.plan.executor) if verified else None
+        return answers.artefact_written(manifest, out, found)
+
+    def verify(self, path: Path, executor: JoinExecutor) -> Verified:
+        with progress("verify", unit="views", quiet=self._quiet) as advance:
+            return verify(path, self._store, self._plant, self._file, executor, advance=advance)
 
 
-def tell(result: Answer, *, as_json: bool) -> None:
-    """Prints an answer; exit code 1 if the set came out otherwise, or has values not known at their label's time."""
+def _finish(result: answers.Answer, *, as_json: bool) -> None:
+    """Print the answer; exit code 1 if it says that the set is not what it should be."""
     record, text = result
     answer(record, text, as_json=as_json)
-    if not record.get("verified", True) or ("leakage" in record and not_known(record["leakage"])):
+    if answers.has_failed(record):
         raise typer.Exit(1)
 
 
-def _verified(
-    path: Path, store: FeatureStore, plant: Plant, plant_file: Path, who: Workers, *, quiet: bool
-) -> artefact.Verified:
-    with progress("verify", unit="views", quiet=quiet) as advance:
-        return artefact.verify(path, store, plant, plant_file, who, advance=advance)
+@contextmanager
+def _executor(memory: str, engine: EngineName, address: str) -> Iterator[JoinExecutor]:
+    with stdout_to_stderr(), join_executor(amount(memory), address if engine is EngineName.ray else None) as executor:
+        yield executor
 
 
-def _verdict(found: artefact.Verified) -> dict[str, object]:
-    return {"verified": not found.differences, "differences": found.differences, "moved_on": found.moved_on}
-
-
-def _verdict_text(found: artefact.Verified) -> str:
-    verdict = "not what is written" if found.differences else "the same"
-    return "\n".join([f"{found.rows} rows made again, {verdict}", *found.differences, *found.moved_on])
-
-
-def _check_file(out: Path, options: dict[str, object]) -> None:
-    format_of(out)
-    if given := [name for name, value in options.items() if value]:
-        raise InvalidInput(
-            f"{out.name} is a file, the rows alone in the format of its suffix; for {' and '.join(given)} give a "
-            f"directory: --out {out.stem}"
-        )
-
-
-def _file(plant: Path) -> Path:
-    return plant / "plant.toml" if plant.is_dir() else plant
-
-
-def _request(**given: Any) -> Request:
-    try:
-        return Request(**given)
-    except ValidationError as error:
-        problems = [
-            f"--{detail['loc'][0]}: {readable_message(detail['msg'], detail['input'])}" for detail in error.errors()
-        ]
-        raise InvalidInput("\n".join(problems)) from None
-
-
-def _shares(text: str) -> tuple[float, float, float]:
-    try:
-        train, validation, test = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InvalidInput(f"the shares {text!r} are not three numbers; write 70,15,15") from None
-    return train, validation, test
-
-
-def _horizon(text: str | None) -> timedelta | None:
-    try:
-        return None if text is None else timedelta(0) if text == "0" else parse_duration(text)
-    except ValueError as error:
-        raise InvalidInput(f"--horizon: {error}") from None
-
-
-def _plan(prepared: Prepared) -> Answer:
-    tables = {name: table.moment.version for name, table in prepared.tables.items()}
-    rows = prepared.labels.height
-    counts = {**prepared.counts, **{f"purged from {name}": count for name, count in prepared.purged.items()}}
-    record = {
-        "labels": rows,
-        "features": prepared.refs,
-        "target": prepared.target,
-        "counts": counts,
-        "splits": _split_counts(prepared),
-        "gap": prepared.gap,
-        "table_versions": tables,
-        "warnings": _doubts(prepared),
-    }
-    parts = [f"{rows} labels, {len(prepared.refs)} features of {', '.join(tables)}; nothing was written"]
-    parts += [f"  {name}: {count}" for name, count in {**counts, **_split_counts(prepared)}.items()]
-    parts += [f"  {warning}" for warning in _doubts(prepared)]
-    return record, "\n".join(parts)
-
-
-def _doubts(prepared: Prepared) -> list[str]:
-    return doubts({name: table.moment.found for name, table in prepared.tables.items()})
-
-
-def _split_counts(prepared: Prepared) -> dict[str, int]:
-    if not prepared.purged:
-        return {}
-    counts = dict(prepared.labels["split"].value_counts().iter_rows())
-    return {name: counts.get(name, 0) for name in prepared.purged}
-
-
-def _file_made(prepared: Prepared, out: Path, *, quiet: bool) -> Answer:
-    with progress("training set", unit="views", total=len(prepared.tables), quiet=quiet) as advance:
-        table = as_table(prepared, make(prepared, advance=advance))
-    save(table, out)
-    rates = null_rates(table, prepared.refs)
-    missing = sum(rates.values()) / len(rates)
-    warnings = _doubts(prepared)
-    record = {
-        "training_rows": table.num_rows,
-        "features": list(rates),
-        "null_rate": missing,
-        "null_rates": rates,
-        **prepared.request.knowledge.told(),
-        "warnings": warnings,
-        "out": out,
-    }
-    text = f"{out}: {table.num_rows} rows, {len(rates)} features, {missing:.1%} of their values missing"
-    return record, "\n  ".join([text, *warnings])
-
-
-def artefact_made(manifest: Manifest, out: Path, found: artefact.Verified | None) -> Answer:
-    """What is told of an artefact that was written, for programs and for people.
-
-    Args:
-        found: What making it again has shown, if that was asked for.
-    """
-    rows, columns = manifest["rows"], manifest["columns"]
-    missing = sum(about["missing"] for about in columns.values()) / len(columns)
-    record = {
-        "training_rows": rows["total"],
-        "rows": rows,
-        "features": list(columns),
-        "null_rate": missing,
-        "target": manifest["target"],
-        "corrections": manifest["corrections"],
-        "leakage": manifest["leakage"],
-        "warnings": verdicts(manifest),
-        "content_hash": manifest["content_hash"],
-        "out": out,
-        **(_verdict(found) if found else {}),
-    }
-    splits = "".join(f", {count} {name}" for name, count in rows.get("split", {}).items())
-    purged = f", {sum(rows['purged'].values())} purged" if "purged" in rows else ""
-    lines = [
-        f"{out}: {rows['total']} rows{splits}{purged}; {len(columns)} features, {missing:.1%} of their values missing",
-        f"  {manifest['leakage']['values_audited']:,} values audited; content {manifest['content_hash'][:16]}",
-        *(f"  {warning}" for warning in verdicts(manifest, most=_SUSPECTS_TOLD)),
-    ]
-    if found:
-        lines.append(textwrap.indent(_verdict_text(found), "  "))
-    return record, "\n".join(lines)
+def _split(by: By | None, shares: str, hold_out: list[str] | None, seed: int, *, forced: bool) -> SplitSpec | None:
+    if by:
+        return SplitSpec(by, options.shares_of(shares), tuple(hold_out or ()), seed, forced)
+    if hold_out:
+        raise InvalidInput("--hold-out names the test set; add --split asset or --split episode")
+    return None

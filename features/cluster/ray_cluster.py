@@ -1,7 +1,8 @@
-"""Work on a Ray cluster: for what one machine cannot do in time. The only module that knows Ray.
+"""Work on a Ray cluster: for what one machine cannot do in time. The only module that imports Ray.
 
-Importing it loads Ray, so it is resolved where a cluster is asked for. Ray's own retries make up for nodes that die:
-what is done must not depend on how often, or where. The nodes need Penstock installed, and what is read within reach.
+Importing it loads Ray, so it is imported only where a cluster is named. Ray's own retries make up for nodes that
+die: work must not depend on how often it runs, or where. The nodes need Penstock installed, and access to the files
+that are read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from historian.errors import ConfigError, FeatureError, HistorianError, InvalidInput, StoreUnavailable
 
-# Before Ray is imported, and inherited by what it starts: nothing is sent to anybody, nothing is said about it.
+# Set before Ray is imported, and inherited by the processes it starts: no usage data is sent, and no notice printed.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 try:
@@ -34,7 +35,7 @@ _Done = TypeVar("_Done")
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """As long as this is open, the cluster works for us. A connection there was before is used, and left open.
+    """Connect to the cluster while the block runs. An existing connection is used, and left open.
 
     Args:
         address: `auto` for the cluster this machine is part of, else HOST:PORT, or as Ray takes it.
@@ -53,17 +54,17 @@ def connected(address: str) -> Iterator[None]:
 
 
 def at_once() -> int:
-    """How many tasks the cluster has processors for; may change as nodes come and go."""
+    """Return how many tasks the cluster has processors for; may change as nodes come and go."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def spread(work: Callable[[_Item], _Done], items: Iterable[_Item], *, memory: int) -> Iterator[_Done]:
-    """What `work` makes of each item, in the order in which it is done. To be called while connected.
+    """Yield the result of `work` for each item, in the order in which they finish. To be called while connected.
 
     Args:
-        work: sent to the cluster once.
-        items: taken as the cluster has room for them.
-        memory: bytes one may take. A node works on as many at once as it has memory for.
+        work: Sent to the cluster once.
+        items: Taken as the cluster has room for them.
+        memory: Bytes one item may take. A node works on as many at once as it has memory for.
 
     Raises:
         InvalidInput: no node has so much memory.
@@ -102,7 +103,7 @@ def _check_memory(memory: int) -> None:
     if most < memory:
         raise InvalidInput(
             f"a part of the work may take {memory / 2**20:.0f}MiB, but no node of the Ray cluster has more than "
-            f"{most / 2**20:.0f}MiB for it; say less with --memory, or as memory_limit in feature_store.yaml"
+            f"{most / 2**20:.0f}MiB for it; lower --memory, or memory_limit in feature_store.yaml"
         )
 
 

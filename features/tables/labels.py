@@ -7,38 +7,34 @@ is checked completely, and every problem is reported at once, with file and row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from features.tables.written_tables import (
-    WrittenTable,
-    absent_columns,
-    asset_problems,
-    instants,
-    name_complaints,
-    read_written,
-    time_complaints,
-    time_problems,
-)
+from features.tables.written_tables import Columns, WrittenTable, read_written
 from historian.errors import InvalidInput, near_misses
 
 ASSET: Final = "asset"
 EVENT_TIMESTAMP: Final = "event_timestamp"
 EPISODE: Final = "episode"
-"""A run of an asset between two overhauls, where a label file or a rule tells it."""
-OWN: Final = (ASSET, EVENT_TIMESTAMP, EPISODE, "split", "censored", "at_least_s")
-"""The columns of a label that have a meaning of their own: which rows it is of, and what a rule adds to the target."""
+"""A run of an asset between two overhauls, where a label file or a rule names it."""
+RESERVED: Final = (ASSET, EVENT_TIMESTAMP, EPISODE, "split", "censored", "at_least_s")
+"""The columns of a label with a fixed meaning: the row's keys, and what a rule adds to the target."""
 
+_COLUMNS: Final = Columns("labels", ASSET, times=(EVENT_TIMESTAMP,))
 _NAMES: Final = (ASSET, EVENT_TIMESTAMP, EPISODE)
 _NUMBER: Final = r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 """As a program writes it, and short enough for 64 bits."""
 
 
 def read_labels(path: Path, assets: Collection[str]) -> pl.DataFrame:
-    """Reads and checks a label file.
+    """Read and check a label file.
+
+    Args:
+        path: CSV, or Parquet with any other suffix.
+        assets: The names of the plant's assets.
 
     Returns:
         `asset` String, `event_timestamp` Datetime("us", "UTC"), and the file's other columns, rows in the file's order.
@@ -46,7 +42,7 @@ def read_labels(path: Path, assets: Collection[str]) -> pl.DataFrame:
     Raises:
         InvalidInput: with every problem found.
     """
-    labels = _checked(read_written(path, "label"), assets)
+    labels = read_written(path, "label").checked(_COLUMNS, assets)
     if path.suffix.lower() != ".csv":
         return labels
     others = [labels[name] for name in labels.columns if name not in _NAMES]
@@ -54,37 +50,29 @@ def read_labels(path: Path, assets: Collection[str]) -> pl.DataFrame:
 
 
 def checked_labels(frame: pl.DataFrame, assets: Collection[str], *, file: str) -> pl.DataFrame:
-    """Labels as a person wrote them -> labels that can be joined. See `read_labels`.
+    """Check labels that did not come from a file, and parse their times; the result is as that of `read_labels`.
+
+    Args:
+        frame: Labels as a person wrote them.
+        assets: The names of the plant's assets.
+        file: What messages call the labels.
 
     Raises:
         InvalidInput: a column is missing, an asset unknown, a time absent, unreadable or without a zone.
     """
-    return _checked(WrittenTable(frame, file), assets)
-
-
-def _checked(table: WrittenTable, assets: Collection[str]) -> pl.DataFrame:
-    table.refuse(*_column_problems(table.frame))
-    times = instants(table.frame[EVENT_TIMESTAMP])
-    table.refuse_rows([*asset_problems(table, assets, column=ASSET), *time_problems(table, times)])
-    return table.frame.with_columns(times)
-
-
-def _column_problems(frame: pl.DataFrame) -> Iterator[str]:
-    absent = absent_columns(frame, (ASSET, EVENT_TIMESTAMP))
-    yield from absent
-    if absent:
-        return
-    if frame.is_empty():
-        yield "has no labels"
-    yield from name_complaints(frame, ASSET)
-    yield from time_complaints(frame, EVENT_TIMESTAMP)
+    return WrittenTable(frame, file).checked(_COLUMNS, assets)
 
 
 def with_target(labels: pl.DataFrame, target: str) -> pl.DataFrame:
-    """The labels with the target as numbers, where it is text of which every cell is a number.
+    """Return the labels with the target as numbers, where it is text and every cell of it is a number.
+
+    Args:
+        labels: As `read_labels` returns them.
+        target: The column to be predicted.
 
     Raises:
-        InvalidInput: there is no such column besides asset and event_timestamp, or nothing can be told of its kind.
+        InvalidInput: there is no such column apart from asset and event_timestamp, or it holds something that is
+            neither numbers nor flags nor words.
     """
     others = [name for name in labels.columns if name not in (ASSET, EVENT_TIMESTAMP)]
     if target not in others:
@@ -101,7 +89,7 @@ def _is_numbers(text: pl.Series) -> bool:
 
 
 def _numbers(text: pl.Series) -> pl.Series:
-    """As whole numbers, if all of it is; else as numbers, if all of it is; else as it is."""
+    """The column as whole numbers if all of it is, else as numbers if all of it is, else as it is."""
     for dtype in (pl.Int64(), pl.Float64()):
         numbers = text.cast(dtype, strict=False)
         if numbers.null_count() == text.null_count():

@@ -1,13 +1,13 @@
-"""An independent audit of every value of a training set, and what it learns on the way.
+"""An independent audit of every value of a training set, with statistics of the feature rows it uses.
 
 It shares nothing with the point-in-time join: NumPy's binary search on each asset's sorted rows, a step back at a time
-where the newest row was not known yet. It then reads the rows it finds and compares every column with the training set.
-Keys and times are held of as many assets together as memory is allowed for.
+where the newest row had not been created yet. It then reads the rows it finds and compares every column with the
+training set. Keys and times are held for as many assets at a time as the memory limit allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.feast.feature_refs import column_of
+from features.feast.offline.join_executor import LOCAL
 from features.feast.offline.point_in_time import ROW
-from features.feast.offline.workers import HERE
 from features.tables.labels import ASSET, EVENT_TIMESTAMP
 from features.training.pinned import CREATED_TIMESTAMP, PinnedTable
-from features.training.training_set import Knowledge
+from features.training.splits import SPLIT
 
 Integers = npt.NDArray[np.int64]
 
@@ -38,59 +37,67 @@ class ViewAudit:
 
     used: pl.DataFrame
     """event_timestamp, created_timestamp of the feature row that serves the label; null where none does."""
+    age_s: pl.Series
+    """How old each label's feature row is, in seconds; null where there is none."""
     expired: pl.Series
     """Whether there was a row, but too old for the view's ttl."""
     wrong: dict[str, int]
-    """Column -> values that are not what was known at the label's time: from its future, outdated, or wrong."""
+    """Column -> number of values other than what was known at the label's time: from its future, outdated, or wrong."""
     invalid: dict[str, dict[str, int]]
-    """Point -> reason -> label rows whose feature row was excluded for its quality."""
+    """Point -> reason -> number of label rows whose feature row was excluded for its quality."""
+    shared: int | None
+    """Label rows whose feature row also serves a label of another split; None where the labels have no split."""
 
 
 def audit_view(
     labels: pl.DataFrame,
     values: pl.DataFrame,
     table: PinnedTable,
-    features: Sequence[str],
-    knowledge: Knowledge,
+    columns: Mapping[str, str],
     *,
-    memory_limit: int = HERE.memory_limit,
+    created_by_label_time: bool,
+    memory_limit: int = LOCAL.memory_limit,
 ) -> ViewAudit:
-    """Audits the columns of one view.
+    """Audit the columns of one view.
 
     Args:
-        labels: asset, event_timestamp, a row for each of `values`.
+        labels: asset, event_timestamp and perhaps `split`, a row for each of `values`.
         values: The training set's columns `view__feature`.
+        table: The view's feature table.
+        columns: Column of the training set -> column of the feature table.
+        created_by_label_time: Whether a feature row counts only if it had been created by the label's time.
         memory_limit: Bytes that keys and times may take; those of one asset are never divided.
     """
-    rows = table.rows(features, knowledge.as_of).filter(_of_assets(labels))
+    rows = table.rows([*columns.values()]).filter(_of_assets(labels))
     found = pl.concat(
-        _found(part, rows, known_then=knowledge.known_then) for part in _parts(labels, rows, memory_limit)
+        _found(part, rows, created_by_label_time=created_by_label_time) for part in _parts(labels, rows, memory_limit)
     ).sort(_AT)
     age = labels[EVENT_TIMESTAMP] - found[EVENT_TIMESTAMP]
     expired = (age > table.ttl).fill_null(value=False) if table.ttl else pl.repeat(value=False, n=len(age), eager=True)
     used = found.with_columns(pl.when(~expired).then(pl.all()).name.keep())
-    wrong = _wrong(values, used, rows, table.view.name, features)
     return ViewAudit(
         used=used.select(EVENT_TIMESTAMP, CREATED_TIMESTAMP),
+        age_s=_age_s(labels, used),
         expired=expired.alias("expired"),
-        wrong=wrong,
+        wrong=_wrong(values, used, rows, columns),
         invalid=_invalid(used, table),
+        shared=_shared(labels, used) if SPLIT in labels.columns else None,
     )
 
 
 def _parts(labels: pl.DataFrame, rows: pl.LazyFrame, memory_limit: int) -> list[pl.DataFrame]:
-    """The labels, numbered, of as many assets together as the memory is enough for."""
+    """The labels, numbered, in parts of as many assets as fit into memory together."""
     counts = rows.group_by(ASSET).len().collect(engine="streaming").sort(ASSET)
     taken = pl.col("len").cast(pl.Int64).cum_sum() * _ROW_BYTES
     parts = counts.select(ASSET, (taken // memory_limit).alias(_PART))
-    asked = labels.select(ASSET, EVENT_TIMESTAMP).with_row_index(_AT).join(parts, on=ASSET, how="left")
-    return asked.partition_by(_PART) or [asked]
+    numbered = labels.select(ASSET, EVENT_TIMESTAMP).with_row_index(_AT).join(parts, on=ASSET, how="left")
+    return numbered.partition_by(_PART) or [numbered]
 
 
-def _found(labels: pl.DataFrame, rows: pl.LazyFrame, *, known_then: bool) -> pl.DataFrame:
+def _found(labels: pl.DataFrame, rows: pl.LazyFrame, *, created_by_label_time: bool) -> pl.DataFrame:
     """`_AT` of each label, and event, created timestamp and number of the newest row known at its time."""
     keys = rows.filter(_of_assets(labels)).select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW).collect()
-    place = known_rows(labels, keys, known_then=known_then)
+    place = known_rows(labels, keys, created_by_label_time=created_by_label_time)
     times = keys.drop(ASSET)
     found = times[np.where(place == _NONE, 0, place)] if keys.height else times.clear(labels.height)
     known = found.with_columns(pl.when(pl.Series(place != _NONE)).then(pl.all()).name.keep())
@@ -101,20 +108,26 @@ def _of_assets(labels: pl.DataFrame) -> pl.Expr:
     return pl.col(ASSET).is_in(labels[ASSET].unique().implode())
 
 
-def known_rows(labels: pl.DataFrame, keys: pl.DataFrame, *, known_then: bool) -> Integers:
-    """For each label the place in `keys` of the newest row known at its time; -1 where there is none."""
+def known_rows(labels: pl.DataFrame, keys: pl.DataFrame, *, created_by_label_time: bool) -> Integers:
+    """Return for each label the place in `keys` of the newest row known at its time; -1 where there is none.
+
+    Args:
+        labels: asset, event_timestamp.
+        keys: asset, event_timestamp, created_timestamp of the feature rows.
+        created_by_label_time: Whether rows created after the label's time are left out.
+    """
     events, created = (keys[name].to_physical().to_numpy() for name in (EVENT_TIMESTAMP, CREATED_TIMESTAMP))
     instants = labels[EVENT_TIMESTAMP].to_physical().to_numpy()
     known = np.full(labels.height, _NONE, np.int64)
     places = _by_asset(keys)
-    for asset, asked in _by_asset(labels).items():
+    for asset, rows in _by_asset(labels).items():
         if asset in places:
             mine = places[asset]
             mine = mine[np.lexsort((created[mine], events[mine]))]
-            last = np.searchsorted(events[mine], instants[asked], side="right") - 1
-            if known_then:
-                last = _step_back(created[mine], last, instants[asked])
-            known[asked] = np.where(last == _NONE, _NONE, mine[np.maximum(last, 0)])
+            last = np.searchsorted(events[mine], instants[rows], side="right") - 1
+            if created_by_label_time:
+                last = _step_back(created[mine], last, instants[rows])
+            known[rows] = np.where(last == _NONE, _NONE, mine[np.maximum(last, 0)])
     return known
 
 
@@ -136,16 +149,11 @@ def _step_back(created: Integers, last: Integers, instants: Integers) -> Integer
     return last
 
 
-def _wrong(
-    values: pl.DataFrame, used: pl.DataFrame, rows: pl.LazyFrame, view: str, features: Sequence[str]
-) -> dict[str, int]:
+def _wrong(values: pl.DataFrame, used: pl.DataFrame, rows: pl.LazyFrame, columns: Mapping[str, str]) -> dict[str, int]:
     wanted = used[ROW].drop_nulls().unique()
-    held = rows.filter(pl.col(ROW).is_in(wanted.implode())).select(ROW, *features).collect()
+    held = rows.filter(pl.col(ROW).is_in(wanted.implode())).select(ROW, *columns.values()).collect()
     expected = used.select(ROW).join(held, on=ROW, how="left", maintain_order="left")
-    counts = {}
-    for feature in features:
-        column = column_of(f"{view}:{feature}")
-        counts[column] = int(values[column].ne_missing(expected[feature]).sum())
+    counts = {column: int(values[column].ne_missing(expected[feature]).sum()) for column, feature in columns.items()}
     return {column: count for column, count in counts.items() if count}
 
 
@@ -157,22 +165,19 @@ def _invalid(used: pl.DataFrame, table: PinnedTable) -> dict[str, dict[str, int]
     flags = [f"{point}_{flag}" for point in points for flag in ("valid", "reason") if f"{point}_{flag}" in schema]
     wanted = pl.col(ROW).is_in(numbers[ROW].unique().implode())
     held = numbers.join(table.frame.filter(wanted).select(ROW, *flags).collect(), on=ROW, how="left")
-    told = {}
+    found = {}
     for point in points:
         reason = pl.col(f"{point}_reason") if f"{point}_reason" in schema else pl.lit(None, pl.String)
         excluded = held.filter(~pl.col(f"{point}_valid")).select(reason.fill_null("not valid").alias("reason"))
-        told[point] = dict(excluded["reason"].value_counts().sort("reason").iter_rows())
-    return {point: reasons for point, reasons in told.items() if reasons}
+        found[point] = dict(excluded["reason"].value_counts().sort("reason").iter_rows())
+    return {point: reasons for point, reasons in found.items() if reasons}
 
 
-def ages(labels: pl.DataFrame, audit: ViewAudit) -> pl.Series:
-    """How old each label's feature row is, in seconds; null where there is none."""
-    age = labels[EVENT_TIMESTAMP] - audit.used[EVENT_TIMESTAMP]
+def _age_s(labels: pl.DataFrame, used: pl.DataFrame) -> pl.Series:
+    age = labels[EVENT_TIMESTAMP] - used[EVENT_TIMESTAMP]
     return (age.dt.total_microseconds() / 1e6).alias("age_s")
 
 
-def shared_rows(labels: pl.DataFrame, audit: ViewAudit, split: pl.Series) -> int:
-    """Label rows whose feature row also serves a label of another split."""
-    rows = labels.select(ASSET).with_columns(audit.used[EVENT_TIMESTAMP].alias("used"), split.alias("split"))
-    shared = rows.drop_nulls().filter(pl.col("split").n_unique().over(ASSET, "used") > 1)
-    return shared.height
+def _shared(labels: pl.DataFrame, used: pl.DataFrame) -> int:
+    rows = labels.select(ASSET, SPLIT).with_columns(used[EVENT_TIMESTAMP].alias("used"))
+    return rows.drop_nulls().filter(pl.col(SPLIT).n_unique().over(ASSET, "used") > 1).height

@@ -1,4 +1,4 @@
-"""What a training set holds as one number, whatever the format and whichever library wrote it."""
+"""A training set's contents as one number, independent of the format and of the library that wrote it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ import polars as pl
 
 
 def digest(content: bytes) -> str:
-    """SHA-256 in hexadecimal."""
+    """Return the SHA-256 in hexadecimal.
+
+    Args:
+        content: Any bytes.
+    """
     return hashlib.sha256(content).hexdigest()
 
 
 def content_hash(frame: pl.DataFrame) -> str:
-    """SHA-256 over names, types and values, row by row in order: the same in whatever format they are written."""
-    told = hashlib.sha256()
+    """Return the SHA-256 over names, types and values, in hexadecimal; the same in whatever format they are written.
+
+    Args:
+        frame: Columns and rows in order.
+    """
+    hashed = hashlib.sha256()
     for column in frame:
-        told.update(f"{column.name}\0{column.dtype}\0{len(column)}\0".encode())
-        told.update(column.is_null().to_numpy().tobytes())
+        hashed.update(f"{column.name}\0{column.dtype}\0{len(column)}\0".encode())
+        hashed.update(column.is_null().to_numpy().tobytes())
         for part in _parts(column):
-            told.update(part)
-    return told.hexdigest()
+            hashed.update(part)
+    return hashed.hexdigest()
 
 
 def _parts(column: pl.Series) -> Iterator[bytes]:

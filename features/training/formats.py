@@ -32,10 +32,13 @@ _ROW_GROUP: Final = 131_072
 
 
 def format_of(path: Path) -> Format:
-    """The format a file's suffix asks for.
+    """Return the format that a file's suffix stands for.
+
+    Args:
+        path: The file; need not exist.
 
     Raises:
-        InvalidInput: it asks for none we write.
+        InvalidInput: it stands for none that is written.
     """
     if path.suffix.lower() not in _BY_SUFFIX:
         raise InvalidInput(f"{path.name} has no known suffix; end it in one of {', '.join(_BY_SUFFIX)}")
@@ -43,7 +46,11 @@ def format_of(path: Path) -> Format:
 
 
 def save(table: pa.Table, path: Path) -> None:
-    """Writes a training set in the format of the path's suffix, whole or not at all.
+    """Write a training set in the format of the path's suffix, whole or not at all.
+
+    Args:
+        table: Rows and their schema.
+        path: The file; directories above it are made.
 
     Raises:
         InvalidInput: the suffix is unknown, the format has no room for a column, or the directory cannot be written to.
@@ -63,7 +70,12 @@ def save(table: pa.Table, path: Path) -> None:
 
 
 def write(table: pa.Table, sink: IO[bytes], as_format: Format) -> None:
-    """Writes a training set to an open file.
+    """Write a training set to an open file.
+
+    Args:
+        table: Rows and their schema.
+        sink: Open for writing bytes.
+        as_format: See `Format`.
 
     Raises:
         InvalidInput: a label column holds lists or the like, for which CSV has no room.

@@ -1,4 +1,4 @@
-"""A rule file: how labels are made from events, as TOML beside the event file.
+"""A rule file: how labels are made from events, as TOML in the directory of the event file.
 
 events = "failures.csv"
 
@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, model_validator
 
-from features.tables.labels import OWN
+from features.tables.labels import RESERVED
 from historian.errors import InvalidInput, near_misses
 from historian.plant.document import Document, problems_of, read_toml
 from historian.plant.model import Model, Name
@@ -40,15 +40,15 @@ class Target(Model):
     horizon: Duration | None = Field(None, description="How far ahead a failure counts; for kind horizon.")
     column: Name = Field("", validate_default=False, description="The target's name: fails_within, remaining_life_s.")
     censored: Literal["drop", "keep"] = Field(
-        "drop", description="Rows whose outcome nobody saw: left out, or kept without target, with `at_least_s`."
+        "drop", description="Rows whose outcome was not observed: left out, or kept without target, with `at_least_s`."
     )
 
     @model_validator(mode="after")
     def _agree(self) -> Target:
         if (self.kind == "horizon") != (self.horizon is not None):
             raise ValueError("horizon belongs to kind horizon, and is needed there")
-        if self.name in OWN:
-            raise ValueError(f"column {self.column} has a meaning of its own; choose another name")
+        if self.name in RESERVED:
+            raise ValueError(f"column {self.column} is reserved; choose another name")
         return self
 
     @property
@@ -77,7 +77,7 @@ class Times(Model):
 
 
 class Exclusion(Model):
-    """Times around events at which nothing is labelled: the machine is being repaired, or runs in."""
+    """Times around events at which nothing is labelled: the machine is being repaired, or is running in."""
 
     kinds: tuple[Kind, ...] = Field(min_length=1, description="The kinds of events.")
     before: Duration | None = Field(None, description="From so long before the event; from the event if absent.")
@@ -95,14 +95,14 @@ class Episodes(Model):
 class Negatives(Model):
     """Sampling of rows that do not fail, which are often a thousand to one."""
 
-    per_positive: float = Field(gt=0, le=1e6, description="How many rows stay for each that fails.")
+    per_positive: float = Field(gt=0, le=1e6, description="How many rows that do not fail are kept for each that does.")
     seed: int = Field(0, ge=0, lt=2**63, description="Another seed, another sample.")
 
 
 class LabelRule(Model):
     """The whole of a rule file."""
 
-    events: str = Field(min_length=1, description="The event file, CSV or Parquet, beside this file.")
+    events: str = Field(min_length=1, description="The event file, CSV or Parquet, relative to this file.")
     assets: tuple[Name, ...] = Field((), description="Whom to label; all of the view's class if absent.")
     observed_until: AwareDatetime | None = Field(
         None, description="Until when all failures are in the event file; until its newest event or label if absent."
@@ -116,7 +116,7 @@ class LabelRule(Model):
     @model_validator(mode="after")
     def _agree(self) -> LabelRule:
         if Path(self.events).is_absolute() or ".." in Path(self.events).parts:
-            raise ValueError("events must lie beside the rule file, or below it")
+            raise ValueError("events must lie in the directory of the rule file, or below it")
         if self.times.every and not self.assets:
             raise ValueError("labels on a grid need assets")
         if self.negatives and self.target.kind != "horizon":
@@ -134,7 +134,11 @@ class RuleFile:
 
 
 def read_rule(path: Path, plant: Plant) -> RuleFile:
-    """Reads and checks a rule file.
+    """Read and check a rule file.
+
+    Args:
+        path: A TOML file.
+        plant: Its assets and views are what a rule may name.
 
     Raises:
         InvalidInput: with every problem found, each with its line.
@@ -165,6 +169,12 @@ def _check_plant(rule: LabelRule, plant: Plant, document: Document) -> None:
 
 
 def labelled_assets(rule: LabelRule, plant: Plant) -> tuple[str, ...]:
-    """The assets a rule labels, sorted."""
+    """Return the assets a rule labels, sorted: those it names, and of them those that its view has rows of.
+
+    Args:
+        rule: A rule that was checked against the plant.
+        plant: The plant.
+    """
     view = rule.times.view
-    return tuple(sorted(rule.assets)) or plant.assets_of(plant.views[view].asset_class if view else "")
+    of_view = plant.assets_of(plant.views[view].asset_class) if view else rule.assets
+    return tuple(sorted(set(rule.assets or of_view) & set(of_view)))

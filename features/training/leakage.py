@@ -1,7 +1,7 @@
 """An independent check that no row of a training set holds a value from its future.
 
-Deliberately naive and apart from the point-in-time join: it goes through the label rows one by one and looks at every
-feature row, and, for vibration, at the raw samples. It is slow, and that is its worth.
+Deliberately naive and separate from the point-in-time join: it goes through the label rows one by one and looks at
+every feature row, and, for vibration, at the raw samples. It is slow and obviously right.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ class Claim:
 
 
 def leaking_rows(training: pl.DataFrame, claims: Sequence[Claim]) -> set[int]:
-    """Which rows of `training` hold a value other than the newest one known at their `event_timestamp`."""
+    """Return the numbers of the rows that hold a value other than the newest one known at their `event_timestamp`.
+
+    Args:
+        training: asset, event_timestamp and the claimed columns.
+        claims: One for each view.
+    """
     wrong = set()
     for number, row in enumerate(training.iter_rows(named=True)):
         expected: dict[str, object] = {}
@@ -45,9 +50,15 @@ def _newest_known(claim: Claim, asset: str, at: datetime) -> dict[str, object]:
 
 
 def rms_before(samples: pl.DataFrame, at: datetime, *, window: timedelta, sample_rate: float) -> float | None:
-    """The mean-free RMS of the last complete burst that lies wholly before `at`, from raw samples of one tag.
+    """Return the mean-free RMS of the last complete burst that lies wholly before `at`; None if there is none.
 
-    Uses nothing of the window code: bursts are told apart by their pauses, and only samples before `at` are looked at.
+    Uses nothing of the window code: bursts are separated by their pauses, and only samples before `at` are looked at.
+
+    Args:
+        samples: timestamp and value of one tag, any order.
+        at: Aware.
+        window: The length of a burst.
+        sample_rate: In hertz.
     """
     past = samples.filter(pl.col("timestamp") < at).sort("timestamp")
     pause = pl.col("timestamp").diff() > timedelta(seconds=2 / sample_rate)

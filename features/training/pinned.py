@@ -1,4 +1,4 @@
-"""A view's feature table held at one version: what is read twice is the same twice, whatever is computed meanwhile."""
+"""A view's feature table pinned to one version: two reads give the same rows, whatever is computed meanwhile."""
 
 from __future__ import annotations
 
@@ -20,58 +20,57 @@ from features.feast.offline.file_tables import FileTable, scan_version
 from features.feast.offline.point_in_time import ROW
 from features.feast.offline.view_join import ViewQuery
 from features.tables.labels import ASSET, EVENT_TIMESTAMP
-from features.training.commit_times import is_whole, version_at
+from features.training.commit_times import has_first_commit, version_at
 from historian.errors import FeatureError, NotEnoughData, StoreUnavailable
 from historian.times import parse_duration
 
 CREATED_TIMESTAMP: Final = "created_timestamp"
 
-Found = Literal["committed", "younger", "gone"]
-"""The version of an `as_of`: the newest committed by then; or there is none, as the table is younger; or it is gone."""
+AsOf = Literal["committed", "predates", "vacuumed"]
+"""How the version of an `as_of` was found: the newest committed by then; or there is none, because the instant predates
+the table's first version; or it has been vacuumed, or its log cleaned up."""
 
-_DOUBTS: Final[dict[str | None, str]] = {
-    "younger": "the table's first version was committed after as_of",
-    "gone": "the table's version of as_of is gone",
+_WARNINGS: Final[dict[str | None, str]] = {
+    "predates": "the table's first version was committed after as_of",
+    "vacuumed": "the table's version of as_of has been vacuumed",
 }
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Which state of a table is meant."""
+class TableVersion:
+    """A version of a feature table."""
 
-    version: int
+    number: int
     """Delta's."""
     created_until: datetime | None
     """The newest created timestamp in it: stands in for the version once that is vacuumed."""
-    found: Found | None = None
-    """Why this version, if it was asked for as of an instant: the newest one unless `committed`."""
+    as_of: AsOf | None = None
+    """How it was found for an instant: it is the newest version unless `committed`. None if no instant was given."""
 
 
 @dataclass(frozen=True)
 class PinnedTable:
-    """The rows of a view's feature table at a moment."""
+    """The rows of a view's feature table at one version, with what is registered of the view."""
 
-    view: FeatureView
-    moment: Moment
+    view: str
+    path: str
+    version: TableVersion
     frame: pl.LazyFrame
-    """All rows and columns, and `ROW`, which holds for this moment."""
+    """All columns of the rows created until `as_of`, and `ROW`, their number in this version."""
     definition: str
     """What the rows' values depend on, as the feature job has written it into the table."""
+    ttl: timedelta | None
+    """How old a feature may be; None for any age."""
+    window: timedelta
+    """The length of the windows the rows were computed from."""
     stand_in: bool = False
-    """Whether the version is gone and rows are told by `created_until` alone."""
+    """Whether the version is gone and its rows are selected by `created_until` alone."""
 
-    @property
-    def ttl(self) -> timedelta | None:
-        """How old a feature may be; None for any age."""
-        return self.view.ttl or None
+    def rows(self, features: Sequence[str]) -> pl.LazyFrame:
+        """Return asset, event and created timestamp, `ROW` and the features.
 
-    @property
-    def window(self) -> timedelta:
-        """The length of the windows the rows were computed from."""
-        return parse_duration(self.view.tags["window"])
-
-    def rows(self, features: Sequence[str], as_of: datetime | None) -> pl.LazyFrame:
-        """asset, event and created timestamp, `ROW` and the features of the rows created until `as_of`.
+        Args:
+            features: Names of the table's columns.
 
         Raises:
             FeatureError: the table lacks a feature; it was made before the plant file had it.
@@ -79,29 +78,36 @@ class PinnedTable:
         schema = self.frame.collect_schema()
         if absent := sorted(set(features) - set(schema)):
             raise FeatureError(
-                f"the feature table of {self.view.name} has no column {', '.join(absent)}; it has {', '.join(schema)}. "
+                f"the feature table of {self.view} has no column {', '.join(absent)}; it has {', '.join(schema)}. "
                 f"Move or delete its directory, run penstock compute and penstock apply"
             )
-        chosen = self.frame.select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW, *features)
-        return chosen.filter(pl.col(CREATED_TIMESTAMP) <= as_of) if as_of else chosen
+        return self.frame.select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW, *features)
 
-    def query(self, columns: Mapping[str, str], as_of: datetime | None) -> ViewQuery:
-        """What is asked of the view: `columns` (name -> feature, or event timestamp) of the rows created until `as_of`.
+    def query(self, columns: Mapping[str, str]) -> ViewQuery:
+        """Return the join's query for some columns.
+
+        Args:
+            columns: Name in the answer -> feature, or event timestamp.
 
         Raises:
             FeatureError: as `rows`.
         """
-        frame = self.rows([name for name in columns.values() if name != EVENT_TIMESTAMP], as_of)
+        frame = self.rows([name for name in columns.values() if name != EVENT_TIMESTAMP])
         table = FileTable(frame, pa.schema([]), ())
-        rows = FeatureRows(self.view.name, table, frame.collect_schema(), EVENT_TIMESTAMP, CREATED_TIMESTAMP)
+        rows = FeatureRows(self.view, table, frame.collect_schema(), EVENT_TIMESTAMP, CREATED_TIMESTAMP)
         return ViewQuery(rows, {ASSET: ASSET}, columns, self.ttl)
 
 
-def pin(view: FeatureView, moment: Moment | None = None, *, as_of: datetime | None = None) -> PinnedTable:
-    """The view's table at a moment; if that is left out, as it stood at an instant, or now.
+def pin(view: FeatureView, version: TableVersion | None = None, *, as_of: datetime | None = None) -> PinnedTable:
+    """Pin the view's table to a version; without one, to the version of an instant, or to the newest.
 
-    As it stood means the newest version committed by then. Where there is none, or its files are gone, it is the newest
-    of all, and `Moment.found` says so: created timestamps alone tell what was known then.
+    The version of an instant is the newest one committed by then. Where there is none, or its files are gone, the
+    newest of all is taken, and `TableVersion.as_of` says so: only created timestamps then say what existed.
+
+    Args:
+        view: A registered feature view.
+        version: As a manifest records it; it stands in for the search by `as_of`.
+        as_of: Rows created later are left out.
 
     Raises:
         NotEnoughData: there is no table yet.
@@ -113,41 +119,48 @@ def pin(view: FeatureView, moment: Moment | None = None, *, as_of: datetime | No
             f"there is no Delta table at {path}: no features have been computed yet; run penstock compute"
         )
     try:
-        version, found = (moment.version, moment.found) if moment else _wanted(Path(path), as_of)
-        table, created_until, gone = _at(path, version)
-        stand_in = gone and moment is not None
-        moment = moment or Moment(table.version(), created_until, "gone" if gone else found)
-        frame = scan_version(table).with_row_index(ROW)
-        if stand_in:
-            frame = frame.filter(pl.col(CREATED_TIMESTAMP) <= moment.created_until)
-        if moment.found:
+        number, found = (version.number, version.as_of) if version else _number_at(Path(path), as_of)
+        table, created_until, gone = _opened(path, number)
+        stand_in = gone and version is not None
+        version = version or TableVersion(table.version(), created_until, "vacuumed" if gone else found)
+        frame = _existing(scan_version(table).with_row_index(ROW), version.created_until if stand_in else None, as_of)
+        if version.as_of:
             frame = _widened(frame, path)
     except (DeltaError, OSError) as error:
         raise StoreUnavailable(f"the feature table {path} cannot be read: {error}") from None
-    return PinnedTable(view, moment, frame, table.metadata().description or "", stand_in)
+    return PinnedTable(
+        view=view.name,
+        path=path,
+        version=version,
+        frame=frame,
+        definition=table.metadata().description or "",
+        ttl=view.ttl or None,
+        window=parse_duration(view.tags["window"]),
+        stand_in=stand_in,
+    )
 
 
-def _wanted(path: Path, as_of: datetime | None) -> tuple[int | None, Found | None]:
-    """The version of an instant, None for the newest; and how it was found."""
+def _number_at(path: Path, as_of: datetime | None) -> tuple[int | None, AsOf | None]:
+    """The number of the version of an instant, None for the newest; and how it was found."""
     if as_of is None:
         return None, None
-    version = version_at(path, as_of)
-    if version is None:
-        return None, "younger" if is_whole(path) else "gone"
-    return version, "committed"
+    number = version_at(path, as_of)
+    if number is None:
+        return None, "predates" if has_first_commit(path) else "vacuumed"
+    return number, "committed"
 
 
-def _at(path: str, version: int | None) -> tuple[DeltaTable, datetime | None, bool]:
+def _opened(path: str, number: int | None) -> tuple[DeltaTable, datetime | None, bool]:
     """The table at a version (None: the newest), the newest created timestamp in it, and whether that version is gone.
 
     If it is, the table is at its newest version.
     """
-    if version is not None:
+    if number is not None:
         with suppress(DeltaError, OSError, pl.exceptions.PolarsError):
-            table = DeltaTable(path, version=version)
+            table = DeltaTable(path, version=number)
             return table, _created_until(table), False
     table = DeltaTable(path)
-    return table, _created_until(table), version is not None
+    return table, _created_until(table), number is not None
 
 
 def _created_until(table: DeltaTable) -> datetime | None:
@@ -156,37 +169,32 @@ def _created_until(table: DeltaTable) -> datetime | None:
     return until
 
 
+def _existing(frame: pl.LazyFrame, *until: datetime | None) -> pl.LazyFrame:
+    """The rows that had been created by each of the instants."""
+    limits = [instant for instant in until if instant]
+    return frame.filter(pl.col(CREATED_TIMESTAMP) <= min(limits)) if limits else frame
+
+
 def _widened(frame: pl.LazyFrame, path: str) -> pl.LazyFrame:
-    """With the columns the table has got since: nothing was known of them."""
-    since = pl.scan_delta(path).collect_schema()
-    had = frame.collect_schema()
-    return frame.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in since.items() if name not in had)
+    """With the columns the table has got since then, as null: they did not exist yet."""
+    newest = pl.scan_delta(path).collect_schema()
+    present = frame.collect_schema()
+    return frame.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in newest.items() if name not in present)
 
 
-def pin_all(
-    views: Mapping[str, FeatureView],
-    moments: Mapping[str, Moment] | None = None,
-    *,
-    as_of: datetime | None = None,
-) -> dict[str, PinnedTable]:
-    """The tables of the views of some references, by name. Raises as `pin` does."""
-    by_name = {view.name: view for view in views.values()}
-    return {name: pin(view, (moments or {}).get(name), as_of=as_of) for name, view in by_name.items()}
-
-
-def doubts(found: Mapping[str, str | None]) -> list[str]:
-    """A sentence for each table, by name, of which rows that were withdrawn since `as_of` are missing.
+def as_of_warnings(found: Mapping[str, str | None]) -> list[str]:
+    """Return a sentence for each table whose rows that were withdrawn since `as_of` are missing.
 
     Args:
-        found: `Moment.found` of each.
+        found: `TableVersion.as_of` of each table, by view.
     """
     return [
-        f"{name}: {_DOUBTS[how]}; rows are told by when they were created, and those withdrawn since are missing"
-        for name, how in found.items()
-        if how in _DOUBTS
+        f"{view}: {_WARNINGS[how]}; only created timestamps say what existed then, and rows withdrawn since are missing"
+        for view, how in found.items()
+        if how in _WARNINGS
     ]
 
 
-def newest_version(view: FeatureView) -> int:
-    """The version the view's table has come to."""
-    return DeltaTable(view.batch_source.path).version()
+def newest_version(table: PinnedTable) -> int:
+    """Return the number of the table's newest version."""
+    return DeltaTable(table.path).version()

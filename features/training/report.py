@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from features.tables.labels import EVENT_TIMESTAMP
-from features.training.audit import ViewAudit, ages
-from features.training.export import Prepared
+from features.training.audit import ViewAudit
 from features.training.manifest import Manifest
+from features.training.prepare import Prepared
 from features.training.splits import SPLIT
 from features.training.suspects import is_classes
 from features.training.verdicts import verdicts
@@ -40,7 +40,13 @@ _STYLE: Final = (
 
 
 def report_html(manifest: Manifest, prepared: Prepared, audits: Mapping[str, ViewAudit]) -> str:
-    """The whole page."""
+    """Return the whole page.
+
+    Args:
+        manifest: What is reported.
+        prepared: The labels, for the plots over time.
+        audits: By view, for the ages of the features.
+    """
     site = escape(manifest["plant"]["site"])
     parts = [
         f"<h1>Training set of {site}</h1>",
@@ -48,7 +54,7 @@ def report_html(manifest: Manifest, prepared: Prepared, audits: Mapping[str, Vie
         "<h2>Rows</h2>",
         _table(("", "rows"), _row_counts(manifest)),
         _section("Target", _balance(manifest), _plot(lambda axes: _over_time(axes, prepared), height=2.6)),
-        _section("Age of the features at their labels", "", _plot(lambda axes: _ages(axes, prepared, audits))),
+        _section("Age of the features at their labels", "", _plot(lambda axes: _ages(axes, audits))),
         _section("Missing values", _missing_text(manifest), _missing_plot(manifest)),
         _section("Quality", _exclusions(manifest)),
         "<h2>Features</h2>",
@@ -66,11 +72,11 @@ def _section(title: str, *parts: str) -> str:
 
 
 def _verdicts(manifest: Manifest) -> str:
-    told = verdicts(manifest)
-    if not told:
+    found = verdicts(manifest)
+    if not found:
         audited = manifest["leakage"]["values_audited"]
         return f"<p>All {audited:,} values were known at their label's time, by an independent check.</p>"
-    return f'<ul class="warn">{"".join(f"<li>{escape(text)}</li>" for text in told)}</ul>'
+    return f'<ul class="warn">{"".join(f"<li>{escape(text)}</li>" for text in found)}</ul>'
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -134,10 +140,8 @@ def _origins(manifest: Manifest) -> Iterable[tuple[str, object]]:
         yield from ((f"{name}", text) for name, text in manifest[kind].items())
     yield from manifest["plant"]["files"].items()
     corrections = manifest["corrections"]
-    yield (
-        "rule",
-        f"{corrections['rule']}; {corrections['values_that_differ']:,} values differ {corrections['compared_with']}",
-    )
+    differ = f"{corrections['values_that_differ']:,} values differ from {corrections['compared_with']}"
+    yield "rule", f"{corrections['rule']}; {differ}"
     yield "content", manifest["content_hash"]
 
 
@@ -179,11 +183,11 @@ def _rarest(target: pl.Series) -> object | None:
     return counts["value"][0] if is_classes(target) and counts.height > 1 else None
 
 
-def _ages(axes: Axes, prepared: Prepared, audits: Mapping[str, ViewAudit]) -> bool:
+def _ages(axes: Axes, audits: Mapping[str, ViewAudit]) -> bool:
     """The share of labels whose feature row is no older than so much."""
     drawn = False
     for name, audit in audits.items():
-        known = np.sort(ages(prepared.labels, audit).drop_nulls().to_numpy())
+        known = np.sort(audit.age_s.drop_nulls().to_numpy())
         if len(known):
             places = np.unique(np.linspace(0, len(known) - 1, 200).astype(np.int64))
             axes.step(known[places], (places + 1) / len(known), where="post", label=name)

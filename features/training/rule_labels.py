@@ -1,14 +1,14 @@
 """Labels from events by a rule. Pure: times and events in, labels out.
 
-For an asset at time T, F is its first failure and R its first restart after T, and E is until when events were seen. If
-F <= R and F <= E the run ends with that failure; else it is censored at min(R, E): how long it would have lasted
-nobody knows.
+For an asset at time T, let F be its first failure and R its first restart after T, and E the end of observation. If
+F <= R and F <= E the run ends with that failure; else it is censored at min(R, E): how long it would have lasted is
+unknown.
 
     horizon          true where F - T <= H; false where the run is seen to last beyond T + H; else censored
     remaining_life   F - T; a run without failure is censored
 
-A label looks into the future, that is its purpose. So do the exclusion zones: they are where events turned out to be,
-whenever they became known. Only `as_of` leaves out events (known_at after it), for labels as they could be made then.
+A label looks into the future, that is its purpose. So do the exclusion zones: they lie where events happened, whenever
+these became known. Only `as_of` leaves out events (known_at after it), for labels as they could be made at that time.
 """
 
 from __future__ import annotations
@@ -38,18 +38,26 @@ class RuleLabels:
     labels: pl.DataFrame
     """asset, event_timestamp, the target, `episode`; with censored = "keep" also `censored` and `at_least_s`. Sorted by
     asset and time."""
-    settled: pl.Series
-    """For each label the instant at which it was settled: T + H, or the end of the run."""
+    label_end: pl.Series
+    """For each label the instant up to which it looks: T + H, or the end of the run."""
     excluded: int
     """Times within an exclusion zone, or while the asset was down."""
     censored: int
-    """Times whose outcome nobody saw; among the labels if they were to be kept."""
+    """Times whose outcome was not observed; among the labels if they were to be kept."""
     unsampled: int
-    """Times that do not fail and were not drawn."""
+    """Times without a failure that the sampling of negatives left out."""
 
 
 def grid_times(assets: Sequence[str], times: Times) -> pl.DataFrame:
-    """The instants start <= T <= end that are whole multiples of `every` since 1970, for each asset."""
+    """Return the instants start <= T <= end that are whole multiples of `every` since 1970, for each asset.
+
+    Args:
+        assets: Their names.
+        times: With `every`, `start` and `end`.
+
+    Returns:
+        asset, event_timestamp; in order of both.
+    """
     assert times.start and times.end and times.every  # noqa: S101, PT018 - the model has checked it
     step = times.every // timedelta(microseconds=1)
     first, last = (pl.Series([at], dtype=pl.Datetime("us", "UTC")).to_physical()[0] for at in (times.start, times.end))
@@ -61,12 +69,13 @@ def grid_times(assets: Sequence[str], times: Times) -> pl.DataFrame:
 def rule_labels(
     times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, *, as_of: datetime | None = None
 ) -> RuleLabels:
-    """Labels for `times` from `events`.
+    """Make labels for `times` from `events`.
 
     Args:
         times: asset, event_timestamp; any order, repeats count once.
         events: Columns of `features.training.events.EVENTS`.
-        as_of: Events that became known later are not used, and nothing later has been seen.
+        rule: What to label, and how.
+        as_of: Events that became known later are not used, and observation ends there.
 
     Raises:
         InvalidInput: there is no event of the kinds that are failures.
@@ -74,9 +83,9 @@ def rule_labels(
     _check_kinds(events, rule.target)
     known = events.filter(pl.col("known_at") <= as_of) if as_of else events
     until = _observed_until(times, known, rule, as_of)
-    asked = times.select(ASSET, EVENT_TIMESTAMP).unique().filter(until >= _T).sort(EVENT_TIMESTAMP, ASSET)
-    excluded = _excluded(asked, known, rule)
-    outcomes = _outcomes(asked.filter(~excluded), known, rule, until)
+    observed = times.select(ASSET, EVENT_TIMESTAMP).unique().filter(until >= _T).sort(EVENT_TIMESTAMP, ASSET)
+    excluded = _excluded(observed, known, rule)
+    outcomes = _outcomes(observed.filter(~excluded), known, rule, until)
     labelled = _labelled(outcomes, rule.target)
     censored = labelled["censored"].sum()
     if rule.target.censored == "drop":
@@ -84,7 +93,7 @@ def rule_labels(
     kept = _sampled(labelled, rule).sort(ASSET, EVENT_TIMESTAMP)
     return RuleLabels(
         labels=kept.drop(_END),
-        settled=kept[_END],
+        label_end=kept[_END],
         excluded=int(excluded.sum()),
         censored=int(censored),
         unsampled=labelled.height - kept.height,
@@ -163,16 +172,16 @@ def _outcomes(times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, until:
 
 
 def _labelled(outcomes: pl.DataFrame, target: Target) -> pl.DataFrame:
-    """asset, event_timestamp, target, episode, censored, at_least_s, and when the label is settled."""
+    """asset, event_timestamp, target, episode, censored, at_least_s, and the end of the label."""
     life = pl.col(_END) - _T
-    seen: pl.Expr
+    outcome: pl.Expr
     if target.horizon:
-        seen = pl.when(_FAILS).then(life <= target.horizon).when(life >= target.horizon).then(statement=False)
-        settled = _T + target.horizon
+        outcome = pl.when(_FAILS).then(life <= target.horizon).when(life >= target.horizon).then(statement=False)
+        label_end = _T + target.horizon
     else:
-        seen = pl.when(_FAILS).then(life.dt.total_microseconds() / 1e6)
-        settled = pl.col(_END)
-    rows = outcomes.with_columns(seen.alias(target.name), life.alias("life"))
+        outcome = pl.when(_FAILS).then(life.dt.total_microseconds() / 1e6)
+        label_end = pl.col(_END)
+    rows = outcomes.with_columns(outcome.alias(target.name), life.alias("life"))
     return rows.select(
         ASSET,
         EVENT_TIMESTAMP,
@@ -180,12 +189,12 @@ def _labelled(outcomes: pl.DataFrame, target: Target) -> pl.DataFrame:
         EPISODE,
         censored=pl.col(target.name).is_null(),
         at_least_s=pl.col("life").dt.total_microseconds() / 1e6,
-        **{_END: settled},
+        **{_END: label_end},
     )
 
 
 def _sampled(labelled: pl.DataFrame, rule: LabelRule) -> pl.DataFrame:
-    """All rows that fail or are censored, and of the others so many for each that fails."""
+    """All rows that fail or are censored, and `per_positive` others for each that fails."""
     if rule.negatives is None:
         return labelled
     negative = (~pl.col(rule.target.name)).fill_null(value=False)

@@ -1,4 +1,4 @@
-"""Chance that stays: an order of rows or names that follows from a seed and from each of them alone.
+"""Reproducible random order of rows or names: it follows from a seed and from each row or name alone.
 
 A row keeps its number whatever other rows there are, and on any version of any library: the mixing is SplitMix64's
 (Steele, Lea, Flood 2014, doi 10.1145/2660193.2660195).
@@ -22,7 +22,15 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def row_lots(labels: pl.DataFrame, seed: int) -> Lots:
-    """A number for each (asset, event_timestamp), as if drawn from all of 0 to 2^64 - 1."""
+    """Return a number for each (asset, event_timestamp), uniform over 0 to 2^64 - 1.
+
+    Args:
+        labels: asset, event_timestamp.
+        seed: Another seed, other numbers.
+
+    Returns:
+        One number a row.
+    """
     names = labels[ASSET].unique().to_list()
     lots = dict(zip(names, name_lots(names, seed).tolist(), strict=True))
     of_asset = labels[ASSET].replace_strict(lots, return_dtype=pl.UInt64).cast(pl.UInt64)  # no names would stay text
@@ -30,7 +38,12 @@ def row_lots(labels: pl.DataFrame, seed: int) -> Lots:
 
 
 def name_lots(names: Iterable[str], seed: int) -> Lots:
-    """A number for each name."""
+    """Return a number for each name, uniform over 0 to 2^64 - 1.
+
+    Args:
+        names: Any text.
+        seed: Another seed, other numbers.
+    """
     checksums = np.array([crc32(name.encode()) for name in names], np.uint64)
     return _mixed(_mixed(checksums) ^ np.uint64(seed))
 

@@ -1,9 +1,9 @@
-"""Splits that do not lie: by time, by asset or by episode, never by row unless forced. Pure.
+"""Splits without leakage: by time, by asset or by episode, never by row unless forced. Pure.
 
-Two rows share what they should not if one's label looks into the time another's features were computed from. Of rows on
-either side of a border the earlier is left out ("purged") if its label is settled, plus the longest feature window,
-after the later one's time: a gap of at least window + horizon. Features may be older than their label, so of one asset
-it is purged too if its label is settled after the start of what any later row's features were computed from.
+Two rows overlap if one's label looks into the time that another's features were computed from. Of two rows on either
+side of a border the earlier is left out ("purged") if the end of its label plus the longest feature window lies after
+the time of the later one: a gap of at least window + horizon. Features may be older than their label, so a row is also
+purged if its label ends after the start of any window that a later row of the same asset was computed from.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SplitSpec:
     """Assets or episodes that are the test set; the other two shares apply to the rest."""
     seed: int = 0
     forced: bool = False
-    """Whether a random split is wanted in spite of all."""
+    """Whether a random split is wanted although it leaks."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,16 @@ class Split:
     purged: Mapping[str, int]
     """Rows left out, by the split they would have been in."""
     purged_for_age: Mapping[str, int]
-    """Those of them that only the age of a later row's features has cost."""
+    """Those of them that were left out only because a later row's features are old."""
 
 
-def split(labels: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: timedelta, began: pl.Series) -> Split:
-    """Assigns every label row to a split.
+def split(labels: pl.DataFrame, spec: SplitSpec, *, label_end: pl.Series, window: timedelta, began: pl.Series) -> Split:
+    """Assign every label row to a split.
 
     Args:
         labels: asset, event_timestamp, and `episode` to split by it.
-        settled: The instant up to which each row's label looks.
+        spec: How to split.
+        label_end: The instant up to which each row's label looks.
         window: The longest window of the features used.
         began: The start of the earliest window that each row's features were computed from; null if it has none.
 
@@ -81,8 +82,8 @@ def split(labels: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: 
     else:
         names = _by_group(labels, spec)
         border = _first_elsewhere(labels, names, labels[EVENT_TIMESTAMP])
-    near = (settled + window > border).fill_null(value=False)
-    aged = (settled > _first_elsewhere(labels, names, began)).fill_null(value=False) & ~near
+    near = (label_end + window > border).fill_null(value=False)
+    aged = (label_end > _first_elsewhere(labels, names, began)).fill_null(value=False) & ~near
     return Split(names.set(near | aged, None), _counts(names, near | aged), _counts(names, aged))
 
 
@@ -113,10 +114,10 @@ def _by_time(labels: pl.DataFrame, spec: SplitSpec) -> tuple[pl.Series, pl.Serie
     """The splits in order of time; and for each row where the next split that has a share begins."""
     ordered = labels[EVENT_TIMESTAMP].sort()
     places = [round(bound * len(ordered)) for bound in _bounds(spec)]
-    cuts = [pl.lit(ordered[place], ordered.dtype) for place in places if place < len(ordered)]
-    number = pl.sum_horizontal(pl.lit(0), *((cut <= _T).cast(pl.Int32) for cut in cuts))
-    border = pl.coalesce(*(pl.when(cut > _T).then(cut) for cut in cuts), pl.lit(None, ordered.dtype))
-    found = labels.select(number=number, border=border)
+    borders = [pl.lit(ordered[place], ordered.dtype) for place in places if place < len(ordered)]
+    number = pl.sum_horizontal(pl.lit(0), *((border <= _T).cast(pl.Int32) for border in borders))
+    following = pl.coalesce(*(pl.when(border > _T).then(border) for border in borders), pl.lit(None, ordered.dtype))
+    found = labels.select(number=number, border=following)
     return _named(found["number"]), found["border"]
 
 
@@ -138,8 +139,9 @@ def _by_group(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
         )
     rows = dict(column.value_counts().sort(column.name).iter_rows())
     if unknown := [name for name in spec.hold_out if name not in rows]:
-        told = "\n".join(f"no label is of the {spec.by} {name!r}{near_misses(name, rows)}" for name in unknown)
-        raise InvalidInput(told)
+        raise InvalidInput(
+            "\n".join(f"no label is of the {spec.by} {name!r}{near_misses(name, rows)}" for name in unknown)
+        )
     free = [name for name in rows if name not in spec.hold_out]
     drawn = [free[place] for place in np.argsort(name_lots(free, spec.seed), kind="stable")]
     shares = dict(zip(NAMES, spec.shares, strict=True))
@@ -171,7 +173,7 @@ def _first_elsewhere(labels: pl.DataFrame, names: pl.Series, instants: pl.Series
     """For each row the least instant of the asset's rows from its time on that are in another split; null if none."""
     rows = labels.select(ASSET, EVENT_TIMESTAMP).with_columns(names.alias(SPLIT), instants.alias("instant"))
     ordered = rows.with_row_index("row").sort(EVENT_TIMESTAMP)
-    # Windows differ and rows expire: a later row's features may begin earlier, so the nearest row does not tell all.
+    # Windows differ and rows expire: a later row's features may begin earlier, so the nearest row is not enough.
     least = pl.col("instant").cum_min(reverse=True).over(ASSET)
     found = pl.lit(None, instants.dtype)
     for name in NAMES:

@@ -1,7 +1,7 @@
-"""Columns that tell the target too well to be true: often something a person wrote down knowing the outcome. Pure.
+"""Columns that predict the target too well to be true: often something a person wrote down knowing the outcome. Pure.
 
-`days until the next repair` predicts failures splendidly, and will not be there when it is needed. A high number is no
-proof: a good feature of an easy problem has one too. It is a question to be answered by whoever uses the set.
+`days until the next repair` predicts failures very well, and will not exist when a prediction is needed. A high number
+is no proof: a good feature of an easy problem has one too. Whoever uses the set has to decide.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from features.tables.labels import EVENT_TIMESTAMP, OWN
+from features.tables.labels import EVENT_TIMESTAMP, RESERVED
 
 Measure = Literal["auc", "spearman", "auc of missing"]
 _MOST_CLASSES: Final = 20
@@ -21,11 +21,12 @@ _FEWEST_ROWS: Final = 8
 
 @dataclass(frozen=True)
 class Suspect:
-    """How well one column by itself tells the target."""
+    """How well one column by itself predicts the target."""
 
     column: str
     measure: Measure
-    """`auc` (for a target of few values, the best told from the rest), `spearman`, or the auc of its being missing.
+    """`auc` (for a target of few values, of the value best separated from the rest), `spearman`, or the auc of the
+    column being missing.
 
     A word counts as the mean target of other rows with it."""
     value: float
@@ -33,23 +34,35 @@ class Suspect:
 
 
 def is_classes(target: pl.Series) -> bool:
-    """Whether the target is one of a few things rather than a quantity."""
+    """Return whether the target takes few values rather than being a quantity.
+
+    Args:
+        target: A label column.
+    """
     return not target.dtype.is_float() and target.drop_nulls().n_unique() <= _MOST_CLASSES
 
 
-def beside(labels: pl.DataFrame, target: str) -> pl.DataFrame:
-    """What a person wrote beside the target, without what a label itself consists of (`OWN`).
+def label_columns(labels: pl.DataFrame, target: str) -> pl.DataFrame:
+    """Return the columns that a person wrote in addition to the target, without the `RESERVED` ones.
 
     Times, also as text, become seconds after the label's: what was written later is greater than zero.
+
+    Args:
+        labels: event_timestamp and any other columns.
+        target: The column to be predicted.
     """
-    others = labels.drop(target, *OWN, strict=False)
+    others = labels.drop(target, *RESERVED, strict=False)
     return others.with_columns(_seconds_after(column, labels[EVENT_TIMESTAMP]) for column in others)
 
 
 def association(columns: pl.DataFrame, target: pl.Series) -> list[Suspect]:
-    """The strongest measure of each column, numbers, flags or words, or of its being missing, in the columns' order.
+    """Return the strongest measure of each column, or of its being missing, in the columns' order.
 
-    A target that is neither numbers nor of few values tells nothing; neither does a column with hardly any rows.
+    A target that neither is numbers nor takes few values yields none; a column with fewer than eight rows yields 0.5.
+
+    Args:
+        columns: Numbers, flags or words; a row for each label.
+        target: The label column to be predicted.
     """
     if is_classes(target):
         flags = [(target == value).cast(pl.Float64) for value in target.drop_nulls().unique().sort()]
@@ -60,7 +73,13 @@ def association(columns: pl.DataFrame, target: pl.Series) -> list[Suspect]:
 
 
 def suspects(columns: pl.DataFrame, target: pl.Series, *, threshold: float) -> list[Suspect]:
-    """Those of `association` at or above the threshold, strongest first; a correlation counts as (1 + |rho|)/2."""
+    """Return those of `association` at or above the threshold, strongest first.
+
+    Args:
+        columns: Numbers, flags or words; a row for each label.
+        target: The label column to be predicted.
+        threshold: An AUC; a correlation counts as (1 + |rho|)/2.
+    """
     found = [suspect for suspect in association(columns, target) if _as_auc(suspect) >= threshold]
     return sorted(found, key=lambda suspect: (-_as_auc(suspect), suspect.column))
 
@@ -75,14 +94,14 @@ def _strongest(found: Sequence[Suspect], column: pl.Series) -> Suspect:
 
 def _of_class(column: pl.Series, flag: pl.Series) -> list[Suspect]:
     number = _as_number(column)
-    area = max(0.5, _area(_told_by_words(column, flag), flag)) if number is None else auc(number, flag)
+    area = max(0.5, _area(_target_mean_by_word(column, flag), flag)) if number is None else auc(number, flag)
     missing = auc(column.is_null().cast(pl.Float64), flag)
     return [Suspect(column.name, "auc", area), Suspect(column.name, "auc of missing", missing)]
 
 
 def _of_quantity(column: pl.Series, target: pl.Series) -> list[Suspect]:
     number = _as_number(column)
-    rho = _spearman(_told_by_words(column, target), target) if number is None else abs(_spearman(number, target))
+    rho = _spearman(_target_mean_by_word(column, target), target) if number is None else abs(_spearman(number, target))
     missing = auc(target, column.is_null().cast(pl.Float64))
     return [Suspect(column.name, "spearman", max(0.0, rho)), Suspect(column.name, "auc of missing", missing)]
 
@@ -97,19 +116,20 @@ def _as_number(column: pl.Series) -> pl.Series | None:
     return pl.Series(column.name, [None] * len(column), dtype=pl.Float64)
 
 
-def _told_by_words(column: pl.Series, target: pl.Series) -> pl.Series:
+def _target_mean_by_word(column: pl.Series, target: pl.Series) -> pl.Series:
     """The mean target of the rows with the same word in the other half of the rows; where it has none, of all rows.
 
-    Had a row a say in its own number, words that hardly ever occur would tell everything. A row's half is by its
-    target's rank in turn, so that both halves have the same targets. Only a greater number for a greater target counts.
+    If a row counted towards its own number, words that hardly ever occur would predict everything. Rows go to the two
+    halves in turn, in order of their target, so that both have the same targets. Only a greater number for a greater
+    target counts.
     """
     rows = pl.DataFrame({"word": column, "target": target})
     halves = rows.with_columns(half=pl.col("target").rank("ordinal") % 2)
     total, count = (
         each.over("word") - each.over("word", "half") for each in (pl.col("target").sum(), pl.count("target"))
     )
-    told = pl.when(count > 0).then(total / count).otherwise(pl.col("target").mean())
-    return halves.select(pl.when(pl.col("word").is_not_null()).then(told)).to_series()
+    mean = pl.when(count > 0).then(total / count).otherwise(pl.col("target").mean())
+    return halves.select(pl.when(pl.col("word").is_not_null()).then(mean)).to_series()
 
 
 def _seconds_after(column: pl.Series, instant: pl.Series) -> pl.Series:
@@ -126,9 +146,14 @@ def _seconds_after(column: pl.Series, instant: pl.Series) -> pl.Series:
 
 
 def auc(column: pl.Series, flag: pl.Series) -> float:
-    """The area under the ROC curve of telling flag 1 from 0 by the column, nulls left out; ties count half.
+    """Return the area under the ROC curve of separating flag 1 from 0 by the column, without nulls; ties count half.
 
-    The better of both directions; 0.5 where one of the two hardly occurs.
+    Args:
+        column: Numbers.
+        flag: 0 and 1.
+
+    Returns:
+        The better of both directions, 0.5 to 1; 0.5 where one of the two flags has fewer than eight rows.
     """
     area = _area(column, flag)
     return max(area, 1 - area)

@@ -71,7 +71,7 @@ def test_without_features_named_it_is_all_of_the_class(client: Client, served: P
 def test_what_was_computed_later_is_left_out_on_request(client: Client, served: Plant) -> None:
     """The row of second 10 was computed in second 11."""
     labels = [{"asset": "c101", "event_timestamp": f"2026-03-01T00:00:{second}Z"} for second in ("10.5", "11")]
-    answer = ask(client, labels=labels, features=[RMS], known_then=True)
+    answer = ask(client, labels=labels, features=[RMS], created_by_label_time=True)
     assert pl.read_parquet(io.BytesIO(answer.content))["compressor_vibration__de_h_rms_ac"].to_list() == [None, 1.0]
 
 

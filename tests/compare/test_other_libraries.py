@@ -1,6 +1,6 @@
 """What tsfel and tsfresh say of the same real windows: the same number where conventions agree, else by a relation.
 
-docs/beside-other-libraries.md tells these relations to the reader; its tables have a row for each of them.
+docs/comparison-with-other-libraries.md tells these relations to the reader; its tables have a row for each of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from features.define.spec import Floats
 from features.kernels.spectrum import spectra
 from features.kernels.vibration import Waveforms
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "beside-other-libraries.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "comparison-with-other-libraries.md"
 RECORDS: Final = {"12k_DE_IR007_105_0": 12_000, "97_Normal_0": 48_000}
 WINDOWS: Final = 20
 N: Final = 2048

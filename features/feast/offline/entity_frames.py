@@ -1,4 +1,4 @@
-"""The rows features are asked for, from any of the forms Feast takes: a frame, a query, or a range of time."""
+"""The rows that features are retrieved for, in any of the forms Feast takes: a frame, a query, or a range of time."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NAMEABLE: Final = "feature views, file sources and read_parquet('…')"
 
 @dataclass(frozen=True)
 class EntityFrame:
-    """Labels: keys, a time, and whatever else is to stay beside the features."""
+    """Labels: keys, a time, and any other columns, which are kept."""
 
     table: pa.Table
     """Its time column is in UTC; everything else is as it was given."""
     time: str
-    """The column with the time features are asked for."""
+    """The column with the label's time."""
 
     def span(self) -> tuple[datetime | None, datetime | None]:
         """First and last time; None without any."""

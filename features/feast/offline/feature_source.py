@@ -111,7 +111,7 @@ class FeatureRows:
 
 
 def open_rows(source: DataSource | None, repo_path: Path | None, *, event: str, created: str | None) -> FeatureRows:
-    """Opens a source; reads its schema only. A Delta table is pinned to its newest version.
+    """Open a source, reading only its schema. A Delta table is pinned to its newest version.
 
     Raises:
         ValueError: the source is no file.
@@ -122,7 +122,7 @@ def open_rows(source: DataSource | None, repo_path: Path | None, *, event: str, 
 
 
 def view_rows(source: DataSource | None, repo_path: Path | None) -> FeatureRows:
-    """Opens a view's source with the times it names; these may be called as in the file or as they are mapped.
+    """Open a view's source with the times it names; these may be called as in the file or as they are mapped.
 
     Raises:
         ValueError, FileNotFoundError: as `open_rows`.

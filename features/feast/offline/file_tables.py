@@ -46,7 +46,7 @@ class FileTable:
     """Path, size in bytes and time of change in ns of each file that may be replaced."""
 
     def check_unchanged(self) -> None:
-        """Refuses what was read if row numbers may have lost their meaning on the way.
+        """Refuse what was read if row numbers may have lost their meaning on the way.
 
         Raises:
             FeatureError: a file was replaced or deleted since the table was opened.
@@ -89,7 +89,7 @@ def on_disk(uri: str, advice: str) -> Path:
 
 
 def open_table(source: FileSource, repo_path: Path | None) -> FileTable:
-    """Opens a source; reads its schema only. A Delta table is fixed at its newest version.
+    """Open a source, reading only its schema. A Delta table is fixed at its newest version.
 
     Raises:
         FileNotFoundError: there is no such file, directory or table.
@@ -132,7 +132,7 @@ def open_delta(uri: str, options: dict[str, str]) -> DeltaTable:
 def scan_version(table: DeltaTable) -> pl.LazyFrame:
     """The rows of a table at the version it is open at, in an order that holds.
 
-    Polars must be told the version: otherwise a frame that is sent to another process becomes the newest one there.
+    The version is passed on to Polars: otherwise a frame that is sent to another process becomes the newest one there.
     """
     return pl.scan_delta(table, version=table.version())
 
@@ -140,7 +140,7 @@ def scan_version(table: DeltaTable) -> pl.LazyFrame:
 def parquet_files(uri: str) -> list[Path]:
     """The files of a local path, directory or glob, in the order of their paths.
 
-    What is called `.…` or `_…` is not looked at: drafts, and what Spark and Delta keep beside their files. Only
+    Names that begin with `.` or `_` are ignored: drafts, and what Spark and Delta keep with their files. Only
     `_column=value` is a directory of rows.
 
     Raises:
@@ -156,8 +156,13 @@ def parquet_files(uri: str) -> list[Path]:
     return files
 
 
-def told_by_directories(root: Path, file: Path) -> list[pa.Field]:
-    """The columns that stand as `column=value` in the path of a file below `root`, and not in the file."""
+def partition_columns(root: Path, file: Path) -> list[pa.Field]:
+    """Return the columns that are `column=value` in the path of a file below `root`, and not in the file.
+
+    Args:
+        root: The source's directory.
+        file: One of its files.
+    """
     if not root.is_dir() or not _is_hive(root, file):
         return []
     frame = pl.scan_parquet(file, glob=False, hive_partitioning=True).head(0).collect().to_arrow()
@@ -166,7 +171,11 @@ def told_by_directories(root: Path, file: Path) -> list[pa.Field]:
 
 
 def storage_options(source: FileSource) -> dict[str, str]:
-    """What an object store needs to be told: the credentials Feast resolves, and the endpoint."""
+    """Return the options of an object store: the credentials Feast resolves, and the endpoint.
+
+    Args:
+        source: A source, on disk or not.
+    """
     known = {key.lower(): value for key, value in (source.resolve_credentials() or {}).items() if key[:4] == "AWS_"}
     endpoint = source.s3_endpoint_override
     return {**known, "aws_endpoint_url": endpoint} if endpoint else known

@@ -13,51 +13,56 @@ import pyarrow as pa
 from feast.errors import FeastEntityDFMissingColumnsError
 
 from features.feast.offline.entity_frames import EntityFrame
+from features.feast.offline.join_executor import JoinExecutor, join_executor
 from features.feast.offline.point_in_time import EVENT
 from features.feast.offline.view_join import ViewQuery, features_at, row_numbers, rows_within
-from features.feast.offline.workers import Workers, workers
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
 class HistoricalRetrieval:
-    """The labels as they are, and the features of every query beside them; one row a label, in order."""
+    """The labels as they are, with the features of every query as further columns; one row a label, in order."""
 
     labels: EntityFrame
     queries: Sequence[ViewQuery]
-    known_then: bool
+    created_by_label_time: bool
     memory_limit: int
     """Bytes the join may take; on Ray, each task."""
     ray_address: str | None = None
     """A Ray cluster to do the join on."""
 
     def table(self) -> pa.Table:
-        """The whole answer."""
+        """Return the whole answer."""
         (whole,) = self.pieces(max(1, self.labels.table.num_rows))
         return whole
 
     def pieces(self, rows: int | None = None) -> Iterator[pa.Table]:
-        """The same answer, `rows` labels at a time, or as many as the memory limit allows; at least one piece.
+        """Yield the same answer, `rows` labels at a time, or as many as the memory limit allows; at least one piece.
 
-        The join is done once, and the features are read for each piece: cheap when labels are in order of time.
+        The join runs once, and the features are read for each piece: cheap when labels are in order of time.
+
+        Args:
+            rows: At least 1.
         """
         step = rows or rows_within(self.memory_limit, self._width)
         limit = self.memory_limit // self._at_once if self.ray_address is None else self.memory_limit
-        with workers(max(1, limit), self.ray_address) as who:
-            numbers = self._views(lambda query: self._numbers(query, who))
+        with join_executor(max(1, limit), self.ray_address) as executor:
+            numbers = self._views(lambda query: self._numbers(query, executor))
             for start in range(0, max(1, self.labels.table.num_rows), step):
-                yield self._piece(numbers, start, step, who)
+                yield self._piece(numbers, start, step, executor)
 
-    def _numbers(self, query: ViewQuery, who: Workers) -> pl.Series:
-        asked = pl.DataFrame(self.labels.table.select([*query.keys, self.labels.time]))
-        return row_numbers(query, asked.rename({self.labels.time: EVENT}), who, known_then=self.known_then)
+    def _numbers(self, query: ViewQuery, executor: JoinExecutor) -> pl.Series:
+        labels = pl.DataFrame(self.labels.table.select([*query.keys, self.labels.time]))
+        return row_numbers(
+            query, labels.rename({self.labels.time: EVENT}), executor, created_by_label_time=self.created_by_label_time
+        )
 
-    def _piece(self, numbers: Sequence[pl.Series], start: int, rows: int, who: Workers) -> pa.Table:
+    def _piece(self, numbers: Sequence[pl.Series], start: int, rows: int, executor: JoinExecutor) -> pa.Table:
         chosen = dict(zip(map(id, self.queries), numbers, strict=True))
-        return _beside(
+        return _joined(
             self.labels.table.slice(start, rows),
-            self._views(lambda query: features_at(query, chosen[id(query)].slice(start, rows), who)),
+            self._views(lambda query: features_at(query, chosen[id(query)].slice(start, rows), executor)),
         )
 
     def _views(self, of: Callable[[ViewQuery], _Answer]) -> list[_Answer]:
@@ -76,10 +81,15 @@ class HistoricalRetrieval:
 
 
 def check_labels(labels: pa.Schema, queries: Sequence[ViewQuery]) -> None:
-    """Refuses labels that lack a join key, have lists as one, or have a column a feature would need to be called.
+    """Check that the labels have every join key, and no column called as a feature is.
+
+    Args:
+        labels: Their schema.
+        queries: One for each view.
 
     Raises:
-        FeastEntityDFMissingColumnsError, ValueError
+        FeastEntityDFMissingColumnsError: a join key is missing.
+        ValueError: a join key holds lists, or a column is called as a feature is.
     """
     keys = {key for query in queries for key in query.keys}
     if absent := keys - set(labels.names):
@@ -92,7 +102,7 @@ def check_labels(labels: pa.Schema, queries: Sequence[ViewQuery]) -> None:
         raise ValueError(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
 
 
-def _beside(labels: pa.Table, features: Iterable[pa.Table]) -> pa.Table:
+def _joined(labels: pa.Table, features: Iterable[pa.Table]) -> pa.Table:
     for view in features:
         for name, values in zip(view.column_names, view.columns, strict=True):
             labels = labels.append_column(name, values)

@@ -74,7 +74,7 @@ def categorical_metric(name: str, column: pl.Series, top: int) -> dict[str, Any]
 
 
 def ensure_tables(repo: Path) -> None:
-    """Makes the tables that are not there yet."""
+    """Make the tables that are not there yet."""
     for kind in _KINDS:
         path = _path(repo, kind)
         with _turn(path):
@@ -83,7 +83,7 @@ def ensure_tables(repo: Path) -> None:
 
 
 def save_metrics(repo: Path, kind: str, metrics: Iterable[Mapping[str, Any]]) -> None:
-    """Writes rows, each in place of the one with its key.
+    """Write rows, each in place of the one with its key.
 
     Args:
         repo: Feast's repository.

@@ -1,8 +1,8 @@
 """Rows into the files behind a feature view or a log: appended, and there whole or not at all.
 
 A Parquet directory gets a new file, a Delta table a new commit: what is there already is neither read nor written. A
-single Parquet file can only be appended to by writing it anew: that is done beside it, a row group at a time, and it
-is replaced in one step; writers take turns. Prefer a directory.
+single Parquet file can only be appended to by writing all of it again: that is done in a draft next to it, a row group
+at a time, which replaces it in one step; writers take turns. Prefer a directory.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from features.feast.offline.file_tables import (
     on_disk,
     open_delta,
     parquet_files,
+    partition_columns,
     storage_options,
-    told_by_directories,
 )
 
 _APPENDED: Final = re.compile(r"(.*)_appended-(\d{8})-[0-9a-f]{32}\.parquet")
@@ -46,11 +46,11 @@ def stored_schema(source: FileSource, repo_path: Path | None) -> pa.Schema:
         return pa.schema(open_delta(uri, storage_options(source)).schema().to_arrow())
     path = on_disk(uri, "rows cannot be appended to Parquet files there, use a Delta table there")
     first = parquet_files(str(path))[0]
-    return pa.schema([*pq.read_schema(first).remove_metadata(), *told_by_directories(path, first)])
+    return pa.schema([*pq.read_schema(first).remove_metadata(), *partition_columns(path, first)])
 
 
 def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
-    """Appends rows to a source, cast to the types it has.
+    """Append rows to a source, cast to the types it has.
 
     Raises:
         ValueError: the columns are not those of the source, in its order; or it is Parquet in an object store or below
@@ -73,7 +73,7 @@ def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
         write_deltalake(uri, rows, mode="append", storage_options=storage_options(source))
     elif Path(uri).is_dir():
         files = parquet_files(uri)
-        if told_by_directories(Path(uri), files[0]):
+        if partition_columns(Path(uri), files[0]):
             raise ValueError(
                 f"the rows of {uri} lie below column=value; write files there yourself, or use a Delta table"
             )
@@ -84,7 +84,7 @@ def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
 
 
 def write_log(rows: pa.Table | Path, directory: Path, partition_by: list[str] | None) -> None:
-    """Appends a feature log, a table or a directory of Parquet files, to a directory, `column=value` below it."""
+    """Append a feature log, a table or a directory of Parquet files, to a directory, `column=value` below it."""
     found = pads.dataset(rows) if isinstance(rows, Path) else rows
     fields = [found.schema.field(name) for name in partition_by or []]
     draft = directory / f".draft-{uuid4().hex}"

@@ -51,13 +51,12 @@ def as_of_rows(
     keys: Sequence[str],
     *,
     ttl: timedelta | None,
-    known_then: bool,
+    created_by_label_time: bool,
 ) -> pl.Series:
-    """The number of the newest feature row with T - ttl <= event timestamp <= T for each label's time T.
+    """Return the number of the newest feature row with T - ttl <= event timestamp <= T for each label's time T.
 
     Of rows with the same event timestamp the one created last counts, a null created timestamp first of all, then the
-    one with the later place in `rows`. With `known_then` only rows created at or before T count, so that a correction
-    made later changes nothing.
+    one with the later place in `rows`.
 
     Args:
         labels: `keys` and `EVENT`, any order, repeats allowed.
@@ -65,7 +64,8 @@ def as_of_rows(
             without these keys.
         keys: Columns that must be equal; a null equals nothing. Without keys every row may serve every label.
         ttl: None or zero for unlimited.
-        known_then: Leave out what was computed after T.
+        created_by_label_time: Whether only rows created at or before T count, so that a correction made later changes
+            nothing.
 
     Returns:
         One number of `ROW` a label, in the labels' order; null where no row qualifies.
@@ -74,21 +74,26 @@ def as_of_rows(
     unit: _Unit = "ns" if "ns" in (_unit(labels.schema), _unit(schema)) else "us"
     groups = labels.select(keys).unique().drop_nulls().with_row_index(_GROUP) if keys else None
     known = _grouped(rows.lazy(), groups, keys, unit)
-    timeline = _timeline(known, 1 if groups is None else groups.height, known_then=known_then)
-    asked = _grouped(labels.lazy().with_row_index(ROW), groups, keys, unit)
-    times = _whole(asked[EVENT])
-    at, valid = _last_before(timeline, times, asked[_GROUP].to_numpy())
+    timeline = _timeline(known, 1 if groups is None else groups.height, created_by_label_time=created_by_label_time)
+    wanted = _grouped(labels.lazy().with_row_index(ROW), groups, keys, unit)
+    times = _whole(wanted[EVENT])
+    at, valid = _last_before(timeline, times, wanted[_GROUP].to_numpy())
     place = timeline.place[at] if len(timeline.place) else at
     if ttl and len(timeline.place):
         longest = min(ttl // timedelta(microseconds=1) * (1000 if unit == "ns" else 1), _LONGEST)
         valid &= times - _whole(known[EVENT])[place] <= longest
     found = np.full(labels.height, -1, np.int64)
-    found[asked[ROW].to_numpy()[valid]] = known[ROW].gather(place[valid]).to_numpy()
+    found[wanted[ROW].to_numpy()[valid]] = known[ROW].gather(place[valid]).to_numpy()
     return pl.select(pl.when(pl.lit(found >= 0)).then(pl.lit(found)).cast(schema[ROW]).alias(ROW)).to_series()
 
 
 def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
-    """The `ROW` numbers of the newest row of each key, ascending; ties go to the row created last."""
+    """Return the `ROW` numbers of the newest row of each key, ascending; ties go to the row created last.
+
+    Args:
+        rows: `keys`, `EVENT`, `CREATED` and `ROW`, any order.
+        keys: Columns that identify an entity; without any, all rows are one entity's.
+    """
     complete = rows.drop_nulls([*keys, EVENT])
     newest = pl.col(EVENT).max().over(keys) if keys else pl.col(EVENT).max()
     last = complete.filter(pl.col(EVENT) == newest).sort(CREATED, nulls_last=False, maintain_order=True)
@@ -121,7 +126,7 @@ def _whole(times: pl.Series) -> _Whole:
     return times.to_physical().fill_null(_EARLIEST).to_numpy()
 
 
-def _timeline(rows: pl.DataFrame, groups: int, *, known_then: bool) -> _Timeline:
+def _timeline(rows: pl.DataFrame, groups: int, *, created_by_label_time: bool) -> _Timeline:
     event, group = _whole(rows[EVENT]), rows[_GROUP].to_numpy()
     if rows[EVENT].is_sorted():
         order, first = _by_group(group, groups)
@@ -131,12 +136,12 @@ def _timeline(rows: pl.DataFrame, groups: int, *, known_then: bool) -> _Timeline
         order = by_event[order]
     times = _taken(event, order)
     order = _by_created(order, times, rows[CREATED], first)
-    if not known_then:
+    if not created_by_label_time:
         return _Timeline(first, times, order)
     created = _whole(rows[CREATED])
     # A row becomes known at the later of its two times. Once a newer row is known, one that arrives late is not used
     # any more: a running maximum over the place in order says which row holds from each arrival on. Groups lie one
-    # after the other, so the maximum starts anew with each.
+    # after the other, so the maximum starts again with each.
     order = order[created[order] != _EARLIEST]
     known = np.maximum(event, created)[order]
     arrivals = np.lexsort((known, group[order]))
@@ -176,17 +181,17 @@ def _last_before(timeline: _Timeline, times: _Whole, group: npt.NDArray[Any]) ->
     """For each time and group the last entry of the timeline at or before it, and whether there is one."""
     if not len(timeline.times) or not len(times):
         return np.zeros(len(times), np.int64), np.zeros(len(times), np.bool_)
-    known, asked = timeline.times, times
+    known, sought = timeline.times, times
     if (int(known.max()) - int(known.min()) + 2) * len(timeline.first) > _LONGEST:
         order = np.unique(times)  # the places in it compare as the times do, and take fewer bits
-        known, asked = np.searchsorted(order, known), np.searchsorted(order, times)
+        known, sought = np.searchsorted(order, known), np.searchsorted(order, times)
     # One number for group and time: all groups are searched as one.
     start = known.min() - 1
     span = known.max() - start + 1
     of_group = np.arange(len(timeline.first)) * span
     marks = np.repeat(of_group[:-1] - start, np.diff(timeline.first))
     marks += known
-    wanted = of_group[group] + (np.clip(asked, start, start + span - 1) - start)
+    wanted = of_group[group] + (np.clip(sought, start, start + span - 1) - start)
     order = np.argsort(wanted)  # neighbours are found fast
     at = np.empty(len(wanted), np.int64)
     at[order] = np.searchsorted(marks, wanted[order], side="right") - 1

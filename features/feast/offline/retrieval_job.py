@@ -1,4 +1,4 @@
-"""What Feast holds between asking for features and having them: a query that runs when its result is wanted.
+"""What Feast holds between a request for features and its result: a query that runs when the result is read.
 
 Beyond Feast's interface, a result can be taken piece by piece, so that it need not fit into memory.
 """
@@ -25,7 +25,7 @@ from historian.errors import NotOffered
 
 
 class Answer(Protocol):
-    """A query that has not run yet. Each call runs it anew, over the rows there were when it was asked."""
+    """A query that has not run yet. Each call runs it again, over the rows that existed when it was made."""
 
     def table(self) -> pa.Table:
         """All rows."""
@@ -68,7 +68,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         return self._metadata
 
     def to_arrow_batches(self, rows: int | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows of `to_arrow`, in order, on-demand views included, without ever holding them all.
+        """Yield the rows of `to_arrow`, in order, on-demand views included, without ever holding them all.
 
         Args:
             rows: At most so many in a batch; without it, as many as the store's `memory_limit` allows.
@@ -88,13 +88,20 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
             yield from found.cast(schema).combine_chunks().to_batches() or [_no_rows(schema)]
 
     def to_reader(self, rows: int | None = None) -> pa.RecordBatchReader:
-        """`to_arrow_batches` as Arrow's reader, which DuckDB, Delta Lake, Polars and others take. Raises as it does."""
+        """Return `to_arrow_batches` as Arrow's reader, which DuckDB, Delta Lake, Polars and others take.
+
+        Args:
+            rows: As for `to_arrow_batches`.
+
+        Raises:
+            ValueError: `rows` is less than 1.
+        """
         batches = self.to_arrow_batches(rows)
         first = next(batches)
         return pa.RecordBatchReader.from_batches(first.schema, _chained(first, batches))
 
     def to_sql(self) -> str:
-        """There is none: the join is a program.
+        """Refuse: there is no SQL, the join is a program.
 
         Raises:
             NotOffered: always.
@@ -102,7 +109,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         raise NotOffered("the Polars offline store joins without SQL; take to_arrow() or to_reader()")
 
     def to_remote_storage(self) -> list[str]:
-        """There is none, as `supports_remote_storage_export` says.
+        """Refuse, as `supports_remote_storage_export` says.
 
         Raises:
             NotOffered: always.
@@ -123,11 +130,17 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         allow_overwrite: bool = False,  # noqa: FBT001, FBT002 - Feast's signature
         timeout: int | None = None,
     ) -> None:
-        """Writes the result piece by piece, as one Parquet file or a Delta table, whole or not at all.
+        """Write the result piece by piece, as one Parquet file or a Delta table, whole or not at all.
+
+        Args:
+            storage: Where to; a `SavedDatasetFileStorage`.
+            allow_overwrite: Whether a file, a Delta table or an empty directory there is replaced.
+            timeout: Not enforced.
 
         Raises:
-            SavedDatasetLocationAlreadyExists: the path is taken and may not be overwritten, or is a directory.
-            ValueError: the storage is none of files, or lies in an object store.
+            SavedDatasetLocationAlreadyExists: the path is taken and may not be overwritten, or is a directory that
+                holds something else.
+            ValueError: the storage is not one of files, or lies in an object store.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
             raise ValueError(f"the Polars offline store saves to files, not to {type(storage).__name__}")
@@ -166,7 +179,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
 
 
 class _Table:
-    """An answer that is there already."""
+    """An answer that has been computed already."""
 
     def __init__(self, table: pa.Table) -> None:
         self._found = table
@@ -179,12 +192,18 @@ class _Table:
 
 
 def _taken(path: Path, *, delta: bool) -> bool:
-    """Whether something lies there that is none of ours to replace."""
-    if not (delta and path.exists()):
-        return path.is_dir() and not delta
+    """Whether something lies there that must not be replaced, even where overwriting is allowed."""
+    if not path.exists() or _is_empty(path):
+        return False
+    if not delta:
+        return path.is_dir()
     from deltalake import DeltaTable
 
     return not DeltaTable.is_deltatable(str(path))
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
@@ -192,6 +211,8 @@ def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
     with pq.ParquetWriter(draft, reader.schema) as writer:
         for batch in reader:
             writer.write_batch(batch)
+    if path.is_dir():
+        path.rmdir()  # which fails if something has come into it meanwhile
     draft.replace(path)
 
 

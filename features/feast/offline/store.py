@@ -75,11 +75,11 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
-        """The features of each row of `entity_df` as they were at its time.
+        """Return the features of each row of `entity_df` as they were at its time.
 
         Args:
             config, feature_views, feature_refs, registry, project, full_feature_names: As Feast passes them.
-            entity_df: The rows asked for: a pandas or Polars frame, an Arrow table, a query (see `from_query`), or
+            entity_df: The labels: a pandas or Polars frame, an Arrow table, a query (see `from_query`), or
                 nothing for every row of the views between `start_date` and `end_date` (see `from_range`).
             filter_by_created_timestamp: Use only what had been computed by each row's time.
             start_date: By default the longest ttl of the views before `end_date`, or 30 days.
@@ -105,7 +105,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
             first, last = labels.span()
         check_labels(labels.table.schema, queries)
         return PolarsRetrievalJob(
-            _retrieval(config, labels, queries, known_then=filter_by_created_timestamp),
+            _retrieval(config, labels, queries, created_by_label_time=filter_by_created_timestamp),
             config.repo_path,
             full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
@@ -153,7 +153,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
     def offline_write_batch(
         config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
-        """Appends rows to a view's source, whole or not at all; see `features.feast.offline.offline_writes`.
+        """Append rows to a view's source, whole or not at all; see `features.feast.offline.offline_writes`.
 
         Raises:
             ValueError: the columns are not those of the source, in its order. FileNotFoundError: there is no source.
@@ -170,7 +170,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         logging_config: LoggingConfig,
         registry: BaseRegistry,
     ) -> None:
-        """Appends a feature log to its destination, a directory of Parquet files."""
+        """Append a feature log to its destination, a directory of Parquet files."""
         destination = logging_config.destination
         if not isinstance(destination, FileLoggingDestination):
             raise ValueError(f"the Polars offline store logs to files, not to {type(destination).__name__}")
@@ -178,7 +178,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         write_log(data, on_disk(uri, "log to a directory on disk"), destination.partition_by)
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
-        """Refuses a source that could never be read; one that is not there yet is only told of, as Feast itself does.
+        """Refuse a source that could never be read; one that is not there yet is only logged, as Feast itself does.
 
         Raises:
             ValueError: it is no file, or its times are no timestamps. AbsentColumn: it lacks one of them.
@@ -244,12 +244,12 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
 
     @staticmethod
     def ensure_monitoring_tables(config: RepoConfig) -> None:
-        """Makes the tables of Feast's monitoring, Parquet files under the repository."""
+        """Make the tables of Feast's monitoring, Parquet files under the repository."""
         monitoring.ensure_tables(_repo(config))
 
     @staticmethod
     def save_monitoring_metrics(config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]) -> None:
-        """Writes rows of a table of Feast's monitoring, each in place of the one with its key."""
+        """Write rows of a table of Feast's monitoring, each in place of the one with its key."""
         monitoring.save_metrics(_repo(config), metric_type, metrics)
 
     @staticmethod
@@ -272,7 +272,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         feature_name: str | None = None,
         data_source_type: str | None = None,
     ) -> None:
-        """Makes these features' baselines ordinary rows."""
+        """Mark these features' baselines as ordinary rows."""
         names = {"feature_view_name": feature_view_name, "feature_name": feature_name}
         monitoring.clear_baseline(_repo(config), project, names | {"data_source_type": data_source_type})
 
@@ -288,10 +288,10 @@ def _given(entity_df: pd.DataFrame | pl.DataFrame | pa.Table | str, query: Calla
 
 
 def _retrieval(
-    config: RepoConfig, labels: EntityFrame, queries: list[ViewQuery], *, known_then: bool
+    config: RepoConfig, labels: EntityFrame, queries: list[ViewQuery], *, created_by_label_time: bool
 ) -> HistoricalRetrieval:
     store = config.offline_store
-    return HistoricalRetrieval(labels, queries, known_then, int(store.memory_limit), store.ray_address)
+    return HistoricalRetrieval(labels, queries, created_by_label_time, int(store.memory_limit), store.ray_address)
 
 
 def _repo(config: RepoConfig) -> Path:

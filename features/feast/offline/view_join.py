@@ -1,8 +1,8 @@
 """One feature view joined to labels: which of its rows were known at their times, then the features of those rows.
 
-The join holds keys, times and row numbers only. Where even these would take more memory than allowed, or where there
-are several to do it, the labels are dealt out by key and joined part by part: each part reads its own keys, and the
-answer is the same to the bit.
+The join holds keys, times and row numbers only. Where even these would take more memory than allowed, or where several
+processors can share the work, the labels are partitioned by key and joined part by part: each part reads its own keys,
+and the result is the same to the bit.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import pyarrow as pa
 from feast.feature_view import FeatureView
 
 from features.feast.offline.feature_source import FeatureRows, any_of, view_rows
+from features.feast.offline.join_executor import JoinExecutor
 from features.feast.offline.point_in_time import EVENT, ROW, as_of_rows
-from features.feast.offline.workers import Workers
 from historian.times import EPOCH
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MICROSECOND
-_ASKED: Final = "__asked"
+_LABEL: Final = "__label"
 # A join holds a row about three times: as read, in order of time, and in the buckets of the as-of join.
 _COPIES: Final = 3
 _TEXT_BYTES: Final = 32
@@ -37,7 +37,7 @@ _FEATURE_BYTES: Final = 4 * 16
 
 @dataclass(frozen=True)
 class ViewQuery:
-    """What is asked of one feature view."""
+    """What is looked up in one feature view."""
 
     rows: FeatureRows
     keys: Mapping[str, str]
@@ -50,7 +50,17 @@ class ViewQuery:
 def view_query(
     view: FeatureView, names: Iterable[str], repo_path: Path | None, *, full_feature_names: bool
 ) -> ViewQuery:
-    """Resolves Feast's field mapping (source -> feature) and join-key map (entity -> label column) of a view."""
+    """Resolve Feast's field mapping (source -> feature) and join-key map (entity -> label column) of a view.
+
+    Args:
+        view: A registered view, with its projection.
+        names: Features of it.
+        repo_path: What relative paths of sources are relative to.
+        full_feature_names: Whether a feature's column is called `view__feature`.
+
+    Raises:
+        ValueError, FileNotFoundError: as `features.feast.offline.feature_source.view_rows`.
+    """
     rows, projection = view_rows(view.batch_source, repo_path), view.projection
     column = {feature: name for name, feature in view.batch_source.field_mapping.items()}
     prefix = f"{projection.name_to_use()}__" if full_feature_names else ""
@@ -65,40 +75,56 @@ def view_query(
     )
 
 
-def row_numbers(query: ViewQuery, labels: pl.DataFrame, workers: Workers, *, known_then: bool) -> pl.Series:
+def row_numbers(
+    query: ViewQuery, labels: pl.DataFrame, executor: JoinExecutor, *, created_by_label_time: bool
+) -> pl.Series:
     """The number of the source's row that serves each label, null where none does.
 
     Args:
         query: The view.
         labels: The query's keys and `EVENT`, any order.
-        workers: Who joins; what is larger than they may hold is done in parts.
-        known_then: Leave out rows made after the label's time, where the source says when its rows were made.
+        executor: Where the join runs; what is larger than it may hold is joined in parts.
+        created_by_label_time: Whether rows created after the label's time are left out, if the source has a created
+            timestamp.
     """
-    asked = labels.with_columns(_as_source(labels, name, query.rows.schema[key]) for name, key in query.keys.items())
-    parts = _parts(query, asked.with_row_index(_ASKED), workers)
-    known_then = known_then and query.rows.created is not None
-    numbers: pl.DataFrame = pl.concat(workers.run(partial(_joined, query, known_then), parts))
-    return numbers.sort(_ASKED)[ROW]
+    cast = labels.with_columns(_as_source(labels, name, query.rows.schema[key]) for name, key in query.keys.items())
+    parts = _parts(query, cast.with_row_index(_LABEL), executor)
+    by_created = created_by_label_time and query.rows.created is not None
+    numbers: pl.DataFrame = pl.concat(executor.run(partial(_joined, query, by_created), parts))
+    return numbers.sort(_LABEL)[ROW]
 
 
-def _joined(query: ViewQuery, known_then: bool, part: pl.DataFrame) -> pl.DataFrame:  # noqa: FBT001 - of a partial
-    numbers = as_of_rows(part, _reached(query, part), list(query.keys), ttl=query.ttl, known_then=known_then)
-    return part.select(_ASKED).with_columns(numbers.alias(ROW))
+def _joined(query: ViewQuery, created_by_label_time: bool, part: pl.DataFrame) -> pl.DataFrame:  # noqa: FBT001 - of a partial
+    numbers = as_of_rows(
+        part, _candidates(query, part), list(query.keys), ttl=query.ttl, created_by_label_time=created_by_label_time
+    )
+    return part.select(_LABEL).with_columns(numbers.alias(ROW))
 
 
-def features_at(query: ViewQuery, numbers: pl.Series, workers: Workers) -> pa.Table:
-    """The query's columns of the numbered rows, in that order; null where there is no number."""
-    if workers.parts == 1:
+def features_at(query: ViewQuery, numbers: pl.Series, executor: JoinExecutor) -> pa.Table:
+    """Return the query's columns of the numbered rows, in that order; null where there is no number.
+
+    Args:
+        query: The view.
+        numbers: As `row_numbers` returns them.
+        executor: Where features are read.
+    """
+    if executor.parts == 1:
         return _read(query, numbers)
-    order = numbers.arg_sort()  # each part reads a range of the source that is its own
-    size = min(-(-len(numbers) // workers.parts), rows_within(workers.memory_limit, len(query.columns)))
+    order = numbers.arg_sort()  # each part reads its own range of the source
+    size = min(-(-len(numbers) // executor.parts), rows_within(executor.memory_limit, len(query.columns)))
     parts = [(start, numbers[order[start : start + size]]) for start in range(0, max(1, len(order)), max(1, size))]
-    found = dict(workers.run(partial(_read_part, query), parts))
+    found = dict(executor.run(partial(_read_part, query), parts))
     return pa.concat_tables(found[start] for start, _ in parts).take(order.arg_sort().to_arrow()).combine_chunks()
 
 
 def rows_within(memory_limit: int, columns: int) -> int:
-    """How many rows of so many columns may be held."""
+    """Return how many rows may be held.
+
+    Args:
+        memory_limit: Bytes.
+        columns: The width of a row.
+    """
     return max(1, memory_limit // (max(1, columns) * _FEATURE_BYTES))
 
 
@@ -119,9 +145,14 @@ def _read(query: ViewQuery, numbers: pl.Series) -> pa.Table:
 
 
 def split(labels: pl.DataFrame, keys: Iterable[str], count: int) -> Iterator[pl.DataFrame]:
-    """The labels in at most `count` parts that have no key in common, by ranges of the key with most values.
+    """Yield the labels in at most `count` parts that have no key in common, by ranges of the key with most values.
 
     A key is never divided: labels without keys, or of a single one, stay together.
+
+    Args:
+        labels: The keys and other columns.
+        keys: Columns that identify an entity.
+        count: At least 1.
     """
     keys = list(keys)
     if count <= 1 or not keys or not labels.height:
@@ -134,19 +165,19 @@ def split(labels: pl.DataFrame, keys: Iterable[str], count: int) -> Iterator[pl.
         yield labels_of_part
 
 
-def _parts(query: ViewQuery, asked: pl.DataFrame, workers: Workers) -> Iterator[pl.DataFrame]:
+def _parts(query: ViewQuery, labels: pl.DataFrame, executor: JoinExecutor) -> Iterator[pl.DataFrame]:
     width = sum(_bytes_of(query.rows.schema[column]) for column in query.keys.values()) + 3 * _NUMBER_BYTES
     wanted = query.rows.count() * width * _COPIES
-    if wanted > workers.memory_limit:  # the whole table is too large; what is asked of it may not be
-        wanted = _reached(query, asked).select(pl.len()).collect().item() * width * _COPIES
-    return split(asked, query.keys, max(workers.parts, -(-wanted // workers.memory_limit)))
+    if wanted > executor.memory_limit:  # the whole table is too large; the part that these labels need may not be
+        wanted = _candidates(query, labels).select(pl.len()).collect().item() * width * _COPIES
+    return split(labels, query.keys, max(executor.parts, -(-wanted // executor.memory_limit)))
 
 
 def _bytes_of(dtype: pl.DataType) -> int:
     return _NUMBER_BYTES if dtype.is_numeric() or dtype.is_temporal() else _TEXT_BYTES
 
 
-def _reached(query: ViewQuery, labels: pl.DataFrame) -> pl.LazyFrame:
+def _candidates(query: ViewQuery, labels: pl.DataFrame) -> pl.LazyFrame:
     """Keys and times of the rows that may serve any of the labels."""
     within = query.rows.between(*_span(labels[EVENT], query.ttl)) & any_of(query.keys, labels)
     return query.rows.times(query.keys, within)

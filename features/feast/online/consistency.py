@@ -1,32 +1,75 @@
 """Is what was served what training would have seen? Served values against the same values recomputed offline.
 
 The measures are Chronon's (online/offline consistency): of each feature the shares of values that match, differ, are
-missing online, or are extra there. One more is told apart: a value that is right for its own event timestamp but had
+missing online, or are extra there. One more is distinguished: a value that is right for its own event timestamp but had
 been superseded offline by the time it was served is stale, which says that materialisation lags, not that it is wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 from feast import FeatureStore
 
-from features.feast.feature_refs import column_of, views_of
-from features.feast.online.served import SERVED
+from features.feast.feature_refs import column_of, registered_refs, views_of
+from features.feast.online.served import SERVED, served_path, served_since
 from features.tables.labels import ASSET, EVENT_TIMESTAMP
+from historian.errors import NotEnoughData
+from historian.plant.plant import Plant
 
 VERDICTS: Final = ("match", "stale", "mismatch", "missing", "extra")
-_ASKED: Final = ("served_at", "asset")
+_LOOKUP: Final = ("served_at", "asset")
 _SAME: Final = "same"
 _EXPECTED: Final = ("expected_value", "expected_text")
 
 
-def consistency(store: FeatureStore, served: pl.DataFrame) -> pl.DataFrame:
-    """Compares served values with what Feast's historical retrieval gives for the time they were served.
+@dataclass(frozen=True)
+class Consistency:
+    """How served values compare with what training would have seen."""
 
-    Only rows that had been computed by then count (created timestamp), as in a training set made with `--known-then`.
+    values: int
+    """Values served since then, of any feature."""
+    features: pl.DataFrame
+    """See `consistency`."""
+    left_out: tuple[str, ...]
+    """Features that were served and are no longer registered."""
+
+    def wrong(self, threshold: float) -> list[str]:
+        """Return the features with a larger share of wrong values than the threshold."""
+        found: list[str] = self.features.filter(pl.col("wrong") > threshold)["feature"].to_list()
+        return found
+
+
+def consistency_since(store: FeatureStore, plant: Plant, since: datetime) -> Consistency:
+    """Compare everything that was served since an instant; see `consistency`.
+
+    Args:
+        store: Feast over the plant's repository.
+        plant: The plant whose log of served values is read.
+        since: Aware.
+
+    Raises:
+        NotEnoughData: nothing is logged as served since then.
+    """
+    served = served_since(served_path(plant), since).collect()
+    if served.is_empty():
+        raise NotEnoughData(
+            f"nothing is logged as served since {since:%Y-%m-%d %H:%M:%S}Z; set log in [online] and restart "
+            f"penstock serve"
+        )
+    left_out = sorted(set(served["feature"]) - registered_refs(store))
+    found = consistency(store, served.filter(~pl.col("feature").is_in(left_out)))
+    return Consistency(served.height, found, tuple(left_out))
+
+
+def consistency(store: FeatureStore, served: pl.DataFrame) -> pl.DataFrame:
+    """Compare served values with what Feast's historical retrieval gives for the time they were served.
+
+    Only rows created by that time count, as in a training set made with `--created-by-label-time`.
 
     Args:
         store: Feast over the plant's repository.
@@ -38,11 +81,11 @@ def consistency(store: FeatureStore, served: pl.DataFrame) -> pl.DataFrame:
     """
     refs = served["feature"].unique().sort().to_list()
     views = views_of(store, refs)
-    parts = [_judged(store, served.filter(feature=ref), ref, str(views[ref].batch_source.path)) for ref in refs]
+    parts = [_compared(store, served.filter(feature=ref), ref, str(views[ref].batch_source.path)) for ref in refs]
     counts = [pl.col("verdict").eq(verdict).sum().alias(verdict) for verdict in VERDICTS]
-    judged = pl.concat([_verdicts(SERVED.to_frame().with_columns(_NOTHING)), *parts])
-    told = judged.group_by("feature").agg(pl.len().alias("values"), *counts).sort("feature")
-    return told.with_columns(wrong=pl.sum_horizontal("mismatch", "missing", "extra") / pl.col("values"))
+    verdicts = pl.concat([_verdicts(SERVED.to_frame().with_columns(_NOTHING)), *parts])
+    counted = verdicts.group_by("feature").agg(pl.len().alias("values"), *counts).sort("feature")
+    return counted.with_columns(wrong=pl.sum_horizontal("mismatch", "missing", "extra") / pl.col("values"))
 
 
 _NOTHING: Final = (
@@ -51,20 +94,20 @@ _NOTHING: Final = (
 )
 
 
-def _judged(store: FeatureStore, served: pl.DataFrame, ref: str, path: str) -> pl.DataFrame:
-    expected = _expected(store, served.select(_ASKED).unique(), ref)
-    compared = served.join(expected, on=_ASKED, how="left")
+def _compared(store: FeatureStore, served: pl.DataFrame, ref: str, path: str) -> pl.DataFrame:
+    expected = _expected(store, served.select(_LOOKUP).unique(), ref)
+    compared = served.join(expected, on=_LOOKUP, how="left")
     return _verdicts(compared.with_columns(_same_at_its_time(served, ref, path)))
 
 
-def _expected(store: FeatureStore, asked: pl.DataFrame, ref: str) -> pl.DataFrame:
-    """What training would have seen: `_ASKED` and `_EXPECTED`."""
-    labels = asked.select(pl.col("asset").alias(ASSET), pl.col("served_at").alias(EVENT_TIMESTAMP))
+def _expected(store: FeatureStore, lookups: pl.DataFrame, ref: str) -> pl.DataFrame:
+    """What training would have seen: `_LOOKUP` and `_EXPECTED`."""
+    labels = lookups.select(pl.col("asset").alias(ASSET), pl.col("served_at").alias(EVENT_TIMESTAMP))
     job = store.get_historical_features(
         labels.to_pandas(), [ref], full_feature_names=True, filter_by_created_timestamp=True
     )
     found = pl.DataFrame(job.to_arrow())[column_of(ref)]
-    return asked.with_columns(_value_and_text(found, _EXPECTED))
+    return lookups.with_columns(_value_and_text(found, _EXPECTED))
 
 
 def _same_at_its_time(served: pl.DataFrame, ref: str, path: str) -> pl.Series:

@@ -51,13 +51,13 @@ class Drift:
 def drift(
     training: Mapping[str, pl.Series], live: Mapping[str, pl.Series], *, most_psi: float = 0.25, most_ks: float = 0.2
 ) -> list[Drift]:
-    """Compares the features both sides have; one has drifted if its PSI or KS is above both its threshold and chance.
+    """Compare the features both sides have; one has drifted if its PSI or KS is above both its threshold and chance.
 
     Args:
-        training: values by feature; numbers, flags or words.
-        live: the same features in the same types, in service.
+        training: Values by feature; numbers, flags or words.
+        live: The same features in the same types, in service.
         most_psi: 0.1 is commonly read as some, 0.25 as much drift.
-        most_ks: between 0 and 1.
+        most_ks: Between 0 and 1.
     """
     return [_drift(name, values, live[name], most_psi, most_ks) for name, values in training.items() if name in live]
 

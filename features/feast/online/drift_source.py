@@ -20,9 +20,10 @@ _SUFFIXES: Final = (".parquet", ".arrow", ".feather", ".arrows", ".csv")
 
 
 def training_values(store: FeatureStore, path: Path) -> dict[str, pl.Series]:
-    """The values of each registered feature that a training set has a column `view__feature` of, in its own type.
+    """Return the values of each registered feature that a training set has a column of, in the registered type.
 
     Args:
+        store: Feast over the plant's repository.
         path: A file in any format a training set is written in, a directory of them, or an artefact.
 
     Raises:
@@ -30,7 +31,7 @@ def training_values(store: FeatureStore, path: Path) -> dict[str, pl.Series]:
     """
     fields = {f"{view.name}:{field.name}": field for view in store.list_feature_views() for field in view.features}
     arrow = pa.schema({column_of(ref): from_feast_to_pyarrow_type(field.dtype) for ref, field in fields.items()})
-    data = path / "data" if (path / "data").is_dir() else path  # beside it lie the labels, which may be Parquet too
+    data = path / "data" if (path / "data").is_dir() else path  # not its labels, which may be Parquet too
     files = sorted(file for file in data.rglob("*") if file.suffix.lower() in _SUFFIXES) if data.is_dir() else [data]
     if not files:
         raise InvalidInput(f"there is no training set in {path}; its files end in {', '.join(_SUFFIXES)}")
@@ -57,7 +58,12 @@ def _features(file: Path, types: pl.Schema) -> pl.LazyFrame:
 
 
 def live_values(store: FeatureStore, refs: Sequence[str], since: datetime) -> dict[str, pl.Series]:
-    """The values of features in the rows with event timestamp >= `since`, of each window the row created last.
+    """Return the values of features in the rows with event timestamp >= `since`, of each window the row created last.
+
+    Args:
+        store: Feast over the plant's repository.
+        refs: `view:feature`
+        since: Aware.
 
     Raises:
         NotEnoughData: a view has no feature table yet, or it lacks one of the features.

@@ -1,6 +1,6 @@
-"""What Feast's answer says of a feature past its ttl: no value, and `OUTSIDE_MAX_AGE`.
+"""A feature past its ttl in Feast's response: no value, and the status `OUTSIDE_MAX_AGE`.
 
-Feast itself returns a feature of any age as present; a model trained with a ttl has never seen such a one.
+Feast itself returns a feature of any age as present; a model trained with a ttl has never seen such a feature.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 
 
 def expire(answer: GetOnlineFeaturesResponse, ttls: Mapping[str, timedelta | None], now: datetime) -> None:
-    """Blanks what is older than its ttl, in place, and tells a null from a value.
+    """Blank what is older than its ttl, in place, and mark nulls as such.
 
     Args:
-        answer: Feast's.
-        ttls: by name in the answer; None or zero for unlimited. Other columns are left alone.
-        now: the age of a feature is `now` less its event timestamp.
+        answer: Feast's response.
+        ttls: By name in the response; None or zero for unlimited. Other columns are not changed.
+        now: The age of a feature is `now` less its event timestamp.
     """
     for name, vector in zip(answer.metadata.feature_names.val, answer.results, strict=True):
         if name in ttls:
@@ -26,7 +26,12 @@ def expire(answer: GetOnlineFeaturesResponse, ttls: Mapping[str, timedelta | Non
 
 
 def ttls_of(grouped: Iterable[tuple[FeatureView, list[str]]], *, full_names: bool) -> dict[str, timedelta | None]:
-    """The ttl of each feature by its name in an answer, from the views and features Feast is about to read."""
+    """Return the ttl of each feature by its name in a response.
+
+    Args:
+        grouped: Views and the features of each that Feast is about to read.
+        full_names: Whether names are `view__feature`.
+    """
     return {
         f"{view.projection.name_to_use()}__{name}" if full_names else name: view.ttl
         for view, names in grouped

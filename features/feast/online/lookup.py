@@ -35,7 +35,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Age:
-    """How new what is online of an asset and a view is."""
+    """How old the newest features of an asset in a view are."""
 
     asset: str
     view: str
@@ -48,10 +48,16 @@ class Age:
 def materialize(
     store: FeatureStore, *, end: datetime, advance: Callable[[int], None], full: bool = False
 ) -> dict[str, int | None]:
-    """Writes the newest row of each asset up to `end` to the online store, view by view; see `materialize_view`.
+    """Write the newest row of each asset up to `end` to the online store, view by view; see `materialize_view`.
 
     Not `FeatureStore.materialize`: that adds an interval to the registry with every run, without bound, takes the view
     out of service meanwhile, and reads its whole table each time.
+
+    Args:
+        store: Feast over the plant's repository.
+        end: Rows after it are left to a later run.
+        advance: Called with 1 after each view.
+        full: Whether to read whole tables, not only what is new.
 
     Returns:
         The rows written of each view; None where there is no feature table yet.
@@ -77,9 +83,16 @@ def online_response(
     versions: bool = False,
     log: ServedLog | None = None,
 ) -> GetOnlineFeaturesResponse:
-    """Feast's answer for these assets; values older than their view's ttl are null (`features.feast.online.expiry`).
+    """Return Feast's response for these assets, without values older than their view's ttl.
 
-    It is handed to `log`, if there is one, which keeps what was served for `penstock consistency`.
+    Args:
+        store: Feast over the plant's repository.
+        refs: `view:feature`
+        assets: Names; unknown ones have no values.
+        full_feature_names: Whether names in the response are `view__feature`.
+        now: The age of a feature is `now` less its event timestamp.
+        versions: Whether the response states the version of each view.
+        log: Keeps what was served, for `penstock consistency`.
 
     Raises:
         UnknownFeature: a reference is not registered.
@@ -96,7 +109,7 @@ def online_response(
             include_feature_view_version_metadata=versions,
         ).proto
     except FeatureNameCollisionError:
-        raise InvalidInput("two views have a feature of one name; ask for full_feature_names") from None
+        raise InvalidInput("two views have a feature of the same name; set full_feature_names") from None
     expire(answer, {name: views[ref].ttl for name, ref in names.items()}, now)
     if log:
         log.add((now, names, answer))
@@ -104,9 +117,17 @@ def online_response(
 
 
 def ages(store: FeatureStore, assets: Sequence[str], *, now: datetime) -> list[Age]:
-    """How old the newest features of each asset are, view by view: the age of the data, whenever it was materialised.
+    """Return how old the newest features of each asset are, view by view: the age of the data, not of the upload.
 
-    An asset is left out of views that have nothing of it. Raises as `online_response` does.
+    An asset is left out of views that have no features of it.
+
+    Args:
+        store: Feast over the plant's repository.
+        assets: Names.
+        now: Aware.
+
+    Raises:
+        StoreUnavailable: the online store cannot be read.
     """
     found = []
     for view in sorted(store.list_feature_views(allow_cache=True), key=lambda view: str(view.name)):
@@ -122,7 +143,18 @@ def ages(store: FeatureStore, assets: Sequence[str], *, now: datetime) -> list[A
 
 
 def readings(store: FeatureStore, refs: Sequence[str], asset: str, *, now: datetime) -> list[Reading]:
-    """The features of one asset, in the order of `refs`. Raises as `online_response` does."""
+    """Return the features of one asset, in the order of `refs`.
+
+    Args:
+        store: Feast over the plant's repository.
+        refs: `view:feature`
+        asset: Its name.
+        now: Aware.
+
+    Raises:
+        UnknownFeature: a reference is not registered.
+        StoreUnavailable: the online store cannot be read.
+    """
     answer = online_response(store, refs, [asset], full_feature_names=True, now=now)
     vectors = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
     units = {ref: meaning_of(ref, view).get("unit", "") for ref, view in views_of(store, refs).items()}

@@ -1,8 +1,8 @@
 """A feature table's newest row of each asset -> the online store, in bounded memory, and only what is new.
 
-What is new stands in Delta files that were not part of the table at the last run, which the cursor in the online store
-names by version. (Time cannot tell: late rows belong to times that earlier runs have passed by.) Rows are read a batch
-of files at a time: first keys and times, to find the newest of each asset; then the features of just these.
+New rows are in Delta files that were not part of the table at the last run, which the cursor in the online store names
+by version. (Event time is no help: late rows belong to times that earlier runs have already passed.) Rows are read a
+batch of files at a time: first keys and times, to find the newest of each asset; then the features of just these.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from historian.errors import FeatureError
 from historian.prefetch import prefetch
 
 _BATCH_ROWS: Final = 250_000
-"""Of files that are looked at together; a file is never divided."""
+"""Rows of the files that are read together; a file is never divided."""
 
 _READ: Final = 20_000
 """Rows that are read together."""
@@ -38,16 +38,16 @@ class RowStore(Protocol):
     """An online store that takes whole rows; what it has is replaced by what is as new or newer only."""
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
-        """What it puts before a value of that feature."""
+        """Return the bytes it puts before a value of that feature."""
 
     def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
-        """Writes rows, part by part as they come. Raises `StoreUnavailable`."""
+        """Write rows, part by part as they come. Raises `StoreUnavailable`."""
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
-        """What `move_cursor` was told last, unless rows have been lost since."""
+        """Return what `move_cursor` stored last, unless rows have been lost since."""
 
     def move_cursor(self, config: RepoConfig, view: FeatureView, cursor: str) -> None:
-        """Remembers how far the view has been materialised."""
+        """Store how far the view has been materialised."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Cursor:
     """What of a view is in the online store: all of this version of this table, with these features."""
 
     table: str
-    """Delta's id; a table that was made anew has another."""
+    """Delta's id; a table that replaces another has a different one."""
     version: int
     features: list[str]
 
 
 def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, full: bool = False) -> int | None:
-    """Writes the newest row of each asset with event timestamp <= `end`.
+    """Write the newest row of each asset with event timestamp <= `end`.
 
     A row that was withdrawn from the feature table since an earlier run stays online until a newer one comes.
 
@@ -96,7 +96,16 @@ def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, f
 
 
 def write_newest(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> None:
-    """Writes rows that were just computed, one an asset; what is online and newer stays. Raises `StoreUnavailable`."""
+    """Write rows that were just computed; what is online and newer stays.
+
+    Args:
+        store: Feast over the plant's repository.
+        view: One of its views.
+        rows: The view's columns, one row an asset.
+
+    Raises:
+        StoreUnavailable: the online store cannot be used.
+    """
     store.provider.online_store.write_rows(store.config, view, _encoded(store, view, iter([rows])))
 
 

@@ -8,6 +8,7 @@ and writes later, so of two writers the older may win; here a script in the serv
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +19,7 @@ from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from redis import Redis
 from redis.exceptions import RedisError
@@ -29,10 +31,10 @@ from historian.prefetch import run_concurrently
 from historian.times import utc_now
 
 _ROWS_PER_CALL: Final = 200
-"""The server does nothing else while the script runs: a few milliseconds for so many rows."""
+"""The server does nothing else while the script runs: a few milliseconds for this many rows."""
 
 _CONNECTIONS: Final = 2
-"""While the server works on what came over one, we send over the other, and pack what is next."""
+"""While the server works on the rows of one, we send over the other and pack the next ones."""
 
 _WRITE: Final = """
 local known = {}  -- most rows of a call are of one instant
@@ -81,7 +83,7 @@ end
 
 
 class _Call(NamedTuple):
-    """What one run of the script is given."""
+    """The arguments of one run of the script."""
 
     keys: list[bytes]
     arguments: list[str | bytes]
@@ -101,7 +103,11 @@ class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[mis
 
 
 class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast ships no types
-    """See Feast's `RedisOnlineStore`; one server, no cluster. Reading is Feast's."""
+    """See Feast's `RedisOnlineStore`; one server, no cluster. Reading is Feast's.
+
+    Asynchronous calls run the synchronous ones in threads: Feast's own would open a connection that knows neither `url`
+    nor `password`, and would not look at the ttl.
+    """
 
     _client: Redis | None = None
 
@@ -111,7 +117,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         return SupportedAsyncMethods()
 
     def update(self, config: RepoConfig, tables_to_delete: Sequence[FeatureView], *rest: Any, **more: Any) -> None:
-        """Deletes what is no longer needed, and sees in any case that Redis lets us in."""
+        """Delete what is no longer needed, and check in any case that Redis accepts our connection."""
         with _available(config):
             self._get_client(config.online_store).ping()
             super().update(config, tables_to_delete, *rest, **more)
@@ -121,19 +127,39 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        """Writes rows, leaving alone what is newer. A row must have all features of its view."""
+        """Write rows, leaving alone what is newer. A row must have all features of its view."""
         version = config.entity_key_serialization_version
         rows = encoded_rows(data, version, partial(self._joined, config, table))
         self.write_rows(config, table, rows.parts(ROWS_PER_TRIP))
         if progress:
             progress(len(data))
 
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Run `online_read` in a thread; arguments, result and errors are its own."""
+        names = list(requested_features) if requested_features else None
+        found: list[tuple[datetime | None, dict[str, Value] | None]] = await asyncio.to_thread(
+            self.online_read, config, table, entity_keys, names
+        )
+        return found
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Run `online_write_batch` in a thread; arguments and errors are its own."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
-        """What stands before a value: rows travel as field, value, field, value in MessagePack."""
+        """Return the bytes that precede a value: rows are sent as field, value, field, value in MessagePack."""
         return partial(_entry, _packed(_mmh3(f"{_versioned(config, view)}:{feature}")))
 
     def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
-        """Writes encoded rows, leaving alone what is newer.
+        """Write encoded rows, leaving alone what is newer.
 
         Raises:
             StoreUnavailable: Redis does not answer, or refuses.
@@ -156,13 +182,13 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
             run_concurrently(send, map(calls, parts), threads=_CONNECTIONS)
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
-        """How far the view has been materialised; see `features.feast.online.materialize`."""
+        """Return how far the view has been materialised; see `features.feast.online.materialize`."""
         with _available(config):
             found = self._get_client(config.online_store).hget(_cursors(config), view.name)
         return found.decode() if isinstance(found, bytes) else found
 
     def move_cursor(self, config: RepoConfig, view: FeatureView, cursor: str) -> None:
-        """Keeps it beside the rows, so that both are lost together."""
+        """Store it in the same Redis as the rows, so that both are lost together."""
         with _available(config):
             self._get_client(config.online_store).hset(_cursors(config), view.name, cursor)
 
@@ -205,10 +231,14 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         if config.online_store.expire:
             expire(answer, ttls_of(grouped, full_names=full_names), utc_now())
 
+    async def _read_features_per_fv_async(self, *arguments: Any) -> None:
+        """What Feast's `get_online_features_async` does: the synchronous read, with its ttl, in a thread."""
+        await asyncio.to_thread(self._read_features_per_fv, *arguments)
+
 
 @contextmanager
 def _available(config: RepoConfig) -> Iterator[None]:
-    """Says what it means for people when Redis fails us."""
+    """Turn an error of Redis into one that says what to do."""
     try:
         yield
     except RedisError as error:

@@ -1,7 +1,7 @@
-"""What was served, kept for `penstock consistency`: Parquet files under `<state>/served/<day>`, only ever added to.
+"""A log of what was served, for `penstock consistency`: Parquet files under `<state>/served/<day>`, only ever added to.
 
-Whoever serves hands an answer over and goes on; a thread writes it within a minute. If answers come faster than the
-disk takes them, some are not kept, and the log says how many: a lookup never waits for this.
+Serving only queues a response; a thread writes it within a minute. If responses come faster than the disk takes them,
+some are not kept, and a warning says how many: a lookup never waits for the log.
 """
 
 from __future__ import annotations
@@ -44,10 +44,16 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ServedLog:
-    """Keeps served values from now on; one a process."""
+    """Writes served values to files from a thread of its own; one for each process."""
 
     def __init__(self, directory: Path, *, keep: timedelta, every: timedelta = timedelta(minutes=1)) -> None:
-        """Days that ended `keep` ago are deleted; what has been served is written `every` so often."""
+        """Start the thread.
+
+        Args:
+            directory: Of the files.
+            keep: Days that ended this long ago are deleted.
+            every: How often files are written.
+        """
         self._directory, self._keep, self._every = directory, keep, every
         self._answers: queue.Queue[Answer | None] = queue.Queue(_QUEUED)
         self._lost = 0
@@ -56,14 +62,14 @@ class ServedLog:
         atexit.register(self.close)
 
     def add(self, answer: Answer) -> None:
-        """Hands an answer over, at once."""
+        """Queue a response, without waiting."""
         try:
             self._answers.put_nowait(answer)
         except queue.Full:
             self._lost += 1
 
     def close(self) -> None:
-        """Writes what is waiting."""
+        """Write what is queued, and end the thread."""
         atexit.unregister(self.close)
         if self._thread.is_alive():
             self._answers.put(None)
@@ -110,17 +116,30 @@ class ServedLog:
 
 
 def served_path(plant: Plant) -> Path:
-    """Where a plant's served values are."""
+    """Return the directory of a plant's served values.
+
+    Args:
+        plant: The plant.
+    """
     return plant.state / "served"
 
 
 def open_log(plant: Plant) -> ServedLog | None:
-    """The plant's log of served values, if `[online] log` asks for one."""
+    """Open the plant's log of served values; None unless `[online] log` turns it on.
+
+    Args:
+        plant: The plant.
+    """
     return ServedLog(served_path(plant), keep=plant.served_for) if plant.served_for else None
 
 
 def served_since(directory: Path, since: datetime) -> pl.LazyFrame:
-    """What was served at or after `since`; columns of `SERVED`."""
+    """Return what was served at or after `since`; columns of `SERVED`.
+
+    Args:
+        directory: See `served_path`.
+        since: Aware.
+    """
     days = sorted(directory.glob("*/*.parquet")) if directory.is_dir() else []
     files = [file for file in days if file.parent.name >= f"{since.astimezone(UTC):%Y-%m-%d}"]
     frame = pl.scan_parquet(files, schema=SERVED) if files else SERVED.to_frame().lazy()
@@ -128,7 +147,11 @@ def served_since(directory: Path, since: datetime) -> pl.LazyFrame:
 
 
 def served_frame(answers: Iterable[Answer]) -> pl.DataFrame:
-    """Answers as a frame: one row a value."""
+    """Return responses as a frame with one row for each value; columns of `SERVED`.
+
+    Args:
+        answers: As they were queued.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in SERVED}
     for at, refs, answer in answers:
         vectors = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))

@@ -8,6 +8,7 @@ same time; and what is past its view's ttl is answered without value.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ WHERE (excluded.event_us, excluded.created_us) >= (event_us, created_us)
 """
 _READ: Final = "SELECT event_us, features FROM {rows} WHERE entity_key = ?"
 _WAIT_S: Final = 30.0
-"""For the other writer. Readers wait only while a transaction is put on the disk."""
+"""How long to wait for another writer. Readers wait only while a transaction is written to disk."""
 
 
 class UtcSqliteOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast ships no types
@@ -58,7 +59,10 @@ class UtcSqliteOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  #
 
 
 class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no types
-    """See Feast's `OnlineStore`. Every call opens the file anew: calls of several threads never share a transaction."""
+    """See Feast's `OnlineStore`. Every call opens the file again: calls of several threads never share a transaction.
+
+    Asynchronous calls run the synchronous ones in threads.
+    """
 
     def update(
         self,
@@ -67,7 +71,7 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         tables_to_keep: Sequence[FeatureView],
         **_: Any,
     ) -> None:
-        """Makes what views need and drops what is no longer needed."""
+        """Make what views need and drop what is no longer needed."""
         Path(config.online_store.path).parent.mkdir(parents=True, exist_ok=True)
         with _opened(config, "rwc") as connection:
             connection.execute(_CURSORS)
@@ -78,13 +82,13 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
                 connection.execute("DELETE FROM cursors WHERE rows = ?", (_rows(config, view),))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        """Deletes the file."""
+        """Delete the file."""
         Path(config.online_store.path).unlink(missing_ok=True)
 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        """Writes rows in one transaction, leaving alone what is newer. A row must have all features of its view."""
+        """Write rows in one transaction, leaving alone what is newer. A row must have all features of its view."""
         version = config.entity_key_serialization_version
         rows = encoded_rows(data, version, lambda values: Map(val=values).SerializeToString())
         self.write_rows(config, table, [rows])
@@ -92,12 +96,12 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
             progress(len(data))
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
-        """What stands before a value: the rows are Feast's message `Map`, from names to values."""
+        """Return the bytes that precede a value: the rows are Feast's message `Map`, from names to values."""
         name = feature.encode()
         return partial(_entry, b"\x0a" + varint(len(name)) + name + b"\x12")
 
     def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
-        """Writes encoded rows, each part in a transaction of its own, leaving alone what is newer.
+        """Write encoded rows, each part in a transaction of its own, leaving alone what is newer.
 
         Raises:
             StoreUnavailable: the file cannot be written.
@@ -114,7 +118,7 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         entity_keys: Sequence[EntityKey],
         requested_features: Sequence[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Event timestamp and features of each key; a pair of None for a key that is not there.
+        """Return event timestamp and features of each key; a pair of None for a key that is not there.
 
         Raises:
             StoreUnavailable: the file cannot be read.
@@ -125,14 +129,30 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         with _opened(config, "ro") as connection:
             return [_found(connection.execute(query, (key,)).fetchone(), names) for key in keys]
 
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        requested_features: Sequence[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Run `online_read` in a thread; arguments, result and errors are its own."""
+        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Run `online_write_batch` in a thread; arguments and errors are its own."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
-        """How far the view has been materialised; see `features.feast.online.materialize`."""
+        """Return how far the view has been materialised; see `features.feast.online.materialize`."""
         with _opened(config, "ro") as connection:
             found = connection.execute("SELECT cursor FROM cursors WHERE rows = ?", (_rows(config, view),)).fetchone()
         return found[0] if found else None
 
     def move_cursor(self, config: RepoConfig, view: FeatureView, cursor: str) -> None:
-        """Keeps it beside the rows, so that both are lost together."""
+        """Store it in the same file as the rows, so that both are lost together."""
         with _opened(config, "rw") as connection:
             connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (_rows(config, view), cursor))
 
@@ -142,6 +162,10 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         *_, answer, full_names, _versions = rest
         if config.online_store.expire:
             expire(answer, ttls_of(grouped_refs, full_names=full_names), utc_now())
+
+    async def _read_features_per_fv_async(self, *arguments: Any) -> None:
+        """What Feast's `get_online_features_async` does: the synchronous read, with its ttl, in a thread."""
+        await asyncio.to_thread(self._read_features_per_fv, *arguments)
 
 
 @contextmanager

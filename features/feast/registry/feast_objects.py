@@ -1,7 +1,7 @@
-"""What Feast is told of the plant: an entity, a feature view per feature set, a feature service per asset class.
+"""The plant as Feast objects: an entity, a feature view per feature set, a feature service per asset class.
 
 All of it is derived from the plant file, so that there is one source of truth. Units, formulas and tag lineage travel
-along as descriptions and tags: whoever finds a feature in Feast's registry can tell what it means and where it is from.
+along as descriptions and tags: whoever finds a feature in Feast's registry sees what it means and where it comes from.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ _TYPES: Final[dict[type[pl.DataType], PrimitiveFeastType]] = {
 
 
 def feast_objects(plant: Plant) -> list[Entity | FeatureView | FeatureService]:
-    """Everything `penstock apply` registers, in the plant's order."""
+    """Return everything `penstock apply` registers, in the plant's order.
+
+    Args:
+        plant: The plant.
+    """
     asset = Entity(name=ASSET, join_keys=[ASSET], value_type=ValueType.STRING, description="A machine of the plant.")
     views = {name: _view(plant, view, asset) for name, view in plant.views.items()}
     services = [
@@ -44,7 +48,13 @@ def feast_objects(plant: Plant) -> list[Entity | FeatureView | FeatureService]:
 
 
 def tags_of(plant: Plant, view: View, point: str) -> dict[str, str]:
-    """Lineage: for each asset of the view's class the tag that fills the point."""
+    """Return the lineage: for each asset of the view's class the tag that fills the point.
+
+    Args:
+        plant: The plant.
+        view: One of its feature views.
+        point: One of the view's points.
+    """
     found = {asset: plant.tag_of(asset, point) for asset in plant.assets_of(view.asset_class)}
     return {asset: tag.name for asset, tag in found.items() if tag}
 

@@ -1,4 +1,4 @@
-"""What an apply would change in Feast's registry, told before it happens."""
+"""What an apply would change in Feast's registry, known before it happens."""
 
 from __future__ import annotations
 
@@ -32,22 +32,27 @@ class Change:
 
 
 def changes(registered: Iterable[FeastObject], wanted: Iterable[FeastObject]) -> list[Change]:
-    """What turns `registered` into `wanted`: removals first, then the others in the order wanted."""
+    """Return what turns `registered` into `wanted`: removals first, then the others in the order of `wanted`.
+
+    Args:
+        registered: Objects of the registry.
+        wanted: Objects of the plant.
+    """
     before = {(_KINDS[type(item)], item.name): _described(item) for item in registered}
     after = {(_KINDS[type(item)], item.name): _described(item) for item in wanted}
-    gone = [Change("remove", *key) for key in before if key not in after]
+    removed = [Change("remove", *key) for key in before if key not in after]
     new = {key: properties for key, properties in after.items() if before.get(key) != properties}
-    return gone + [
+    return removed + [
         Change("change", *key, _differences(before[key], properties)) if key in before else Change("add", *key)
         for key, properties in new.items()
     ]
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    gone = [f"- {name}" for name in before if name not in after]
-    new = [f"+ {name}" for name in after if name not in before]
+    removed = [f"- {name}" for name in before if name not in after]
+    added = [f"+ {name}" for name in after if name not in before]
     both = [name for name in after if name in before and before[name] != after[name]]
-    return (*gone, *new, *(f"{name}: {before[name] or 'nothing'} -> {after[name] or 'nothing'}" for name in both))
+    return (*removed, *added, *(f"{name}: {before[name] or 'nothing'} -> {after[name] or 'nothing'}" for name in both))
 
 
 def _described(item: FeastObject) -> dict[str, str]:

@@ -22,7 +22,7 @@ from features.tables.feature_table import check_definition
 from historian.errors import NotEnoughData
 from historian.plant.plant import Plant
 
-# Without definitions beside its configuration, `feast apply` would delete everything that is registered.
+# Without definitions in the directory of its configuration, `feast apply` would delete everything that is registered.
 _DEFINITIONS: Final = """from pathlib import Path
 
 from features.feast.registry.feast_repo import registered
@@ -47,12 +47,20 @@ class Applied:
 
 
 def repo_path(plant: Plant) -> Path:
-    """The directory in which Feast's own command line works."""
+    """Return the directory in which Feast's own command line works.
+
+    Args:
+        plant: The plant.
+    """
     return plant.state / "feast"
 
 
 def repo_config(plant: Plant) -> dict[str, Any]:
-    """The contents of `feature_store.yaml`. Paths are absolute: Feast resolves relative ones in several ways."""
+    """Return the contents of `feature_store.yaml`. Paths are absolute: Feast resolves relative ones in several ways.
+
+    Args:
+        plant: The plant.
+    """
     return {
         "project": plant.site.replace("-", "_"),
         "provider": "local",
@@ -82,7 +90,10 @@ def _online_store(plant: Plant) -> dict[str, Any]:
 
 
 def plan(plant: Plant) -> list[Change]:
-    """What an apply would change; changes nothing itself.
+    """Return what an apply would change, without changing anything.
+
+    Args:
+        plant: The plant.
 
     Raises:
         FeatureError: a feature table was made by another definition of its view.
@@ -93,19 +104,19 @@ def plan(plant: Plant) -> list[Change]:
     return changes(_registered(_feast(plant)) if there else [], feast_objects(plant))
 
 
-def apply(plant: Plant, tell: Callable[[Sequence[Change]], None] = lambda _: None) -> Applied:
-    """Registers the plant's feature views and services, and removes those it no longer has. Idempotent.
+def apply(plant: Plant, report: Callable[[Sequence[Change]], None] = lambda _: None) -> Applied:
+    """Register the plant's feature views and services, and remove those it no longer has. Idempotent.
 
     Args:
-        plant: whose.
-        tell: called with what is meant to change, before anything does.
+        plant: The plant.
+        report: Called with the planned changes before anything is changed.
 
     Raises:
         FeatureError: a feature table was made by another definition of its view; nothing has been registered.
         StoreUnavailable: the online store cannot be used.
     """
     planned = plan(plant)
-    tell(planned)
+    report(planned)
     path = repo_path(plant)
     path.mkdir(parents=True, exist_ok=True)
     (path / "definitions.py").write_text(_DEFINITIONS, encoding="utf-8")
@@ -139,7 +150,10 @@ def _registered(store: FeatureStore) -> list[FeastObject]:
 
 
 def open_feature_store(plant: Plant) -> FeatureStore:
-    """Feast over the plant's repository.
+    """Open Feast over the plant's repository.
+
+    Args:
+        plant: The plant.
 
     Raises:
         NotEnoughData: nothing has been registered yet.
@@ -160,5 +174,9 @@ def _feast(plant: Plant) -> FeatureStore:
 
 
 def registered(repo: Path) -> dict[str, Any]:
-    """Everything registered in a Feast repository, by kind and name: what `feast apply` there finds defined."""
+    """Return everything registered in a Feast repository, by kind and name: what `feast apply` there finds defined.
+
+    Args:
+        repo: Its directory.
+    """
     return {f"{type(item).__name__}_{item.name}": item for item in _registered(FeatureStore(str(repo)))}

@@ -25,7 +25,7 @@ def test_a_file_is_labels_and_features_and_nothing_else(
 ) -> None:
     """One row a label; with --json nothing else is on standard output. What a CSV has as `03` stays so.
 
-    The newest correction counts unless --known-then asks for what was computed by then.
+    The newest correction counts unless --created-by-label-time asks for what was computed by then.
     """
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5), ("c101", 0, 900, 9.5))
     penstock("apply")
@@ -37,12 +37,12 @@ def test_a_file_is_labels_and_features_and_nothing_else(
         "features": [RMS],
         "null_rate": 0.5,
         "null_rates": {RMS: 0.5},
-        "known_then": False,
+        "created_by_label_time": False,
         "warnings": [],
         "out": str(out),
     }
     assert pl.read_parquet(out).drop("event_timestamp").rows() == [("c101", "03", 9.5), ("c102", "4", None)]
-    text = penstock("training-set", labels, "-o", out, "-f", RMS, "--known-then", "--target", "rul")
+    text = penstock("training-set", labels, "-o", out, "-f", RMS, "--created-by-label-time", "--target", "rul")
     assert text == f"{out}: 2 rows, 1 features, 50.0% of their values missing\n"
     assert pl.read_parquet(out).drop("event_timestamp").rows() == [("c101", 3, 1.5), ("c102", 4, None)]
 
@@ -156,12 +156,12 @@ def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Ca
     told = penstock(*call, "--json")
     aucs = [{"column": name, "measure": "auc", "value": 1.0} for name in sorted(names)]
     assert told["leakage"]["suspects"] == [*aucs, {"column": "repaired", "measure": "auc of missing", "value": 1.0}]
-    told_of = [f"{name} alone tells the target" for name in (*sorted(names), "repaired")]
+    told_of = [f"{name} alone predicts the target" for name in (*sorted(names), "repaired")]
     report = (history / "set" / "report.html").read_text()
     assert [text for text in told_of if text in report and text in "\n".join(told["warnings"])] == told_of
     terminal = penstock(*call)
     assert [text for text in told_of if text in terminal] == told_of[:5]
-    assert terminal.endswith("  and 1 more alone tell the target; see report.html\n")
+    assert terminal.endswith("  and 1 more alone predict the target; see report.html\n")
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Ca
         (["nowhere.csv", "--out", "set.csv"], "there is no label file nowhere.csv"),
         (["nowhere.toml", "--out", "set"], "there is no rule file nowhere.toml"),
         (["rule.toml", "--out", "set", "--split", "random"], r"arXiv 2509\.22267"),
-        (["rule.toml", "--out", "set", "--horizon", "1h"], "says itself what the target is"),
+        (["rule.toml", "--out", "set", "--horizon", "1h"], "states the target and how far"),
         (["rule.toml", "--out", "set", "--split", "time", "--shares", "1,2"], "write 70,15,15"),
         (["rule.toml", "--out", "set", "--threshold", "0.2"], "--threshold: "),
         (["rule.toml", "--out", "set", "--as-of", "yesterday"], "'yesterday' is not a time"),
-        (["labels.csv", "--out", "set", "--split", "time"], "say it with --horizon"),
+        (["labels.csv", "--out", "set", "--split", "time"], "state it with --horizon"),
         (["labels.csv", "--out", "set", "--hold-out", "c101"], "add --split asset"),
         (["labels.csv", "--out", "."], "holds something other than a training set"),
         (["verify", "."], "there is no manifest manifest.json"),
@@ -206,7 +206,7 @@ def test_mistakes_end_with_advice(
         ('"30s"', '"soon"', "rule.toml line 6: target.horizon: 'soon' is not a duration"),
         ("[episodes]", "[epochs]", "rule.toml line 16: epochs: "),
         ("compressor_vibration", "compressor_vibrations", "rule.toml line 10: unknown feature view"),
-        ("failures.csv", "../failures.csv", "events must lie beside the rule file"),
+        ("failures.csv", "../failures.csv", "events must lie in the directory of the rule file"),
         ('["failure"]', '["failrue"]', "no event is of the kind failrue: nothing ever fails; did you mean failure"),
     ],
 )
@@ -250,27 +250,27 @@ def test_wrong_events_are_told_with_their_row(history: Path, penstock: Callable[
     ]  # fmt: skip
 
 
-def test_a_training_set_replaces_an_older_one_whole(history: Path, penstock: Callable[..., Any]) -> None:
-    """Nothing of the older one stays behind."""
-    out = history / "set"
-    penstock("training-set", history / "rule.toml", "--out", out, "--split", "time", "--shares", "50,0,50")
-    penstock("training-set", history / "rule.toml", "--out", out)
-    assert [path.relative_to(out).as_posix() for path in sorted((out / "data").rglob("*.parquet"))] == [
-        "data/part-0.parquet"
+def test_a_training_set_replaces_an_older_one_whole(
+    history: Path, finished: Path, penstock: Callable[..., Any]
+) -> None:
+    """Nothing of the older one stays behind, also if its manifest was of an older format."""
+    manifest = finished / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 1', 1))
+    halves = ("--split", "time", "--shares", "50,0,50")
+    penstock("training-set", history / "rule.toml", "--out", finished, "-f", RMS, *halves)
+    assert sorted(path.relative_to(finished).as_posix() for path in (finished / "data").rglob("*.parquet")) == [
+        "data/split=test/part-0.parquet",
+        "data/split=train/part-0.parquet",
     ]
 
 
-@pytest.mark.parametrize("foreign", ["manifest.json", "set/notes.md"])
+@pytest.mark.parametrize("foreign", ["web/manifest.json", "set/notes.md"])
 def test_a_directory_with_anything_else_in_it_is_left_alone(
-    history: Path, penstock: Callable[..., Any], foreign: str
+    history: Path, finished: Path, penstock: Callable[..., Any], foreign: str
 ) -> None:
-    """Other programs write a manifest.json too, and people put their notes beside what they made them from."""
+    """Other programs write a manifest.json too, and people keep their notes where they keep their data."""
     out = history / foreign
-    if foreign == "manifest.json":
-        out = history / "web" / foreign
-        (out.parent / "data").mkdir(parents=True)
-    else:
-        penstock("training-set", history / "rule.toml", "--out", out.parent)
+    (out.parent / "data").mkdir(parents=True, exist_ok=True)
     out.write_text('{"format": "of another program"}')
     with pytest.raises(HistorianError, match="holds something other than a training set"):
         penstock("training-set", history / "rule.toml", "--out", out.parent)
@@ -284,7 +284,9 @@ def test_a_target_may_have_any_name_and_be_infinite(
     """A remaining life that nobody knows; no trace of how classes are counted."""
     rows = [f"c101,2026-03-01T00:01:0{number}Z,{value}" for number, value in enumerate(values)]
     (history / "labels.csv").write_text("\n".join([f"asset,event_timestamp,{column}", *rows]) + "\n")
-    told = penstock("training-set", history / "labels.csv", "--out", history / "set", "--target", column, "--json")
+    told = penstock(
+        "training-set", history / "labels.csv", "--out", history / "set", "-f", RMS, "--target", column, "--json"
+    )
     balance = {"no": 1, "yes": 2} if column == "rows" else {"p0": 1.5, "p100": 2.5}
     assert balance.items() <= told["target"]["balance"]["all"].items()
 
@@ -299,7 +301,7 @@ def test_a_split_of_ones_own_is_kept_if_it_is_one(history: Path, penstock: Calla
         (history / "labels.csv").write_text("\n".join(["asset,event_timestamp,split", *rows]) + "\n")
         if wrong:
             with pytest.raises(HistorianError, match=wrong):
-                penstock("training-set", history / "labels.csv", "--out", history / "set")
+                penstock("training-set", history / "labels.csv", "--out", history / "set", "-f", RMS)
         else:
-            penstock("training-set", history / "labels.csv", "--out", history / "set")
+            penstock("training-set", history / "labels.csv", "--out", history / "set", "-f", RMS)
             assert {path.name for path in (history / "set" / "data").iterdir()} == {"split=train", "split=test"}

@@ -1,4 +1,4 @@
-"""A training set is made again from its manifest: the same bytes, in every format, and what has changed is told."""
+"""A training set is made again from its manifest, and what has changed is reported."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
-import typer
 from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
-from features.cli.training import artefact_made, tell
+from features.cli.training_answers import artefact_written, has_failed, made_again
 from features.tables.feature_table import table_path
 from features.training.formats import Format
+from features.training.verify import Verified
 from historian.errors import HistorianError
 from historian.plant.plant import Plant
 from tests.features.files import contents
@@ -29,12 +29,11 @@ from tests.features.files import contents
 RMS = "compressor_vibration:de_h_rms_ac"
 
 
-def test_the_same_request_gives_the_same_bytes(history: Path, penstock: Callable[..., Any]) -> None:
-    """All of them: data, manifest, report."""
-    for out in ("one", "two"):
-        penstock("training-set", history / "rule.toml", "--out", history / out, "--split", "time")
-    assert contents(history / "one") == contents(history / "two")
-    same = penstock("training-set", "diff", history / "one", history / "two", "--json")
+def test_the_same_request_gives_the_same_bytes(history: Path, finished: Path, penstock: Callable[..., Any]) -> None:
+    """All of them: data, manifest, report; the other was made in another directory."""
+    penstock("training-set", history / "rule.toml", "--out", history / "two")
+    assert contents(finished) == contents(history / "two")
+    same = penstock("training-set", "diff", finished, history / "two", "--json")
     assert same == {"same_content": True, "differences": []}
 
 
@@ -102,17 +101,17 @@ def test_lists_in_the_labels_and_csv_are_told(history: Path, penstock: Callable[
     """Before anything is written: a set made earlier stays."""
     out, at = history / "set", datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
     pl.DataFrame({"asset": ["c101"], "event_timestamp": [at], "notes": [["a"]]}).write_parquet(history / "l.parquet")
-    penstock("training-set", history / "l.parquet", "--out", out, "--format", "arrow")
+    asked = ("training-set", history / "l.parquet", "--out", out, "-f", RMS, "--format")
+    penstock(*asked, "arrow")
     before = contents(out)
     with pytest.raises(HistorianError, match="CSV has no room for what notes holds; write Parquet or Arrow"):
-        penstock("training-set", history / "l.parquet", "--out", out, "--format", "csv")
+        penstock(*asked, "csv")
     assert contents(out) == before
 
 
-def test_an_older_manifest_lacks_the_options_that_have_come_since(history: Path, penstock: Callable[..., Any]) -> None:
+def test_an_older_manifest_lacks_the_options_that_have_come_since(finished: Path, penstock: Callable[..., Any]) -> None:
     """What it was made from is the same, so it is verified."""
-    manifest = history / "set" / "manifest.json"
-    penstock("training-set", history / "rule.toml", "--out", manifest.parent)
+    manifest = finished / "manifest.json"
     told = json.loads(manifest.read_text())
     del told["request"]["format"]
     manifest.write_text(json.dumps(told))
@@ -133,50 +132,47 @@ def test_one_command_says_when_what_it_has_written_is_not_what_it_makes(
 
     meddler = Thread(target=meddle)
     meddler.start()
-    told = penstock("training-set", history / "rule.toml", "--out", out, "--format", "csv", "--verify", code=1)
+    asked = ("training-set", history / "rule.toml", "--out", out, "-f", RMS, "--verify")
+    told = penstock(*asked, "--format", "csv", code=1)
     meddler.join()
     assert "\n  197 rows made again, not what is written\n  files on disk data/part-0.csv: " in told
-    made = penstock("training-set", history / "rule.toml", "--out", out, "--verify")
-    assert made.endswith("  197 rows made again, the same\n")
+    assert penstock(*asked).endswith("  197 rows made again, the same\n")
 
 
 def test_it_is_made_again_though_its_tables_have_moved_on(
-    history: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
+    history: Path, finished: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
     """From the versions they had; the new state gives another set, and diff says why."""
-    penstock("training-set", history / "rule.toml", "--out", history / "one")
     add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
-    verified = penstock("training-set", "verify", history / "one" / "manifest.json", "--json")
+    verified = penstock("training-set", "verify", finished / "manifest.json", "--json")
     assert (verified["verified"], verified["differences"]) == (True, [])
-    assert verified["moved_on"] == ["compressor_vibration: the table has come to version 2; version 1 was read"]
+    assert verified["moved_on"] == ["compressor_vibration: the table is now at version 2; version 1 was read"]
     penstock("training-set", history / "rule.toml", "--out", history / "two")
-    told = penstock("training-set", "diff", history / "one", history / "two")
+    told = penstock("training-set", "diff", finished, history / "two")
     assert told.startswith("other rows or values\ntables compressor_vibration version: 1 -> 2\n")
     assert "columns compressor_vibration__de_h_rms_ac changed_later: " not in told
 
 
-def test_a_vacuumed_version_is_told_by_when_its_rows_were_created(
-    history: Path, plant: Plant, add_rows: Callable[..., None], penstock: Callable[..., Any]
+def test_the_rows_of_a_vacuumed_version_are_selected_by_when_they_were_created(
+    finished: Path, plant: Plant, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
     """The files of the version are gone; its rows are not."""
-    penstock("training-set", history / "rule.toml", "--out", history / "one")
     add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
     table = DeltaTable(table_path(plant, "compressor_vibration"))
     table.optimize.compact()
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
-    verified = penstock("training-set", "verify", history / "one", "--json")
+    verified = penstock("training-set", "verify", finished, "--json")
     assert verified["verified"], verified["differences"]
     assert "version 1 is gone; of version" in verified["moved_on"][0]
 
 
 def test_a_plant_file_that_has_changed_is_told_and_does_no_harm(
-    history: Path, plant: Plant, penstock: Callable[..., Any]
+    finished: Path, plant: Plant, penstock: Callable[..., Any]
 ) -> None:
     """The rows are the same; with another version of a library their bytes need not be."""
-    penstock("training-set", history / "rule.toml", "--out", history / "set")
     with (plant.root / "plant.toml").open("a") as file:
         file.write("# a word of explanation\n")
-    manifest = history / "set" / "manifest.json"
+    manifest = finished / "manifest.json"
     told = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**told, "software": {**told["software"], "pyarrow": "1.0"}}))
     verified = penstock("training-set", "verify", manifest, "--json")
@@ -184,17 +180,15 @@ def test_a_plant_file_that_has_changed_is_told_and_does_no_harm(
     assert [text.split(":")[0] for text in verified["moved_on"]] == ["plant files plant.toml", "software pyarrow"]
 
 
-def test_tampering_is_found(history: Path, penstock: Callable[..., Any]) -> None:
-    """A changed file, a changed plant and a changed input are named."""
-    out = history / "set"
-    penstock("training-set", history / "rule.toml", "--out", out)
-    [part] = (out / "data").rglob("*.parquet")
+def test_tampering_is_found(finished: Path, penstock: Callable[..., Any]) -> None:
+    """A changed file and a changed input are named."""
+    [part] = (finished / "data").rglob("*.parquet")
     pl.read_parquet(part).head(3).write_parquet(part)
-    told = penstock("training-set", "verify", out, code=1)
+    told = penstock("training-set", "verify", finished, code=1)
     assert "not what is written\nfiles on disk data/part-0.parquet: " in told
-    inputs = out / "inputs" / "failures.csv"
+    inputs = finished / "inputs" / "failures.csv"
     inputs.write_text(inputs.read_text().replace("00:03:00", "00:02:00"))
-    assert "\ninputs failures.csv: " in penstock("training-set", "verify", out, code=1)
+    assert "\ninputs failures.csv: " in penstock("training-set", "verify", finished, code=1)
 
 
 @pytest.mark.parametrize(
@@ -204,24 +198,22 @@ def test_tampering_is_found(history: Path, penstock: Callable[..., Any]) -> None
         ('"created_until"', '"created_unti1"', "not as it was written.*created_until"),
         ('"created_until": "2026-', '"created_until": "2026+', "not as it was written.*2026+"),
         ('"version": 1', '"version": -1', "not as it was written.*version -1"),
-        ('"software"', '"softwar3"', "no manifest of format 1"),
+        ('"software"', '"softwar3"', "no manifest of format 2"),
     ],
 )
 def test_a_manifest_that_was_tampered_with_is_told(
-    history: Path, penstock: Callable[..., Any], old: str, new: str, told: str
+    finished: Path, penstock: Callable[..., Any], old: str, new: str, told: str
 ) -> None:
     """Where what it says can no longer be done: no stack trace."""
-    file = history / "set" / "manifest.json"
-    penstock("training-set", history / "rule.toml", "--out", file.parent)
+    file = finished / "manifest.json"
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(HistorianError, match=told):
         penstock("training-set", "verify", file)
 
 
-def test_a_version_its_table_never_had_is_no_vacuumed_one(history: Path, penstock: Callable[..., Any]) -> None:
-    """Though the rows come out the same: a changed manifest, or a table made anew, is a difference."""
-    file = history / "set" / "manifest.json"
-    penstock("training-set", history / "rule.toml", "--out", file.parent)
+def test_a_version_its_table_never_had_is_no_vacuumed_one(finished: Path, penstock: Callable[..., Any]) -> None:
+    """Though the rows come out the same: a changed manifest, or a table that was replaced, is a difference."""
+    file = finished / "manifest.json"
     file.write_text(file.read_text().replace('"version": 1', '"version": 99', 1))
     verified = penstock("training-set", "verify", file, "--json", code=1)
     [told] = verified["differences"]
@@ -229,18 +221,15 @@ def test_a_version_its_table_never_had_is_no_vacuumed_one(history: Path, penstoc
     assert (verified["verified"], verified["moved_on"]) == (False, [])
 
 
-def test_a_set_with_values_of_the_future_is_told_with_exit_code_1(
-    history: Path, penstock: Callable[..., Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After its answer, whether made or made again as it was; the join makes none, so the record is written by hand."""
-    penstock("training-set", history / "rule.toml", "--out", history / "set")
-    manifest = json.loads((history / "set" / "manifest.json").read_text())
-    tell(artefact_made(manifest, history / "set", None), as_json=False)
+def test_a_set_with_values_of_the_future_has_failed(finished: Path) -> None:
+    """Whether it was made or made again as it was; the join makes none, so the record is written by hand."""
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert not has_failed(artefact_written(manifest, finished, None)[0])
     leakage = {**manifest["leakage"], "values_not_known_at_their_label": 3, "columns": {"rms": 3}}
-    made = artefact_made({**manifest, "leakage": leakage}, history / "set", None)
-    for result in (made, ({"verified": True, "leakage": leakage}, made[1])):
-        capsys.readouterr()
-        with pytest.raises(typer.Exit) as ended:
-            tell(result, as_json=False)
-        assert ended.value.exit_code == 1
-        assert "  3 values were not known at their label's time: rms\n" in capsys.readouterr().out
+    again = Verified(rows=1, leakage=leakage, differences=(), moved_on=())
+    for record, text in (
+        artefact_written({**manifest, "leakage": leakage}, finished, None),
+        made_again(finished, again),
+    ):
+        assert has_failed(record)
+        assert "3 values were not known at their label's time: rms" in text.splitlines()[-1]

@@ -16,13 +16,17 @@ from features.tables.feature_table import table_path
 from historian.plant.plant import Plant
 from tests.features.delta_commits import set_commit_times
 
+RMS = "compressor_vibration:de_h_rms_ac"
+BOTH = ("-f", RMS, "-f", "compressor_process:oil_temp_mean")
+
 
 def test_what_was_known_on_a_day_is_asked_with_as_of(history: Path, penstock: Callable[..., Any]) -> None:
     """Rows computed later are not there, failures reported later have not happened, nothing later has been seen."""
     out = history / "set"
-    told = penstock("training-set", history / "rule.toml", "--out", out, "--as-of", "2026-03-01T00:01:50Z", "--json")
+    asked = ("training-set", history / "rule.toml", "--out", out, "-f", RMS, "--json", "--as-of")
+    told = penstock(*asked, "2026-03-01T00:01:50Z")
     assert told["target"]["balance"] == {"all": {"false": 79}}
-    told = penstock("training-set", history / "rule.toml", "--out", out, "--as-of", "2026-03-01T00:02:00Z", "--json")
+    told = penstock(*asked, "2026-03-01T00:02:00Z")
     assert told["target"]["balance"]["all"]["true"] == 15
     assert penstock("training-set", "verify", out, "--json")["verified"]
 
@@ -34,7 +38,7 @@ def test_as_of_reads_the_version_that_was_there(history: Path, plant: Plant, pen
     set_commit_times(path, dict(enumerate(datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2, 9))))
     set_commit_times(table_path(plant, "compressor_process"), {0: datetime(2026, 3, 5, tzinfo=UTC)})
 
-    penstock("training-set", history / "rule.toml", "--out", out, "--as-of", "2026-03-08T00:00:00Z")
+    penstock("training-set", history / "rule.toml", "--out", out, *BOTH, "--as-of", "2026-03-08T00:00:00Z")
     manifest = json.loads((out / "manifest.json").read_text())
     tables = manifest["tables"].values()
     assert [(table["version"], table["as_of"]) for table in tables] == [(0, "committed"), (1, "committed")]
@@ -57,12 +61,12 @@ def test_where_as_of_is_told_by_created_timestamps_alone_there_is_a_warning(
     set_commit_times(table_path(plant, "compressor_vibration"), {0: datetime(2026, 3, 1, tzinfo=UTC)})
     labels, out = history / "labels.csv", history / "set"
     labels.write_text("asset,event_timestamp\nc101,2026-03-01T00:01:00Z\n")
-    asked = ("training-set", labels, "--as-of", "2026-03-04T00:00:00Z", "--out")
-    younger = "compressor_process: the table's first version was committed after as_of"
+    asked = ("training-set", labels, *BOTH, "--as-of", "2026-03-04T00:00:00Z", "--out")
+    predates = "compressor_process: the table's first version was committed after as_of"
 
     told = penstock(*asked, out, "--json")
-    assert [warning.split(";")[0] for warning in told["warnings"]] == [younger]
-    assert younger in unescape((out / "report.html").read_text())
-    assert f"\n  {younger}; " in penstock(*asked, history / "set.csv")
-    assert f"\n  {younger}; " in penstock(*asked, out, "--dry-run")
+    assert [warning.split(";")[0] for warning in told["warnings"]] == [predates]
+    assert predates in unescape((out / "report.html").read_text())
+    assert f"\n  {predates}; " in penstock(*asked, history / "set.csv")
+    assert f"\n  {predates}; " in penstock(*asked, out, "--dry-run")
     assert penstock(*asked, out, "--dry-run", "--json")["warnings"] == told["warnings"]

@@ -56,7 +56,7 @@ def test_payload_is_gathered_without_change(tmp_path: Path, layout: str) -> None
     rows = open_rows(source, None, event="event_timestamp", created=None)
     query = ViewQuery(rows, {"key": "key"}, {name: name for name in payload}, None)
     labels = from_columns(pa.table({"key": [3, 9, 1, 1, 2], "event_timestamp": pa.array([START] * 5)}))
-    found = HistoricalRetrieval(labels, [query], known_then=False, memory_limit=2 << 30).table()
+    found = HistoricalRetrieval(labels, [query], created_by_label_time=False, memory_limit=2 << 30).table()
     for name, values in payload.items():
         assert found.schema.field(name).type.equals(plain(values.type)), name
         expected = values.cast(plain(values.type)).take(pa.array([2, None, 0, 0, 1]))

@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from features.feast.feature_refs import views_of
 from features.feast.registry.feast_repo import apply, open_feature_store
-from features.training.audit import ages, audit_view, known_rows, shared_rows
-from features.training.pinned import PinnedTable, pin
-from features.training.training_set import Knowledge, feature_values
+from features.training.audit import ViewAudit, audit_view, known_rows
+from features.training.join import feature_values
+from features.training.plan import Plan, resolve
 from historian.plant.plant import Plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -33,7 +32,7 @@ def frame(columns: list[str], rows: list[tuple[object, ...]]) -> pl.DataFrame:
     return pl.DataFrame(data, schema={"asset": pl.String(), **dict.fromkeys(columns, INSTANT)}, orient="row")
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("ab"), MINUTES, MINUTES), max_size=12, unique=True),
     asked=st.lists(st.tuples(st.sampled_from("abc"), MINUTES), max_size=8),
@@ -44,7 +43,7 @@ def test_the_row_found_is_the_newest_that_was_known(
 ) -> None:
     """By going through all of them; of one event timestamp the one created last."""
     keys = frame(["event_timestamp", "created_timestamp"], [*rows])
-    found = known_rows(frame(["event_timestamp"], [*asked]), keys, known_then=then)
+    found = known_rows(frame(["event_timestamp"], [*asked]), keys, created_by_label_time=then)
     for (asset, at), place in zip(asked, found, strict=True):
         seen = [row for row in rows if row[0] == asset and row[1] <= at and (not then or row[2] <= at)]
         expected = max(seen, key=lambda row: row[1:], default=None)
@@ -58,7 +57,7 @@ def test_a_long_backfill_is_stepped_over() -> None:
     late = [at if number % 1400 == 7 else at + timedelta(days=900) for number, at in enumerate(made)]
     keys = pl.DataFrame({"asset": "a", "event_timestamp": made, "created_timestamp": late})
     labels = pl.DataFrame({"asset": "a", "event_timestamp": [made[at] for at in (6, 7, 1406, 1407, 2999)]})
-    assert known_rows(labels, keys, known_then=True).tolist() == [-1, 7, 7, 1407, 2807]
+    assert known_rows(labels, keys, created_by_label_time=True).tolist() == [-1, 7, 7, 1407, 2807]
 
 
 @pytest.fixture
@@ -74,9 +73,15 @@ def asked(*rows: tuple[str, float]) -> pl.DataFrame:
     return pl.DataFrame(data, schema={"asset": pl.String(), "event_timestamp": INSTANT}, orient="row")
 
 
-def table_of(store: FeatureStore, ref: str) -> PinnedTable:
-    """The table behind a reference."""
-    return pin(views_of(store, [ref])[ref])
+def audited(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan, **limits: int) -> ViewAudit:
+    """The audit of a plan's only view."""
+    [(view, table)] = plan.tables.items()
+    return audit_view(labels, values, table, plan.columns(view), created_by_label_time=False, **limits)
+
+
+def looked_up(labels: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """What the join gives."""
+    return feature_values(labels, plan, advance=lambda _: None)
 
 
 def test_a_value_from_the_future_and_an_outdated_one_are_counted(
@@ -84,24 +89,25 @@ def test_a_value_from_the_future_and_an_outdated_one_are_counted(
 ) -> None:
     """By column; what the join gives has none."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c101", 10, 60, None))
-    table, labels = table_of(store, RMS), asked(("c101", 5), ("c102", 5), ("c101", 15))
-    right = feature_values(labels, {table.view.name: table}, [RMS], Knowledge(), advance=lambda _: None)
+    plan, labels = resolve(store, [RMS]), asked(("c101", 5), ("c102", 5), ("c101", 15))
+    labels = labels.with_columns(split=pl.Series(["train", "test", "test"]))
+    right = looked_up(labels, plan)
     wrong = pl.DataFrame({right.columns[0]: [2.0, 2.0, None]})
-    audits = [audit_view(labels, values, table, ["de_h_rms_ac"], Knowledge()) for values in (right, wrong)]
+    audits = [audited(labels, values, plan) for values in (right, wrong)]
     assert [audit.wrong for audit in audits] == [{}, {"compressor_vibration__de_h_rms_ac": 2}]
-    assert ages(labels, audits[0]).to_list() == [5.0, None, 5.0]
-    apart = audit_view(labels, wrong, table, ["de_h_rms_ac"], Knowledge(), memory_limit=1)  # an asset at a time
+    assert audits[0].age_s.to_list() == [5.0, None, 5.0]
+    apart = audited(labels, wrong, plan, memory_limit=1)  # an asset at a time
     assert_frame_equal(apart.used, audits[1].used)
     assert (apart.wrong, apart.expired.to_list()) == (audits[1].wrong, audits[1].expired.to_list())
-    assert shared_rows(labels, audits[0], pl.Series(["train", "test", "test"])) == 0
+    assert audits[0].shared == 0
 
 
 def test_what_is_too_old_is_told_apart_from_what_never_was(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """The time to live is five minutes, to the microsecond."""
     add_rows("compressor_process", ("c101", 0, 1, 60.0))
-    table, labels = table_of(store, OIL), asked(("c101", 300), ("c101", 300.000001), ("c102", 0), ("c101", -1))
-    values = feature_values(labels, {table.view.name: table}, [OIL], Knowledge(), advance=lambda _: None)
-    audit = audit_view(labels, values, table, ["oil_temp_mean"], Knowledge())
+    plan, labels = resolve(store, [OIL]), asked(("c101", 300), ("c101", 300.000001), ("c102", 0), ("c101", -1))
+    values = looked_up(labels, plan)
+    audit = audited(labels, values, plan)
     assert (audit.wrong, audit.expired.to_list()) == ({}, [False, True, False, False])
     assert values.to_series().to_list() == [60.0, None, None, None]
 
@@ -109,7 +115,7 @@ def test_what_is_too_old_is_told_apart_from_what_never_was(store: FeatureStore, 
 def test_rows_of_one_feature_row_in_two_splits_are_counted(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """A split by row does that; also rows excluded for their quality are counted, with the reason if there is one."""
     add_rows("compressor_vibration", ("c101", 0, 1, None))
-    table, labels = table_of(store, RMS), asked(("c101", 5), ("c101", 6))
-    values = feature_values(labels, {table.view.name: table}, [RMS], Knowledge(), advance=lambda _: None)
-    audit = audit_view(labels, values, table, ["de_h_rms_ac"], Knowledge())
-    assert shared_rows(labels, audit, pl.Series(["train", "test"])) == 2
+    labels = asked(("c101", 5), ("c101", 6)).with_columns(split=pl.Series(["train", "test"]))
+    plan = resolve(store, [RMS])
+    audit = audited(labels, looked_up(labels, plan), plan)
+    assert audit.shared == 2

@@ -16,11 +16,14 @@ from feast.types import Float64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.feast.offline.join_executor import LOCAL
 from features.feast.registry.feast_repo import apply, open_feature_store
 from features.tables.feature_table import table_path
 from features.training.commit_times import version_at
-from features.training.pinned import PinnedTable, doubts, pin
-from features.training.training_set import Knowledge, feature_values, training_set
+from features.training.join import feature_values
+from features.training.pinned import PinnedTable, as_of_warnings, pin
+from features.training.plan import Feature, Plan, resolve
+from features.training.training_set import training_set
 from historian.plant.plant import Plant
 from tests.features.delta_commits import commit_file, set_commit_times
 
@@ -67,9 +70,9 @@ def held(store: FeatureStore) -> Callable[..., PinnedTable]:
     return pinned
 
 
-def values(table: PinnedTable, seconds: float) -> list[float | None]:
-    """What the table has of c101 as of so many seconds after START, in order of time."""
-    rows = table.rows(["de_h_rms_ac"], at(seconds)).filter(asset="c101")
+def values(table: PinnedTable) -> list[float | None]:
+    """What the table has of c101, in order of time."""
+    rows = table.rows(["de_h_rms_ac"]).filter(asset="c101")
     return rows.sort("event_timestamp", "created_timestamp").collect()["de_h_rms_ac"].to_list()
 
 
@@ -82,7 +85,7 @@ def test_a_row_withdrawn_since_was_known_until_it_was_withdrawn(
     set_commit_times(path, {0: at(0), 1: at(30), 2: at(100)})
     asked = labelled(("c101", 5), ("c101", 15), ("c101", 25))
     found = {
-        seconds: training_set(store, asked, [RMS], Knowledge(as_of=at(seconds) if seconds else None))[0][2]
+        seconds: training_set(asked, resolve(store, [RMS], as_of=at(seconds) if seconds else None))[2]
         for seconds in (0, 29.999999, 30, 99.999999, 100, 1000)
     }
     with_it, without = [1.0, 2.0, 3.0], [1.0, 1.0, 3.0]
@@ -104,7 +107,7 @@ def test_a_value_written_over_was_known_until_then(
     write_deltalake(path, pl.read_delta(str(path)).with_columns(de_h_rms_ac=pl.lit(9.0)), mode="overwrite")
     DeltaTable(path).restore(1)
     set_commit_times(path, {0: at(0), 1: at(10), 2: at(20), 3: at(30)})
-    found = {seconds: (held(seconds).moment.version, values(held(seconds), seconds)) for seconds in (5, 10, 20, 30)}
+    found = {seconds: (held(seconds).version.number, values(held(seconds))) for seconds in (5, 10, 20, 30)}
     assert found == {5: (0, []), 10: (1, [1.0]), 20: (2, [9.0]), 30: (3, [1.0])}
 
 
@@ -114,7 +117,7 @@ def test_what_was_created_later_is_left_out_whatever_the_version_says(
     """A late correction, in a commit whose clock was behind."""
     add_rows(VIEW, ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0))
     set_commit_times(path, {0: at(0), 1: at(10)})
-    assert {seconds: values(held(seconds), seconds) for seconds in (59.999999, 60)} == {
+    assert {seconds: values(held(seconds)) for seconds in (59.999999, 60)} == {
         59.999999: [1.0],
         60: [1.0, 9.0],
     }
@@ -129,15 +132,15 @@ def test_a_version_that_was_vacuumed_is_told_by_created_timestamps(
     DeltaTable(path).delete(f"event_timestamp = '{at(10).isoformat()}'")
     set_commit_times(path, {0: at(0), 1: at(30), 2: at(200), 3: at(300)})
     before = held(250)
-    assert (before.moment.found, values(before, 250)) == ("committed", [1.0, 2.0, 3.0])
+    assert (before.version.as_of, values(before)) == ("committed", [1.0, 2.0, 3.0])
     DeltaTable(path).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     set_commit_times(path, {4: at(400), 5: at(400)})  # a vacuum tells when it starts and when it ends
     after = held(100)
-    assert (after.moment.found, after.moment.version, values(after, 100)) == ("gone", 5, [1.0])
+    assert (after.version.as_of, after.version.number, values(after)) == ("vacuumed", 5, [1.0])
     assert not after.stand_in
-    assert doubts({VIEW: after.moment.found, "other": "committed", "third": None}) == [
-        "compressor_vibration: the table's version of as_of is gone; rows are told by when they were created, and "
-        "those withdrawn since are missing"
+    assert as_of_warnings({VIEW: after.version.as_of, "other": "committed", "third": None}) == [
+        "compressor_vibration: the table's version of as_of has been vacuumed; only created timestamps say what "
+        "existed then, and rows withdrawn since are missing"
     ]
 
 
@@ -151,8 +154,8 @@ def test_a_log_that_was_cleaned_up_is_told(
     DeltaTable(path).create_checkpoint()
     for version in (0, 1):
         commit_file(path, version).unlink()
-    found = {seconds: (held(seconds).moment.found, values(held(seconds), seconds)) for seconds in (100, 200)}
-    assert found == {100: ("gone", [1.0]), 200: ("committed", [1.0, 3.0])}
+    found = {seconds: (held(seconds).version.as_of, values(held(seconds))) for seconds in (100, 200)}
+    assert found == {100: ("vacuumed", [1.0]), 200: ("committed", [1.0, 3.0])}
 
 
 def test_before_the_first_version_created_timestamps_alone_tell(
@@ -162,8 +165,8 @@ def test_before_the_first_version_created_timestamps_alone_tell(
     add_rows(VIEW, ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0))
     set_commit_times(path, {0: at(100), 1: at(110)})
     young = held(5)
-    assert (young.moment.found, young.moment.version, values(young, 5)) == ("younger", 1, [1.0])
-    assert "first version was committed after as_of" in doubts({VIEW: young.moment.found})[0]
+    assert (young.version.as_of, young.version.number, values(young)) == ("predates", 1, [1.0])
+    assert "first version was committed after as_of" in as_of_warnings({VIEW: young.version.as_of})[0]
 
 
 def test_compaction_neither_loses_nor_doubles_rows(
@@ -175,11 +178,11 @@ def test_compaction_neither_loses_nor_doubles_rows(
     DeltaTable(path).optimize.compact()
     set_commit_times(path, {0: at(0), 1: at(1), 2: at(11), 3: at(21), 4: at(100)})
     expected = {15: [0.0, 10.0], 99: [0.0, 10.0, 20.0], 100: [0.0, 10.0, 20.0], 200: [0.0, 10.0, 20.0]}
-    assert {seconds: values(held(seconds), seconds) for seconds in expected} == expected
-    assert [held(seconds).moment.version for seconds in expected] == [2, 3, 4, 4]
+    assert {seconds: values(held(seconds)) for seconds in expected} == expected
+    assert [held(seconds).version.number for seconds in expected] == [2, 3, 4, 4]
     DeltaTable(path).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
-    assert {seconds: values(held(seconds), seconds) for seconds in expected} == expected
-    assert [held(seconds).moment.found for seconds in expected] == ["gone", "gone", "committed", "committed"]
+    assert {seconds: values(held(seconds)) for seconds in expected} == expected
+    assert [held(seconds).version.as_of for seconds in expected] == ["vacuumed", "vacuumed", "committed", "committed"]
 
 
 def test_a_feature_the_table_has_got_since_was_not_known(
@@ -191,8 +194,8 @@ def test_a_feature_the_table_has_got_since_was_not_known(
         Schema.from_arrow(pl.DataFrame(schema={"new": pl.Int64}).to_arrow().schema).fields
     )
     set_commit_times(path, {0: at(0), 1: at(10), 2: at(20)})
-    [found] = held(15).rows(["new"], at(15)).select("new").collect().get_columns()
-    assert (held(15).moment.version, found.dtype, found.to_list()) == (1, pl.Int64(), [None])
+    [found] = held(15).rows(["new"]).select("new").collect().get_columns()
+    assert (held(15).version.number, found.dtype, found.to_list()) == (1, pl.Int64(), [None])
 
 
 def test_the_times_of_files_do_not_matter(
@@ -203,7 +206,7 @@ def test_the_times_of_files_do_not_matter(
     set_commit_times(path, {0: at(0), 1: at(10)})
     for version, seconds in ((0, 500), (1, 5)):
         os.utime(commit_file(path, version), (at(seconds).timestamp(), at(seconds).timestamp()))
-    assert [held(seconds).moment.version for seconds in (5, 10)] == [0, 1]
+    assert [held(seconds).version.number for seconds in (5, 10)] == [0, 1]
 
 
 def test_a_commit_tells_its_time_in_one_of_two_places_or_not_at_all(tmp_path: Path) -> None:
@@ -227,6 +230,7 @@ CHANGES = st.one_of(
     st.tuples(st.just("delete"), SECONDS),
     st.tuples(st.just("compact"), st.none()),
 )
+VALUE = Feature("v:value", "v", "value", "v__value", {})
 ENTITY = Entity(name="asset", value_type=ValueType.STRING)
 Row = tuple[str, int, float, float]
 """Asset, event and created timestamp in seconds after START, value."""
@@ -254,7 +258,7 @@ def known(rows: list[Row], asset: str, second: int, as_of: float, *, then: bool)
     return max(seen, key=lambda row: row[1:3])[3] if seen else None
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 @given(
     changes=st.lists(CHANGES, min_size=1, max_size=6),
     first=ROWS,
@@ -281,12 +285,14 @@ def test_any_history_gives_what_was_there_at_any_time(
 
     source = FileSource(path=str(path), file_format=DeltaFormat(), timestamp_field="event_timestamp")
     field = Field(name="value", dtype=Float64)
-    view = FeatureView(name="v", entities=[ENTITY], source=source, schema=[field], ttl=timedelta(0))
+    view = FeatureView(
+        name="v", entities=[ENTITY], source=source, schema=[field], ttl=timedelta(0), tags={"window": "1s"}
+    )
     asked = [(asset, second) for asset in "ab" for second in range(10)]
     labels = labelled(*asked)
     for second in range(10):
-        told = Knowledge(known_then=then, as_of=at(second))
-        found = feature_values(labels, {"v": pin(view, as_of=at(second))}, ["v:value"], told, advance=lambda _: None)
+        plan = Plan((VALUE,), {"v": pin(view, as_of=at(second))}, then, at(second), LOCAL)
+        found = feature_values(labels, plan, advance=lambda _: None)
         version = max((version for version, when in committed.items() if when <= second), default=max(committed))
         expected = [known(states[version], asset, when, second, then=then) for asset, when in asked]
         assert found["v__value"].to_list() == expected

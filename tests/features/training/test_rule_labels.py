@@ -77,7 +77,7 @@ ROWS = st.builds(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(
     rows=st.lists(ROWS, max_size=10),
     asked=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(-3, 36)), max_size=30),
@@ -119,12 +119,12 @@ def test_a_censored_run_is_left_out_or_kept_without_a_label() -> None:
     assert kept.row(1) == ("b", at(4), None, "b/1", True, 96 * 3600.0)
 
 
-def test_labels_are_settled_when_their_horizon_is_over_or_their_run() -> None:
+def test_a_label_ends_with_its_horizon_or_its_run() -> None:
     """That is how far they look, and what a split must keep apart."""
     rows = events(("a", "failure", 10, 10, 10))
     target = {"kind": "remaining_life", "failures": ["failure"]}
-    assert rule_labels(times(("a", 1), ("a", 8)), rows, rule()).settled.to_list() == [at(5), at(12)]
-    assert rule_labels(times(("a", 1), ("a", 8)), rows, rule(target=target)).settled.to_list() == [at(10), at(10)]
+    assert rule_labels(times(("a", 1), ("a", 8)), rows, rule()).label_end.to_list() == [at(5), at(12)]
+    assert rule_labels(times(("a", 1), ("a", 8)), rows, rule(target=target)).label_end.to_list() == [at(10), at(10)]
 
 
 def test_a_failure_reported_later_was_not_known() -> None:

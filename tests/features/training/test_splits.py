@@ -28,9 +28,9 @@ def labels(*rows: tuple[str, int, int]) -> pl.DataFrame:
     )
 
 
-def fresh(rows: pl.DataFrame, spec: SplitSpec, *, settled: pl.Series, window: timedelta) -> Split:
+def fresh(rows: pl.DataFrame, spec: SplitSpec, *, label_end: pl.Series, window: timedelta) -> Split:
     """Splits rows whose features were computed up to their own time."""
-    return split(rows, spec, settled=settled, window=window, began=rows["event_timestamp"] - window)
+    return split(rows, spec, label_end=label_end, window=window, began=rows["event_timestamp"] - window)
 
 
 ROWS = st.lists(
@@ -38,7 +38,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=40)
 @given(ROWS, st.sampled_from(["time", "episode"]), st.integers(0, 5), st.integers(0, 5), st.integers(0, 3))
 def test_no_label_looks_into_a_window_of_another_split(
     rows: list[tuple[str, int, int]], by: By, window: int, horizon: int, seed: int
@@ -47,8 +47,8 @@ def test_no_label_looks_into_a_window_of_another_split(
     told = labels(*((asset, hour, hour // 20) for asset, hour, _ in rows))
     if by == "episode" and told["episode"].n_unique() < 3:
         return
-    settled = told["event_timestamp"] + horizon * HOUR
-    made = fresh(told, SplitSpec(by, seed=seed), settled=settled, window=window * HOUR)
+    label_end = told["event_timestamp"] + horizon * HOUR
+    made = fresh(told, SplitSpec(by, seed=seed), label_end=label_end, window=window * HOUR)
     names = made.names.to_list()
     rows_of = list(zip(told["asset"], told["event_timestamp"], names, strict=True))
     for (one, early, its), (other, late, theirs) in product(rows_of, rows_of):
@@ -68,7 +68,7 @@ AGED = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(AGED, st.sampled_from(["time", "episode", "asset"]), st.integers(1, 4), st.integers(0, 8))
 def test_rows_are_purged_for_the_age_of_later_features_and_for_nothing_else(
     rows: list[tuple[str, int, int | None]], by: By, window: int, horizon: int
@@ -80,8 +80,8 @@ def test_rows_are_purged_for_the_age_of_later_features_and_for_nothing_else(
     starts = [None if age is None else hour - age - window for _, hour, age in rows]
     began = pl.Series([None if at is None else T0 + at * HOUR for at in starts], dtype=told.schema["event_timestamp"])
     times = told["event_timestamp"]
-    untouched = fresh(told, SplitSpec(by), settled=times, window=timedelta(0)).names.to_list()
-    made = split(told, SplitSpec(by), settled=times + horizon * HOUR, window=window * HOUR, began=began)
+    untouched = fresh(told, SplitSpec(by), label_end=times, window=timedelta(0)).names.to_list()
+    made = split(told, SplitSpec(by), label_end=times + horizon * HOUR, window=window * HOUR, began=began)
     why: dict[str, list[str]] = {"near": [], "aged": []}
     kept: list[str | None] = []
     for (asset, hour, _), its in zip(rows, untouched, strict=True):
@@ -100,7 +100,7 @@ def test_rows_are_purged_for_the_age_of_later_features_and_for_nothing_else(
     assert made.purged_for_age == {name: why["aged"].count(name) for name in NAMES}
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(ROWS, st.sampled_from(["asset", "episode"]), st.integers(0, 9))
 def test_a_group_is_in_one_split_and_every_split_has_one(rows: list[tuple[str, int, int]], by: By, seed: int) -> None:
     """Also where the shares would round one to nothing."""
@@ -108,7 +108,7 @@ def test_a_group_is_in_one_split_and_every_split_has_one(rows: list[tuple[str, i
     if told[by].n_unique() < 3:
         return
     spec = SplitSpec(by, shares=(0.9, 0.05, 0.05), seed=seed)
-    made = fresh(told, spec, settled=told["event_timestamp"], window=timedelta(0))
+    made = fresh(told, spec, label_end=told["event_timestamp"], window=timedelta(0))
     assert set(made.names) == set(NAMES)
     assert (
         told.with_columns(made.names).group_by(by).agg(pl.col("split").n_unique())["split"].to_list()
@@ -119,7 +119,7 @@ def test_a_group_is_in_one_split_and_every_split_has_one(rows: list[tuple[str, i
 def test_what_is_held_out_is_the_test_set_and_nothing_else_is() -> None:
     """The bearing nobody trained on."""
     told = labels(*((asset, hour, 0) for asset in "abc" for hour in range(10)))
-    made = fresh(told, SplitSpec("asset", hold_out=("b",)), settled=told["event_timestamp"], window=HOUR)
+    made = fresh(told, SplitSpec("asset", hold_out=("b",)), label_end=told["event_timestamp"], window=HOUR)
     assert {asset for asset, name in zip(told["asset"], made.names, strict=True) if name == "test"} == {"b"}
     assert set(made.names) == set(NAMES)
 
@@ -127,9 +127,9 @@ def test_what_is_held_out_is_the_test_set_and_nothing_else_is() -> None:
 def test_the_shares_are_of_rows() -> None:
     """By time exactly, but for rows of one instant."""
     told = labels(*(("a", hour, 0) for hour in range(100)))
-    made = fresh(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"], window=timedelta(0))
+    made = fresh(told, SplitSpec("time", shares=(60, 20, 20)), label_end=told["event_timestamp"], window=timedelta(0))
     assert dict(made.names.value_counts().iter_rows()) == {"train": 60, "validation": 20, "test": 20}
-    gap = fresh(told, SplitSpec("time", shares=(60, 20, 20)), settled=told["event_timestamp"] + HOUR, window=3 * HOUR)
+    gap = fresh(told, SplitSpec("time", shares=(60, 20, 20)), label_end=told["event_timestamp"] + HOUR, window=3 * HOUR)
     assert gap.purged == {"train": 3, "validation": 3, "test": 0}
 
 
@@ -137,8 +137,8 @@ def test_rows_are_not_split_at_random_unless_forced() -> None:
     """The refusal says why, and who found out."""
     told = labels(*(("a", hour, 0) for hour in range(100)))
     with pytest.raises(InvalidInput, match=r"arXiv 2509\.22267.* --force-random"):
-        fresh(told, SplitSpec("random"), settled=told["event_timestamp"], window=HOUR)
-    made = fresh(told, SplitSpec("random", forced=True), settled=told["event_timestamp"], window=HOUR)
+        fresh(told, SplitSpec("random"), label_end=told["event_timestamp"], window=HOUR)
+    made = fresh(told, SplitSpec("random", forced=True), label_end=told["event_timestamp"], window=HOUR)
     assert made.names.value_counts(sort=True)["count"].to_list() == [70, 15, 15]
 
 
@@ -157,29 +157,29 @@ def test_a_split_that_cannot_be_is_refused(spec: SplitSpec, told: str) -> None:
     """With advice."""
     rows = labels(("a", 1, 0), ("b", 1, 0))
     with pytest.raises(InvalidInput, match=told):
-        fresh(rows, spec, settled=rows["event_timestamp"], window=HOUR)
+        fresh(rows, spec, label_end=rows["event_timestamp"], window=HOUR)
 
 
 def test_without_episodes_there_is_no_split_by_them() -> None:
     """A table of labels need not have them."""
     rows = labels(("a", 1, 0)).drop("episode")
     with pytest.raises(InvalidInput, match="have no column 'episode'; make them by a rule"):
-        fresh(rows, SplitSpec("episode"), settled=rows["event_timestamp"], window=HOUR)
+        fresh(rows, SplitSpec("episode"), label_end=rows["event_timestamp"], window=HOUR)
 
 
 def test_episodes_may_be_numbers_but_not_missing() -> None:
     """A label table brings its own."""
     rows = labels(*(("a", hour, hour // 5) for hour in range(30))).with_columns(episode=pl.int_range(30) // 5)
     spec = SplitSpec("episode", shares=(1, 0, 1), hold_out=("5",))
-    made = fresh(rows, spec, settled=rows["event_timestamp"], window=HOUR)
+    made = fresh(rows, spec, label_end=rows["event_timestamp"], window=HOUR)
     assert rows.filter(made.names == "test")["episode"].unique().to_list() == [5]
     unknown = rows.with_columns(pl.when(pl.col("episode") > 0).then("episode").alias("episode"))
     with pytest.raises(InvalidInput, match="5 labels have no episode"):
-        fresh(unknown, spec, settled=rows["event_timestamp"], window=HOUR)
+        fresh(unknown, spec, label_end=rows["event_timestamp"], window=HOUR)
 
 
 def test_a_split_that_the_labels_bring_is_not_overwritten() -> None:
     """It is somebody's work."""
     rows = labels(("a", 1, 0), ("b", 1, 0)).with_columns(split=pl.lit("mine"))
     with pytest.raises(InvalidInput, match="have a column 'split' already"):
-        fresh(rows, SplitSpec("time"), settled=rows["event_timestamp"], window=HOUR)
+        fresh(rows, SplitSpec("time"), label_end=rows["event_timestamp"], window=HOUR)

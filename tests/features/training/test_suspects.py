@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from features.training.suspects import Suspect, association, auc, beside, suspects
+from features.training.suspects import Suspect, association, auc, label_columns, suspects
 
 ROWS = 200
 RNG = np.random.default_rng(5)
@@ -19,7 +19,7 @@ FAILS = RNG.random(ROWS) < 0.3
 LOTS = RNG.random(ROWS)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.none() | st.integers(-3, 3), st.booleans()), min_size=1, max_size=60))
 def test_the_area_is_that_of_all_pairs(rows: list[tuple[int | None, bool]]) -> None:
     """The share of pairs told right, ties half; by going through the pairs."""
@@ -163,7 +163,7 @@ def test_times_count_from_their_label() -> None:
             "built": date(2020, 1, 1),
         }
     )
-    columns = beside(labels, "fails")
+    columns = label_columns(labels, "fails")
     soon = np.where(FAILS, 2 * 86400.0, 40 * 86400.0).tolist()
     assert [columns[name].to_list() for name in ("repair", "naive", "day", "text")] == [soon] * 4
     found = {each.column: each.measure for each in suspects(columns, labels["fails"], threshold=0.95)}
@@ -174,8 +174,8 @@ def test_what_a_label_consists_of_is_no_suspect() -> None:
     """What a rule or a split adds, that is; a column that none of them makes is."""
     own = ("asset", "event_timestamp", "fails", "episode", "split", "censored", "at_least_s")
     labels = pl.DataFrame([dict.fromkeys((*own, "note"), 1)])
-    assert beside(labels, "fails").columns == ["note"]
-    assert beside(labels.drop("note"), "fails").shape == (1, 0)
+    assert label_columns(labels, "fails").columns == ["note"]
+    assert label_columns(labels.drop("note"), "fails").shape == (1, 0)
 
 
 def test_what_is_neither_number_nor_word_may_tell_by_being_there() -> None:

@@ -17,10 +17,12 @@ from deltalake import write_deltalake
 from feast import FeatureStore
 from polars.testing import assert_frame_equal
 
+from features.feast.feature_refs import refs_of_assets
 from features.feast.registry.feast_repo import apply, open_feature_store
 from features.tables.feature_table import table_path
 from features.training.formats import Format, format_of, save, write
-from features.training.training_set import Knowledge, default_refs, null_rates, training_set
+from features.training.plan import resolve
+from features.training.training_set import null_rates, training_set
 from historian.errors import FeatureError, InvalidInput, NotEnoughData, UnknownFeature
 from historian.plant.plant import Plant
 
@@ -47,7 +49,7 @@ def test_a_label_gets_the_features_known_at_its_time(store: FeatureStore, add_ro
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c102", 0, 1, 5.0))
     add_rows("compressor_process", ("c101", 0, 1, 60.0))
     asked = labels(("c102", 5), ("c101", 5), ("c101", 400), rul=[None, 7, 6], note=["x", None, "y"])
-    found = pl.DataFrame(training_set(store, asked, [OIL, RMS], Knowledge())[0])
+    found = pl.DataFrame(training_set(asked, resolve(store, [OIL, RMS])))
     expected = asked.with_columns(
         compressor_process__oil_temp_mean=pl.Series([None, 60.0, None]),  # expired after five minutes
         compressor_vibration__de_h_rms_ac=pl.Series([5.0, 1.0, 2.0]),
@@ -57,17 +59,17 @@ def test_a_label_gets_the_features_known_at_its_time(store: FeatureStore, add_ro
 
 def test_without_features_named_it_is_all_of_the_assets_classes(plant: Plant, store: FeatureStore) -> None:
     """Labels of two classes get the features of both services."""
-    of_one = default_refs(store, plant, labels(("p201", 0)))
-    of_two = default_refs(store, plant, labels(("p201", 0), ("c101", 0)))
+    of_one = refs_of_assets(store, plant, ["p201"])
+    of_two = refs_of_assets(store, plant, ["p201", "c101"])
     assert {ref.partition(":")[0] for ref in of_one} == {"pump_process"}
     assert {ref.partition(":")[0] for ref in of_two} == set(plant.views)
 
 
 def test_a_correction_made_later_is_left_out_on_request(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """`known_then` gives what a model in service would have been given."""
+    """`created_by_label_time` gives what a model in service would have been given."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0))
     values = [
-        training_set(store, labels(("c101", 30)), [RMS], Knowledge(known_then=then))[0][2].to_pylist()
+        training_set(labels(("c101", 30)), resolve(store, [RMS], created_by_label_time=then))[2].to_pylist()
         for then in (True, False)
     ]
     assert values == [[1.0], [9.0]]
@@ -82,7 +84,7 @@ def test_a_table_older_than_the_registered_view_is_named(
     older = pl.read_delta(str(path)).drop("de_h_rms_ac")
     write_deltalake(path, older, mode="overwrite", schema_mode="overwrite")
     with pytest.raises(FeatureError, match=r"no column de_h_rms_ac; it has .* penstock compute"):
-        training_set(store, labels(("c101", 5)), [RMS], Knowledge())
+        training_set(labels(("c101", 5)), resolve(store, [RMS]))
 
 
 def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Callable[..., None]) -> None:
@@ -91,7 +93,7 @@ def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Ca
     asked = labels(("c102", 5), ("c101", 5))
 
     def contents() -> list[bytes]:
-        table = training_set(store, asked, [RMS], Knowledge())[0]
+        table = training_set(asked, resolve(store, [RMS]))
         sinks = [io.BytesIO() for _ in get_args(Format)]
         for sink, as_format in zip(sinks, get_args(Format), strict=True):
             write(table, sink, as_format)
@@ -105,7 +107,7 @@ def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Ca
 def test_every_format_holds_the_same_rows(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
     """Parquet and Arrow keep types and meaning; CSV is text with times in UTC."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5))
-    table = training_set(store, labels(("c101", 5), ("c102", 5)), [RMS], Knowledge(known_then=True))[0]
+    table = training_set(labels(("c101", 5), ("c102", 5)), resolve(store, [RMS], created_by_label_time=True))
     for suffix in (".parquet", ".arrow", ".arrows", ".csv"):
         save(table, tmp_path / "made" / f"set{suffix}")
     assert pq.read_table(tmp_path / "made" / "set.parquet").equals(table)
@@ -130,43 +132,45 @@ def test_the_schema_says_what_a_column_means(
 ) -> None:
     """Unit, formula, version and the tags it comes from survive in a Parquet file."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5))
-    save(training_set(store, labels(("c101", 5)), [RMS], Knowledge(known_then=True))[0], tmp_path / "set.parquet")
+    save(training_set(labels(("c101", 5)), resolve(store, [RMS], created_by_label_time=True)), tmp_path / "set.parquet")
     schema = pq.read_schema(tmp_path / "set.parquet")
     meaning = schema.field("compressor_vibration__de_h_rms_ac").metadata
     assert meaning[b"unit"] == b"g"
     assert meaning[b"tags"] == b"c101=c101.de_h, c102=c102.de_h"
     assert {b"formula", b"version", b"point"} < meaning.keys()
-    assert json.loads(schema.metadata[b"penstock"]) == {"features": [RMS], "known_then": True}
+    assert json.loads(schema.metadata[b"penstock"]) == {"features": [RMS], "created_by_label_time": True}
 
 
 def test_the_share_of_missing_values_is_told(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """Missing means null, whether nothing was known or the feature was undefined."""
     add_rows("compressor_vibration", ("c101", 0, 1, None), ("c102", 0, 1, 5.0))
-    table = training_set(store, labels(("c101", 5), ("c102", 5), ("c102", -5), ("c102", 9)), [RMS], Knowledge())[0]
-    assert null_rates(table, [RMS]) == {RMS: 0.5}
+    plan = resolve(store, [RMS])
+    table = training_set(labels(("c101", 5), ("c102", 5), ("c102", -5), ("c102", 9)), plan)
+    assert null_rates(table, plan) == {RMS: 0.5}
 
 
 def test_unknown_features_are_all_named_with_near_misses(store: FeatureStore) -> None:
     """A typing error costs one round, not one a feature."""
     with pytest.raises(UnknownFeature) as raised:
-        training_set(store, labels(("c101", 5)), [RMS, "compressor_vibration:de_h_rms", "nothing"], Knowledge())
+        training_set(labels(("c101", 5)), resolve(store, [RMS, "compressor_vibration:de_h_rms", "nothing"]))
     told = str(raised.value).splitlines()
     assert told[0].startswith("unknown feature 'compressor_vibration:de_h_rms'; did you mean ")
     assert RMS in told[0]
     assert told[1] == "unknown feature 'nothing'"
 
 
-def test_a_label_column_in_a_features_place_is_refused(store: FeatureStore) -> None:
+def test_a_label_column_in_a_features_place_is_refused(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """The answer would have two columns of one name."""
+    add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
     asked = labels(("c101", 5), compressor_vibration__de_h_rms_ac=[1.0])
     with pytest.raises(InvalidInput, match="compressor_vibration__de_h_rms_ac; rename"):
-        training_set(store, asked, [RMS], Knowledge())
+        training_set(asked, resolve(store, [RMS]))
 
 
 def test_a_view_never_computed_says_what_to_do(store: FeatureStore) -> None:
     """There is nothing to join yet."""
     with pytest.raises(NotEnoughData, match="no features have been computed yet; run penstock compute"):
-        training_set(store, labels(("c101", 5)), [RMS], Knowledge())
+        training_set(labels(("c101", 5)), resolve(store, [RMS]))
 
 
 def test_a_suffix_nobody_writes_is_refused() -> None:
@@ -183,12 +187,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """For every label alike, on top of `known_then`: what did we know on 1 March?"""
+    """For every label alike, on top of `created_by_label_time`: what did we know on 1 March?"""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0), ("c101", 10, 70, 2.0))
     asked = labels(("c101", 5), ("c101", 65), ("c101", 80))
     instants = {0: None, **{seconds: START + timedelta(seconds=seconds) for seconds in (1, 59, 60, 70)}}
     found = {
-        (then, seconds): training_set(store, asked, [RMS], Knowledge(known_then=then, as_of=at))[0][2].to_pylist()
+        (then, seconds): training_set(asked, resolve(store, [RMS], created_by_label_time=then, as_of=at))[2].to_pylist()
         for then in (False, True)
         for seconds, at in instants.items()
     }
@@ -204,22 +208,22 @@ def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows:
         (True, 60): [1.0, 9.0, 9.0],
         (True, 70): [1.0, 9.0, 2.0],
     }
-    made, _ = training_set(store, asked, [RMS], Knowledge(known_then=True, as_of=START + timedelta(seconds=70)))
-    asked_for = {"features": [RMS], "known_then": True, "as_of": "2026-03-01T00:01:10Z"}
+    made = training_set(asked, resolve(store, [RMS], created_by_label_time=True, as_of=START + timedelta(seconds=70)))
+    asked_for = {"features": [RMS], "created_by_label_time": True, "as_of": "2026-03-01T00:01:10Z"}
     assert json.loads(made.schema.metadata[b"penstock"]) == asked_for
 
 
-@pytest.mark.parametrize("known_then", [False, True])
+@pytest.mark.parametrize("created_by_label_time", [False, True])
 def test_it_is_what_feast_itself_answers(
-    store: FeatureStore, add_rows: Callable[..., None], *, known_then: bool
+    store: FeatureStore, add_rows: Callable[..., None], *, created_by_label_time: bool
 ) -> None:
     """Feast's historical retrieval over the same tables gives the same values."""
     add_rows("compressor_vibration", *(("c101", second, second + 5 * (second % 3), second) for second in range(40)))
     add_rows("compressor_process", *(("c102", 60 * minute, 60 * minute, minute) for minute in range(10)))
     asked = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
-    ours = training_set(store, asked, [RMS, OIL], Knowledge(known_then=known_then))[0]
+    ours = training_set(asked, resolve(store, [RMS, OIL], created_by_label_time=created_by_label_time))
     feast = store.get_historical_features(
-        asked.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=known_then
+        asked.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=created_by_label_time
     ).to_arrow()
     names = ["compressor_vibration__de_h_rms_ac", "compressor_process__oil_temp_mean"]
     assert_frame_equal(pl.DataFrame(ours.select(names)), pl.DataFrame(feast.select(names)))
@@ -228,7 +232,7 @@ def test_it_is_what_feast_itself_answers(
 def test_csv_has_no_room_for_lists(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
     """Told before anything is written, and nothing is left behind."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
-    made = training_set(store, labels(("c101", 5), notes=[["a", "b"]]), [RMS], Knowledge())[0]
+    made = training_set(labels(("c101", 5), notes=[["a", "b"]]), resolve(store, [RMS]))
     with pytest.raises(InvalidInput, match=r"no room for what notes holds; write Parquet"):
         save(made, tmp_path / "out" / "set.csv")
     assert not list((tmp_path / "out").iterdir())

@@ -108,7 +108,7 @@ def labels(random: np.random.Generator, size: int) -> Labels:
     return Labels(keys, with_gaps(random, random.integers(first, last, size)))
 
 
-def serving(asked: Labels, of: Rows, keys: Mapping[str, str], *, known_then: bool) -> Ticks:
+def serving(asked: Labels, of: Rows, keys: Mapping[str, str], *, by_created: bool) -> Ticks:
     """For each label the number of the row that serves it, -1 without one: all pairs are looked at.
 
     Of rows that may serve, the last by event timestamp, by created timestamp, and by place in the table.
@@ -120,7 +120,7 @@ def serving(asked: Labels, of: Rows, keys: Mapping[str, str], *, known_then: boo
     if of.ttl:
         may &= age <= of.ttl
     created = np.full(len(of.event), NONE) if of.created is None else of.created
-    if known_then and of.created is not None:
+    if by_created and of.created is not None:
         may &= (created <= asked.time[:, None]) & (created != NONE)
     ranked = np.append(np.lexsort((created, of.event)), [-1])
     rank = np.argsort(ranked[:-1])
@@ -128,8 +128,8 @@ def serving(asked: Labels, of: Rows, keys: Mapping[str, str], *, known_then: boo
     return best
 
 
-@pytest.mark.parametrize("known_then", [False, True])
-def test_what_is_expected_is_what_the_definition_says(*, known_then: bool) -> None:
+@pytest.mark.parametrize("by_created", [False, True])
+def test_what_is_expected_is_what_the_definition_says(*, by_created: bool) -> None:
     """All pairs at once, and rows tried one by one in plain Python, find the same rows."""
 
     def instant(tick: int) -> datetime | None:
@@ -150,9 +150,9 @@ def test_what_is_expected_is_what_the_definition_says(*, known_then: bool) -> No
             {EVENT: instant(asked.time[n])} | {column: int(asked.keys[column][n]) for column in keys} for n in range(20)
         ]
         ttl = None if of.ttl is None else timedelta(seconds=of.ttl)
-        then = known_then and of.created is not None
-        expected = expected_rows(tried, lines, list(keys), ttl=ttl, known_then=then)
-        assert serving(asked, of, keys, known_then=known_then).tolist() == [-1 if n is None else n for n in expected]
+        then = by_created and of.created is not None
+        expected = expected_rows(tried, lines, list(keys), ttl=ttl, by_created=then)
+        assert serving(asked, of, keys, by_created=by_created).tolist() == [-1 if n is None else n for n in expected]
         found += sum(n is not None for n in expected)
     assert found > 200
 
@@ -245,17 +245,17 @@ def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureS
     store, made = registered(random, path, step, opened)
     asked = labels(random, size)
     compared = lost = wrong = 0
-    for known_then in (False, True):
+    for by_created in (False, True):
         job = store.get_historical_features(
             question(random, asked, step),
             store.get_feature_service("all"),
             full_feature_names=True,
-            filter_by_created_timestamp=known_then,
+            filter_by_created_timestamp=by_created,
         )
         found = pl.DataFrame(job.to_arrow())
         lost += int((found["order"].to_numpy() != np.arange(size)).sum()) if found.height == size else size
         for name, of in made.items():
-            best = serving(asked, of, ASKED[name], known_then=known_then)
+            best = serving(asked, of, ASKED[name], by_created=by_created)
             held = np.append(np.where(of.missing, -1.0, np.arange(len(of.event)) / 2), [-1.0])
             right = found[f"{name}__n"].fill_null(-1).to_numpy() == best
             right &= found[f"{name}__value"].fill_null(-1.0).to_numpy() == held[best]
@@ -264,7 +264,7 @@ def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureS
     return compared, lost, wrong
 
 
-@pytest.mark.parametrize(("seed", "size"), [(0, 300), (1, 300), (5, 300), (6, 300), (3, 1), (4, 0)])
+@pytest.mark.parametrize(("seed", "size"), [(0, 300), (5, 300), (3, 1), (4, 0)])
 def test_every_answer_of_a_repository_is_right(
     tmp_path: Path, feast: Callable[..., FeatureStore], seed: int, size: int
 ) -> None:

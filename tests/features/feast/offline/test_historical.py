@@ -52,7 +52,12 @@ def view(name: str, rows: list[tuple[Any, ...]], ttl: timedelta | None, unit: st
 
 
 def best(
-    label: tuple[Any, ...], rows: list[tuple[Any, ...]], name: str, ttl: timedelta | None, *, known_then: bool
+    label: tuple[Any, ...],
+    rows: list[tuple[Any, ...]],
+    name: str,
+    ttl: timedelta | None,
+    *,
+    by_created: bool,
 ) -> int | None:
     """The number of the row the definition names: tried one by one."""
     serving = []
@@ -62,7 +67,7 @@ def best(
             continue
         if ttl and timedelta(seconds=label[2] - event) > ttl:
             continue
-        if known_then and (created is None or created > label[2]):
+        if by_created and (created is None or created > label[2]):
             continue
         serving.append((event, created is not None, created or 0, number))
     return max(serving)[-1] if serving else None
@@ -74,14 +79,14 @@ ROWS = st.lists(st.tuples(KEYED, WHEN, WHEN).map(lambda row: (*row[0], *row[1:])
 LABELS = st.lists(st.tuples(KEYED, WHEN).map(lambda row: (*row[0], row[1])), max_size=10)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     labels=LABELS,
     rows=st.tuples(*[ROWS] * len(KEYS)),
     ttls=st.tuples(*[st.sampled_from(TTLS)] * len(KEYS)),
     units=st.tuples(UNITS, UNITS),
     zones=st.tuples(ZONES, ZONES),
-    known_then=st.booleans(),
+    by_created=st.booleans(),
 )
 def test_every_view_gives_what_brute_force_finds(
     labels: list[tuple[Any, ...]],
@@ -90,7 +95,7 @@ def test_every_view_gives_what_brute_force_finds(
     units: tuple[str, str],
     zones: tuple[str | None, str | None],
     *,
-    known_then: bool,
+    by_created: bool,
 ) -> None:
     """Whatever keys a view has, however times are stored, whole, in parts or in pieces: the same right answer."""
     views = [view(name, of_view, ttl, units[0], zones[0]) for name, of_view, ttl in zip(KEYS, rows, ttls, strict=True)]
@@ -102,14 +107,14 @@ def test_every_view_gives_what_brute_force_finds(
         }
     )
     asked = from_columns(frame)
-    whole = HistoricalRetrieval(asked, views, known_then, WHOLE).table()
+    whole = HistoricalRetrieval(asked, views, by_created, WHOLE).table()
     expected = {
-        f"{name}__value": [best(label, of_view, name, ttl, known_then=known_then) for label in labels]
+        f"{name}__value": [best(label, of_view, name, ttl, by_created=by_created) for label in labels]
         for name, of_view, ttl in zip(KEYS, rows, ttls, strict=True)
     }
     assert {name: whole[name].to_pylist() for name in expected} == expected
     assert whole.select(asked.table.column_names).equals(asked.table)
-    in_parts = HistoricalRetrieval(asked, views, known_then, 1)
+    in_parts = HistoricalRetrieval(asked, views, by_created, 1)
     assert in_parts.table().equals(whole)
     assert pa.concat_tables(in_parts.pieces(3)).equals(whole)
 
@@ -136,7 +141,7 @@ def test_labels_of_arrow_types_pass_untouched() -> None:
         }
     )
     found = HistoricalRetrieval(
-        EntityFrame(labels, "event_timestamp"), [], known_then=False, memory_limit=WHOLE
+        EntityFrame(labels, "event_timestamp"), [], created_by_label_time=False, memory_limit=WHOLE
     ).table()
     assert found.schema.equals(labels.schema)
     assert found.equals(labels)

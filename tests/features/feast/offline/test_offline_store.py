@@ -1,99 +1,31 @@
-"""The offline store as Feast uses it: through a real FeatureStore, over Parquet and Delta."""
+"""Feast's historical retrieval: which row serves a label, and what comes back."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
-from feast.data_format import DeltaFormat, ParquetFormat
-from feast.errors import FeastEntityDFMissingColumnsError, SavedDatasetLocationAlreadyExists
-from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
-from feast.on_demand_feature_view import on_demand_feature_view
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.data_format import DeltaFormat
+from feast.errors import FeastEntityDFMissingColumnsError
 from feast.types import Array, Float64, Int64, String
 from polars.testing import assert_frame_equal
 
 from historian.errors import FeatureError
+from tests.features.feast.offline.sources import ASSET, START, Layout, at, labels, retrieved, rows, save, view
 
 # Feast calls two of its own parts experimental with every use.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:On demand feature view is an experimental feature:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:(Saving|Retrieving) datasets? is an experimental feature:RuntimeWarning"),
 ]
-
-START = datetime(2026, 3, 1, tzinfo=UTC)
-TIME = pl.Datetime("us", "UTC")
-Layout = Literal["file", "directory", "delta"]
-
-
-def at(*seconds: float | None) -> pl.Series:
-    """Instants so many seconds after START."""
-    return pl.Series([None if s is None else START + timedelta(seconds=s) for s in seconds], dtype=TIME)
-
-
-def rows(assets: str, event: Sequence[float], created: Sequence[float | None], value: Sequence[float]) -> pl.DataFrame:
-    """Feature rows: `assets` names one asset a row by its last letter."""
-    return pl.DataFrame(
-        {
-            "asset": [f"c{letter}" for letter in assets],
-            "event_timestamp": at(*event),
-            "created_timestamp": at(*created),
-            "rms": pl.Series(value, dtype=pl.Float64),
-        }
-    )
-
-
-def labels(assets: str, seconds: Sequence[float], **columns: Any) -> pd.DataFrame:
-    """Labels as Feast wants them."""
-    frame = pl.DataFrame({"asset": [f"c{letter}" for letter in assets], "event_timestamp": at(*seconds), **columns})
-    return frame.to_pandas()
-
-
-def save(frame: pl.DataFrame, path: Path, layout: Layout = "file") -> FileSource:
-    """Writes feature rows and gives Feast's source for them."""
-    path.mkdir(exist_ok=True)
-    if layout == "delta":
-        write_deltalake(path, frame, mode="append")
-    elif layout == "directory":
-        for number, part in enumerate(frame.iter_slices(max(1, frame.height // 3))):
-            part.write_parquet(path / f"part-{number}.parquet")
-    else:
-        frame.write_parquet(path / "rows.parquet")
-    return FileSource(
-        path=str(path / "rows.parquet" if layout == "file" else path),
-        file_format=DeltaFormat() if layout == "delta" else ParquetFormat(),
-        timestamp_field="event_timestamp",
-        created_timestamp_column="created_timestamp",
-    )
-
-
-def view(source: FileSource, *, name: str = "vib", ttl: timedelta | None = None, **fields: Any) -> FeatureView:
-    """A view of `rms`, or of `fields`, by asset."""
-    return FeatureView(
-        name=name,
-        entities=[ASSET],
-        ttl=ttl,
-        schema=[Field(name="asset", dtype=String)]
-        + [Field(name=field, dtype=dtype) for field, dtype in (fields or {"rms": Float64}).items()],
-        source=source,
-    )
-
-
-ASSET = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
-
-
-def retrieved(store: FeatureStore, asked: pd.DataFrame, *refs: str, **options: Any) -> pl.DataFrame:
-    """Historical features as a Polars frame."""
-    return pl.DataFrame(store.get_historical_features(asked, list(refs), **options).to_arrow())
 
 
 def test_every_label_comes_back_once_and_in_order(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
@@ -122,9 +54,9 @@ def test_the_callers_frame_is_not_touched(tmp_path: Path, feast: Callable[..., F
 
 
 @pytest.mark.parametrize("layout", ["file", "directory", "delta"])
-@pytest.mark.parametrize("known_then", [False, True])
+@pytest.mark.parametrize("by_created", [False, True])
 def test_random_histories_agree_with_brute_force(
-    tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout, *, known_then: bool
+    tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout, *, by_created: bool
 ) -> None:
     """Three versions of many values, labels anywhere, two views of different ttl: never a wrong value."""
     random = np.random.default_rng(7)
@@ -142,14 +74,14 @@ def test_random_histories_agree_with_brute_force(
         "short:rms",
         "long:rms",
         full_feature_names=True,
-        filter_by_created_timestamp=known_then,
+        filter_by_created_timestamp=by_created,
     )
     for name, limit in (("short__rms", ttl), ("long__rms", None)):
-        assert found[name].to_list() == brute_force(asked, history, limit, known_then=known_then)
+        assert found[name].to_list() == brute_force(asked, history, limit, by_created=by_created)
 
 
 def brute_force(
-    asked: pd.DataFrame, history: pl.DataFrame, ttl: timedelta | None, *, known_then: bool
+    asked: pd.DataFrame, history: pl.DataFrame, ttl: timedelta | None, *, by_created: bool
 ) -> list[float | None]:
     """For each label the value of the best of all rows that could serve it."""
     answer = []
@@ -160,7 +92,7 @@ def brute_force(
             for row in history.to_dicts()
             if row["asset"] == label["asset"] and row["event_timestamp"] <= when
             if ttl is None or row["event_timestamp"] >= when - ttl
-            if not known_then or row["created_timestamp"] <= when
+            if not by_created or row["created_timestamp"] <= when
         ]
         answer.append(max(serving)[2] if serving else None)
     return answer
@@ -182,76 +114,6 @@ def test_a_source_without_created_timestamps_is_not_cut_off(tmp_path: Path, feas
     source.created_timestamp_column = ""
     found = retrieved(feast(ASSET, view(source)), labels("1", [5]), "vib:rms", filter_by_created_timestamp=True)
     assert found["rms"].to_list() == [1.0]
-
-
-def test_field_mapping_applies_to_features_keys_and_times(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """A source may call everything by other names."""
-    frame = rows("12", [0, 0], [1, 1], [1.0, 2.0]).rename({"asset": "machine", "rms": "value", "event_timestamp": "at"})
-    frame.write_parquet(tmp_path / "rows.parquet")
-    source = FileSource(
-        path="rows.parquet",  # relative to the repository
-        timestamp_field="at",
-        created_timestamp_column="created_timestamp",
-        field_mapping={"machine": "asset", "value": "rms"},
-    )
-    assert retrieved(feast(ASSET, view(source)), labels("21", [3, 3]), "vib:rms")["rms"].to_list() == [2.0, 1.0]
-
-
-def test_times_may_be_called_as_they_are_mapped(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """As in the file, or as the field mapping calls them: for both times."""
-    frame = rows("11", [0, 0], [1, 9], [1.0, 2.0]).rename({"event_timestamp": "at", "created_timestamp": "made"})
-    frame.write_parquet(tmp_path / "rows.parquet")
-    mapping = {"at": "event_timestamp", "made": "created_timestamp"}
-    for event, created in (mapping.keys(), mapping.values()):
-        source = FileSource(
-            path="rows.parquet", timestamp_field=event, created_timestamp_column=created, field_mapping=mapping
-        )
-        store = feast(ASSET, view(source))
-        found = retrieved(store, labels("11", [5, 15]), "vib:rms", filter_by_created_timestamp=True)
-        assert found["rms"].to_list() == [1.0, 2.0]
-
-
-def test_a_version_of_a_view_can_be_asked_for(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Feast's `view@v0:feature`: each version over the source it had."""
-    feast()
-    config = json.loads((tmp_path / "feature_store.yaml").read_text())
-    config["registry"] = {"path": "registry.db", "enable_online_feature_view_versioning": True}
-    (tmp_path / "feature_store.yaml").write_text(json.dumps(config))
-    store = FeatureStore(str(tmp_path))
-    for value in (1.0, 2.0):
-        source = save(rows("1", [0], [0], [value]), tmp_path / f"rows{value}")
-        store.apply([ASSET, view(source, **{"rms": Float64, f"new_in_{value:.0f}": Float64})])
-    found = retrieved(store, labels("1", [5]), "vib:rms", "vib@v0:rms", "vib@v1:rms", full_feature_names=True)
-    assert found.select("vib__rms", "vib@v0__rms", "vib@v1__rms").rows() == [(2.0, 1.0, 2.0)]
-
-
-def test_one_view_can_be_joined_twice_under_two_names(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """A join-key map lets a label ask for the features of two assets."""
-    vibration = view(save(rows("12", [0, 0], [1, 1], [1.0, 2.0]), tmp_path / "rows"))
-    store = feast(ASSET, vibration)
-    service = FeatureService(
-        name="pair",
-        features=[
-            vibration.with_name("left").with_join_key_map({"asset": "left_asset"}),
-            vibration.with_name("right").with_join_key_map({"asset": "right_asset"}),
-        ],
-    )
-    store.apply([service])
-    asked = labels("1", [5]).assign(left_asset=["c2"], right_asset=["c1"])
-    found = pl.DataFrame(store.get_historical_features(asked, service, full_feature_names=True).to_arrow())
-    assert found.select("left__rms", "right__rms").row(0) == (2.0, 1.0)
-
-
-def test_on_demand_views_are_computed_from_the_joined_rows(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Feast's own transformation runs over our rows."""
-    vibration = view(save(rows("1", [0], [1], [3.0]), tmp_path / "rows"))
-
-    @on_demand_feature_view(sources=[vibration], schema=[Field(name="squared", dtype=Float64)])  # type: ignore[untyped-decorator]  # Feast ships no types
-    def derived(inputs: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame({"squared": inputs["rms"] ** 2})
-
-    store = feast(ASSET, vibration, derived)
-    assert retrieved(store, labels("1", [5]), "derived:squared")["squared"].to_list() == [9.0]
 
 
 @pytest.mark.parametrize("dtype", [pl.Datetime("ns"), pl.Datetime("ms", "Europe/Berlin"), pl.Datetime("ns", "UTC")])
@@ -373,56 +235,3 @@ def test_a_delta_table_that_is_not_there_is_named(tmp_path: Path, feast: Callabl
     source = FileSource(path=str(tmp_path / "nowhere"), file_format=DeltaFormat(), timestamp_field="event_timestamp")
     with pytest.raises(FileNotFoundError, match="no features have been computed yet"):
         feast(ASSET, view(source)).get_historical_features(labels("1", [5]), ["vib:rms"])
-
-
-def pull(
-    store: FeatureStore, what: Literal["all", "latest"], start: datetime | None, end: datetime | None
-) -> pl.DataFrame:
-    """What materialisation and saved datasets ask of the store."""
-    offline = store.provider.offline_store
-    call = offline.pull_latest_from_table_or_query if what == "latest" else offline.pull_all_from_table_or_query
-    job = call(
-        config=store.config,
-        data_source=store.get_feature_view("vib").batch_source,
-        join_key_columns=["asset"],
-        feature_name_columns=["rms"],
-        timestamp_field="event_timestamp",
-        created_timestamp_column="created_timestamp",
-        start_date=start,
-        end_date=end,
-    )
-    return pl.DataFrame(job.to_arrow())
-
-
-@pytest.mark.parametrize("layout", ["file", "delta"])
-def test_both_ends_of_a_pulled_range_count(tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout) -> None:
-    """Also when the range is given in another zone, or left open."""
-    history = rows("1212", [0, 1, 2, 3], [9, 9, 9, 9], [1.0, 2.0, 3.0, 4.0])
-    store = feast(ASSET, view(save(history, tmp_path / "rows", layout)))
-    later = timedelta(seconds=1)
-    zone = timedelta(hours=1)
-    start, end = START + later, (START + 2 * later).astimezone(timezone(zone))
-    columns = ["asset", "rms", "event_timestamp", "created_timestamp"]
-    assert_frame_equal(pull(store, "all", start, end), history[1:3].select(columns))
-    assert_frame_equal(pull(store, "all", None, None), history.select(columns))
-    assert_frame_equal(pull(store, "latest", start, end), history[1:3].select(columns))
-    assert_frame_equal(pull(store, "latest", None, None), history[2:4].select(columns))
-
-
-def test_the_latest_of_two_versions_is_the_one_created_last(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Whatever the order of the rows in the file."""
-    store = feast(ASSET, view(save(rows("111", [0, 0, -5], [9, 2, 20], [1.0, 2.0, 3.0]), tmp_path / "rows")))
-    assert pull(store, "latest", None, None)["rms"].to_list() == [1.0]
-
-
-def test_a_retrieval_can_be_saved_and_read_back(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Feast's saved datasets: written whole, never overwritten unasked, read with all their rows."""
-    store = feast(ASSET, view(save(rows("11", [0, 10], [0, 10], [1.0, 2.0]), tmp_path / "rows")))
-    job = store.get_historical_features(labels("111", [5, 15, 15]), ["vib:rms"])
-    storage = SavedDatasetFileStorage(path=str(tmp_path / "saved" / "set.parquet"))
-    store.create_saved_dataset(job, "set", storage)
-    assert store.get_saved_dataset("set").to_df()["rms"].tolist() == [1.0, 2.0, 2.0]
-    with pytest.raises(SavedDatasetLocationAlreadyExists):
-        job.persist(storage)
-    job.persist(storage, allow_overwrite=True)
-    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["set.parquet"]

@@ -209,6 +209,20 @@ def test_what_is_saved_is_replaced_only_where_that_is_allowed(store: FeatureStor
 
 
 @pytest.mark.parametrize("layout", ["file", "delta"])
+def test_an_empty_directory_is_replaced_where_overwriting_is_allowed(
+    job: RetrievalJob, tmp_path: Path, layout: str
+) -> None:
+    """Nothing is lost with it; where overwriting is not allowed, the path is taken."""
+    (tmp_path / "saved").mkdir()
+    storage = SavedDatasetFileStorage(path="saved", file_format=DeltaFormat() if layout == "delta" else None)
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        job.persist(storage)
+    job.persist(storage, allow_overwrite=True)
+    found = pl.read_delta(str(tmp_path / "saved")) if layout == "delta" else pl.read_parquet(tmp_path / "saved")
+    assert found.equals(pl.DataFrame(job.to_arrow()))
+
+
+@pytest.mark.parametrize("layout", ["file", "delta"])
 def test_a_directory_of_other_things_is_never_replaced(job: RetrievalJob, tmp_path: Path, layout: str) -> None:
     """Not even where overwriting is allowed."""
     (tmp_path / "mine").mkdir()

@@ -124,6 +124,7 @@ print("took", peak_bytes() - before)
 """
 
 
+@pytest.mark.slow
 def test_d5_memory_grows_with_the_rows_not_with_rows_times_labels(tmp_path: Path) -> None:
     """The dask store merges each label with the whole history of its key: 2.7 GB here, ours takes a few per cent."""
     event = pl.datetime_range(START, START + timedelta(seconds=99_999), "1s", eager=True, time_unit="us")

@@ -17,7 +17,7 @@ FLOATS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=60)  # scipy warns 
 
 
 @given(FLOATS, FLOATS)
-@settings(max_examples=100)
+@settings(max_examples=30)
 def test_ks_is_scipys(one: list[float], two: list[float]) -> None:
     """The statistic, ties and all."""
     assert ks(np.array(one), np.array(two)) == pytest.approx(ks_2samp(one, two, method="asymp").statistic, abs=1e-12)

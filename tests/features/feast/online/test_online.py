@@ -135,7 +135,7 @@ def test_two_features_of_one_name_need_full_names(plant: Plant) -> None:
     view = replace(plant.views["compressor_vibration"], name="compressor_slow")
     apply(replace(plant, views={**plant.views, view.name: view}))
     refs = [RMS, RMS.replace("compressor_vibration", "compressor_slow")]
-    with pytest.raises(InvalidInput, match="ask for full_feature_names"):
+    with pytest.raises(InvalidInput, match="set full_feature_names"):
         online_response(open_feature_store(plant), refs, ["c101"], full_feature_names=False, now=START)
     assert len(readings(open_feature_store(plant), refs, "c101", now=START)) == 2
 

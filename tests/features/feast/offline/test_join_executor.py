@@ -76,7 +76,7 @@ def views(directory: Path) -> list[Entity | FeatureView]:
 def answers(store: FeatureStore, *, meanwhile: Callable[[], None]) -> list[pa.Table]:
     """What a store answers whole and in streamed batches; `meanwhile` happens between question and answer."""
     ask = partial(store.get_historical_features, labels(), REFS, full_feature_names=True)
-    jobs = [ask(filter_by_created_timestamp=known_then) for known_then in (False, True)]
+    jobs = [ask(filter_by_created_timestamp=by_created) for by_created in (False, True)]
     meanwhile()
     return [
         found for job in jobs for found in (job.to_arrow(), job.to_reader().read_all(), job.to_reader(1_300).read_all())
@@ -158,11 +158,12 @@ def test_an_address_of_any_kind_where_nobody_answers_is_told() -> None:
             cluster.connected(address).__enter__()
 
 
+@pytest.mark.slow
 def test_one_machine_does_not_load_ray(tmp_path: Path) -> None:
     """Nor need it be installed."""
     script = (
         "import sys; sys.modules['ray'] = None; from pathlib import Path; from feast import FeatureStore, RepoConfig;"
-        "from tests.features.feast.offline.test_workers import answers, views;"
+        "from tests.features.feast.offline.test_join_executor import answers, views;"
         f"path = Path({str(tmp_path)!r});"
         "store = FeatureStore(config=RepoConfig(project='p', registry=str(path / 'r.db'), provider='local',"
         "offline_store={'type': 'features.feast.offline.store.PolarsOfflineStore'}, online_store=None,"

@@ -1,0 +1,89 @@
+"""Labels and a plan -> feature values: one row a label, in order, with only what counts at its time.
+
+The same labels against the same feature rows give the same values. The join is the one behind Feast's historical
+retrieval, on pinned tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from features.feast.offline.arrow_types import plain_arrow
+from features.feast.offline.point_in_time import EVENT
+from features.feast.offline.view_join import features_at, row_numbers
+from features.tables.labels import ASSET, EVENT_TIMESTAMP
+from features.training.pinned import PinnedTable
+from features.training.plan import Plan
+from historian.errors import InvalidInput
+
+
+def check_names(labels: pl.DataFrame, plan: Plan) -> None:
+    """Raise `InvalidInput` if a label column is called as a feature is.
+
+    Args:
+        labels: Any columns.
+        plan: Names the feature columns.
+    """
+    if taken := sorted({feature.column for feature in plan.features} & set(labels.columns)):
+        raise InvalidInput(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
+
+
+def feature_values(labels: pl.DataFrame, plan: Plan, *, advance: Callable[[int], None]) -> pl.DataFrame:
+    """Return a column `view__feature` for each feature, a row for each label in the labels' order.
+
+    Args:
+        labels: asset, event_timestamp; any order, repeats allowed.
+        plan: What is looked up, and in which mode.
+        advance: Called with 1 after each view.
+
+    Raises:
+        FeatureError: a view's table lacks a column; it was made before the plant file had it.
+    """
+    found = []
+    for view, table in plan.feature_tables.items():
+        found.append(_looked_up(labels, table, plan.columns(view), plan))
+        advance(1)
+    return pl.concat(found, how="horizontal").select(feature.column for feature in plan.features)
+
+
+def features_began(labels: pl.DataFrame, plan: Plan) -> pl.Series:
+    """Return for each label the start of the earliest window its features were computed from; null if it has none.
+
+    Args:
+        labels: asset, event_timestamp.
+        plan: What is looked up, and in which mode.
+    """
+    starts = [
+        _looked_up(labels, table, {view: EVENT_TIMESTAMP}, plan)[view] - table.window
+        for view, table in plan.feature_tables.items()
+    ]
+    return pl.DataFrame(starts).select(pl.min_horizontal(pl.all()).alias("began")).to_series()
+
+
+def described(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan, request: Mapping[str, Any]) -> pa.Table:
+    """Return labels and values as one table whose schema states the request and what each feature means.
+
+    Args:
+        labels: All their columns are kept.
+        values: The columns `view__feature`.
+        plan: Gives the columns their meaning.
+        request: Goes into the schema's metadata as JSON.
+    """
+    table, found = plain_arrow(labels), plain_arrow(values)
+    for feature in plan.features:
+        field = found.schema.field(feature.column).with_metadata(dict(feature.meaning))
+        table = table.append_column(field, found[feature.column])
+    return table.replace_schema_metadata({"penstock": json.dumps(request)})
+
+
+def _looked_up(labels: pl.DataFrame, table: PinnedTable, columns: Mapping[str, str], plan: Plan) -> pl.DataFrame:
+    """`columns` (name -> the table's) of the table's rows that serve the labels; null where none does."""
+    query = table.query(columns)
+    times = labels.select(ASSET, pl.col(EVENT_TIMESTAMP).alias(EVENT))
+    numbers = row_numbers(query, times, plan.executor, created_by_label_time=plan.created_by_label_time)
+    return pl.DataFrame(features_at(query, numbers, plan.executor))

@@ -1,0 +1,116 @@
+"""A request and its label source -> labels with their split, and the plan by which their features are looked up.
+
+    references -> pinned tables -> labels -> split
+
+Everything the result depends on is in the request, its input files, the plant file and the tables' versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+from feast import FeatureStore
+
+from features.feast.feature_refs import refs_of_assets
+from features.feast.offline.join_executor import LOCAL, JoinExecutor
+from features.tables.labels import EVENT_TIMESTAMP
+from features.training.join import check_names, features_began
+from features.training.label_source import Labels, LabelSource
+from features.training.pinned import TableVersion
+from features.training.plan import Plan, resolve
+from features.training.request import Request
+from features.training.splits import SPLIT, SplitSpec, split
+from historian.errors import InvalidInput
+from historian.plant.plant import Plant
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What splitting the labels has cost; empty without a split."""
+
+    purged: Mapping[str, int] = field(default_factory=dict)
+    purged_for_age: Mapping[str, int] = field(default_factory=dict)
+    """Both as in `features.training.splits.Split`."""
+    gap: timedelta | None = None
+    """Longest window plus horizon; None without a split, or where it differs from row to row."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before a feature value is read."""
+
+    request: Request
+    files: tuple[Path, ...]
+    """The input files; the one the request names first."""
+    plan: Plan
+    labels: pl.DataFrame
+    """With the column `split` if one was requested; without the rows it purged."""
+    target: str | None
+    counts: Mapping[str, int]
+    """What became of the times without a label."""
+    split: SplitResult = SplitResult()
+
+
+def prepare(
+    store: FeatureStore,
+    plant: Plant,
+    request: Request,
+    source: LabelSource,
+    versions: Mapping[str, TableVersion] | None = None,
+    *,
+    executor: JoinExecutor = LOCAL,
+) -> Prepared:
+    """Pin the feature tables, make the labels, and split them.
+
+    Args:
+        store: Feast over the plant's repository.
+        plant: The plant.
+        request: What the training set is to be.
+        source: The request's label files; see `features.training.label_source.read_source`.
+        versions: The versions of feature tables to read, by view; other tables are read as of the request, or as they
+            are now.
+        executor: Where features are looked up.
+
+    Raises:
+        InvalidInput: the labels cannot be joined or split, or there are none.
+        UnknownFeature, NotEnoughData, StoreUnavailable: as `features.training.plan.resolve`.
+    """
+    plan = resolve(
+        store,
+        request.features or refs_of_assets(store, plant, source.assets),
+        times_view=source.times_view,
+        versions=versions,
+        as_of=request.as_of,
+        created_by_label_time=request.created_by_label_time,
+        executor=executor,
+    )
+    labels = source.labels(plan.tables[source.times_view] if source.times_view else None, request.as_of)
+    check_names(labels.frame, plan)
+    frame, result = _split(labels, plan, request.split) if request.split else (labels.frame, SplitResult())
+    return Prepared(request, source.files, plan, frame, source.target, labels.counts, result)
+
+
+def _split(labels: Labels, plan: Plan, spec: SplitSpec) -> tuple[pl.DataFrame, SplitResult]:
+    """The labels with their split, without the rows it purges."""
+    times, ends = labels.frame[EVENT_TIMESTAMP], labels.label_end
+    if ends is None and spec.by in ("time", "episode"):
+        raise InvalidInput(
+            "how far these labels look ahead is unknown; state it with --horizon (0 if a label is about its own "
+            "instant), so that the gap between the splits can be as wide"
+        )
+    window = max(table.window for table in plan.feature_tables.values())
+    found = split(
+        labels.frame,
+        spec,
+        label_end=times if ends is None else ends,
+        window=window,
+        began=features_began(labels.frame, plan),
+    )
+    horizons = set() if ends is None else set((ends - times).unique())
+    gap = window + horizons.pop() if len(horizons) == 1 else None
+    kept = labels.frame.with_columns(found.names).drop_nulls(SPLIT)
+    return kept, SplitResult(found.purged, found.purged_for_age, gap)

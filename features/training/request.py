@@ -1,0 +1,43 @@
+"""What a training set is requested to be: read from options or from a manifest, and written into the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime, Field
+
+from features.training.formats import Format
+from features.training.splits import SplitSpec
+from historian.plant.model import Model
+
+_LAYOUT: Final = {"format", "partition_by"}
+"""The parts of a request that do not change the rows."""
+
+
+class Request(Model):
+    """What a training set is requested to be."""
+
+    labels: str = Field(description="A table of labels, or a rule (.toml).")
+    features: tuple[str, ...] = Field((), description="view:feature; all of the labelled classes if empty.")
+    target: str | None = Field(None, description="The label's column; a rule names its own.")
+    created_by_label_time: bool = Field(
+        default=False, description="Only feature rows that had been created by each label's time."
+    )
+    as_of: AwareDatetime | None = Field(
+        None, description="Only feature rows created, and events known, by this instant."
+    )
+    split: SplitSpec | None = None
+    horizon: timedelta | None = Field(None, ge=timedelta(0), description="How far the labels of a table look ahead.")
+    threshold: float = Field(0.95, gt=0.5, le=1, description="The AUC from which on a column is suspected.")
+    format: Format = Field("parquet", description="Of an artefact's parts.")
+    partition_by: Literal["asset"] | None = Field(None, description="Of an artefact's parts, below the split.")
+
+    def of_rows(self, refs: Sequence[str]) -> dict[str, Any]:
+        """Return what the rows depend on, ready for JSON, with all features named.
+
+        Args:
+            refs: `view:feature`, in the order of the columns.
+        """
+        return {**self.model_dump(mode="json", exclude_none=True, exclude=_LAYOUT), "features": list(refs)}
