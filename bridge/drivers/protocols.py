@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import polars as pl
 from pydantic import BaseModel
 
 from historian.errors import ConfigError
 from historian.plant.connections import ConnectionConfig, Section
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Source(Protocol):
@@ -111,7 +114,7 @@ class Driver:
     """What a driver module registers; a `DriverSpec`.
 
     At least one of `source` and `archive` is set. Both raise `ConfigError` for tags they cannot bring, and open
-    nothing: `penstock check` calls them once for every connection.
+    nothing. `opened_by` names one that is expensive to import.
     """
 
     options: type[BaseModel]
@@ -120,6 +123,8 @@ class Driver:
     """The columns the driver adds to the tag list."""
     source: Callable[[ConnectionConfig], Source] | None = None
     archive: Callable[[ConnectionConfig], Archive] | None = None
+    check_tags: Callable[[ConnectionConfig], None] | None = None
+    """Raises `ConfigError` with every problem of the tags; if None, source or archive are made to find out."""
 
     def offers(self, section: Section) -> bool:
         """See `DriverSpec.offers`."""
@@ -127,7 +132,23 @@ class Driver:
 
     def check(self, connection: ConnectionConfig, section: Section) -> None:
         """See `DriverSpec.check`."""
-        (open_source if section == "sources" else open_archive)(connection)
+        if self.check_tags is not None:
+            self.check_tags(connection)
+        else:
+            (open_source if section == "sources" else open_archive)(connection)
+
+
+def opened_by(reference: str) -> Callable[[ConnectionConfig], Any]:
+    """The class or function `module:attribute`, imported when a connection is opened.
+
+    A plant file is checked by every command, and most need no protocol library (docs/decisions/0005).
+    """
+
+    def make(connection: ConnectionConfig) -> Any:
+        module, _, attribute = reference.partition(":")
+        return getattr(import_module(module), attribute)(connection)
+
+    return make
 
 
 def open_source(connection: ConnectionConfig) -> Source:

@@ -1,24 +1,4 @@
-"""The `files` driver: an archive in a folder of files, as historians, loggers and measurement systems export them.
-
-    [archives.history]
-    driver = "files"
-    path = "history/*.csv"
-    layout = "long"
-    timezone = "Europe/Berlin"
-    tags = "tags/history.csv"
-
-    layout      a row, or a burst, is                        a tag's address is
-    long        timestamp, tag, value, perhaps quality       its name in the file
-    wide        timestamp and a column a tag                 its column
-    waveform    .parquet: timestamp and a list a tag         its column
-                .mat: the whole file                         its variable, or struct.field
-                .csv, .txt: the whole file, no header        its column's number, from 1
-
-Tables are .csv, .txt (both also .gz) or .parquet. The other keys are in `options.Options`.
-
-Times without a zone need `timezone`; those that the clock change makes ambiguous are rejected, never guessed. The
-sample rate of a waveform is its point's. A file that cannot be read stops no other; all such files are named last.
-"""
+"""The archive over a folder of files; `bridge.drivers.files.driver` is its manual."""
 
 from __future__ import annotations
 
@@ -28,27 +8,28 @@ from datetime import datetime, timedelta
 from glob import glob
 from typing import Final, cast
 
+from bridge.drivers.files.driver import check_tags
 from bridge.drivers.files.layout import UNREADABLE, ArchiveFile, Layout, Span
-from bridge.drivers.files.options import Columns, Options, suffix
+from bridge.drivers.files.options import Options, suffix
 from bridge.drivers.files.tables import TableFiles
 from bridge.drivers.files.waveforms import WaveformFiles
-from bridge.drivers.protocols import Driver, Extent, Page
+from bridge.drivers.protocols import Extent, Page
 from bridge.drivers.threads import in_thread
-from historian.errors import ConfigError, Problem, SourceError
+from historian.errors import SourceError
 from historian.plant.connections import ConnectionConfig, Tag
 
 _INSTANT: Final = timedelta(microseconds=1)
 
 
 class FilesArchive:
-    """An `Archive`; the module says what it reads."""
+    """An `Archive`; `bridge.drivers.files.driver` says what it reads."""
 
     def __init__(self, connection: ConnectionConfig) -> None:
         """Raises `ConfigError` for tags that the layout cannot bring."""
         self._connection = connection
         self._options = cast(Options, connection.options)
         self._spans: dict[tuple[str, int, int], Span | None] = {}
-        _check_tags(connection, self._options)
+        check_tags(connection)
 
     async def open(self) -> None:
         """See `Archive.open`: there is nothing to connect to."""
@@ -139,22 +120,3 @@ def _describe(file: ArchiveFile, error: Exception) -> str:
         return f"{file.name}: {error}"
     first_line = next(iter(str(error).splitlines()), type(error).__name__)  # hints for programmers follow
     return f"{file.name}: cannot be read: {first_line}"
-
-
-def _check_tags(connection: ConnectionConfig, options: Options) -> None:
-    """Raises `ConfigError` for tags that the layout cannot bring."""
-    problems = []
-    for tag in connection.tags if options.layout == "waveform" else ():
-        if tag.sample_rate is None:
-            problems.append(
-                Problem(*tag.listed, f"has no sample rate: waveforms fill vibration points, not {tag.kind} ones")
-            )
-        if suffix(options.path).startswith((".csv", ".txt")) and not tag.address.isdecimal():
-            problems.append(
-                Problem(*tag.listed, f"the address {tag.address!r} is not a column's number, counted from 1")
-            )
-    if problems:
-        raise ConfigError(problems)
-
-
-driver = Driver(options=Options, address=Columns, archive=FilesArchive)

@@ -27,7 +27,7 @@ def _zone(name: str) -> str:
 
 
 class Options(Model):
-    """Keys of `[archives.NAME]` with `driver = "files"`; the module `bridge.drivers.files.archive` is their manual."""
+    """Keys of `[archives.NAME]` with `driver = "files"`; the module `bridge.drivers.files.driver` is their manual."""
 
     path: str = Field(min_length=1, description="The files, relative to plant.toml: history/*.csv, runs/**/*.parquet.")
     layout: Literal["long", "wide", "waveform"]

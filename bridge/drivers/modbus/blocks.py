@@ -10,40 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.drivers.modbus.registers import NumberType, Order, bits, decode, register_count
+from bridge.drivers.modbus.places import NumberType, Order, Place, Table, register_count
+from bridge.drivers.modbus.registers import bits, decode
 
-Table = Literal["holding", "input", "coil", "discrete"]
-BIT_TABLES: Final = ("coil", "discrete")
 LARGEST_BLOCK: Final = {"holding": 125, "input": 125, "coil": 2000, "discrete": 2000}
 """Registers or bits one request may ask for (Modbus Application Protocol 1.1b3, sections 6.1 to 6.4)."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one tag's value stands in a device, and how to read it."""
-
-    tag: str
-    device_id: int
-    table: Table
-    first: int
-    number_type: NumberType
-    order: Order = "ABCD"
-    bit: int = 0
-
-    @property
-    def width(self) -> int:
-        """Registers it takes, or 1 for a coil or discrete input."""
-        return 1 if self.table in BIT_TABLES else register_count(self.number_type)
-
-    @property
-    def end(self) -> int:
-        """The first address behind it."""
-        return self.first + self.width
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ two rules, bytes swapped within a word or not, words reversed or not:
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Order = Literal["ABCD", "BADC", "CDAB", "DCBA"]
-NumberType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "bool"]
+from bridge.drivers.modbus.places import NumberType, Order
 
 _BIG_ENDIAN: Final = {
     "bool": ">u2",
@@ -33,13 +32,8 @@ _BIG_ENDIAN: Final = {
 }
 
 
-def register_count(number_type: NumberType) -> int:
-    """How many registers a value of this type takes: 1, 2 or 4."""
-    return np.dtype(_BIG_ENDIAN[number_type]).itemsize // 2
-
-
 def decode(registers: NDArray[np.uint16], number_type: NumberType, order: Order) -> NDArray[Any]:
-    """Registers `[..., width]` as they came -> numbers `[...]` in the type's own dtype; width is `register_count`.
+    """Registers `[..., width]` as they came -> numbers `[...]` of the type's own dtype; `register_count` is the width.
 
     `bool` gives the whole word as uint16, for `bits` to pick from.
     """

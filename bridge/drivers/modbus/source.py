@@ -1,24 +1,4 @@
-"""The `modbus` driver: polls the registers of one Modbus TCP device, or of all devices behind one gateway.
-
-    [sources.line2]
-    driver = "modbus"
-    host = "10.0.4.20"
-    every = "1s"
-    tags = "tags/line2.csv"
-
-The tag list's `address` is the 0-based number of the register, coil or discrete input: what a manual calls 40001 is 0
-of table holding. Its own columns are `device_id`, `table`, `type`, `order` and, for one bit of a register, `bit`.
-
-Read-only: functions 1 to 4 and nothing else, one connection, one request at a time. A sample's timestamp is the middle
-between asking and answer. What could not be read is a Bad row at that instant:
-
-    BadTimeout              no answer within `timeout`, `retries` times over; or a gateway's "target did not respond"
-    BadCommunicationError   the connection was lost; the read after that raises NotConnected
-    BadOutOfRange           the device says it has no such register; a block is halved until the guilty tag is alone,
-                            and stays split until the next connect
-    BadDeviceFailure        the device says that it failed or is busy
-    BadDecodingError        the answer has another length than the request
-"""
+"""The live source over one Modbus TCP connection; `bridge.drivers.modbus.driver` is its manual."""
 
 from __future__ import annotations
 
@@ -31,18 +11,16 @@ from typing import Final, cast
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
-from bridge.drivers.modbus.blocks import BIT_TABLES, Block, Place, Table, halves, plan_blocks
-from bridge.drivers.modbus.registers import NumberType, Order
-from bridge.drivers.protocols import Driver
-from historian.errors import ConfigError, NotConnected, Problem
-from historian.plant.connections import ConnectionConfig, Tag
-from historian.plant.model import Model
+from bridge.drivers.modbus.blocks import Block, halves, plan_blocks
+from bridge.drivers.modbus.driver import Options, places_of
+from bridge.drivers.modbus.places import BIT_TABLES
+from historian.errors import NotConnected
+from historian.plant.connections import ConnectionConfig
 from historian.quality import (
     BAD_COMMUNICATION_ERROR,
     BAD_DECODING_ERROR,
@@ -52,7 +30,7 @@ from historian.quality import (
     GOOD,
 )
 from historian.samples import SCHEMA
-from historian.times import Duration, format_duration, parse_duration, utc_now
+from historian.times import format_duration, utc_now
 
 # What pymodbus logs comes back as Bad rows and NotConnected; without a handler it would also go to standard error.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
@@ -66,37 +44,6 @@ _REFUSALS: Final[dict[int, int]] = {
     ExcCodes.GATEWAY_NO_RESPONSE: BAD_TIMEOUT,
 }
 """Modbus exception codes as qualities; the others, failures of the device itself, are BadDeviceFailure."""
-
-
-class Options(Model):
-    """Keys of `[sources.NAME]` with `driver = "modbus"`."""
-
-    host: str = Field(min_length=1)
-    port: int = Field(502, ge=1, le=65535)
-    every: Duration = Field(parse_duration("1s"), description="Time from poll to poll.")
-    timeout: Duration = Field(parse_duration("2s"), description="How long to wait for one answer.")
-    retries: int = Field(1, ge=0, le=10, description="How often to ask again after a timeout.")
-    max_gap: int = Field(16, ge=0, le=124, description="Unwanted registers to read along rather than ask twice.")
-    pause: Duration | None = Field(None, description="Rest between two requests, for devices that need it.")
-
-
-class Columns(Model):
-    """Columns the driver adds to the tag list."""
-
-    device_id: int = Field(1, ge=0, le=255)
-    table: Table = "holding"
-    type: NumberType | None = Field(None, description="float32 if absent; bool for coils and discrete inputs.")
-    order: Order = "ABCD"
-    bit: int | None = Field(None, ge=0, le=15, description="For bool in a register; 0 is the least significant.")
-
-    @model_validator(mode="after")
-    def _agree(self) -> Columns:
-        if self.table in BIT_TABLES and self.type not in (None, "bool"):
-            raise ValueError(f"a {self.table} is a bool, not {self.type}")
-        in_register = self.table not in BIT_TABLES and self.type == "bool"
-        if in_register != (self.bit is not None):
-            raise ValueError("bit belongs to bool in a holding or input register, which needs one")
-        return self
 
 
 @dataclass
@@ -120,7 +67,7 @@ class ModbusSource:
         self.skipped_polls = 0
         """Polls that were never made because earlier ones took longer than `every`."""
         self._options = cast(Options, connection.options)
-        self._plan = plan_blocks(_places(connection), max_gap=self._options.max_gap)
+        self._plan = plan_blocks(places_of(connection), max_gap=self._options.max_gap)
         self._connection: _Connection | None = None
 
     async def connect(self) -> None:
@@ -214,34 +161,6 @@ def next_poll(last: int, *, elapsed: float, every: float) -> int:
     return max(last + 1, int(elapsed // every))
 
 
-def _places(connection: ConnectionConfig) -> list[Place]:
-    places, problems = [], []
-    for tag in connection.tags:
-        try:
-            places.append(_place(tag))
-        except ValueError as error:
-            problems.append(Problem(*tag.listed, str(error)))
-    if problems:
-        raise ConfigError(problems)
-    return places
-
-
-def _place(tag: Tag) -> Place:
-    columns = cast(Columns, tag.options)
-    if not tag.address.isdecimal():
-        raise ValueError(f"the address {tag.address!r} is not a register number; write its 0-based number, such as 107")
-    number_type = columns.type or ("bool" if columns.table in BIT_TABLES else "float32")
-    place = Place(
-        tag.name, columns.device_id, columns.table, int(tag.address), number_type, columns.order, columns.bit or 0
-    )
-    if place.end > 65536:
-        raise ValueError(f"the address {tag.address} is too large: the last {place.table} is number 65535")
-    return place
-
-
 def _rows(block: Block, numbers: NDArray[np.float64] | None, quality: int, instant: datetime) -> pl.DataFrame:
     columns = {"tag": block.tags, "timestamp": instant, "value": numbers, "text": None, "quality": quality}
     return pl.DataFrame(columns, schema=SCHEMA)
-
-
-driver = Driver(options=Options, address=Columns, source=ModbusSource)

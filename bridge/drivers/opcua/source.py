@@ -1,31 +1,9 @@
-"""OPC UA: live samples by subscription to nodes of a server.
-
-In `plant.toml`:
-
-    [sources.line1]
-    driver = "opcua"
-    endpoint = "opc.tcp://10.0.4.12:4840"
-    username = "bridge"                    # with password, where the server wants a user
-    password = "${LINE1_PASSWORD}"
-    tags = "tags/line1.csv"
-
-In the tag list, `address` is a node id such as `ns=2;s=c101.de_h`. An array of a tag with a sample rate is a stretch of
-waveform; its column `stamp` says whether the server's timestamp belongs to the `first` (default) or `last` element.
-
-Reads only: no Write and no Call is ever sent. A node that does not exist becomes one Bad sample and does not stop the
-others. A connection counts as lost when nothing at all, keep-alives included, has come for the time `silence`; the
-runner then makes a new one, with a new client and a new subscription. If a server's queue overflowed, the next sample's
-quality has the Overflow bit set. Messages are neither signed nor encrypted.
-
-With `sampling_interval = "0s"` a server that can reports every change as it happens. Only then does a session count as
-complete for backfills: a server that samples does not see what happens between two samples.
-"""
+"""The live source over one OPC UA session; `bridge.drivers.opcua.driver` is its manual."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -35,17 +13,14 @@ import polars as pl
 from asyncua import Client, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.client.ua_session import UaSession
-from asyncua.ua.ua_binary import nodeid_to_binary
-from pydantic import Field, SecretStr, model_validator
 
 from bridge.drivers.mailbox import Mailbox
-from bridge.drivers.opcua.values import Channel, Stamp, bad_rows, sample_rows
-from bridge.drivers.protocols import Driver
-from historian.errors import ConfigError, NotConnected, Problem
+from bridge.drivers.opcua.driver import Address, Options, check_node_ids
+from bridge.drivers.opcua.values import Channel, bad_rows, sample_rows
+from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig, Tag
-from historian.plant.model import Model
 from historian.quality import BAD
-from historian.times import Duration, DurationOrZero, utc_now
+from historian.times import utc_now
 
 CONNECT_S: Final = 10.0
 REQUEST_S: Final = 4.0
@@ -65,41 +40,14 @@ _Response = tuple[list[ua.MonitoredItemNotification], datetime]
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
-class Options(Model):
-    """The driver's keys in `[sources.NAME]`."""
-
-    endpoint: str = Field(pattern=r"^opc\.tcp://[^/\s]+", examples=["opc.tcp://10.0.4.12:4840"])
-    username: str | None = None
-    password: SecretStr | None = None
-    publishing_interval: Duration = Field(timedelta(milliseconds=250), description="How often the server answers.")
-    sampling_interval: DurationOrZero = Field(
-        timedelta(milliseconds=100), description="How often it looks at each node; 0s for whenever it changes."
-    )
-    queue_size: int = Field(100, ge=1, description="Changes of a node the server keeps between two answers.")
-    silence: Duration = Field(timedelta(seconds=10), description="Without any answer for this long: connect again.")
-
-    @model_validator(mode="after")
-    def _agree(self) -> Options:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password belong together")
-        if self.silence < 3 * self.publishing_interval:
-            raise ValueError("silence must be at least three publishing intervals")
-        return self
-
-
-class Address(Model):
-    """The driver's columns in the tag list."""
-
-    stamp: Stamp = "first"
-
-
 class OpcuaSource:
     """A `Source` over one session and one subscription, both new for every connection."""
 
     def __init__(self, connection: ConnectionConfig) -> None:
         """Raises `ConfigError` for addresses that are not node ids."""
+        check_node_ids(connection)
         self._options = Options.model_validate(connection.options)
-        self._nodes = _node_ids(connection)
+        self._nodes = [ua.NodeId.from_string(tag.address) for tag in connection.tags]
         self._channels = [_channel(tag) for tag in connection.tags]
         self._client: Client | None = None
         self._unsampled: list[str] = []
@@ -245,21 +193,3 @@ async def _items_per_call(session: UaSession) -> int:
 
 def _channel(tag: Tag) -> Channel:
     return Channel(tag.name, tag.sample_rate, Address.model_validate(tag.options).stamp)
-
-
-def _node_ids(connection: ConnectionConfig) -> list[ua.NodeId]:
-    found, problems = [], []
-    for tag in connection.tags:
-        try:
-            node = ua.NodeId.from_string(tag.address)
-            nodeid_to_binary(node)  # a number may be too large to send
-            found.append(node)
-        except (ua.UaError, struct.error):
-            text = f"the address {tag.address!r} is not a node id; write it as ns=2;s=c101.de_h"
-            problems.append(Problem(*tag.listed, text))
-    if problems:
-        raise ConfigError(problems)
-    return found
-
-
-driver: Final = Driver(options=Options, address=Address, source=OpcuaSource)

@@ -17,18 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import polars as pl
 from asyncua import ua
 from numpy.typing import NDArray
 
+from bridge.drivers.opcua.stamps import Stamp
 from historian.quality import BAD, BAD_NO_DATA, GOOD
 from historian.samples import SCHEMA
 from historian.times import micros
-
-Stamp = Literal["first", "last"]
 
 _NUMBERS: Final = {
     ua.VariantType[name]

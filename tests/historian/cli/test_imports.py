@@ -48,10 +48,10 @@ def test_commands_are_listed_without_importing_them(arguments: list[str]) -> Non
     assert ours == {"historian", "historian.cli", "historian.cli.main", "historian.errors"}
 
 
-def test_a_plant_is_checked_without_what_computes_and_serves(tmp_path: Path) -> None:
-    """With each driver of our own."""
+def test_a_plant_is_checked_without_anything_heavy(tmp_path: Path) -> None:
+    """With each driver of our own: their libraries are imported when a connection is opened."""
     write_plant(tmp_path, host="127.0.0.1", opcua_port=4840, modbus_port=1502)
-    assert imported_by("check", "--plant", tmp_path) & {"feast", "numba", "scipy", "deltalake", "fastapi"} == set()
+    assert imported_by("check", "--plant", tmp_path) & HEAVY == set()
 
 
 def test_feast_is_imported_without_typeguards_instrumentation() -> None:

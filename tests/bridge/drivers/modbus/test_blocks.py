@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.drivers.modbus.blocks import BIT_TABLES, LARGEST_BLOCK, Block, Place, Table, halves, plan_blocks
-from bridge.drivers.modbus.registers import NumberType
+from bridge.drivers.modbus.blocks import LARGEST_BLOCK, Block, halves, plan_blocks
+from bridge.drivers.modbus.places import BIT_TABLES, NumberType, Place, Table
 
 TABLES: Final[tuple[Table, ...]] = get_args(Table)
 TYPES: Final[tuple[NumberType, ...]] = get_args(NumberType)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.drivers.modbus.registers import NumberType, Order, bits, decode, register_count
+from bridge.drivers.modbus.places import NumberType, Order, register_count
+from bridge.drivers.modbus.registers import bits, decode
 
 FORMATS: Final[dict[NumberType, str]] = {
     "int16": "h",

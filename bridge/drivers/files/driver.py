@@ -1,0 +1,54 @@
+"""The `files` driver: an archive in a folder of files, as historians, loggers and measurement systems export them.
+
+    [archives.history]
+    driver = "files"
+    path = "history/*.csv"
+    layout = "long"
+    timezone = "Europe/Berlin"
+    tags = "tags/history.csv"
+
+    layout      a row, or a burst, is                        a tag's address is
+    long        timestamp, tag, value, perhaps quality       its name in the file
+    wide        timestamp and a column a tag                 its column
+    waveform    .parquet: timestamp and a list a tag         its column
+                .mat: the whole file                         its variable, or struct.field
+                .csv, .txt: the whole file, no header        its column's number, from 1
+
+Tables are .csv, .txt (both also .gz) or .parquet. The other keys are in `options.Options`.
+
+Times without a zone need `timezone`; those that the clock change makes ambiguous are rejected, never guessed. The
+sample rate of a waveform is its point's. A file that cannot be read stops no other; all such files are named last.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from bridge.drivers.files.options import Columns, Options, suffix
+from bridge.drivers.protocols import Driver, opened_by
+from historian.errors import ConfigError, Problem
+from historian.plant.connections import ConnectionConfig
+
+
+def check_tags(connection: ConnectionConfig) -> None:
+    """Raises `ConfigError` for tags that the layout cannot bring."""
+    options, problems = cast(Options, connection.options), []
+    for tag in connection.tags if options.layout == "waveform" else ():
+        if tag.sample_rate is None:
+            problems.append(
+                Problem(*tag.listed, f"has no sample rate: waveforms fill vibration points, not {tag.kind} ones")
+            )
+        if suffix(options.path).startswith((".csv", ".txt")) and not tag.address.isdecimal():
+            problems.append(
+                Problem(*tag.listed, f"the address {tag.address!r} is not a column's number, counted from 1")
+            )
+    if problems:
+        raise ConfigError(problems)
+
+
+driver: Final = Driver(
+    options=Options,
+    address=Columns,
+    archive=opened_by("bridge.drivers.files.archive:FilesArchive"),
+    check_tags=check_tags,
+)

@@ -1,0 +1,103 @@
+"""The `modbus` driver: polls the registers of one Modbus TCP device, or of all devices behind one gateway.
+
+    [sources.line2]
+    driver = "modbus"
+    host = "10.0.4.20"
+    every = "1s"
+    tags = "tags/line2.csv"
+
+The tag list's `address` is the 0-based number of the register, coil or discrete input: what a manual calls 40001 is 0
+of table holding. Its own columns are `device_id`, `table`, `type`, `order` and, for one bit of a register, `bit`.
+
+Read-only: functions 1 to 4 and nothing else, one connection, one request at a time. A sample's timestamp is the middle
+between asking and answer. What could not be read is a Bad row at that instant:
+
+    BadTimeout              no answer within `timeout`, `retries` times over; or a gateway's "target did not respond"
+    BadCommunicationError   the connection was lost; the read after that raises NotConnected
+    BadOutOfRange           the device says it has no such register; a block is halved until the guilty tag is alone,
+                            and stays split until the next connect
+    BadDeviceFailure        the device says that it failed or is busy
+    BadDecodingError        the answer has another length than the request
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from pydantic import Field, model_validator
+
+from bridge.drivers.modbus.places import BIT_TABLES, NumberType, Order, Place, Table
+from bridge.drivers.protocols import Driver, opened_by
+from historian.errors import ConfigError, Problem
+from historian.plant.connections import ConnectionConfig, Tag
+from historian.plant.model import Model
+from historian.times import Duration, parse_duration
+
+
+class Options(Model):
+    """Keys of `[sources.NAME]` with `driver = "modbus"`."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(502, ge=1, le=65535)
+    every: Duration = Field(parse_duration("1s"), description="Time from poll to poll.")
+    timeout: Duration = Field(parse_duration("2s"), description="How long to wait for one answer.")
+    retries: int = Field(1, ge=0, le=10, description="How often to ask again after a timeout.")
+    max_gap: int = Field(16, ge=0, le=124, description="Unwanted registers to read along rather than ask twice.")
+    pause: Duration | None = Field(None, description="Rest between two requests, for devices that need it.")
+
+
+class Columns(Model):
+    """Columns the driver adds to the tag list."""
+
+    device_id: int = Field(1, ge=0, le=255)
+    table: Table = "holding"
+    type: NumberType | None = Field(None, description="float32 if absent; bool for coils and discrete inputs.")
+    order: Order = "ABCD"
+    bit: int | None = Field(None, ge=0, le=15, description="For bool in a register; 0 is the least significant.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Columns:
+        if self.table in BIT_TABLES and self.type not in (None, "bool"):
+            raise ValueError(f"a {self.table} is a bool, not {self.type}")
+        in_register = self.table not in BIT_TABLES and self.type == "bool"
+        if in_register != (self.bit is not None):
+            raise ValueError("bit belongs to bool in a holding or input register, which needs one")
+        return self
+
+
+def places_of(connection: ConnectionConfig) -> list[Place]:
+    """Where the values of the tags stand. Raises `ConfigError` for addresses that cannot be."""
+    places, problems = [], []
+    for tag in connection.tags:
+        try:
+            places.append(_place(tag))
+        except ValueError as error:
+            problems.append(Problem(*tag.listed, str(error)))
+    if problems:
+        raise ConfigError(problems)
+    return places
+
+
+def _place(tag: Tag) -> Place:
+    columns = cast(Columns, tag.options)
+    if not tag.address.isdecimal():
+        raise ValueError(f"the address {tag.address!r} is not a register number; write its 0-based number, such as 107")
+    number_type = columns.type or ("bool" if columns.table in BIT_TABLES else "float32")
+    place = Place(
+        tag.name, columns.device_id, columns.table, int(tag.address), number_type, columns.order, columns.bit or 0
+    )
+    if place.end > 65536:
+        raise ValueError(f"the address {tag.address} is too large: the last {place.table} is number 65535")
+    return place
+
+
+def _check(connection: ConnectionConfig) -> None:
+    places_of(connection)
+
+
+driver: Final = Driver(
+    options=Options,
+    address=Columns,
+    source=opened_by("bridge.drivers.modbus.source:ModbusSource"),
+    check_tags=_check,
+)

@@ -1,0 +1,94 @@
+"""OPC UA: live samples by subscription to nodes of a server.
+
+In `plant.toml`:
+
+    [sources.line1]
+    driver = "opcua"
+    endpoint = "opc.tcp://10.0.4.12:4840"
+    username = "bridge"                    # with password, where the server wants a user
+    password = "${LINE1_PASSWORD}"
+    tags = "tags/line1.csv"
+
+In the tag list, `address` is a node id such as `ns=2;s=c101.de_h`. An array of a tag with a sample rate is a stretch of
+waveform; its column `stamp` says whether the server's timestamp belongs to the `first` (default) or `last` element.
+
+Reads only: no Write and no Call is ever sent. A node that does not exist becomes one Bad sample and does not stop the
+others. A connection counts as lost when nothing at all, keep-alives included, has come for the time `silence`; the
+runner then makes a new one, with a new client and a new subscription. If a server's queue overflowed, the next sample's
+quality has the Overflow bit set. Messages are neither signed nor encrypted.
+
+With `sampling_interval = "0s"` a server that can reports every change as it happens. Only then does a session count as
+complete for backfills: a server that samples does not see what happens between two samples.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from pydantic import Field, SecretStr, model_validator
+
+from bridge.drivers.opcua.stamps import Stamp
+from bridge.drivers.protocols import Driver, opened_by
+from historian.errors import ConfigError, Problem
+from historian.plant.connections import ConnectionConfig
+from historian.plant.model import Model
+from historian.times import Duration, DurationOrZero
+
+_NODE_ID: Final = re.compile(
+    r"(?:ns=(\d{1,5});)?(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F-]{36}|b=[A-Za-z0-9+/]+=*)", re.DOTALL
+)
+_UINT16, _UINT32 = 2**16, 2**32
+
+
+class Options(Model):
+    """The driver's keys in `[sources.NAME]`."""
+
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^/\s]+", examples=["opc.tcp://10.0.4.12:4840"])
+    username: str | None = None
+    password: SecretStr | None = None
+    publishing_interval: Duration = Field(timedelta(milliseconds=250), description="How often the server answers.")
+    sampling_interval: DurationOrZero = Field(
+        timedelta(milliseconds=100), description="How often it looks at each node; 0s for whenever it changes."
+    )
+    queue_size: int = Field(100, ge=1, description="Changes of a node the server keeps between two answers.")
+    silence: Duration = Field(timedelta(seconds=10), description="Without any answer for this long: connect again.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Options:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together")
+        if self.silence < 3 * self.publishing_interval:
+            raise ValueError("silence must be at least three publishing intervals")
+        return self
+
+
+class Address(Model):
+    """The driver's columns in the tag list."""
+
+    stamp: Stamp = "first"
+
+
+def check_node_ids(connection: ConnectionConfig) -> None:
+    """Check the tags' addresses. Raises `ConfigError` for those that are not node ids."""
+    problems = [
+        Problem(*tag.listed, f"the address {tag.address!r} is not a node id; write it as ns=2;s=c101.de_h")
+        for tag in connection.tags
+        if not _is_node_id(tag.address)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _is_node_id(text: str) -> bool:
+    found = _NODE_ID.fullmatch(text)
+    return found is not None and int(found[1] or 0) < _UINT16 and int(found[2] or 0) < _UINT32
+
+
+driver: Final = Driver(
+    options=Options,
+    address=Address,
+    source=opened_by("bridge.drivers.opcua.source:OpcuaSource"),
+    check_tags=check_node_ids,
+)
