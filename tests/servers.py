@@ -101,6 +101,19 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
+@contextmanager
+def read_only(directory: Path) -> Iterator[Path]:
+    """The directory, mounted so that nothing in it can be changed. Without that right the test is skipped, as above."""
+    mount = ["mount", "--bind", str(directory), str(directory)]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode:
+        _absent("the right to mount a directory read-only")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(directory)], check=True)
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
 @dataclass
 class Server:
     """A server in a process of its own, that can be killed and started again on its old data."""

@@ -42,7 +42,8 @@ def init(
     if is_influx(checked.store_url):
         told = influx_admin.initialise(parse_address(checked.store_url), checked.store_token, retention=span)
     else:
-        told = f"the lake at {LakeStore(lake_path(checked)).path} is there"
+        LakeStore(lake_path(checked)).create()
+        told = f"the lake at {lake_path(checked)} is there"
     answer({"store": checked.store_url or str(lake_path(checked)), "done": told}, told, as_json=as_json)
 
 
@@ -53,7 +54,7 @@ def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = Fal
     if is_influx(checked.store_url):
         found = influx_admin.status(parse_address(checked.store_url), checked.store_token)
     else:
-        found = LakeStore(lake_path(checked)).size()
+        found = dict(LakeStore(lake_path(checked)).size())
     found["newest"] = _newest(checked)
     newest = [f"  {asset}: {instant or 'no samples yet'}" for asset, instant in found["newest"].items()]
     lines = [f"{name}: {value}" for name, value in found.items() if name != "newest"]

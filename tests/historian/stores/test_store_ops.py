@@ -118,10 +118,10 @@ def test_operations_on_the_lake(tmp_path: Path) -> None:
     """A directory needs nothing made, and has a size."""
     plant = plant_at(tmp_path, f"file://{tmp_path}/lake")
     assert told("store", "init", "--plant", plant)["done"].endswith("lake is there")
-    assert told("store", "status", "--plant", plant)["rows"] == 0
+    assert told("store", "status", "--plant", plant)["rows_on_disk"] == 0
     LakeStore(tmp_path / "lake").write(samples(10), source="s", now=NOW)
     status = told("store", "status", "--plant", plant)
-    assert (status["rows"], status["files"], status["newest"]["p1"]) == (30, 1, "2026-03-01T00:00:09Z")
+    assert (status["rows_on_disk"], status["files"], status["newest"]["p1"]) == (30, 1, "2026-03-01T00:00:09Z")
 
 
 def test_a_copy_there_and_back_changes_nothing(tmp_path: Path, influx1_server: Server) -> None:
