@@ -56,7 +56,8 @@ def _substitute(text: str, file: str) -> str:
             ]
         )
     for name in names:
-        quoted = os.environ[name].replace("\\", "\\\\").replace('"', '\\"')
+        value = os.environ[name].strip("\r\n")  # which a secret file has at its end, and TOML does not allow there
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         text = text.replace(f"${{{name}}}", quoted)
     return text
 

@@ -45,7 +45,7 @@ class LakeDirectory:
             self._make_directories()
             with (self.path / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                for table in (self.samples, self.ledger, self.newest):
+                for table in (self.samples, self.ledger):
                     table.create()
                 yield
 

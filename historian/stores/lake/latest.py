@@ -41,6 +41,7 @@ def note_newest(lake: LakeDirectory) -> None:
     up_to = last_written(lake.ledger)
     rows = latest_samples(lake, None).with_columns(up_to=pl.lit(up_to, NEWEST["up_to"]))
     if not rows.is_empty():
+        lake.newest.create()
         lake.newest.replace(lake.newest.listing(), lake.newest.written([rows]))
 
 

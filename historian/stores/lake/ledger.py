@@ -83,9 +83,8 @@ def entries_since(ledger: LakeTable, since: datetime | None) -> pl.LazyFrame:
 
 
 def last_written(ledger: LakeTable) -> datetime | None:
-    """Return the newest `ingested_at` that was given out; None if nothing was written."""
-    table = ledger.snapshot()
-    last = None if table is None else table.transaction_version(WRITTEN)
+    """Return the newest `ingested_at` that was given out; None if nothing was written. The caller holds the lock."""
+    last = ledger.current.transaction_version(WRITTEN)
     return None if last is None else from_micros(last)
 
 

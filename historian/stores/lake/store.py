@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypedDict
 
 import polars as pl
 
@@ -30,15 +29,6 @@ from historian.stores.lake.pages import pages_of
 from historian.stores.overview import extremes_of, gaps_of
 from historian.stores.protocols import ledger_rows
 from historian.times import micros
-
-
-class LakeSize(TypedDict):
-    """What a lake takes on disk."""
-
-    rows_on_disk: int
-    """Rows of samples, those superseded by a later write of the same (tag, timestamp) included."""
-    files: int
-    disk_bytes: int
 
 
 class LakeStore:
@@ -78,10 +68,10 @@ class LakeStore:
             samples, ledger = self._lake.samples, self._lake.ledger
             last = last_written(ledger)
             ingested_at = now if last is None else max(now, last + timedelta(microseconds=1))
-            samples.append(stored(batch.with_columns(pl.lit(ingested_at, STORED[WRITTEN]).alias(WRITTEN))))
+            version = samples.append(stored(batch.with_columns(pl.lit(ingested_at, STORED[WRITTEN]).alias(WRITTEN))))
             entries = ledger_rows(batch, source=source, ingested_at=ingested_at)
             ledger.append(entries, transaction=(WRITTEN, micros(ingested_at)))
-            if samples.version() % self._lake.layout.merge_every == 0:
+            if version % self._lake.layout.merge_every == 0:
                 self._tidy_up()
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
@@ -126,8 +116,16 @@ class LakeStore:
         with self._lake.reporting("compacted"):
             return upkeep.compact(self._lake, page_rows=self._page_rows, small=small, target=target)
 
-    def size(self) -> LakeSize:
-        """Return the number of rows on disk (superseded ones included), of files and of bytes of the samples."""
+    def size(self) -> dict[str, int]:
+        """Return what the samples take on disk.
+
+        Returns:
+            `rows_on_disk`, those superseded by a later write of the same (tag, timestamp) included; `files`;
+            `disk_bytes`.
+
+        Raises:
+            StoreUnavailable: the list of files cannot be read.
+        """
         with self._lake.reporting("read"):
             files = self._lake.samples.listing()
         rows, disk_bytes = int(files["num_records"].sum()), int(files["size_bytes"].sum())

@@ -35,20 +35,27 @@ class LakeTable:
         self._layout = layout
         self._by_day = by_day
         self._table: DeltaTable | None = None
+        self._is_behind = False
         self._listing = (-1, _NO_FILES)
 
     def snapshot(self) -> DeltaTable | None:
         """Return the newest version, or None while nothing has been written."""
         if self._table is not None:
             self._table.update_incremental()
+            self._is_behind = False
         elif (self.root / "_delta_log").is_dir():
             self._table = DeltaTable(self.root)
         return self._table
 
-    def version(self) -> int:
-        """Return the number of the newest version; -1 while nothing has been written."""
-        table = self.snapshot()
-        return -1 if table is None else table.version()
+    @property
+    def current(self) -> DeltaTable:
+        """The version that `create` or the last commit left. For whoever holds the lock: nobody else has changed it."""
+        if self._table is None:
+            raise RuntimeError(f"{self.root.name} was not opened by create()")
+        if self._is_behind:  # reading a commit takes longer than writing it, so it waits until somebody needs it
+            self._table.update_incremental()
+            self._is_behind = False
+        return self._table
 
     def listing(self) -> pl.DataFrame:
         """Return the files of the newest version with Delta's statistics of them.
@@ -71,7 +78,10 @@ class LakeTable:
         return files
 
     def create(self) -> None:
-        """Make the table if it is not there: under another name first, so that no reader sees half of one."""
+        """Open the newest version for commits; the caller holds the lock.
+
+        If the table is not there it is made: under another name first, so that no reader sees half of one.
+        """
         if self.snapshot() is not None:
             return
         draft = self.root.with_name(f".{self.root.name}.new")
@@ -82,13 +92,17 @@ class LakeTable:
             sync(path)
         draft.rename(self.root)
         sync(self.root.parent)
+        self._table = DeltaTable(self.root)
 
-    def append(self, rows: pl.DataFrame, *, transaction: tuple[str, int] | None = None) -> None:
+    def append(self, rows: pl.DataFrame, *, transaction: tuple[str, int] | None = None) -> int:
         """Add rows in one commit; when this returns they are on the disk.
 
         Args:
             rows: columns of the table's schema.
             transaction: application id and version to commit with them.
+
+        Returns:
+            The number of the new version.
         """
         actions = self.written([rows]) if not self._by_day else []
         if self._by_day:
@@ -96,7 +110,7 @@ class LakeTable:
                 actions += self.written([part], day=str(day))
         if transaction:
             actions.append({"txn": {"appId": transaction[0], "version": transaction[1]}})
-        self._commit(actions, "WRITE")
+        return self._commit(actions, "WRITE")
 
     def written(self, frames: Any, *, day: str | None = None, **options: int) -> list[Action]:
         """Write rows to files that no commit names yet. See `write_files`."""
@@ -109,9 +123,9 @@ class LakeTable:
         gone = [{"remove": {"path": path, "dataChange": False}} for path in files["logged_as"]]
         self._commit([*gone, *actions], "OPTIMIZE")
 
-    def _commit(self, actions: Sequence[Action], operation: str) -> None:
+    def _commit(self, actions: Sequence[Action], operation: str) -> int:
         """Write the next version: its file is whole and on the disk before it has its name."""
-        log, version = self.root / "_delta_log", self.version() + 1
+        log, version = self.root / "_delta_log", self.current.version() + 1
         draft = log / "_commit_penstock.json.tmp"
         with draft.open("w", encoding="utf-8") as file:
             at = os.fstat(file.fileno()).st_mtime_ns // 10**6
@@ -124,14 +138,15 @@ class LakeTable:
         os.link(draft, log / f"{version:020d}.json")
         draft.unlink()
         sync(log)
-        table = self.snapshot()
-        if table is not None and version % _CHECKPOINT_EVERY == 0:
-            table.create_checkpoint()
-            table.cleanup_metadata()
+        self._is_behind = True
+        if version % _CHECKPOINT_EVERY == 0:
+            self.current.create_checkpoint()
+            self.current.cleanup_metadata()
             self.sync_log()
+        return version
 
     def sync_log(self) -> None:
         """Force to the disk what delta-rs has written to the newest version's log."""
-        log, version = self.root / "_delta_log", self.version()
+        log, version = self.root / "_delta_log", self.current.version()
         for path in (*log.glob(f"{version:020d}.*"), *log.glob("_last_checkpoint"), log):
             sync(path)

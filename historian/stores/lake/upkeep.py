@@ -22,7 +22,7 @@ _TARGET: Final = 256 * 2**20
 
 def compact(lake: LakeDirectory, *, page_rows: int, small: int, target: int) -> dict[str, int]:
     """See `LakeStore.compact`."""
-    if lake.samples.version() < 0:
+    if lake.samples.snapshot() is None:
         return {"files_before": 0, "files_after": 0}
     with lake.writing("compacted"):
         before = _file_count(lake)
@@ -40,16 +40,16 @@ def compact(lake: LakeDirectory, *, page_rows: int, small: int, target: int) -> 
 
 def vacuum(lake: LakeDirectory, *, keep: timedelta, dry_run: bool) -> list[str]:
     """See `LakeStore.vacuum`."""
-    if lake.samples.version() < 0:
+    if lake.samples.snapshot() is None:
         return []
     hours = -(-keep // timedelta(hours=1)) if keep else 0
     gone: list[str] = []
     with lake.writing("vacuumed"):
         for table in (lake.samples, lake.ledger, lake.newest):
-            delta = table.snapshot()
-            if delta is None:
-                continue
+            table.create()
+            delta = table.current
             paths = delta.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False, full=True)
+            delta.update_incremental()
             table.sync_log()
             gone += [f"{table.root.name}/{path}" for path in paths]
     return gone

@@ -67,8 +67,8 @@ def plant_at(directory: Path, url: str, token: str = "") -> Path:
     return directory
 
 
-def told(*command: str | Path, **environment: str) -> dict[str, Any]:
-    """What a command answers."""
+def answer_of(*command: str | Path, **environment: str) -> dict[str, Any]:
+    """The JSON that a command prints."""
     line = [PENSTOCK, *command, "--json"]
     done = subprocess.run(line, stdout=subprocess.PIPE, check=True, env={**os.environ, **environment})
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -78,23 +78,25 @@ def told(*command: str | Path, **environment: str) -> dict[str, Any]:
 def check_operations(plant: Path, url: str, token: str) -> None:
     """init twice, status of an empty and of a filled store."""
     assert (
-        "was made; samples are kept for 52w" in told("store", "init", "--plant", plant, "--retention", "364d")["done"]
+        "was made; samples are kept for 52w"
+        in answer_of("store", "init", "--plant", plant, "--retention", "364d")["done"]
     )
     assert (
-        "is there; samples are kept for 52w" in told("store", "init", "--plant", plant, "--retention", "364d")["done"]
+        "is there; samples are kept for 52w"
+        in answer_of("store", "init", "--plant", plant, "--retention", "364d")["done"]
     )
-    assert told("store", "init", "--plant", plant)["done"].endswith("is there; samples are kept for ever")
-    empty = told("store", "status", "--plant", plant)
+    assert answer_of("store", "init", "--plant", plant)["done"].endswith("is there; samples are kept for ever")
+    empty = answer_of("store", "status", "--plant", plant)
     assert empty["newest"] == {"p1": None, "p2": None}
     store = open_url(url, token)
     store.write(samples(), source="s", now=NOW)
-    full = told("store", "status", "--plant", plant)
+    full = answer_of("store", "status", "--plant", plant)
     assert full["newest"] == {"p1": "2026-03-01T00:16:39Z", "p2": None}
     assert full["version"][0] in "12"
     assert full["disk_bytes"] >= 0
     within = ["--start", "2026-03-01T00:00:00Z", "--end", "2026-03-01T01:00:00Z", "--longer-than", "30m"]
     gap = {"tag": "p1.flow", "after": "2026-03-01T00:16:39Z", "before": "2026-03-01T01:00:00Z"}
-    assert told("store", "gaps", "--plant", plant, *within)["gaps"] == [gap]
+    assert answer_of("store", "gaps", "--plant", plant, *within)["gaps"] == [gap]
     store.close()  # type: ignore[attr-defined]  # an InfluxStore
 
 
@@ -102,8 +104,8 @@ def test_operations_on_influxdb_1(tmp_path: Path, influx1_server: Server) -> Non
     """Three tags are three series, and one more for the ledger of one source."""
     url = f"influxdb://127.0.0.1:{influx1_server.port}/ops"
     check_operations(plant_at(tmp_path, url), url, "")
-    assert told("store", "status", "--plant", tmp_path)["series"] == 4
-    assert "ops" in told("store", "status", "--plant", tmp_path)["databases"]
+    assert answer_of("store", "status", "--plant", tmp_path)["series"] == 4
+    assert "ops" in answer_of("store", "status", "--plant", tmp_path)["databases"]
 
 
 @pytest.mark.influxdb2
@@ -111,29 +113,31 @@ def test_operations_on_influxdb_2(tmp_path: Path, influx2_server: Server) -> Non
     """The bucket, its retention and its InfluxQL mapping."""
     url = f"influxdb://127.0.0.1:{influx2_server.port}/north?bucket=ops"
     check_operations(plant_at(tmp_path, url, "secret"), url, "secret")
-    assert "ops" in told("store", "status", "--plant", tmp_path)["buckets"]
+    assert "ops" in answer_of("store", "status", "--plant", tmp_path)["buckets"]
 
 
 def test_operations_on_the_lake(tmp_path: Path) -> None:
     """A directory needs nothing made, and has a size."""
     plant = plant_at(tmp_path, f"file://{tmp_path}/lake")
-    assert told("store", "init", "--plant", plant)["done"].endswith("lake is there")
-    assert told("store", "status", "--plant", plant)["rows_on_disk"] == 0
+    assert answer_of("store", "init", "--plant", plant)["done"].endswith("lake is there")
+    assert answer_of("store", "status", "--plant", plant)["rows_on_disk"] == 0
     LakeStore(tmp_path / "lake").write(samples(10), source="s", now=NOW)
-    status = told("store", "status", "--plant", plant)
+    status = answer_of("store", "status", "--plant", plant)
     assert (status["rows_on_disk"], status["files"], status["newest"]["p1"]) == (30, 1, "2026-03-01T00:00:09Z")
 
 
 def test_a_copy_there_and_back_changes_nothing(tmp_path: Path, influx1_server: Server) -> None:
     """From a lake to InfluxDB and on to another lake; a second run only compares."""
-    telling = told("store", "init", "--plant", plant_at(tmp_path, f"influxdb://127.0.0.1:{influx1_server.port}/copied"))
-    assert telling["done"].startswith("database copied was made")
-    first, url, second = f"file://{tmp_path}/first", telling["store"], f"file://{tmp_path}/second"
+    made = answer_of(
+        "store", "init", "--plant", plant_at(tmp_path, f"influxdb://127.0.0.1:{influx1_server.port}/copied")
+    )
+    assert made["done"].startswith("database copied was made")
+    first, url, second = f"file://{tmp_path}/first", made["store"], f"file://{tmp_path}/second"
     LakeStore(tmp_path / "first").write(samples(), source="s", now=NOW)
-    assert told("store", "copy", first, url, "--dry-run") == {"tags": 3, "samples": 3_000, "dry_run": True}
-    assert told("store", "copy", first, url) == {"tags": 3, "samples": 3_000, "written": 3_000, "pages": 1}
-    assert told("store", "copy", first, url)["written"] == 0
-    assert told("store", "copy", url, second)["written"] == 3_000
+    assert answer_of("store", "copy", first, url, "--dry-run") == {"tags": 3, "samples": 3_000, "dry_run": True}
+    assert answer_of("store", "copy", first, url) == {"tags": 3, "samples": 3_000, "written": 3_000, "pages": 1}
+    assert answer_of("store", "copy", first, url)["written"] == 0
+    assert answer_of("store", "copy", url, second)["written"] == 3_000
     found = pl.concat(LakeStore(tmp_path / "second").read(["p1.flow", "p2, état=x\\", "p2.flow"], *EVER))
     assert_frame_equal(found, samples())
 
@@ -163,5 +167,5 @@ def test_a_target_that_loses_samples_is_found_out() -> None:
     """The copy stops instead of calling itself done."""
     source = MemoryStore()
     source.write(samples(), source="s", now=NOW)
-    with pytest.raises(StoreError, match="gives back other samples than it was given from 2026-03-01"):
+    with pytest.raises(StoreError, match="returns other samples than were written to it, from 2026-03-01"):
         copy(source, Forgetful(), ["p1.flow", "p2.flow"], now=NOW, advance=lambda _: None)
