@@ -109,8 +109,8 @@ class Overview(Protocol):
         """Return where a tag has no sample of any quality for longer than `longer_than`.
 
         Returns:
-            Columns of `GAPS`, sorted by (tag, after). `after` is the time of the last sample before the gap, or `start`;
-            `before` is that of the next one, or `end`.
+            Columns of `GAPS`, sorted by (tag, after). `after` is the time of the last sample before the gap, or
+            `start`; `before` is that of the next one, or `end`.
         """
         ...
 
