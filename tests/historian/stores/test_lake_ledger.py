@@ -95,17 +95,17 @@ def test_newest_writes_are_listed_one_by_one() -> None:
 
 
 def test_intervals_far_apart_are_not_joined() -> None:
-    """A clock that once stood at 1970 does not make decades of changes, nor does a sample of yesterday make a day."""
-    old, late = datetime(1970, 1, 1, tzinfo=UTC), T0 - 5 * HOUR
+    """A clock that once stood at 1970 does not make decades of changes, nor does a late sample make hours."""
+    noon, morning, old = T0 + 12 * HOUR, T0 + 7 * HOUR, datetime(1970, 1, 1, tzinfo=UTC)
     entries = ledger(
-        (T0, "a", T0, T0),
-        (T0 + SECOND, "a", old, old),
-        (T0 + 2 * SECOND, "a", T0 + SECOND, T0 + SECOND),
-        (T0 + 3 * SECOND, "a", late, late),
+        (T0 + DAY, "a", noon, noon),
+        (T0 + DAY + SECOND, "a", old, old),
+        (T0 + DAY + 2 * SECOND, "a", noon + SECOND, noon + SECOND),
+        (T0 + DAY + 3 * SECOND, "a", morning, morning),
         (T0 + 30 * DAY, "b", T0, T0),
     )
     merged = compacted(entries).filter(pl.col("tag") == "a").sort("first")
-    expected = [(old, old, 10), (late, late, 10), (T0, T0 + SECOND, 20)]
+    expected = [(old, old, 10), (morning, morning, 10), (noon, noon + SECOND, 20)]
     assert merged.select("first", "last", "rows").rows() == expected
 
 
