@@ -56,12 +56,21 @@ def compacted(entries: pl.DataFrame) -> pl.DataFrame:
     together = written
     for width in _WIDTHS:
         together = pl.when(age >= width * _AGES_PER_WIDTH).then(written.dt.truncate(width)).otherwise(together)
-    group = ["tag", "source", "together", "day"]
-    rows = entries.with_columns(together=together, day=pl.col("first").dt.date()).sort("first", "last")
-    covered = pl.col("last").cum_max().shift().over(group)
-    apart = (pl.col("first") > covered + _APART).fill_null(value=False).cum_sum().over(group)
-    merged = rows.group_by(*group, apart.alias("apart")).agg(
-        written.max(), pl.col("first").min(), pl.col("last").max(), pl.col("rows").sum()
+    # Sorting by numbers in place of strings, and grouping by one number, is several times as fast.
+    names = pl.col("tag", "source").cast(pl.Categorical).to_physical().name.suffix("_number")
+    keyed = entries.with_columns(names, together=together, day=pl.col("first").dt.date())
+    keys = ["tag_number", "source_number", "together", "day"]
+    rows = keyed.sort(*keys, "first", "last")
+    group = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift()) for key in keys).cum_sum()
+    rows = rows.with_columns(group=group)
+    covered = pl.col("last").cum_max().over("group").shift()
+    begins = (pl.col("group") != pl.col("group").shift()) | (pl.col("first") > covered + _APART)
+    merged = rows.group_by(begins.fill_null(value=True).cum_sum().alias("interval")).agg(
+        pl.col("tag", "source").first(),
+        written.max(),
+        pl.col("first").min(),
+        pl.col("last").max(),
+        pl.col("rows").sum(),
     )
     return merged.select(LEDGER.names()).sort(WRITTEN, "tag")
 

@@ -149,9 +149,9 @@ class LakeStore:
 
     def _tidy_up(self) -> None:
         """Keep files few, the ledger short and `latest` quick; the cost is spread over many writes."""
-        upkeep.merge_small(self._lake, page_rows=self._page_rows)
         # Whenever it has doubled: then every row is rewritten about once, however long the ledger.
         if row_count(self._lake.ledger) >= 2 * self._ledger_left + self._lake.layout.ledger_rows:
             compact_ledger(self._lake.ledger)
             self._ledger_left = row_count(self._lake.ledger)
+        upkeep.merge_small(self._lake, page_rows=self._page_rows)
         note_newest(self._lake)
