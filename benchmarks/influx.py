@@ -25,9 +25,10 @@ from influxdb_client.client.write.point import Point
 from influxdb_client.client.write_api import PointSettings
 
 from historian.samples import SCHEMA, SampleBatch, normalise
+from historian.stores.influx.address import parse_address
 from historian.stores.influx.line_protocol import bodies
 from historian.stores.influx.store import InfluxStore
-from historian.stores.influx.wire import open_wire, parse_address
+from historian.stores.influx.wire import open_wire
 from tests.servers import influx1, influx2, set_up2
 
 _ROUNDS = 3

@@ -21,8 +21,9 @@ import polars as pl
 
 from benchmarks.memory import peak_bytes
 from historian.samples import SCHEMA, sample_batch
+from historian.stores.influx.address import parse_address
 from historian.stores.influx.store import InfluxStore
-from historian.stores.influx.wire import open_wire, parse_address
+from historian.stores.influx.wire import open_wire
 from historian.times import from_micros
 from tests.servers import influx1
 

@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from socket import create_server
 from threading import Event, Thread
 from types import ModuleType
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -101,6 +103,19 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
+@contextmanager
+def read_only(directory: Path) -> Iterator[Path]:
+    """The directory, mounted so that nothing in it can be changed. Without that right the test is skipped, as above."""
+    mount = ["mount", "--bind", str(directory), str(directory)]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode:
+        _absent("the right to mount a directory read-only")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(directory)], check=True)
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
 @dataclass
 class Server:
     """A server in a process of its own, that can be killed and started again on its old data."""
@@ -171,6 +186,39 @@ def set_up2(server: Server) -> None:
     """Makes the first user, the organisation and a token, as an administrator does once."""
     body = {"username": "admin", "password": "only-a-test", "org": "north", "bucket": "first", "token": "secret"}
     httpx.post(f"{server.base}/api/v2/setup", json=body, timeout=30).raise_for_status()
+
+
+Answer = tuple[int, dict[str, str], str]
+"""Status, headers and body."""
+
+
+@contextmanager
+def answering(answers: Mapping[str, Answer]) -> Iterator[int]:
+    """A server on loopback that gives each path its answer, and the others that of `""`; gives its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name is http.server's, as are the next two
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, headers, body = answers.get(urlsplit(self.path).path) or answers[""]
+            self.send_response_only(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_POST  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from api.cli.commands import Commands, Record
 from api.cli.run_demo import run_demo
 from historian.cli.console import JsonOption, answer
 from historian.errors import ConfigError, InvalidInput
-from historian.stores.influx.wire import parse_address
-from historian.stores.open import is_influx
+from historian.stores.influx.address import parse_address
+from historian.stores.urls import is_influx
 
 _TOKEN = "PENSTOCK_HISTORIAN_TOKEN"  # noqa: S105 - the variable's name
 

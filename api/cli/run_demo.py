@@ -19,7 +19,8 @@ from features.training.leakage import Claim, leaking_rows, rms_before
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 from historian.samples import empty_batch
-from historian.stores.open import is_influx, open_store
+from historian.stores.open import open_store
+from historian.stores.urls import is_influx
 
 
 def run_demo(

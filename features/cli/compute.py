@@ -20,8 +20,9 @@ from historian.cli.console import JsonOption, PlantOption, answer, progress
 from historian.errors import InvalidInput
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
-from historian.stores.open import lake_path, open_store
+from historian.stores.open import open_store
 from historian.stores.protocols import Store
+from historian.stores.urls import lake_path
 from historian.times import from_micros, utc_now
 
 _ALONE: Final = (

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from historian.cli.console import JsonOption, PlantOption, answer
-from historian.plant.load import load_plant
 from historian.plant.schema import plant_schema
+from historian.stores.plant_check import check_plant
 
 
 def check(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
     """Checks the plant file and its tag lists; reports every problem with file and row. Opens no connection."""
-    checked = load_plant(plant, every_variable=True)
-    kinds = Counter(tag.kind for tag in checked.tags.values())
-    record = {
-        "site": checked.site,
-        "assets": len(checked.assets),
-        "tags": len(checked.tags),
-        "kinds": dict(kinds),
-        "sources": sorted(checked.sources),
-        "archives": sorted(checked.archives),
-        "views": sorted(checked.views),
-    }
-    tags = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    text = f"{checked.site}: {len(checked.assets)} assets, {len(checked.tags)} tags ({tags}), no problems"
-    answer(record, text, as_json=as_json)
+    found = check_plant(plant)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
+    text = f"{found.site}: {found.assets} assets, {found.tags} tags ({kinds}), no problems"
+    answer(asdict(found), text, as_json=as_json)
 
 
 def schema() -> None:

@@ -6,25 +6,20 @@ import os
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from historian.cli.console import JsonOption, PlantOption, answer, progress
-from historian.errors import InvalidInput, near_misses
 from historian.plant.load import load_plant
-from historian.plant.plant import Plant
-from historian.stores.copy import copy as copy_samples
-from historian.stores.influx import admin as influx_admin
-from historian.stores.influx.wire import parse_address
-from historian.stores.lake.store import LakeStore
-from historian.stores.open import is_influx, lake_path, open_store, open_url
+from historian.stores import operations
 from historian.times import parse_duration, parse_instant, utc_now
 
 app = typer.Typer(
     no_args_is_help=True, help="The historian store: init, status, gaps, copy; compact and vacuum for the lake."
 )
 _EVERY_TAG: Final[list[str]] = []
+_LABELS: Final = {"rows_on_disk": "rows on disk, superseded ones included until store compact"}
 
 
 @app.command()
@@ -36,40 +31,19 @@ def init(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes the store's database or bucket; needs an administrator's token, once. Safe to repeat."""
-    checked = load_plant(plant)
+    """Makes the store's database or bucket; needs an administrator's token, once. It may be repeated."""
     span = _duration(retention, "--retention") if retention else None
-    if is_influx(checked.store_url):
-        told = influx_admin.initialise(parse_address(checked.store_url), checked.store_token, retention=span)
-    else:
-        told = f"the lake at {LakeStore(lake_path(checked)).path} is there"
-    answer({"store": checked.store_url or str(lake_path(checked)), "done": told}, told, as_json=as_json)
+    done = operations.initialise(load_plant(plant), retention=span)
+    answer(asdict(done), done.done, as_json=as_json)
 
 
 @app.command()
 def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
     """Shows the store's version, size and the newest sample of every asset."""
-    checked = load_plant(plant)
-    if is_influx(checked.store_url):
-        found = influx_admin.status(parse_address(checked.store_url), checked.store_token)
-    else:
-        found = LakeStore(lake_path(checked)).size()
-    found["newest"] = _newest(checked)
-    newest = [f"  {asset}: {instant or 'no samples yet'}" for asset, instant in found["newest"].items()]
-    lines = [f"{name}: {value}" for name, value in found.items() if name != "newest"]
-    answer(found, "\n".join([*lines, "newest sample:", *newest]), as_json=as_json)
-
-
-def _newest(plant: Plant) -> dict[str, Any]:
-    latest = open_store(plant).latest(list(plant.tags))
-    instants = dict(zip(latest["tag"], latest["timestamp"], strict=True))
-    return {
-        asset: max(
-            (instants[tag.name] for tag in plant.tags.values() if tag.asset == asset and tag.name in instants),
-            default=None,
-        )
-        for asset in plant.assets
-    }
+    found = operations.store_status(load_plant(plant))
+    lines = [f"{_LABELS.get(name, name)}: {value}" for name, value in found.facts.items()]
+    newest = [f"  {asset}: {instant or 'no samples yet'}" for asset, instant in found.newest.items()]
+    answer({**found.facts, "newest": found.newest}, "\n".join([*lines, "newest sample:", *newest]), as_json=as_json)
 
 
 @app.command()
@@ -81,20 +55,16 @@ def copy(
     as_json: JsonOption = False,
 ) -> None:
     """Copies all samples from one store to another, verified page by page. Run it again to resume."""
-    if source == target:
-        raise InvalidInput("source and target are the same store")
-    origin = open_url(source, os.environ.get("PENSTOCK_FROM_TOKEN", ""))
-    ledger = origin.changes(None)
-    tags, total = ledger["tag"].unique().sort().to_list(), int(ledger["rows"].sum())
+    plan = operations.plan_copy(source, target, source_token=os.environ.get("PENSTOCK_FROM_TOKEN", ""))
     if dry_run:
-        text = f"would copy up to {total:,} samples of {len(tags)} tags"
-        answer({"tags": len(tags), "samples": total, "dry_run": True}, text, as_json=as_json)
+        text = f"would copy up to {plan.samples:,} samples of {len(plan.tags)} tags"
+        answer({"tags": len(plan.tags), "samples": plan.samples, "dry_run": True}, text, as_json=as_json)
         return
-    with progress("copying", unit="samples", total=total, quiet=as_json) as advance:
-        goal = open_url(target, os.environ.get("PENSTOCK_TO_TOKEN", ""))
-        done = copy_samples(origin, goal, tags, now=utc_now(), advance=advance)
-    text = f"{done.samples:,} samples of {len(tags)} tags are in both; {done.written:,} of them were written now"
-    answer({"tags": len(tags), **asdict(done)}, text, as_json=as_json)
+    token = os.environ.get("PENSTOCK_TO_TOKEN", "")
+    with progress("copying", unit="samples", total=plan.samples, quiet=as_json) as advance:
+        done = operations.run_copy(plan, target, target_token=token, now=utc_now(), advance=advance)
+    text = f"{done.samples:,} samples of {len(plan.tags)} tags are in both; {done.written:,} of them were written now"
+    answer({"tags": len(plan.tags), **asdict(done)}, text, as_json=as_json)
 
 
 @app.command()
@@ -108,13 +78,9 @@ def gaps(
     as_json: JsonOption = False,
 ) -> None:
     """Lists where tags have no samples, of any quality."""
-    checked, now = load_plant(plant), utc_now()
-    for name in tag:
-        if name not in checked.tags:
-            raise InvalidInput(f"there is no tag {name!r}{near_misses(name, checked.tags)}")
+    now, span = utc_now(), _duration(longer_than, "--longer-than")
     first, last = parse_instant(start, now=now), parse_instant(end, now=now)
-    span = _duration(longer_than, "--longer-than")
-    found = open_store(checked).gaps(tag or sorted(checked.tags), first, last, longer_than=span)
+    found = operations.find_gaps(load_plant(plant), tag, first, last, longer_than=span)
     lines = [
         f"{name}: {after:%Y-%m-%d %H:%M:%S} to {before:%Y-%m-%d %H:%M:%S} UTC" for name, after, before in found.rows()
     ]
@@ -132,7 +98,7 @@ def _duration(text: str, option: str) -> timedelta:
 @app.command()
 def compact(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
     """Merges the small files that live streaming leaves and drops superseded rows. Readers are not disturbed."""
-    files = LakeStore(lake_path(load_plant(plant))).compact()
+    files = operations.compact_lake(load_plant(plant))
     answer(files, f"{files['files_before']} files became {files['files_after']}", as_json=as_json)
 
 
@@ -140,12 +106,14 @@ def compact(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = Fa
 def vacuum(
     plant: PlantOption = Path("plant.toml"),
     *,
-    keep: Annotated[str, typer.Option(help="Files that younger snapshots need stay; whole hours, or 0.")] = "7d",
+    keep: Annotated[
+        str, typer.Option(help="Keep files that snapshots younger than this need; whole hours, or 0.")
+    ] = "7d",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Deletes files that compaction has replaced. Reads and time travel older than --keep stop working."""
     span = timedelta(0) if keep == "0" else _duration(keep, "--keep")
-    files = LakeStore(lake_path(load_plant(plant))).vacuum(keep=span, dry_run=dry_run)
+    files = operations.vacuum_lake(load_plant(plant), keep=span, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     answer({"files": files, "dry_run": dry_run}, "\n".join([f"{verb} {len(files)} files", *files]), as_json=as_json)

@@ -79,7 +79,10 @@ def read_unset_toml(path: Path) -> Document:
 
 def _value(reference: re.Match[str]) -> str:
     value = os.environ.get(reference[1])
-    return reference[0] if value is None else value.replace("\\", "\\\\").replace('"', '\\"')
+    if value is None:
+        return reference[0]
+    value = value.strip("\r\n")  # which a secret file has at its end, and TOML does not allow there
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _unset(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`MemoryStore`: the store fake that ships with Penstock, for tests and notebooks; held to the store contract."""
+"""`MemoryStore`: a store in memory for tests and notebooks, tested by the same contract suite as the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from historian.stores.protocols import LEDGER, ledger_rows
 
 
 class MemoryStore:
-    """Samples and ledger in two frames. Nothing outlives the process."""
+    """A store whose samples and ledger are two frames. Nothing outlives the process.
+
+    Args:
+        page_rows: about how many samples a page of `read` has.
+    """
 
     def __init__(self, *, page_rows: int = 4_000_000) -> None:
         self._samples = empty_batch()
@@ -34,7 +38,7 @@ class MemoryStore:
         within = pl.col("tag").is_in(tags) & pl.col("timestamp").is_between(start, end, closed="left")
         rows = self._samples.filter(within).sort("timestamp")
         while not rows.is_empty():
-            # A page ends where a timestamp ends, so that the next one lies wholly after it.
+            # All samples of a timestamp are in one page, so that the next page is wholly later.
             last = rows["timestamp"][min(self._page_rows, rows.height) - 1]
             in_page = pl.col("timestamp") <= last
             yield sample_batch(rows.filter(in_page).sort("tag", "timestamp"))

@@ -1,4 +1,4 @@
-"""What a picture or a check of a long range needs, computed page by page: for stores whose server cannot."""
+"""Extremes and gaps of a long range, computed page by page, for stores without a server that could do it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from historian.stores.protocols import EXTREMES, GAPS
 
 
 def extremes_of(pages: Iterable[SampleBatch], every: timedelta) -> pl.DataFrame:
-    """See `Overview.extremes`; `pages` are those of `Reader.read`."""
+    """Compute `Overview.extremes` from the pages of `Reader.read`."""
     parts = [_extremes(page.with_columns(low="value", high="value"), every) for page in pages]
-    return _extremes(pl.concat([EXTREMES.to_frame(), *parts]), every)  # a page may end within a stretch
+    return _extremes(pl.concat([EXTREMES.to_frame(), *parts]), every)  # a page may end within an interval
 
 
 def _extremes(rows: pl.DataFrame, every: timedelta) -> pl.DataFrame:
@@ -25,7 +25,7 @@ def _extremes(rows: pl.DataFrame, every: timedelta) -> pl.DataFrame:
 def gaps_of(
     pages: Iterable[SampleBatch], tags: Sequence[str], start: datetime, end: datetime, longer_than: timedelta
 ) -> pl.DataFrame:
-    """See `Overview.gaps`; `pages` are those of `Reader.read`."""
+    """Compute `Overview.gaps` from the pages of `Reader.read`."""
     found = []
     last = _at(tags, start)
     for page in [*pages, _at(tags, end)]:
@@ -37,7 +37,7 @@ def gaps_of(
 
 
 def _at(tags: Sequence[str], instant: datetime) -> pl.DataFrame:
-    """The ends of the range, as if each tag had a sample there."""
+    """One end of the range, as if each tag had a sample there."""
     return pl.DataFrame(
         {"tag": sorted(set(tags)), "timestamp": instant}, schema={"tag": pl.String(), "timestamp": GAPS["after"]}
     )

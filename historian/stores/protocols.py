@@ -1,6 +1,6 @@
 """The store protocols: what the bridge writes to and the feature jobs read from.
 
-One contract suite (`tests/contracts/test_store.py`) holds every implementation to these promises.
+One contract suite (`tests/contracts/test_store.py`) tests every implementation against these promises.
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ GAPS: Final = pl.Schema({"tag": pl.String(), "after": pl.Datetime("us", "UTC"), 
 
 
 class Sink(Protocol):
-    """Where batches go."""
+    """A store that batches are written to."""
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
-        """Stores the batch durably, then its ledger rows. Idempotent: the same (tag, timestamp) overwrites.
+        """Store the batch durably, then its ledger rows. A sample replaces the one of the same (tag, timestamp).
+
+        Args:
+            batch: samples; an empty batch leaves no trace.
+            source: name of the source in the ledger.
+            now: the writer's clock.
 
         Raises:
             StoreUnavailable: nothing is known about the batch; write it again later.
@@ -43,52 +48,81 @@ class Sink(Protocol):
 
 
 class Reader(Protocol):
-    """What can be asked of a store. All ranges are half-open: start <= timestamp < end."""
+    """A store that samples are read from. All ranges are half-open: start <= timestamp < end."""
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
-        """The samples of `tags`, in pages of bounded size; each page covers a stretch of time after the one before."""
+        """Yield the samples of `tags` in pages of bounded size.
+
+        Args:
+            tags: whose samples; tags without any are no error.
+            start: first instant of the range.
+            end: first instant after the range.
+
+        Yields:
+            Batches, each wholly later than the one before; samples of one timestamp are in one page.
+
+        Raises:
+            StoreUnavailable: the store cannot be read now.
+        """
         ...
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
-        """The newest sample of each tag; a tag without samples has no row."""
+        """Return the newest sample of each of `tags`, sorted by tag; a tag without samples has no row."""
         ...
 
     def changes(self, since: datetime | None) -> pl.DataFrame:
-        """Ledger rows with `ingested_at` > since (all for None), in that order: columns of `LEDGER`.
+        """Return what was written after `since`: for each write, the interval of time it covers of each tag.
 
-        `ingested_at` strictly increases from write to write, so the last row's is the cursor for the next call and
-        no write is ever missed, whoever wrote it.
+        `ingested_at` strictly increases from write to write, so that of the last row is the cursor for the next call,
+        and no write is ever missed, whoever wrote it. A store may merge old rows of a tag and source. The merged row
+        has the newest `ingested_at` of them and covers them all: a cursor between them is given a superset of what
+        changed after it, never less.
+
+        Args:
+            since: `ingested_at` of the last row known; None for all rows.
+
+        Returns:
+            Columns of `LEDGER`, rows with `ingested_at` > since, sorted by it.
         """
         ...
 
 
 class Overview(Protocol):
-    """What people ask of a long range, without its samples coming over the network."""
+    """What plots and checks need of a long range, computed without moving its samples over the network."""
 
     def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
-        """The lowest and the highest number in each stretch of `every`, counted from 1970: what a plot can show.
+        """Return the lowest and the highest number of each tag in each interval of `every`: what a plot can show.
 
-        Numbers of any quality. Columns of `EXTREMES`, `timestamp` being where a stretch begins, sorted by (tag,
-        timestamp); stretches without a number have no row.
+        Args:
+            tags: whose samples, of any quality.
+            start: first instant of the range.
+            end: first instant after the range.
+            every: length of the intervals, which are counted from 1970.
+
+        Returns:
+            Columns of `EXTREMES`, sorted by (tag, timestamp); `timestamp` is where an interval begins. Intervals
+            without a number have no row.
         """
         ...
 
     def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
-        """Where a tag has no sample, of any quality, for longer than that: columns of `GAPS`, sorted by (tag, after).
+        """Return where a tag has no sample of any quality for longer than `longer_than`.
 
-        `after` is the time of the sample before, or `start`; `before` is that of the next one, or `end`.
+        Returns:
+            Columns of `GAPS`, sorted by (tag, after). `after` is the time of the last sample before the gap, or
+            `start`; `before` is that of the next one, or `end`.
         """
         ...
 
 
 class Store(Sink, Reader, Overview, Protocol):
-    """All of it."""
+    """A store that is written to and read from."""
 
 
 def ledger_rows(batch: SampleBatch, *, source: str, ingested_at: datetime) -> pl.DataFrame:
-    """What the ledger says of one write: a row a tag, columns of `LEDGER`."""
-    stretches = batch.group_by("tag", maintain_order=True).agg(
+    """Return the ledger's rows for one write, one for each tag in the batch: columns of `LEDGER`."""
+    intervals = batch.group_by("tag", maintain_order=True).agg(
         first=pl.col("timestamp").min(), last=pl.col("timestamp").max(), rows=pl.len().cast(pl.Int64)
     )
-    stamped = stretches.with_columns(ingested_at=pl.lit(ingested_at, LEDGER["ingested_at"]), source=pl.lit(source))
+    stamped = intervals.with_columns(ingested_at=pl.lit(ingested_at, LEDGER["ingested_at"]), source=pl.lit(source))
     return stamped.select(LEDGER.names())

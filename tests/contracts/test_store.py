@@ -16,8 +16,9 @@ from polars.testing import assert_frame_equal
 
 from historian.quality import BAD_TIMEOUT
 from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
+from historian.stores.influx.address import parse_address
 from historian.stores.influx.store import InfluxStore
-from historian.stores.influx.wire import open_wire, parse_address
+from historian.stores.influx.wire import open_wire
 from historian.stores.lake.store import LakeStore
 from historian.stores.memory import MemoryStore
 from historian.stores.protocols import EXTREMES, GAPS, LEDGER, Store

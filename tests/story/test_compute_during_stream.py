@@ -15,7 +15,8 @@ from features.compute.run import compute
 from features.tables.feature_table import KEY, FeatureTable
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant, View
-from historian.stores.open import lake_path, open_store
+from historian.stores.open import open_store
+from historian.stores.urls import lake_path
 from historian.times import utc_now
 from tests.story.in_process import InProcess
 

@@ -29,13 +29,13 @@ HAS_NUMBER: Final = f'("quality" < {_TEXT * 2**32} OR "quality" >= {_BOTH * 2**3
 
 
 def bodies(batch: SampleBatch, *, lines: int) -> Generator[bytes]:
-    """The batch as bodies of write requests, of so many lines each, in the order of the batch."""
+    """Yield the batch as bodies of write requests of `lines` lines each, in the order of the batch."""
     for part in batch.rechunk().iter_slices(lines):
         yield sample_lines(SampleBatch(part)).str.join("\n").item().encode()
 
 
 def sample_lines(batch: SampleBatch) -> pl.Series:
-    """One line a sample, without the newline."""
+    """Return one line for each sample, without the newline."""
     quality = pl.col("quality").cast(pl.Int64) + _shape() * 2**32
     parts = [
         _series_keys(batch),
@@ -47,12 +47,12 @@ def sample_lines(batch: SampleBatch) -> pl.Series:
 
 
 def escaped_text(text: pl.Expr) -> pl.Expr:
-    """A string as it stands between the quotes of a field. Newlines and everything else may stay as they are."""
+    """Escape a string that stands between the quotes of a field. Only quotes and backslashes need it."""
     return text.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
 
 
 def tag_value(name: pl.Expr) -> pl.Expr:
-    """A tag's name as an Influx tag value, without line protocol's escapes.
+    """Return a tag's name as an Influx tag value, without line protocol's escapes.
 
     A backslash cannot be escaped there, so at the end it would escape what follows: a name that ends in a backslash, or
     in a percent sign, gets one percent sign more.
@@ -61,22 +61,22 @@ def tag_value(name: pl.Expr) -> pl.Expr:
 
 
 def tag_name(value: pl.Expr) -> pl.Expr:
-    """The inverse of `tag_value`."""
+    """Return the tag's name that an Influx tag value stands for: the inverse of `tag_value`."""
     return value.str.replace(r"%$", "")
 
 
 def escaped_tag(value: pl.Expr) -> pl.Expr:
-    """An Influx tag value with the commas, spaces and equals signs escaped."""
+    """Escape the commas, spaces and equals signs of an Influx tag value."""
     return value.str.replace_all(r"([,= ])", r"\$1")
 
 
 def unescaped_tag(value: pl.Expr) -> pl.Expr:
-    """The inverse of `escaped_tag`: InfluxDB writes tag values escaped into its CSV answers."""
+    """Undo `escaped_tag`: InfluxDB escapes tag values in its CSV answers."""
     return value.str.replace_all(r"\\([,= ])", "$1")
 
 
 def decoded(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of an answer (tag, timestamp, value, text, quality with its shape) -> raw samples."""
+    """Return rows of an answer (tag, timestamp, value, text, quality with its shape) as raw samples."""
     shape, code = pl.col("quality") // 2**32, pl.col("quality") % 2**32
     return rows.select(
         "tag",

@@ -1,4 +1,4 @@
-"""`InfluxStore`: InfluxDB 1.x or 2.x as the historian store, held to the same contract as the lake.
+"""`InfluxStore`: InfluxDB 1.x or 2.x as the historian store, tested by the same contract suite as the lake.
 
 Samples are the measurement `samples` with one Influx tag (see `historian.stores.influx.line_protocol`). The ledger is
 the measurement `ledger`: a point a write, stamped by the *server's* clock as it arrives, so that no edge's clock can
@@ -34,9 +34,9 @@ from historian.stores.protocols import EXTREMES, GAPS, LEDGER
 from historian.times import from_micros, micros
 
 _BODY_LINES: Final = 20_000
-"""Samples a request: larger ones are no faster, and hold up others."""
-_AHEAD: Final = 4
-"""Requests that may wait in memory while the one before is written."""
+"""Samples in a request: larger ones are no faster, and delay others."""
+_PREFETCH: Final = 4
+"""Number of requests that may wait in memory while another is being written."""
 _TAGS_PER_QUERY: Final = 200
 _ENTRIES_PER_POINT: Final = 200
 """InfluxDB takes strings of up to 64 KiB, and a tag's name may have 256 characters."""
@@ -48,11 +48,16 @@ _LATE_US: Final = 10 * 10**6
 _ENTRY: Final = pl.Struct({"tag": pl.String(), "first": pl.Int64(), "last": pl.Int64(), "rows": pl.Int64()})
 _FIELDS: Final = {"value": pl.Float64(), "text": pl.String(), "quality": pl.Int64()}
 _FIRST, _LAST = datetime(1677, 9, 22, tzinfo=UTC), datetime(2262, 4, 11, tzinfo=UTC)
-"""InfluxDB's nanoseconds reach no further."""
+"""The range of InfluxDB's timestamps, which are nanoseconds in 64 bits."""
 
 
 class InfluxStore:
-    """See `Sink` and `Reader` for the promises. Connects when first used."""
+    """InfluxDB as a `Store`. Connects when first used.
+
+    Args:
+        wire: of the server's version.
+        page_rows: about how many samples a page of `read` has.
+    """
 
     def __init__(self, wire: Wire, *, page_rows: int = 4_000_000) -> None:
         self._wire = wire
@@ -61,14 +66,14 @@ class InfluxStore:
         self._newest_seen: int | None = None
 
     def close(self) -> None:
-        """Lets the connections go; a command's end does so too."""
+        """Close the connections; the end of the process does so too."""
         self._wire.close()
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
-        """See `Sink.write`. Raises `AccessDenied` besides: we may not write there, or there is no such bucket."""
+        """See `Sink.write`. Also raises `AccessDenied`: we may not write there, or there is no such bucket."""
         if batch.is_empty():
             return
-        for body in prefetch(bodies(batch, lines=_BODY_LINES), depth=_AHEAD):
+        for body in prefetch(bodies(batch, lines=_BODY_LINES), depth=_PREFETCH):
             self._wire.write(body, precision="us")
         for body in _ledger_bodies(batch, source):
             self._wire.write(body, precision="ns")
@@ -136,7 +141,7 @@ class InfluxStore:
         return sample_batch(newest_wins(rows))
 
     def _instants(self, selector: str, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """When each tag's `first` or `last` sample of the range was: tag, timestamp."""
+        """The time of each tag's `first` or `last` sample in the range: tag, timestamp."""
         query = f'SELECT {selector}("quality") FROM "{MEASUREMENT}" WHERE {{where}} GROUP BY "tag"'
         return self._by_tag(query, tags, start, end, {selector: pl.Int64()}).select("tag", "timestamp")
 
@@ -193,7 +198,7 @@ class InfluxStore:
 
 
 def _whole_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Cuts a stream of CSV at ends of rows: newlines that stand outside quotes."""
+    """Cut a stream of CSV at ends of rows: newlines outside quotes."""
     rest = b""
     for block in blocks:
         rest += block
@@ -246,7 +251,7 @@ def _ledger_bodies(batch: SampleBatch, source: str) -> Iterator[bytes]:
 
 
 def _ledger(points: pl.DataFrame) -> pl.DataFrame:
-    """Answered points, with times in microseconds -> columns of `LEDGER`, in order of time."""
+    """Points of an answer, with times in microseconds, as columns of `LEDGER` in order of time."""
     source = unescaped_tag(pl.col("tags").str.extract(r"(?:^|,)source=(.*)$")).str.replace(r"%$", "")
     entries = points.select(
         ingested_at=pl.col("time").cast(LEDGER["ingested_at"]),

@@ -1,19 +1,15 @@
-"""How InfluxDB is spoken to: one class a major version, the same three verbs, and every refusal by its kind.
+"""HTTP to InfluxDB: a class for 1.x and one for 2.x, with the same methods and the same errors.
 
-1.x and 2.x differ in how they are written to and in who may; both answer InfluxQL at `/query` as CSV, which is the
-fastest way to read either (docs/decisions/0007).
+The versions differ in how they are written to and in how they authenticate. Both answer InfluxQL at `/query` as CSV,
+which is the fastest way to read either (docs/decisions/0007).
 """
 
 from __future__ import annotations
 
 import gzip
-import ipaddress
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import urllib3
@@ -22,78 +18,49 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
-from historian.errors import AccessDenied, ConfigError, InvalidBatch, StoreUnavailable
+from historian.errors import AccessDenied, StoreError, StoreUnavailable
+from historian.stores.influx.address import InfluxAddress, clean_secret
+from historian.stores.influx.refusals import TOKEN_SETTING, Action, no_organisation, refusal
 
 Precision = Literal["us", "ns"]
 _TIMEOUT_S: Final = 30.0
 _PRECISION: Final[dict[Precision, Any]] = {"us": WritePrecision.US, "ns": WritePrecision.NS}
-_DROPPED: Final = re.compile(r"dropped=(\d+)")
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where an InfluxDB is, and what in it is ours."""
-
-    base: str
-    """`http://127.0.0.1:8086`"""
-    org: str
-    """2.x: the organisation; empty for 1.x."""
-    bucket: str
-    """2.x: the bucket. 1.x: the database, or database/retention policy."""
-    user: str
-
-    @property
-    def is_local(self) -> bool:
-        """On this machine compressing costs more than it saves."""
-        host = urlsplit(self.base).hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
-
-
-def parse_address(url: str) -> Address:
-    """`influxdb://host:8086/DATABASE` for 1.x, `influxdb://host:8086/ORG?bucket=BUCKET` for 2.x; `influxdb+https://`.
-
-    Raises:
-        ConfigError: the url says neither.
-    """
-    parts = urlsplit(url)
-    path, bucket = unquote(parts.path).strip("/"), parse_qs(parts.query).get("bucket", [""])[0]
-    if not parts.hostname or not path:
-        raise ConfigError(
-            f"historian.url {url!r} lacks a host or a name; write influxdb://HOST:8086/DATABASE for InfluxDB 1.x, or "
-            f"influxdb://HOST:8086/ORG?bucket=BUCKET for 2.x"
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    base = f"{'https' if parts.scheme.endswith('+https') else 'http'}://{host}:{parts.port or 8086}"
-    user = unquote(parts.username or "")
-    return Address(base, path, bucket, user) if bucket else Address(base, "", path, user)
 
 
 class Wire(Protocol):
     """One InfluxDB."""
 
     def write(self, body: bytes, *, precision: Precision) -> None:
-        """Stores lines. Raises `StoreUnavailable`, `InvalidBatch` or `AccessDenied`."""
+        """Store lines of line protocol with timestamps of that precision.
+
+        Raises:
+            StoreUnavailable: nothing is known about the lines; write them again later.
+            InvalidBatch: InfluxDB refuses some of them.
+            AccessDenied: we may not write there, or there is no such bucket, database or organisation.
+        """
 
     def query(self, text: str) -> Iterator[bytes]:
-        """The CSV answer to an InfluxQL query, as it comes; times are nanoseconds. Raises as `write` does."""
+        """Yield the CSV answer to an InfluxQL query as it arrives; times are nanoseconds. Raises as `write` does."""
         ...
 
     def close(self) -> None:
-        """Lets the connections go."""
+        """Close the connections."""
 
 
-def open_wire(address: Address, secret: str) -> Wire:
-    """The wire of the version the address speaks of; connects when first used."""
+def open_wire(address: InfluxAddress, secret: str) -> Wire:
+    """Return the wire for the version that the address is written for; it connects when first used.
+
+    Raises:
+        ConfigError: the token cannot be one.
+    """
+    secret = clean_secret(secret, address)
     return Wire2(address, secret) if address.org else Wire1(address, secret)
 
 
 class Wire1:
     """InfluxDB 1.x: `/write` and `/query`, basic authentication."""
 
-    def __init__(self, address: Address, secret: str) -> None:
+    def __init__(self, address: InfluxAddress, secret: str) -> None:
         auth = httpx.BasicAuth(address.user, secret) if address.user else None
         self._client = httpx.Client(base_url=address.base, auth=auth, timeout=_TIMEOUT_S)
         database, _, policy = address.bucket.partition("/")
@@ -107,16 +74,15 @@ class Wire1:
         # 1.x takes precision=us without complaint for nanoseconds; u is its word for microseconds.
         params = {**self._target, "precision": "u" if precision == "us" else precision}
         headers, body = _packed(body, self._address)
-        with _reached(self._address):
+        with connecting(self._address):
             answer = self._client.post("/write", params=params, content=body, headers=headers)
-        if answer.is_error:
-            raise refusal(answer.status_code, _reason(answer), answer.headers, self._address)
+        check_answer(answer, self._address, "write to")
 
 
 class Wire2:
     """InfluxDB 2.x: written to through `influxdb-client`, read through its InfluxQL interface."""
 
-    def __init__(self, address: Address, secret: str) -> None:
+    def __init__(self, address: InfluxAddress, secret: str) -> None:
         self._address = address
         self._client: Any = InfluxDBClient(address.base, secret, org=address.org, timeout=int(_TIMEOUT_S * 1000))
         # Synchronous, with our own spool behind it: the batching one loses points in an outage.
@@ -132,10 +98,10 @@ class Wire2:
         try:
             self._writer.write(self._address.bucket, record=body, write_precision=_PRECISION[precision], **encoding)
         except ApiException as error:
-            told = error.message or str(error.reason)
-            raise refusal(error.status, told, error.headers or {}, self._address) from None
+            reason = error.message or str(error.reason)
+            raise refusal(error.status, reason, error.headers or {}, self._address, "write to") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _unreachable(self._address, error) from None
+            raise unreachable(self._address, error) from None
 
     def close(self) -> None:
         """See `Wire.close`."""
@@ -147,7 +113,7 @@ class Wire2:
 class Influxql:
     """`/query`, which both versions have."""
 
-    def __init__(self, client: httpx.Client, target: Mapping[str, str], address: Address) -> None:
+    def __init__(self, client: httpx.Client, target: Mapping[str, str], address: InfluxAddress) -> None:
         self._client = client
         self._target = target
         self._address = address
@@ -160,66 +126,89 @@ class Influxql:
             self._find()
         form = {**self._target, "q": text, "epoch": "ns", "chunked": "true"}
         request = self._client.build_request("POST", "/query", data=form, headers=self._headers)
-        with _reached(self._address), closing(self._client.send(request, stream=True)) as answer:
-            self._check(answer)
+        with connecting(self._address), closing(self._client.send(request, stream=True)) as answer:
+            check_answer(answer, self._address, "read")
             yield from answer.iter_bytes(1 << 22)
 
     def _find(self) -> None:
-        """Looks for the database once: as CSV, InfluxDB answers nothing at all when there is none."""
-        with _reached(self._address):
+        """Look for the database once: as CSV, InfluxDB answers nothing at all when there is none."""
+        with connecting(self._address):
             answer = self._client.post("/query", data={**self._target, "q": 'SELECT * FROM "ledger" LIMIT 1'})
-        self._check(answer)
-        told = answer.json()["results"][0].get("error", "")
-        if "not found" in told:
-            raise refusal(404, told, {}, self._address)
+        check_answer(answer, self._address, "read")
+        error = answer.json()["results"][0].get("error", "")
+        if "not found" in error:
+            raise self._not_found(error)
+        if error:
+            raise StoreError(f"InfluxDB at {self._address.base} cannot answer: {error}")
         self._found = True
 
-    def _check(self, answer: httpx.Response) -> None:
-        if answer.is_error:
-            answer.read()
-            raise refusal(answer.status_code, _reason(answer), answer.headers, self._address)
+    def _not_found(self, error: str) -> StoreError:
+        """Why there is no such database: 2.x says the same of one that we may not read."""
+        if not self._address.org:
+            return refusal(404, error, {}, self._address, "read")
+        with connecting(self._address):
+            found = bucket_of(self._client, self._address)
+        if found is not None:
+            return AccessDenied(
+                f"InfluxDB at {self._address.base} maps no InfluxQL database to bucket {self._address.bucket} "
+                f"({error}); make the mapping with: penstock store init"
+            )
+        return refusal(404, error, {}, self._address, "read")
 
 
-def refusal(
-    status: int, reason: str, headers: Mapping[str, str], address: Address
-) -> StoreUnavailable | InvalidBatch | AccessDenied:
-    """The error that tells the caller what to do about an HTTP status."""
-    where = f"InfluxDB at {address.base}"
-    if status in (401, 403):
-        scope = f"write to bucket {address.bucket}" if address.org else f"use database {address.bucket}"
-        return AccessDenied(f"{where} does not let us {scope} ({reason}); check [historian] token and what it may do")
-    if status == 404:
-        return AccessDenied(f"{where} has no {address.bucket} ({reason}); make it with: penstock store init")
-    if status in (400, 413, 422):
-        found = _DROPPED.search(reason)
-        return InvalidBatch(f"InfluxDB: {reason}", dropped=int(found[1]) if found else 0)
-    wait = headers.get("Retry-After", "")
-    return StoreUnavailable(
-        f"{where} answers {status}: {reason}", retry_after=float(wait) if wait.isdecimal() else None
-    )
+def bucket_of(client: httpx.Client, address: InfluxAddress) -> dict[str, Any] | None:
+    """Return what 2.x says of our bucket; None if there is no such bucket.
+
+    Raises:
+        AccessDenied: the token may not read it, or there is no such organisation.
+        StoreUnavailable: InfluxDB cannot answer now.
+    """
+    answer = client.get("/api/v2/buckets", params={"org": address.org, "name": address.bucket})
+    if answer.status_code == 404:
+        if "organization" in answer_reason(answer):
+            raise no_organisation(address)
+        return None
+    check_answer(answer, address, "read")
+    buckets = answer.json()["buckets"]
+    if not buckets:  # it is there, or the answer would be 404
+        raise AccessDenied(
+            f"InfluxDB at {address.base} does not let us read bucket {address.bucket}: the token lacks that right; "
+            f"use one that has it in {TOKEN_SETTING}"
+        )
+    return dict(buckets[0])
 
 
-def _packed(body: bytes, address: Address) -> tuple[dict[str, str], bytes]:
-    if address.is_local:
-        return {}, body
-    return {"Content-Encoding": "gzip"}, gzip.compress(body, compresslevel=1)
+def check_answer(answer: httpx.Response, address: InfluxAddress, action: Action) -> None:
+    """Raise what `refusal` makes of an answer that is an error."""
+    if answer.is_error:
+        answer.read()
+        raise refusal(answer.status_code, answer_reason(answer), answer.headers, address, action)
 
 
-def _reason(answer: httpx.Response) -> str:
+def answer_reason(answer: httpx.Response) -> str:
+    """Return InfluxDB's own words in an answer that is an error."""
     try:
-        told = answer.json()
+        found = answer.json()
     except ValueError:
         return answer.text.strip() or answer.reason_phrase
-    return str(told.get("message") or told.get("error") or told)
+    return str(found.get("message") or found.get("error") or found)
 
 
 @contextmanager
-def _reached(address: Address) -> Iterator[None]:
+def connecting(address: InfluxAddress) -> Iterator[None]:
+    """Turn what httpx raises when there is no answer into `StoreUnavailable`."""
     try:
         yield
     except httpx.TransportError as error:
-        raise _unreachable(address, error) from None
+        raise unreachable(address, error) from None
 
 
-def _unreachable(address: Address, error: Exception) -> StoreUnavailable:
+def unreachable(address: InfluxAddress, error: Exception) -> StoreUnavailable:
+    """Return the error for a server that does not answer."""
     return StoreUnavailable(f"InfluxDB at {address.base} cannot be reached: {error}")
+
+
+def _packed(body: bytes, address: InfluxAddress) -> tuple[dict[str, str], bytes]:
+    if address.is_local:
+        return {}, body
+    return {"Content-Encoding": "gzip"}, gzip.compress(body, compresslevel=1)

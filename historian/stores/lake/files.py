@@ -1,32 +1,31 @@
-"""Which files of the lake hold what, as Delta's statistics have it, and which row groups of the large ones.
+"""What the lake's files hold, according to Delta's statistics, and for large files what each row group holds.
 
-Statistics may be shortened, instants to milliseconds and strings to a prefix; whoever compares with them allows for it.
-What they do not tell is None.
+Statistics may be shortened: instants to milliseconds, strings to a prefix. Comparisons with them allow for that. What
+the statistics leave out is None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote
 
 import polars as pl
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
+from historian.stores.lake.table import LakeTable
 from historian.times import micros
 
 _PREFIX: Final = 32
-"""Bytes of a string in the statistics, at least."""
+"""Bytes of a string that the statistics keep, at least."""
 _WHOLE: Final = 4
-"""Row groups of files that are not looked into: pages are larger."""
+"""Files of up to this many row groups are read whole if they lie in the range: pages are larger than that."""
 _SHORTENED: Final = 1000
-"""Microseconds by which an instant may be too early."""
+"""Microseconds by which an instant in the statistics may be too early."""
 _EMPTY: Final = {
     "day": pl.Date(),
     "size_bytes": pl.Int64(),
+    "logged_as": pl.String(),
     "path": pl.String(),
     "num_records": pl.Int64(),
     "first": pl.Int64(),
@@ -39,8 +38,8 @@ _EMPTY: Final = {
 }
 
 
-class Unit(NamedTuple):
-    """What is read at once: a file, or one of its row groups."""
+class FileOrGroup(NamedTuple):
+    """A file, or one row group of a file: what is read at once."""
 
     path: str
     rows: int
@@ -48,19 +47,19 @@ class Unit(NamedTuple):
     """Microseconds since the epoch, like `last`."""
     last: int | None
     lowest: str | None
-    """A tag that none of its tags comes before; `highest`, one that none comes after."""
+    """A lower bound of its tags, as `highest` is an upper one; both may be prefixes."""
     highest: str | None
     tag: str | None
-    """Of all rows, if it is one."""
+    """The tag of all rows, if they share one."""
     quality: int | None
-    """Of all rows, if it is one."""
+    """The quality of all rows, if they share one."""
     texts: int | None
-    """How many rows have one."""
+    """Number of rows that have a text."""
     group: int | None = None
-    """Which row group; None is the whole file."""
+    """Number of the row group in the file; None for the whole file."""
 
     def may_hold(self, tags: Sequence[str], start: datetime, end: datetime) -> bool:
-        """Whether there may be samples of `tags` in [start, end)."""
+        """Return whether there may be samples of `tags` in [start, end)."""
         return (
             (self.first is None or self.first < micros(end))
             and (self.last is None or self.last >= micros(start))
@@ -70,34 +69,34 @@ class Unit(NamedTuple):
         )
 
     def lies_within(self, start: datetime, end: datetime) -> bool:
-        """Whether all rows are known to lie in [start, end)."""
+        """Return whether all rows are known to lie in [start, end)."""
         known = self.first is not None and self.last is not None
         return known and micros(start) <= (self.first or 0) and (self.last or 0) < micros(end)
 
     def rows_within(self, start: datetime, end: datetime) -> float:
-        """About how many rows lie in [start, end): evenly spaced, and where tags are mixed, half are ours."""
+        """Estimate how many rows lie in [start, end): evenly spaced, and half of them wanted where tags are mixed."""
         if self.first is None or self.last is None:
             return self.rows
         inside = min(self.last, micros(end)) - max(self.first, micros(start))
         return self.rows * inside / (self.last - self.first) * (0.5 if self.tag is None else 1.0)
 
 
-def table_root(table: DeltaTable) -> Path:
-    """The table's directory; delta-rs names it by a percent-encoded url."""
-    return Path(unquote(table.table_uri.removeprefix("file://")))
+def files_of(table: LakeTable) -> pl.DataFrame:
+    """Return all files of the samples table.
 
-
-def files_of(table: DeltaTable) -> pl.DataFrame:
-    """All files: day and size_bytes, and the fields of a `Unit` without `group`; its rows are `num_records`."""
-    root = table_root(table)
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    Returns:
+        Columns `day`, `size_bytes`, `logged_as` and the fields of `FileOrGroup` without `group`; `rows` is called
+        `num_records`.
+    """
+    files = table.listing()
     if files.is_empty():
         return pl.DataFrame(schema=_EMPTY)
     one_tag = (pl.col("min.tag") == pl.col("max.tag")) & (pl.col("min.tag").str.len_bytes() < _PREFIX)
     return files.select(
         pl.col("partition.day").cast(pl.Date).alias("day"),
         "size_bytes",
-        pl.Series("path", [str(root / unquote(path)) for path in files["path"]]),
+        "logged_as",
+        "path",
         "num_records",
         pl.col("min.timestamp").to_physical().alias("first"),
         (pl.col("max.timestamp").to_physical() + _SHORTENED).alias("last"),
@@ -109,8 +108,8 @@ def files_of(table: DeltaTable) -> pl.DataFrame:
     )
 
 
-def touched(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-    """Those of the files that may hold samples of `tags` in [start, end): `Unit.may_hold`, for thousands at once."""
+def prune(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    """Keep the files that may hold samples of `tags` in [start, end): `may_hold` for thousands of files at once."""
     may = (
         (pl.col("first") < micros(end))
         & (pl.col("last") >= micros(start))
@@ -120,23 +119,23 @@ def touched(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: date
     return files.filter(may.fill_null(value=True))
 
 
-def units_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: int) -> Iterator[Unit]:
-    """The files, and instead of large ones that have more than is wanted of [start, end) their row groups.
+def parts_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: int) -> Iterator[FileOrGroup]:
+    """Yield the files; in place of a large one that reaches out of [start, end) or mixes tags, its row groups.
 
     Args:
-        files: of `files_of`.
-        start: first instant.
-        end: first instant after.
-        group_rows: of a row group, at most.
+        files: from `files_of`.
+        start: first instant of the range.
+        end: first instant after the range.
+        group_rows: rows of a row group, at most.
     """
-    for row in files.drop("day", "size_bytes").iter_rows():
-        file = Unit(*row)
+    for row in files.drop("day", "size_bytes", "logged_as").iter_rows():
+        file = FileOrGroup(*row)
         whole = file.tag is not None and file.rows <= _WHOLE * group_rows and file.lies_within(start, end)
         yield from [file] if whole or file.rows <= group_rows else _groups(file.path)
 
 
-def _groups(path: str) -> Iterator[Unit]:
-    """The row groups of a file. Their numbers are taken as stored: to make datetimes of them takes very long."""
+def _groups(path: str) -> Iterator[FileOrGroup]:
+    """The row groups of a file. Instants stay the integers that are stored: making datetimes of them is slow."""
     footer = pq.read_metadata(path)
     place = {name: number for number, name in enumerate(footer.schema.names)}
     for number in range(footer.num_row_groups):
@@ -145,7 +144,7 @@ def _groups(path: str) -> Iterator[Unit]:
         lowest, highest = _span(known["tag"], "min", "max")
         first, last = _span(known["timestamp"], "min_raw", "max_raw")
         best, worst = _span(known["quality"], "min_raw", "max_raw")
-        yield Unit(
+        yield FileOrGroup(
             path,
             group.num_rows,
             first,

@@ -1,18 +1,18 @@
-"""The rows of the lake's files, read no further than is needed.
+"""Reads rows of the lake's files, and no more of the files than is needed.
 
-Row groups that lie in the range asked for are not searched for it, a column of which the statistics tell that it has
-one value in all rows (one tag, all Good, no text) is not read, and when rows were written is looked at only where that
-decides which of two stays. A column that was not read is one value to Polars until somebody looks at its rows.
+Row groups that lie wholly in the range are not filtered by time. A column that has one value in all rows according to
+the statistics (one tag, all Good, no text) is not read; Polars keeps such a column as a single value. The column
+`ingested_at` is read only where two rows have the same key.
 
-Arrow reads the files, each in the thread that asks: threads that read do not wait for one another, and its memory is
-used again. See docs/decisions/0013.
+Arrow reads each file in the calling thread: threads do not wait for one another, and Arrow reuses its memory. See
+docs/decisions/0013.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,97 +20,103 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from historian.samples import SCHEMA, is_in_order, newest_wins
-from historian.stores.lake.files import Unit
+from historian.stores.lake.files import FileOrGroup
+from historian.stores.lake.layout import WRITTEN
 from historian.times import micros
 
-WRITTEN: Final = "ingested_at"
 
-
-def settled_rows(
-    units: Sequence[Unit], tags: Sequence[str], start: datetime, end: datetime, *, stamped: bool
+def unique_rows(
+    parts: Sequence[FileOrGroup], tags: Sequence[str], start: datetime, end: datetime, *, stamped: bool
 ) -> pl.DataFrame:
-    """The samples of `tags` in [start, end): sorted, unique; columns of a batch, and `ingested_at` if stamped.
+    """Return the samples of `tags` in [start, end), sorted by (tag, timestamp), without superseded rows.
 
     Args:
-        units: that may hold some.
-        tags: which.
-        start: first instant.
-        end: first instant after.
-        stamped: whether to tell when rows were written.
+        parts: files and row groups that may hold some of them.
+        tags: whose samples.
+        start: first instant of the range.
+        end: first instant after the range.
+        stamped: whether to return the column `ingested_at` too.
+
+    Returns:
+        Columns of a sample batch, then `ingested_at` if `stamped`.
     """
-    same = _same(units)
+    same = _constant_columns(parts)
     names = [name for name in SCHEMA if name not in {"tag", *same}] + [WRITTEN] * stamped
-    parts = _by_tag(units, tags, start, end, names)
-    if not stamped and any(not is_in_order(rows) for rows in parts.values()):
-        parts = _by_tag(units, tags, start, end, [*names, WRITTEN])
-    if any(WRITTEN in rows.columns for rows in parts.values()):
-        parts = {tag: newest_wins(rows, written=WRITTEN) for tag, rows in parts.items()}
+    rows_of = _by_tag(parts, tags, start, end, names)
+    if not stamped and any(not is_in_order(rows) for rows in rows_of.values()):
+        rows_of = _by_tag(parts, tags, start, end, [*names, WRITTEN])
+    if any(WRITTEN in rows.columns for rows in rows_of.values()):
+        rows_of = {tag: newest_wins(rows, written=WRITTEN) for tag, rows in rows_of.items()}
     known = {name: pl.lit(value, SCHEMA[name]) for name, value in same.items()}
     order = [*SCHEMA, *([WRITTEN] if stamped else [])]
-    frames = [parts[tag].with_columns(tag=pl.lit(tag), **known).select(order) for tag in sorted(parts)]
+    frames = [rows_of[tag].with_columns(tag=pl.lit(tag), **known).select(order) for tag in sorted(rows_of)]
     if not frames:
         return pl.DataFrame(schema={**SCHEMA, WRITTEN: SCHEMA["timestamp"]}).select(order)
     return pl.concat(frames).cast({"quality": SCHEMA["quality"], "text": pl.String})
 
 
-def bins_of(
-    units: Sequence[Unit], tags: Sequence[str], start: datetime, end: datetime, step: timedelta
+def row_counts(
+    parts: Sequence[FileOrGroup], tags: Sequence[str], start: datetime, end: datetime, step: timedelta
 ) -> pl.DataFrame:
-    """How many stored rows of `tags` each `step` of [start, end) has: timestamp, len; ascending, none empty."""
+    """Count the stored rows of `tags` in each `step` of [start, end).
+
+    Returns:
+        Columns `timestamp` (where the step begins) and `len`, ascending; steps without rows are left out.
+    """
     counts = [pl.DataFrame(schema={"timestamp": SCHEMA["timestamp"], "len": pl.UInt32()})]
-    for unit in units:
-        for rows in _by_tag([unit], tags, start, end, ["timestamp"]).values():
+    for part in parts:
+        for rows in _by_tag([part], tags, start, end, ["timestamp"]).values():
             counts.append(rows.group_by(pl.col("timestamp").dt.truncate(step)).len())
     return pl.concat(counts).group_by("timestamp").agg(pl.col("len").sum()).sort("timestamp")
 
 
-def _same(units: Sequence[Unit]) -> dict[str, int | None]:
-    """The columns besides the tag that have one value in all rows of the units, and which: they need not be read."""
-    qualities = {unit.quality for unit in units}
-    found: dict[str, int | None] = {"text": None} if all(unit.texts == 0 for unit in units) else {}
+def _constant_columns(parts: Sequence[FileOrGroup]) -> dict[str, int | None]:
+    """Columns other than the tag that have one value in all rows, with that value: they need not be read."""
+    qualities = {part.quality for part in parts}
+    found: dict[str, int | None] = {"text": None} if all(part.texts == 0 for part in parts) else {}
     return found | ({"quality": qualities.pop()} if len(qualities) == 1 and None not in qualities else {})
 
 
 def _by_tag(
-    units: Sequence[Unit], tags: Sequence[str], start: datetime, end: datetime, names: Sequence[str]
+    parts: Sequence[FileOrGroup], tags: Sequence[str], start: datetime, end: datetime, names: Sequence[str]
 ) -> Mapping[str, pl.DataFrame]:
-    """The stored rows of each tag that has any, superseded ones among them; without the tag."""
+    """The stored rows of each tag that has any, superseded ones included, without the column `tag`."""
     found: dict[str, list[pl.DataFrame]] = {}
-    for tag in {unit.tag for unit in units if unit.tag is not None}:
-        own = pl.DataFrame(_table([unit for unit in units if unit.tag == tag], names, start, end))
+    for tag in {part.tag for part in parts if part.tag is not None}:
+        own = pl.DataFrame(_table([part for part in parts if part.tag == tag], names, start, end))
         found[tag] = [own] if len(own) else []
-    if shared := [unit for unit in units if unit.tag is None]:
+    if shared := [part for part in parts if part.tag is None]:
         rows = pl.DataFrame(_table(shared, ["tag", *names], start, end)).filter(pl.col("tag").is_in(tags))
-        for (tag,), part in rows.partition_by("tag", as_dict=True, include_key=False).items():
-            found.setdefault(tag, []).append(part)
+        for (tag,), own in rows.partition_by("tag", as_dict=True, include_key=False).items():
+            found.setdefault(tag, []).append(own)
     return {
-        tag: pl.concat(sorted(parts, key=lambda rows: rows.item(0, "timestamp"))).rechunk()
-        for tag, parts in found.items()
-        if parts
+        tag: pl.concat(sorted(frames, key=lambda rows: rows.item(0, "timestamp"))).rechunk()
+        for tag, frames in found.items()
+        if frames
     }
 
 
-def _table(units: Sequence[Unit], names: Sequence[str], start: datetime, end: datetime) -> pa.Table:
-    """The rows of the units in [start, end), in one piece.
+def _table(parts: Sequence[FileOrGroup], names: Sequence[str], start: datetime, end: datetime) -> pa.Table:
+    """The rows of files and row groups in [start, end), as one chunk.
 
-    They come by their first instant, so that what was written in order is read in order and need not be sorted.
+    They are read in the order of their first instants, so that rows written in order need not be sorted.
     """
-    files: dict[str, list[Unit]] = {}
-    for unit in sorted(units, key=lambda unit: unit.first or 0):
-        files.setdefault(unit.path, []).append(unit)
+    files: dict[str, list[FileOrGroup]] = {}
+    for part in sorted(parts, key=lambda part: part.first or 0):
+        files.setdefault(part.path, []).append(part)
     tables = []
     for path, wanted in files.items():
         with pq.ParquetFile(path, read_dictionary=["tag", "text"]) as file:
             few: dict[str, Any] = {"columns": list(names), "use_threads": False}
-            groups = [unit.group for unit in wanted]
+            groups = [part.group for part in wanted]
             table = file.read(**few) if None in groups else file.read_row_groups(groups, **few)
-        inside = all(unit.lies_within(start, end) for unit in wanted)
+        inside = all(part.lies_within(start, end) for part in wanted)
         tables.append(table if inside else _between(table, start, end))
     return pa.concat_tables(tables).combine_chunks()
 
 
 def _between(table: pa.Table, start: datetime, end: datetime) -> pa.Table:
-    """The rows in [start, end); most often they follow one another, and nothing is copied."""
+    """The rows in [start, end). Usually they are consecutive, and nothing is copied."""
     times = table["timestamp"].combine_chunks().view(pa.int64()).to_numpy()
     inside = (times >= micros(start)) & (times < micros(end))
     count, first = int(np.count_nonzero(inside)), int(np.argmax(inside)) if len(inside) else 0

@@ -23,8 +23,9 @@ from bridge.edge.spool import Spool
 from historian.errors import AccessDenied, StoreUnavailable
 from historian.intervals import INTERVALS
 from historian.samples import SCHEMA, SampleBatch, normalise, sample_batch
+from historian.stores.influx.address import parse_address
 from historian.stores.influx.store import InfluxStore
-from historian.stores.influx.wire import open_wire, parse_address
+from historian.stores.influx.wire import open_wire
 from tests.servers import Server, influx1, shim, small_disk
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)

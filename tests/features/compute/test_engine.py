@@ -25,7 +25,8 @@ from features.tables.feature_table import FeatureTable
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant
 from historian.samples import SampleBatch, normalise
-from historian.stores.open import lake_path, open_store
+from historian.stores.open import open_store
+from historian.stores.urls import lake_path
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = START + timedelta(days=1)

@@ -21,7 +21,8 @@ from features.tables.feature_table import FeatureTable
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 from historian.samples import normalise
-from historian.stores.open import lake_path, open_store
+from historian.stores.open import open_store
+from historian.stores.urls import lake_path
 from historian.times import utc_now
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -102,3 +102,68 @@ def test_upkeep_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *,
     assert len(json.loads(listed)["files"]) == 6 if as_json else listed.startswith("would delete 6 files\nsamples/")
     assert run("vacuum", "--keep", "0").stdout.startswith("deleted 6 files")
     assert "is not a duration" in run("vacuum", "--keep", "x").output
+
+
+def checked(url: str, token: str) -> subprocess.CompletedProcess[str]:
+    """`penstock check` of the valid plant with another store."""
+    environment = {**os.environ, "PYTHONPATH": str(TESTS / "plugins"), "PENSTOCK_HISTORIAN": url}
+    command = [str(PENSTOCK), "check", "--plant", str(TESTS / "cases" / "plant" / "valid")]
+    environment["PENSTOCK_HISTORIAN_TOKEN"] = token
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_check_misses_the_token_of_an_influxdb_2(tmp_path: Path) -> None:
+    """With file and line, and the variable that may hold it; InfluxDB 1 may do without."""
+    for file in (TESTS / "cases" / "plant" / "valid").iterdir():
+        (tmp_path / file.name).write_text(file.read_text())
+    plant = tmp_path / "plant.toml"
+    plant.write_text(plant.read_text() + '\n[historian]\nurl = "influxdb://influx:8086/north?bucket=raw"\n')
+    line = len(plant.read_text().splitlines())
+    failed = penstock("check", "--plant", tmp_path)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"penstock: plant.toml line {line}: historian.url is an InfluxDB 2.x")
+    assert "PENSTOCK_HISTORIAN_TOKEN" in failed.stderr
+    assert checked("influxdb://influx:8086/north", "").returncode == 0
+    assert checked("influxdb://influx:8086/north?bucket=raw", "opensesame\n").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "words"),
+    [
+        ("influxdb://influx:8086/north?bucket=raw", "", "answers nobody without a token"),
+        ("influxdb://influx:8086/north?bucket=raw", "opensesame opensesame", "as if more than the token"),
+        ("influxdb://me:opensesame@influx:8086/north", "", "has a password in it"),
+        ("influxdb://influx:8086", "", "lacks a host or a name"),
+        ("postgres://influx/north", "", "use file:///PATH"),
+    ],
+)
+def test_check_finds_a_store_that_could_not_be_opened(url: str, token: str, words: str) -> None:
+    """Where the url comes from the environment, that is the place; secrets are not shown."""
+    failed = checked(url, token)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("penstock: PENSTOCK_HISTORIAN: ")
+    assert words in failed.stderr
+    assert "opensesame" not in failed.stderr
+
+
+def test_a_token_from_a_file_may_end_in_a_line_end(tmp_path: Path) -> None:
+    """As `${NAME}` in the plant file, where TOML would take it for a mistake."""
+    for file in (TESTS / "cases" / "plant" / "valid").iterdir():
+        (tmp_path / file.name).write_text(file.read_text())
+    url = "influxdb://influx:8086/north?bucket=raw"
+    with (tmp_path / "plant.toml").open("a") as plant:
+        plant.write(f'\n[historian]\nurl = "{url}"\ntoken = "${{INFLUX_TOKEN}}"\n')
+    environment = {**os.environ, "PYTHONPATH": str(TESTS / "plugins"), "INFLUX_TOKEN": "opensesame\n"}
+    command = [str(PENSTOCK), "check", "--plant", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, env=environment, check=False).returncode == 0
+
+
+def test_upkeep_is_for_the_embedded_store(tmp_path: Path) -> None:
+    """InfluxDB looks after its own files; a copy needs a source that is there."""
+    environment = {**os.environ, "PYTHONPATH": str(TESTS / "plugins"), "PENSTOCK_HISTORIAN": "influxdb://influx/north"}
+    command = [str(PENSTOCK), "store", "compact", "--plant", str(TESTS / "cases" / "plant" / "valid")]
+    failed = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (failed.returncode, "InfluxDB compacts and deletes by itself" in failed.stderr) == (2, True)
+    absent, target = f"file://{tmp_path}/absent", f"file://{tmp_path}/target"
+    failed = penstock("store", "copy", absent, target)
+    assert (failed.returncode, failed.stderr) == (2, f"penstock: there is no lake at {tmp_path}/absent\n")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from historian.errors import AccessDenied, ConfigError, InvalidBatch, StoreUnavailable
-from historian.stores.influx.wire import Address, parse_address, refusal
+from historian.stores.influx.address import InfluxAddress, clean_secret, parse_address
+from historian.stores.influx.refusals import refusal
 
-HERE = Address("http://127.0.0.1:8086", "north", "raw", "")
+HERE = InfluxAddress("http://127.0.0.1:8086", "north", "raw", "")
 
 
 @pytest.mark.parametrize(
@@ -17,14 +18,14 @@ HERE = Address("http://127.0.0.1:8086", "north", "raw", "")
         ("influxdb://127.0.0.1/north?bucket=raw", HERE),
         (
             "influxdb+https://influx.plant/my%20org?bucket=a%2Fb",
-            Address("https://influx.plant:8086", "my org", "a/b", ""),
+            InfluxAddress("https://influx.plant:8086", "my org", "a/b", ""),
         ),
-        ("influxdb://bridge@influx:9000/north", Address("http://influx:9000", "", "north", "bridge")),
-        ("influxdb://influx/north/two_years", Address("http://influx:8086", "", "north/two_years", "")),
-        ("influxdb://[::1]:8086/north", Address("http://[::1]:8086", "", "north", "")),
+        ("influxdb://bridge@influx:9000/north", InfluxAddress("http://influx:9000", "", "north", "bridge")),
+        ("influxdb://influx/north/two_years", InfluxAddress("http://influx:8086", "", "north/two_years", "")),
+        ("influxdb://[::1]:8086/north", InfluxAddress("http://[::1]:8086", "", "north", "")),
     ],
 )
-def test_an_address_names_a_version_by_its_form(url: str, address: Address) -> None:
+def test_an_address_names_a_version_by_its_form(url: str, address: InfluxAddress) -> None:
     """With a bucket it is 2.x, without one 1.x."""
     assert parse_address(url) == address
 
@@ -39,7 +40,7 @@ def test_an_incomplete_address_says_how_to_write_it(url: str) -> None:
 def test_only_this_machine_is_not_compressed_for() -> None:
     """A name might be anywhere."""
     bases = ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://10.0.0.1:1", "http://influx:1"]
-    assert [Address(base, "", "", "").is_local for base in bases] == [True, True, True, False, False]
+    assert [InfluxAddress(base, "", "", "").is_local for base in bases] == [True, True, True, False, False]
 
 
 def test_each_refusal_tells_the_caller_what_to_do() -> None:
@@ -63,3 +64,32 @@ def test_each_refusal_tells_the_caller_what_to_do() -> None:
     assert isinstance(busy, StoreUnavailable)
     assert busy.retry_after == 17
     assert "penstock store init" in str(refusal(404, 'bucket "raw" not found', {}, HERE))
+
+
+def test_a_url_with_a_password_is_refused_without_showing_it() -> None:
+    """Urls are printed; passwords are not."""
+    with pytest.raises(ConfigError, match=r"put it into \[historian\] token") as refused:
+        parse_address("influxdb://bridge:opensesame@influx:8086/north")
+    assert "opensesame" not in str(refused.value)
+
+
+ONE = InfluxAddress("http://127.0.0.1:8086", "", "north", "bridge")
+
+
+@pytest.mark.parametrize("given", ["token==\n", " token==\r\n", "token=="])
+def test_a_line_end_after_a_token_is_not_part_of_it(given: str) -> None:
+    """As `$(cat file)` in another shell, a secret file or an editor leaves it."""
+    assert clean_secret(given, HERE) == "token=="
+
+
+def test_a_password_may_have_spaces() -> None:
+    """Only the line end goes."""
+    assert clean_secret(" open sésame \n", ONE) == " open sésame "
+
+
+@pytest.mark.parametrize("given", ["opensesame\nopensesame", "open sesame", "opensésame"])
+def test_what_cannot_be_a_token_is_refused_without_showing_it(given: str) -> None:
+    """Libraries that refuse it print the header it stands in."""
+    with pytest.raises(ConfigError, match="PENSTOCK_HISTORIAN_TOKEN") as refused:
+        clean_secret(given, HERE)
+    assert "open" not in str(refused.value)

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
 from historian.errors import StoreUnavailable
 from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
 from historian.stores.lake.files import files_of
-from historian.stores.lake.store import LakeStore, Layout
+from historian.stores.lake.layout import STORED, FileLayout
+from historian.stores.lake.store import LakeStore
+from historian.stores.lake.table import LakeTable
 from historian.stores.memory import MemoryStore
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -207,7 +208,7 @@ def test_a_stream_goes_on_beside_a_compaction_by_another_process(tmp_path: Path)
 
 def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
     """After many small writes there are few files, whoever never called for compaction."""
-    store = LakeStore(tmp_path, layout=Layout(merge_every=20))
+    store = LakeStore(tmp_path, layout=FileLayout(merge_every=20))
     for number in range(45):
         store.write(stretch("a", number, 1), source="s", now=NOW)
     assert store.compact()["files_before"] < 20
@@ -216,17 +217,17 @@ def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
 
 def test_what_a_backfill_wrote_is_not_mixed(tmp_path: Path) -> None:
     """Small files are joined, while large ones keep to their tag; unless a day has too many."""
-    layout = Layout(merge_every=12, small=10_000)
+    layout = FileLayout(merge_every=12, small=10_000)
     store = LakeStore(tmp_path, layout=layout)
     for number in range(12):
         store.write(stretch("abc"[number % 3], number * 5000, 1 if number < 4 else 5000), source="x", now=NOW)
-    files = files_of(DeltaTable(tmp_path / "samples"))
+    files = files_of(LakeTable(tmp_path / "samples", STORED, layout, by_day=True))
     assert sorted(files["num_records"]) == [4, *[5000] * 8]
     assert files["tag"].null_count() == 1
     store = LakeStore(tmp_path, layout=replace(layout, crowded=8))
     for number in range(12, 23):  # joining took a version
         store.write(stretch("a", number * 5000, 1), source="x", now=NOW)
-    assert store.size() == {**store.size(), "files": 1, "rows": 40_015}
+    assert store.size() == {**store.size(), "files": 1, "rows_on_disk": 40_015}
 
 
 @pytest.mark.parametrize("name", ["my plant", "jörg", "50%", "a#b", "a?b"])

@@ -20,7 +20,8 @@ from polars.testing import assert_frame_equal
 
 from historian.quality import BAD_TIMEOUT
 from historian.samples import SampleBatch, empty_batch, normalise
-from historian.stores.lake.store import LakeStore, Layout
+from historian.stores.lake.layout import FileLayout
+from historian.stores.lake.store import LakeStore
 from historian.stores.memory import MemoryStore
 from historian.stores.protocols import Store
 
@@ -28,7 +29,7 @@ MIDNIGHT: Final = datetime(2026, 3, 2, tzinfo=UTC)
 NOW: Final = datetime(2026, 4, 1, tzinfo=UTC)
 LONG: Final = "a.name.longer.than.the.statistics.of.a.file"
 TAGS: Final = ("a", "b", LONG, LONG + "2", "d")
-LAYOUT: Final = Layout(group_rows=50, merge_every=4, small=3_000, crowded=6)
+LAYOUT: Final = FileLayout(group_rows=50, merge_every=4, small=3_000, crowded=6)
 
 
 class Stretch(NamedTuple):

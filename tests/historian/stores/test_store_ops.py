@@ -107,10 +107,10 @@ def test_operations_on_the_lake(tmp_path: Path) -> None:
     """A directory needs nothing made, and has a size."""
     plant = plant_at(tmp_path, f"file://{tmp_path}/lake")
     assert record_of("store", "init", "--plant", plant)["done"].endswith("lake is there")
-    assert record_of("store", "status", "--plant", plant)["rows"] == 0
+    assert record_of("store", "status", "--plant", plant)["rows_on_disk"] == 0
     LakeStore(tmp_path / "lake").write(samples(10), source="s", now=NOW)
     status = record_of("store", "status", "--plant", plant)
-    assert (status["rows"], status["files"], status["newest"]["p1"]) == (30, 1, "2026-03-01T00:00:09Z")
+    assert (status["rows_on_disk"], status["files"], status["newest"]["p1"]) == (30, 1, "2026-03-01T00:00:09Z")
 
 
 def test_a_copy_there_and_back_changes_nothing(tmp_path: Path, influx1_server: Server) -> None:
@@ -154,5 +154,5 @@ def test_a_target_that_loses_samples_is_found_out() -> None:
     """The copy stops instead of calling itself done."""
     source = MemoryStore()
     source.write(samples(), source="s", now=NOW)
-    with pytest.raises(StoreError, match="gives back other samples than it was given from 2026-03-01"):
+    with pytest.raises(StoreError, match="returns other samples than were written to it, from 2026-03-01"):
         copy(source, Forgetful(), ["p1.flow", "p2.flow"], now=NOW, advance=lambda _: None)

@@ -1,0 +1,93 @@
+"""What InfluxDB answers when it does not do what was requested, as the error that says what to do about it.
+
+Pure: status, reason and headers in, an error out. What 2.8 answers was recorded from a real server:
+
+    no token, or one it does not know            401 unauthorized access
+    write without the right                      403 insufficient permissions for write
+    write to a bucket or organisation there
+    is not                                       404 bucket "x" not found, organization name "x" not found
+    InfluxQL without the right to read, or in a
+    database there is not                        200 database not found: x (see `Influxql`, which tells them apart)
+    an administrator's request without the right 401 write:orgs/… is unauthorized
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+from historian.errors import AccessDenied, InvalidBatch, StoreUnavailable
+from historian.stores.influx.address import InfluxAddress
+
+Action = Literal["write to", "read", "use"]
+"""What was requested of the bucket or database."""
+TOKEN_SETTING: Final = "[historian] token or the variable PENSTOCK_HISTORIAN_TOKEN"  # noqa: S105 - where a token is set
+_DROPPED: Final = re.compile(r"dropped=(\d+)")
+
+
+def refusal(
+    status: int, reason: str, headers: Mapping[str, str], address: InfluxAddress, action: Action = "use"
+) -> StoreUnavailable | InvalidBatch | AccessDenied:
+    """Return the error that says what to do about an HTTP status.
+
+    Args:
+        status: 400 or more.
+        reason: InfluxDB's own words.
+        headers: of the answer; names in any case.
+        address: whom we spoke to.
+        action: what was requested.
+    """
+    where = f"InfluxDB at {address.base}"
+    if status in (401, 403):
+        return access_denied(status, reason, address, action)
+    if status == 404 and "organization" in reason:
+        return no_organisation(address)
+    if status == 404:
+        return AccessDenied(f"{where} has no {address.bucket} ({reason}); make it with: penstock store init")
+    if status in (400, 413, 422):
+        found = _DROPPED.search(reason)
+        return InvalidBatch(f"InfluxDB: {reason}", dropped=int(found[1]) if found else 0)
+    return StoreUnavailable(f"{where} answers {status}: {reason}", retry_after=retry_after(headers))
+
+
+def access_denied(status: int, reason: str, address: InfluxAddress, action: Action) -> AccessDenied:
+    """Return the error for a token or password that is not known (401), or that may not do that (403)."""
+    where = f"InfluxDB at {address.base}"
+    if not address.org:
+        verb = action if status == 403 else "use"
+        text = f"{where} does not let us {verb} database {address.bucket} ({reason}); check {TOKEN_SETTING}"
+        return AccessDenied(f"{text}, the user in the url, and what that user may do")
+    if status == 401:
+        return AccessDenied(f"{where} does not know the token ({reason}); check {TOKEN_SETTING}")
+    return AccessDenied(
+        f"{where} does not let us {action} bucket {address.bucket} ({reason}): the token lacks that right; "
+        f"use one that has it in {TOKEN_SETTING}"
+    )
+
+
+def no_organisation(address: InfluxAddress) -> AccessDenied:
+    """Return the error for a url that names an organisation there is not."""
+    return AccessDenied(
+        f"InfluxDB at {address.base} has no organisation {address.org!r}; correct ORG in [historian] url, "
+        f"influxdb://HOST:8086/ORG?bucket=BUCKET"
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a server says to wait: `Retry-After` as seconds, or as a date next to the answer's `Date`.
+
+    Source: RFC 9110, section 10.2.3. The server's own clock says how far off the date is, so that ours need not be
+    right.
+    """
+    given = {name.lower(): value.strip() for name, value in headers.items()}
+    wait = given.get("retry-after", "")
+    if wait.isdecimal():
+        return float(wait)
+    try:
+        span = parsedate_to_datetime(wait) - parsedate_to_datetime(given.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return max(span, timedelta(0)).total_seconds()

@@ -1,0 +1,64 @@
+"""The lake's directory: its three Delta tables, and the lock by which writers take turns.
+
+Opening it for reading writes nothing and takes no lock; a directory that does not exist yet is an empty lake.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from historian.errors import StoreUnavailable
+from historian.stores.lake.layout import NEWEST, STORED, FileLayout
+from historian.stores.lake.parquet import sync
+from historian.stores.lake.table import LakeTable
+from historian.stores.protocols import LEDGER
+
+
+class LakeDirectory:
+    """The tables `samples`, `ledger` and `newest` under one path."""
+
+    def __init__(self, path: Path, layout: FileLayout) -> None:
+        self.path = path
+        self.layout = layout
+        self.samples = LakeTable(path / "samples", STORED, layout, by_day=True)
+        self.ledger = LakeTable(path / "ledger", LEDGER, layout)
+        self.newest = LakeTable(path / "newest", NEWEST, layout)
+
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Hold the writers' lock over tables that are there. The kernel frees it with the process that held it.
+
+        Args:
+            what: participle for the message of an error, such as `written`.
+
+        Raises:
+            StoreUnavailable: as `reporting` does.
+        """
+        with self.reporting(what):
+            self._make_directories()
+            with (self.path / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                for table in (self.samples, self.ledger):
+                    table.create()
+                yield
+
+    @contextmanager
+    def reporting(self, what: str) -> Iterator[None]:
+        """Turn what the libraries below raise into `StoreUnavailable` that names this lake and `what` failed."""
+        try:
+            yield
+        except (DeltaError, OSError, pa.ArrowException, pl.exceptions.ComputeError) as error:
+            raise StoreUnavailable(f"the lake at {self.path} cannot be {what}: {error}") from error
+
+    def _make_directories(self) -> None:
+        missing = [each for each in (self.path, *self.path.parents) if not each.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            sync(each.parent)

@@ -1,0 +1,70 @@
+"""The newest sample of each tag, found without reading the ledger or the samples from their beginning.
+
+The table `newest` holds a sample a tag as of some write, `up_to`. It is replaced now and then by whoever writes. What
+was written since stands in the ledger's newest files: those name the few instants that are looked up in the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import polars as pl
+
+from historian.samples import SCHEMA, SampleBatch, newest_wins, sample_batch
+from historian.stores.lake.directory import LakeDirectory
+from historian.stores.lake.files import files_of, prune
+from historian.stores.lake.layout import NEWEST, WRITTEN
+from historian.stores.lake.ledger import entries_since, last_written
+
+
+def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFrame:
+    """Return the newest sample of each of `tags`, or of every tag in the store for None.
+
+    Returns:
+        Columns of `NEWEST` without `up_to`, sorted by tag.
+    """
+    # In this order: what is written meanwhile is in what is read later.
+    noted = _noted(lake)
+    since = noted["up_to"].to_list()[0] if noted.height else None
+    wanted = pl.lit(value=True) if tags is None else pl.col("tag").is_in(tags)
+    noted = noted.filter(wanted).drop("up_to")
+    entries = entries_since(lake.ledger, since).filter(wanted)
+    written = entries.group_by("tag").agg(timestamp=pl.col("last").max()).collect()
+    known = written.join(noted.select("tag", known="timestamp"), on="tag", how="left")
+    moved = known.filter((pl.col("timestamp") >= pl.col("known")).fill_null(value=True)).drop("known")
+    return pl.concat([noted.join(moved, on="tag", how="anti"), _samples_at(lake, moved)]).sort("tag")
+
+
+def note_newest(lake: LakeDirectory) -> None:
+    """Replace the table `newest` by the samples as they are now. The caller holds the writers' lock."""
+    up_to = last_written(lake.ledger)
+    rows = latest_samples(lake, None).with_columns(up_to=pl.lit(up_to, NEWEST["up_to"]))
+    if not rows.is_empty():
+        lake.newest.create()
+        lake.newest.replace(lake.newest.listing(), lake.newest.written([rows]))
+
+
+def latest_batch(lake: LakeDirectory, tags: Sequence[str]) -> SampleBatch:
+    """Return `latest_samples` as a batch."""
+    rows = latest_samples(lake, tags)
+    return sample_batch(rows.select(SCHEMA.names()).cast({"quality": SCHEMA["quality"]}))
+
+
+def _noted(lake: LakeDirectory) -> pl.DataFrame:
+    paths = lake.newest.listing()["path"].to_list()
+    return pl.read_parquet(paths, glob=False).select(NEWEST.names()) if paths else NEWEST.to_frame()
+
+
+def _samples_at(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
+    """The samples at one instant a tag, from the files that may hold any of them."""
+    columns = [name for name in NEWEST.names() if name != "up_to"]
+    instants = moved["timestamp"].sort()
+    if instants.is_empty():
+        return NEWEST.to_frame().select(columns)
+    files = prune(files_of(lake.samples), moved["tag"].to_list(), instants[0], instants[-1] + timedelta(microseconds=1))
+    at = instants.to_physical()
+    held = at.search_sorted(files["last"], side="right") > at.search_sorted(files["first"])
+    rows = pl.scan_parquet(files.filter(held)["path"].to_list(), glob=False)
+    found = rows.filter(pl.col("timestamp").is_in(instants.unique().implode())).select(columns).collect()
+    return newest_wins(found.join(moved, on=["tag", "timestamp"], how="semi"), written=WRITTEN)

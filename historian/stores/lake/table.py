@@ -1,0 +1,152 @@
+"""One Delta table of the lake: the snapshot a reader sees, and commits that a power cut cannot tear.
+
+Reading opens files and writes nothing. Whoever commits must hold the lake's lock (`historian.stores.lake.directory`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import DeltaTable, Schema
+
+from historian.stores.lake.layout import FileLayout
+from historian.stores.lake.parquet import Action, sync, write_files
+
+_CHECKPOINT_EVERY: Final = 100
+"""Commits, as Delta's own writers have it."""
+_NO_FILES: Final = pl.DataFrame(
+    schema={"path": pl.String(), "logged_as": pl.String(), "size_bytes": pl.Int64(), "num_records": pl.Int64()}
+)
+
+
+class LakeTable:
+    """A Delta table in a directory that may not exist yet."""
+
+    def __init__(self, root: Path, schema: pl.Schema, layout: FileLayout, *, by_day: bool = False) -> None:
+        self.root = root
+        self._schema = schema
+        self._layout = layout
+        self._by_day = by_day
+        self._table: DeltaTable | None = None
+        self._is_behind = False
+        self._listing = (-1, _NO_FILES)
+
+    def snapshot(self) -> DeltaTable | None:
+        """Return the newest version, or None while nothing has been written."""
+        if self._table is not None:
+            self._table.update_incremental()
+            self._is_behind = False
+        elif (self.root / "_delta_log").is_dir():
+            self._table = DeltaTable(self.root)
+        return self._table
+
+    @property
+    def current(self) -> DeltaTable:
+        """The version that `create` or the last commit left. For whoever holds the lock: nobody else has changed it."""
+        if self._table is None:
+            raise RuntimeError(f"{self.root.name} was not opened by create()")
+        if self._is_behind:  # reading a commit takes longer than writing it, so it waits until somebody needs it
+            self._table.update_incremental()
+            self._is_behind = False
+        return self._table
+
+    def listing(self) -> pl.DataFrame:
+        """Return the files of the newest version with Delta's statistics of them.
+
+        `path` is absolute, `logged_as` is the path as the table's log has it.
+
+
+        Listing them again takes longer than reading some of them, so the list is kept until the version changes.
+        """
+        table = self.snapshot()
+        if table is None:
+            return _NO_FILES
+        version, files = self._listing
+        if version != table.version():
+            version, actions = table.version(), pl.DataFrame(table.get_add_actions(flatten=True))
+            paths = [str(self.root / unquote(path)) for path in actions["path"]]
+            named = actions.rename({"path": "logged_as"}).with_columns(path=pl.Series(paths, dtype=pl.String))
+            files = named if paths else _NO_FILES
+            self._listing = version, files
+        return files
+
+    def create(self) -> None:
+        """Open the newest version for commits; the caller holds the lock.
+
+        If the table is not there it is made: under another name first, so that no reader sees half of one.
+        """
+        if self.snapshot() is not None:
+            return
+        draft = self.root.with_name(f".{self.root.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        fields = Schema.from_arrow(self._schema.to_frame().to_arrow().schema)
+        DeltaTable.create(draft, fields, partition_by=["day"] if self._by_day else None)
+        for path in (*(draft / "_delta_log").iterdir(), draft / "_delta_log", draft):
+            sync(path)
+        draft.rename(self.root)
+        sync(self.root.parent)
+        self._table = DeltaTable(self.root)
+
+    def append(self, rows: pl.DataFrame, *, transaction: tuple[str, int] | None = None) -> int:
+        """Add rows in one commit; when this returns they are on the disk.
+
+        Args:
+            rows: columns of the table's schema.
+            transaction: application id and version to commit with them.
+
+        Returns:
+            The number of the new version.
+        """
+        actions = self.written([rows]) if not self._by_day else []
+        if self._by_day:
+            for (day,), part in rows.partition_by("day", as_dict=True, include_key=False).items():
+                actions += self.written([part], day=str(day))
+        if transaction:
+            actions.append({"txn": {"appId": transaction[0], "version": transaction[1]}})
+        return self._commit(actions, "WRITE")
+
+    def written(self, frames: Any, *, day: str | None = None, **options: int) -> list[Action]:
+        """Write rows to files that no commit names yet. See `write_files`."""
+        return write_files(self.root, frames, self._layout, day=day, **options)
+
+    def replace(self, files: pl.DataFrame, actions: Sequence[Action]) -> None:
+        """Put new files in the place of some of `listing`, in one commit; both hold the same data."""
+        for action in actions:
+            action["add"]["dataChange"] = False
+        gone = [{"remove": {"path": path, "dataChange": False}} for path in files["logged_as"]]
+        self._commit([*gone, *actions], "OPTIMIZE")
+
+    def _commit(self, actions: Sequence[Action], operation: str) -> int:
+        """Write the next version: its file is whole and on the disk before it has its name."""
+        log, version = self.root / "_delta_log", self.current.version() + 1
+        draft = log / "_commit_penstock.json.tmp"
+        with draft.open("w", encoding="utf-8") as file:
+            at = os.fstat(file.fileno()).st_mtime_ns // 10**6
+            for action in actions:
+                action.get("remove", {}).update(deletionTimestamp=at)
+            head = {"commitInfo": {"timestamp": at, "operation": operation, "engineInfo": "penstock"}}
+            file.writelines(json.dumps(action) + "\n" for action in [head, *actions])
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, log / f"{version:020d}.json")
+        draft.unlink()
+        sync(log)
+        self._is_behind = True
+        if version % _CHECKPOINT_EVERY == 0:
+            self.current.create_checkpoint()
+            self.current.cleanup_metadata()
+            self.sync_log()
+        return version
+
+    def sync_log(self) -> None:
+        """Force to the disk what delta-rs has written to the newest version's log."""
+        log, version = self.root / "_delta_log", self.current.version()
+        for path in (*log.glob(f"{version:020d}.*"), *log.glob("_last_checkpoint"), log):
+            sync(path)
