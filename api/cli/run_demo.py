@@ -13,7 +13,7 @@ import httpx
 import polars as pl
 
 from api.cli.commands import Commands, Record, Say
-from features.define.catalogue import view_columns
+from features.define.view_plan import view_plan
 from features.tables.feature_table import table_path
 from features.training.leakage import Claim, leaking_rows, rms_before
 from historian.plant.load import load_plant
@@ -35,7 +35,7 @@ def run_demo(directory: Path, *, stream_for: str, say: Say, afterwards: Callable
     with ExitStack() as stack:
         simulate = ["simulate", "--plant-dir", ".", "--history", "2h", "--opcua-port", "0", "--modbus-port", "0"]
         stack.enter_context(commands.ready(*simulate))
-        say("  one compressor with a growing bearing fault; two hours of vibration and slow tags\n")
+        say("  one compressor with a growing bearing fault; two hours of vibration and process tags\n")
         plant = load_plant(directory)
         if is_influx(plant.store_url):
             commands.run("store", "init")
@@ -76,7 +76,7 @@ def count_leaks(plant: Plant, training: pl.DataFrame) -> int:
     """Training rows that hold something from their future, by brute force over feature rows and raw samples."""
     claims = []
     for view in plant.views.values():
-        columns = {f"{view.name}__{column.name}": column.name for column in view_columns(plant, view)}
+        columns = {f"{view.name}__{column.name}": column.name for column in view_plan(plant, view).columns}
         claims.append(Claim(pl.read_delta(str(table_path(plant, view.name))), columns, view.ttl))
     wrong = leaking_rows(training, claims)
     view = plant.views["compressor_vibration"]

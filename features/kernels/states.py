@@ -1,4 +1,4 @@
-"""Time in state, of text tags and of numbers that stand for states, with the hold of `features.kernels.slow`.
+"""Time in state, of text tags and of numbers that stand for states, with the hold of `features.kernels.process`.
 
 A state is called by its name in the plant file where its point lists it, else by its own text, or its number as people
 write it. Shares are of the time for which the state is known, so that those of all states add up to one.
@@ -16,8 +16,8 @@ import polars as pl
 
 from features.define.reasons import Texts
 from features.define.spec import FeatureSpec, Floats, ratio
-from features.kernels import slow
-from features.kernels.slow import HeldWindows
+from features.kernels import process
+from features.kernels.process import HeldWindows
 from features.windows.tiling import Integers
 
 
@@ -62,7 +62,7 @@ def share(batch: StateWindows, *, state: str) -> Floats:
 
 def last(batch: StateWindows) -> Texts:
     """The state that held last; None where the window is not valid."""
-    codes = slow.last(batch.held)
+    codes = process.last(batch.held)
     names = np.array([*batch.names, None], np.object_)
     return names[np.where(np.isnan(codes), len(batch.names), codes).astype(np.int64)]
 
@@ -74,7 +74,7 @@ def changes(batch: StateWindows) -> Floats:
 
 def since_change(batch: StateWindows) -> Floats:
     """Seconds from the last change to the window's end; all of the window where nothing changed."""
-    return slow.since_change(batch.held)
+    return process.since_change(batch.held)
 
 
 def count(batch: StateWindows) -> Integers:
@@ -88,6 +88,7 @@ def good_share(batch: StateWindows) -> Floats:
 
 
 _HELD: Final = "time-weighted, stepped"
+_UNKNOWN: Final = process.UNKNOWN
 
 _SPECS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
     FeatureSpec(
@@ -96,15 +97,21 @@ _SPECS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
         "the state that held last",
         _HELD,
         last,
-        **slow.UNKNOWN,
+        **_UNKNOWN,
         dtype=pl.String(),
         what="the present state",
     ),
     FeatureSpec(
-        "changes", "", "Σ[the state differs from the one before]", _HELD, changes, **slow.UNKNOWN, what="restlessness"
+        "changes",
+        "",
+        "Σ[the state differs from the one before]",
+        _HELD,
+        changes,
+        **_UNKNOWN,
+        what="restlessness",
     ),
 )
-_AS_SLOW: Final[tuple[FeatureSpec[StateWindows], ...]] = (
+_AS_PROCESS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
     FeatureSpec("count", "", "Good samples inside", _HELD, count, dtype=pl.Int64(), what="how often it was reported"),
     FeatureSpec(
         "good_share",
@@ -120,7 +127,7 @@ _AS_SLOW: Final[tuple[FeatureSpec[StateWindows], ...]] = (
         "window end - start of the last state that differs from the one before; the window's length if none does",
         _HELD,
         since_change,
-        **slow.UNKNOWN,
+        **_UNKNOWN,
         what="how long it has been in this state",
     ),
 )
@@ -133,11 +140,9 @@ def state_specs(names: tuple[str, ...], *, alone: bool) -> tuple[FeatureSpec[Sta
         names: of the states.
         alone: whether the point has no features as a number, among which some of these are too.
     """
-    return (*map(_share_spec, names), *_SPECS, *(_AS_SLOW if alone else ()))
+    return (*map(_share_spec, names), *_SPECS, *(_AS_PROCESS if alone else ()))
 
 
 def _share_spec(name: str) -> FeatureSpec[StateWindows]:
     formula, kernel = f"∫[{name}] dt/∫dt", partial(share, state=name)
-    return FeatureSpec(
-        f"share_{name}", "", formula, _HELD, kernel, **slow.UNKNOWN, what="share of time in a listed state"
-    )
+    return FeatureSpec(f"share_{name}", "", formula, _HELD, kernel, **_UNKNOWN, what="share of time in a listed state")

@@ -92,13 +92,13 @@ class Point(Model):
     """A role on an asset class, filled by one tag of each asset."""
 
     kind: Literal["vibration", "process", "speed", "state"] = Field(
-        description="A waveform, a slow number, a shaft speed, or text."
+        description="A waveform, a process value, a shaft speed, or text."
     )
     unit: str = Field("", description="Of the values after scale and offset, such as g, mm/s, degC, rpm.")
     sample_rate: float | None = Field(None, gt=0, le=500_000, description="Hz; required for vibration.")
     range: tuple[float, float] | None = Field(None, description="Values outside go to quarantine.")
     max_staleness: Duration = Field(
-        timedelta(minutes=10), description="How long a slow tag's last value may stand for the present."
+        timedelta(minutes=10), description="How long a process tag's last value may stand for the present."
     )
     states: dict[Name, float | str] = Field(
         {},
@@ -137,8 +137,8 @@ class FeatureSet(Model):
     points: tuple[Name, ...] = Field(min_length=1, description="All vibration, or none.")
     features: tuple[Name, ...] = Field(
         (),
-        description="Groups of features: time, spectrum, orders, envelope, kurtogram of vibration points, slow of "
-        "numbers, states, and those of other packages. If absent: time and spectrum, slow, states for points with "
+        description="Groups of features: time, spectrum, orders, envelope, kurtogram of vibration points, process of "
+        "numbers, states, and those of other packages. If absent: time and spectrum, process, states for points with "
         "states.",
     )
     bands: tuple[Band, ...] = Field(

@@ -1,4 +1,4 @@
-"""Time-weighted statistics of slow tags.
+"""Time-weighted statistics of process tags.
 
 Historians store what changed, not what was: a plain mean of event-spaced samples is wrong. Here a Good value holds
 until the tag's next sample, and at most `max_staleness`; a sample that is not Good, or has no number, ends the hold.
@@ -16,7 +16,7 @@ import numpy as np
 
 from features.define.reasons import Flags
 from features.define.spec import Floats, ratio
-from features.windows.tiling import Booleans, Integers, Span, Windows, counters, touched_ends
+from features.windows.tiling import Booleans, Integers, Windows, counters
 
 LEAST_GOOD_SHARE: Final = 0.8
 UNKNOWN: Final[Any] = {"undefined": "good_share < 0.8", "reasons": ("bad_quality", "stale")}
@@ -81,6 +81,11 @@ class HeldWindows:
         return ratio(self.each(np.add, self.weights * self.values), self.hours)
 
     @cached_property
+    def variation(self) -> Floats:
+        """[windows] largest minus smallest value."""
+        return self.each(np.maximum, self.values) - self.each(np.minimum, self.values)
+
+    @cached_property
     def centred(self) -> Floats:
         """[pieces] value minus its window's mean."""
         return self.values - np.repeat(self.mean, self.pieces)
@@ -107,28 +112,23 @@ def holds(times: Integers, values: Floats, usable: Booleans, *, staleness: int) 
     return Holds(times[usable], stop[usable], values[usable])
 
 
-def slow_windows(
-    times: Integers, held: Holds, lost: Holds, *, length: int, hop: int, staleness: int, span: Span
-) -> Windows:
-    """The windows on the hop's grid about which the samples say something, up to `span.ready`; in microseconds.
+def process_windows(times: Integers, held: Holds, lost: Holds, end: Integers, *, length: int, resume: int) -> Windows:
+    """Return those of the windows that end at `end` about which the samples say something.
 
     Args:
-        times: [samples] ascending; all samples from `Windows.resume` of the span before.
+        times: [samples] microseconds since the epoch, ascending.
         held: what these samples held.
         lost: when samples that are not usable stood in the way.
-        length: of a window.
-        hop: from window to window.
-        staleness: how long a value may stand for the present.
-        span: which windows are wanted.
+        end: [windows] ends of windows, in microseconds since the epoch, ascending.
+        length: of a window, in microseconds.
+        resume: see `Windows`.
     """
-    span = span._replace(until=min(span.until, span.ready))
-    end = touched_ends(times, times, hop=hop, reach=length + staleness, span=span)
     first, stop = np.searchsorted(times, [end - length, end])
     known, bad = (each.known_before(end) - each.known_before(end - length) for each in (held, lost))
-    told = (stop > first) | (known > 0)
+    listed = (stop > first) | (known > 0)
     little = known < LEAST_GOOD_SHARE * length
-    faults: Flags = {"bad_quality": (little & (bad > 0))[told], "stale": (little & (known + bad < length))[told]}
-    return Windows(end[told], first[told], (stop - first)[told], faults, resume=span.until - length - staleness)
+    faults: Flags = {"bad_quality": (little & (bad > 0))[listed], "stale": (little & (known + bad < length))[listed]}
+    return Windows(end[listed], first[listed], (stop - first)[listed], faults, resume)
 
 
 def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) -> HeldWindows:
