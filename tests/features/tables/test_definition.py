@@ -157,3 +157,15 @@ def test_an_asset_with_another_tag_is_recomputed(plant: Plant) -> None:
     newest = FeatureTable(moved, moved.views[NAME]).scan().sort("created_timestamp").collect()
     peaks = newest.unique(["asset", "event_timestamp"], keep="last")["de_h_p2p"].to_list()
     assert min(peaks) > 2 * 1.9
+
+
+def test_rows_of_an_asset_that_is_gone_stay(plant: Plant) -> None:
+    """The plant file no longer has it: its rows cannot be recomputed, and are no obstacle to those of others."""
+    write(plant, 0, 3)
+    run(plant, NOW)
+    computed_by_older_versions(plant, "de_h_rms_ac")
+    others = {name: asset for name, asset in plant.assets.items() if name != "c101"}
+    tags = {name: tag for name, tag in plant.tags.items() if tag.asset != "c101"}
+    report = run(replace(plant, assets=others, tags=tags), NOW + SECOND, stale=True)
+    assert (report.feature_rows, report.stale_columns) == (0, ["de_h_rms_ac"])
+    assert len(rows(plant)) == 3
