@@ -31,7 +31,7 @@ class StateWindows:
 
 
 def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Floats, tuple[str, ...]]:
-    """Samples of a state -> [samples] index of each one's name, NaN where it has neither text nor number; the names.
+    """Return [samples] the index of each state's name, NaN where it has neither text nor number, and the names.
 
     Args:
         samples: columns value and text.
@@ -54,36 +54,36 @@ def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Flo
 
 
 def share(batch: StateWindows, *, state: str) -> Floats:
-    """∫[state] dt / ∫dt."""
+    """Return [windows] the share of the known time in which the state held, ∫[state] dt/∫dt."""
     code = batch.names.index(state) if state in batch.names else -1
     inside = batch.held.weights * (batch.held.values == code)
     return ratio(batch.held.each(np.add, inside), batch.held.hours)
 
 
 def last(batch: StateWindows) -> Texts:
-    """The state that held last; None where the window is not valid."""
+    """Return [windows] the state that held last; None where the window is not valid."""
     codes = process.last(batch.held)
     names = np.array([*batch.names, None], np.object_)
     return names[np.where(np.isnan(codes), len(batch.names), codes).astype(np.int64)]
 
 
 def changes(batch: StateWindows) -> Floats:
-    """How often the state became another one inside."""
+    """Return [windows] how often the state changed inside."""
     return batch.held.each(np.add, batch.held.changed.astype(np.float64))
 
 
 def since_change(batch: StateWindows) -> Floats:
-    """Seconds from the last change to the window's end; all of the window where nothing changed."""
+    """Return [windows] seconds from the last change to the window's end; its length if nothing changed."""
     return process.since_change(batch.held)
 
 
 def count(batch: StateWindows) -> Integers:
-    """The number of Good samples inside."""
+    """Return [windows] the number of Good samples inside."""
     return batch.held.count
 
 
 def good_share(batch: StateWindows) -> Floats:
-    """∫dt / length of the window."""
+    """Return [windows] the share of the window in which the state is known, ∫dt/length."""
     return batch.held.good_share
 
 
@@ -134,11 +134,11 @@ _AS_PROCESS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
 
 
 def state_specs(names: tuple[str, ...], *, alone: bool) -> tuple[FeatureSpec[StateWindows], ...]:
-    """The features of a point that lists states of these names.
+    """Return the features of a point that lists states of these names.
 
     Args:
-        names: of the states.
-        alone: whether the point has no features as a number, among which some of these are too.
+        names: the states that have a share each.
+        alone: whether the point has no features as a number; else those that both kinds have are left out.
     """
     return (*map(_share_spec, names), *_SPECS, *(_AS_PROCESS if alone else ()))
 
