@@ -56,7 +56,7 @@ def test_without_windows_there_are_no_values() -> None:
 @pytest.mark.parametrize("shape", [(0,), (WINDOWS, 1), ()])
 def test_a_kernel_must_return_one_value_per_window(shape: tuple[int, ...]) -> None:
     """Otherwise rows would get the values of other windows."""
-    spec = FeatureSpec("shapeless", "", "x", "this test", lambda _: np.zeros(shape))
+    spec: FeatureSpec[Waveforms] = FeatureSpec("shapeless", "", "x", "this test", lambda _: np.zeros(shape))
     first = np.arange(WINDOWS) * TILING.samples
     with pytest.raises(FeatureError, match=r"the kernel of shapeless made \(.*\) of 20 windows"):
         waveform_values(noise(), first, TILING, "g", [FeatureGroup("waveforms", (spec,))])
