@@ -18,7 +18,7 @@ from scipy import signal
 from scipy.fft import rfft
 
 from benchmarks.naive import naive_features
-from features.compute.rows.waveform_rows import waveform_values
+from features.compute.rows.kernel_values import waveform_values
 from features.define.spec import Complexes, Floats
 from features.kernels.envelope import envelopes
 from features.windows.tiling import Tiling

@@ -27,12 +27,12 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.memory import peak_bytes
-from features.compute.engines.processes import here, processes
-from features.compute.follow import Follower
+from features.compute.engines.processes import in_process, processes
+from features.compute.follow import Follower, RoundFailure, RoundReport
 from features.compute.online_rows import Online, online_rows
-from features.compute.plan import budget
-from features.compute.rows.waveform_rows import waveform_values
+from features.compute.rows.kernel_values import waveform_values
 from features.compute.run import MEMORY, ViewJob
+from features.compute.splitting import budget
 from features.feast.registry.feast_repo import apply, open_feature_store
 from features.windows.tiling import Tiling
 from historian.plant.load import load_plant
@@ -181,14 +181,14 @@ def live(root: Path, *, assets: int, rate: int, seconds: int) -> list[float]:
     with subprocess.Popen([sys.executable, "-c", command]) as writer:
         timer = Timer(seconds + 6, stop.set)
         timer.start()
-        follower.run(stop, pause=0.5, tell=_no_error)
+        follower.run(stop, pause=0.5, report=_no_error)
         writer.wait(30)
     return found
 
 
-def _no_error(record: Mapping[str, object], _: str) -> None:
-    if "error" in record:
-        raise RuntimeError(record["error"])
+def _no_error(done: RoundReport | RoundFailure) -> None:
+    if isinstance(done, RoundFailure):
+        raise RuntimeError(done.error)
 
 
 def write_live(root: str, assets: int, rate: int, seconds: int) -> None:
@@ -253,10 +253,10 @@ def _run(plant: Plant, jobs: int, advance: Callable[[int], None] = lambda _: Non
     with TemporaryDirectory() as state:
         store = LakeStore(plant.state / "lake")
         site = replace(plant, state=Path(state))
-        engine = processes(store, store.path.as_uri(), "", jobs=jobs) if jobs > 1 else here(store)
+        engine = processes(store, store.path.as_uri(), "", jobs=jobs) if jobs > 1 else in_process(store)
         for view in plant.views.values():
             job = ViewJob(site, view, store, utc_now)
-            job.run(job.due(budget(MEMORY, jobs)), engine, advance=advance)
+            job.run(job.plan(budget(MEMORY, jobs)), engine, advance=advance)
 
 
 def _kernels(values: npt.NDArray[np.float64]) -> None:

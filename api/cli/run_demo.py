@@ -13,7 +13,7 @@ import httpx
 import polars as pl
 
 from api.cli.commands import Record, Report, Runner
-from features.define.catalogue import view_columns
+from features.define.view_plan import view_plan
 from features.tables.feature_table import table_path
 from features.training.leakage import Claim, leaking_rows, rms_before
 from historian.plant.load import load_plant
@@ -95,7 +95,7 @@ def count_leaks(plant: Plant, training: pl.DataFrame) -> int:
     """
     claims = []
     for view in plant.views.values():
-        columns = {f"{view.name}__{column.name}": column.name for column in view_columns(plant, view)}
+        columns = {f"{view.name}__{column.name}": column.name for column in view_plan(plant, view).columns}
         claims.append(Claim(pl.read_delta(str(table_path(plant, view.name))), columns, view.ttl))
     wrong = leaking_rows(training, claims)
     view = plant.views["compressor_vibration"]

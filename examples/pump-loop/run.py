@@ -1,4 +1,4 @@
-"""Slow tags, holes and all: the SKAB water loop, from CSV files to a training set with anomaly labels.
+"""Process tags, holes and all: the SKAB water loop, from CSV files to a training set with anomaly labels.
 
     python examples/pump-loop/run.py --data DIRECTORY_OF_THE_SKAB_FILES
 

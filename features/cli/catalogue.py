@@ -17,12 +17,12 @@ from historian.cli.console import JsonOption, PlantOption, answer
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 
-app = typer.Typer(no_args_is_help=True, help="The features there are: list, explain.")
+app = typer.Typer(no_args_is_help=True, help="The catalogue of features: list, explain.")
 
 
 @app.command("list")
 def list_features(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Lists every feature by group, those of other packages and of the plant's own bands and states included."""
+    """List every feature by group, including those of other packages and of the plant's own bands and states."""
     found = entries(_plant(plant))
     if as_json:
         answer({"features": [entry.record for entry in found]}, "", as_json=True)
@@ -34,25 +34,25 @@ def list_features(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOptio
 
 @app.command()
 def explain(
-    name: Annotated[str, typer.Argument(help="Of a feature, or of a column of one of the plant's views.")],
+    name: Annotated[str, typer.Argument(help="The name of a feature, or of a column of one of the plant's views.")],
     plant: PlantOption = Path("plant.toml"),
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Tells what a feature means: formula, unit, source, when it is missing, and which views of the plant have it."""
+    """Explain a feature: formula, unit, source, when it is missing, and which views of the plant have it."""
     found = explained(name, _plant(plant))
     record = {"features": [entry.record for entry in found]}
     answer(record, "\n\n".join("\n".join(_lines(entry)) for entry in found), as_json=as_json)
 
 
 def _plant(path: Path) -> Plant | None:
-    """The plant, where there is a plant file: features can be looked up without one."""
+    """Return the plant if there is a plant file; features can be looked up without one."""
     file = path / "plant.toml" if path.is_dir() else path
     return load_plant(file) if file.exists() else None
 
 
 def _table(title: str, rows: Iterable[Entry]) -> Table:
-    table = Table("feature", "unit", "what it tells", title=title, title_justify="left", box=None)
+    table = Table("feature", "unit", "what it shows", title=title, title_justify="left", box=None)
     for entry in rows:
         table.add_row(entry.spec.name, entry.unit, entry.spec.what or entry.spec.formula)
     return table

@@ -15,7 +15,7 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", re.IGNORECASE)
 
 
 class EngineName(StrEnum):
-    """Where work is done."""
+    """Where partitions are computed."""
 
     local = "local"
     ray = "ray"
@@ -26,14 +26,14 @@ FeatureOption = Annotated[
     typer.Option("--feature", "-f", help="VIEW:NAME, any number of times; all features of the class if left out."),
 ]
 EngineOption = Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")]
-AddressOption = Annotated[str, typer.Option(help="Of the Ray cluster: HOST:PORT.")]
+AddressOption = Annotated[str, typer.Option(help="HOST:PORT of the Ray cluster.")]
 
 
 def amount(text: str) -> int:
-    """Bytes, from what a person writes.
+    """Return the bytes of an amount such as 512MiB.
 
     Raises:
-        InvalidInput: it is not an amount.
+        InvalidInput: it is no amount of memory.
     """
     found = _SIZE.fullmatch(text.strip())
     size = int(float(found[1]) * 1024 ** (1 + "KMGT".index(found[2].upper()))) if found else 0

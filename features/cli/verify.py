@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-from feast import FeatureStore
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 
-from features.compute.run import chosen_views
-from features.compute.verify import Difference, Verdict, compare_online, verify
-from features.feast.registry.feast_repo import open_feature_store
-from features.tables.feature_table import FeatureTable
-from features.tables.labels import ASSET
+from features.compute.verify import Difference, Verdict
+from features.compute.verify_views import verify_views
 from historian.cli.console import JsonOption, PlantOption, answer, progress
-from historian.errors import NotEnoughData
 from historian.plant.load import load_plant
-from historian.plant.plant import Plant, View
 from historian.stores.open import open_store
 from historian.times import utc_now
 
 _SHOWN: Final = 10
 _EVERY_VIEW: Final[list[str]] = []
-_Found = Mapping[str, tuple[datetime | None, Mapping[str, object]]]
 
 
 def verify_features(
@@ -40,58 +30,16 @@ def verify_features(
     seed: Annotated[int | None, typer.Option(help="Draws the same rows again; else others each time.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Checks that stored features are what their samples give, and online ones what is stored. Exit code 1 if not."""
-    checked = load_plant(plant)
-    store, now, views = open_store(checked), utc_now(), chosen_views(checked, view)
-    drawn = int(now.timestamp()) if seed is None else seed
-    online, verdicts = _registered(checked), dict[str, Verdict]()
-    with progress("verify", unit="views", total=len(views), quiet=as_json) as advance:
-        for each in views:
-            verdicts[each.name] = verify(checked, each, store, now, rows=rows, seed=drawn)
-            if online:
-                found = _online(online, each, checked.assets_of(each.asset_class))
-                verdicts[each.name].materialised = _materialised(online, each, found)
-                compare_online(verdicts[each.name], FeatureTable(checked, each), found, ttl=each.ttl, now=now)
-            advance(1)
+    """Check that stored features are what their samples give, and online ones what is stored. Exit code 1 if not."""
+    checked, now = load_plant(plant), utc_now()
+    drawn, total = int(now.timestamp()) if seed is None else seed, len(view or checked.views)
+    with progress("verify", unit="views", total=total, quiet=as_json) as advance:
+        verdicts = verify_views(checked, open_store(checked), view, now=now, rows=rows, seed=drawn, advance=advance)
     right = all(verdict.right for verdict in verdicts.values())
     record = {"right": right, "seed": drawn, "views": {name: _record(verdict) for name, verdict in verdicts.items()}}
     answer(record, "\n".join(_text(name, verdict) for name, verdict in verdicts.items()), as_json=as_json)
     if not right:
         raise typer.Exit(1)
-
-
-def _registered(plant: Plant) -> FeatureStore | None:
-    """Feast, if `penstock apply` has ever been run."""
-    try:
-        return open_feature_store(plant)
-    except NotEnoughData:
-        return None
-
-
-def _online(store: FeatureStore, view: View, assets: tuple[str, ...]) -> _Found:
-    """Asset -> what the online store holds, of any age."""
-    registered = {each.name: each for each in store.list_feature_views()}
-    if view.name not in registered:
-        return {}
-    keys = [EntityKey(join_keys=[ASSET], entity_values=[Value(string_val=asset)]) for asset in assets]
-    found = store.provider.online_read(store.config, registered[view.name], keys)
-    return {
-        asset: (event, {name: _plain(value) for name, value in (values or {}).items()})
-        for asset, (event, values) in zip(assets, found, strict=True)
-    }
-
-
-def _materialised(store: FeatureStore, view: View, found: _Found) -> bool:
-    """Whether something of the view is online, or `penstock materialize` says that it was."""
-    if any(event for event, _ in found.values()):
-        return True
-    registered = [each for each in store.list_feature_views() if each.name == view.name]
-    return any(store.provider.online_store.cursor(store.config, each) is not None for each in registered)
-
-
-def _plain(value: Any) -> object:
-    kind = value.WhichOneof("val")
-    return getattr(value, kind) if kind else None
 
 
 def _record(verdict: Verdict) -> dict[str, object]:

@@ -18,16 +18,16 @@ from historian.plant.plant import View
 
 @dataclass(frozen=True)
 class Online:
-    """How rows get online."""
+    """How rows are written to the online store."""
 
     write: Callable[[View, pl.DataFrame], None]
-    """Writes the newest of a view's rows of each asset; what is online and newer stays."""
+    """Write the newest of a view's rows of each asset; what is online and newer stays."""
     catch_up: Callable[[], None]
-    """Writes the newest stored row of each asset of every view."""
+    """Write the newest stored row of each asset of every view."""
 
 
 def online_rows(store: FeatureStore, clock: Callable[[], datetime]) -> Online:
-    """The online store of a Feast repository. A view that is not registered there is left out.
+    """Return the writer to the online store of a Feast repository. A view that is not registered is left out.
 
     Raises, when it writes:
         FeatureError: rows lack a column that is registered.

@@ -1,6 +1,6 @@
 """The incremental job: what the store's ledger says has changed -> feature rows, appended once.
 
-For each view: the ledger rows since the last run become dirty spans of window ends, and these partitions
+For each view: the ledger rows since the last run become dirty intervals of window ends, and these partitions
 (`features.compute.plan`); an engine reads just the samples their windows can touch and computes
 (`features.compute.engines`); rows that differ from the stored ones are appended here, and with the last of them the
 cursor. Stored rows whose windows no longer exist are withdrawn first. A run that dies, also in between, is repeated
@@ -16,11 +16,12 @@ from typing import Final
 
 import polars as pl
 
-from features.compute.engines.processes import Engine, here
-from features.compute.partition import Computed
-from features.compute.plan import Budget, Due, Planner, budget, changed, stale, view_tags
+from features.compute.engines.processes import Engine, in_process
+from features.compute.partition import Computed, Partition
+from features.compute.plan import ComputePlan, Planner, plan_changes, plan_recompute
+from features.compute.splitting import Budget, budget
 from features.tables.feature_table import FeatureTable, Progress
-from features.windows.dirty import SPANS, joined_spans
+from features.windows.dirty import INTERVALS, join_intervals
 from historian.errors import UnknownFeature, near_misses
 from historian.plant.plant import Plant, View
 from historian.stores.protocols import Reader
@@ -28,8 +29,8 @@ from historian.times import from_micros
 
 ROWS_PER_COMMIT: Final = 20_000
 MEMORY: Final = 2 * 2**30
-"""Bytes."""
-_COUNTS: Final = ("feature_rows", "windows", "invalid", "leftovers")
+"""Bytes that samples and rows may take, by default."""
+_COUNTS: Final = ("feature_rows", "windows", "invalid", "partial_windows")
 
 
 @dataclass
@@ -37,52 +38,52 @@ class ViewReport:
     """What a run did for one view."""
 
     feature_rows: int = 0
-    """Rows appended."""
+    """How many rows were appended."""
     windows: int = 0
-    """Windows looked at, of all points."""
+    """How many windows were found, of all points together."""
     invalid: int = 0
-    """Those of them that were incomplete, or had samples that are not Good."""
-    leftovers: int = 0
-    """Ends of bursts that were too short for a window of their own."""
+    """How many of them were incomplete, or had samples that are not Good."""
+    partial_windows: int = 0
+    """How many bursts end in samples too few for a window of their own."""
     stale_columns: list[str] = field(default_factory=list)
-    """Of which rows by older versions may remain; `penstock compute --stale` makes them anew."""
+    """Columns of which rows by older versions may remain; `penstock compute --stale` recomputes them."""
     stale_assets: list[str] = field(default_factory=list)
-    """Of which rows from other tags, or with another bearing, speed, range or states, may remain; the same helps."""
+    """Assets of which rows from other tags or settings may remain; `penstock compute --stale` recomputes them."""
 
     def plus(self, before: ViewReport | None) -> ViewReport:
-        """Both runs counted together."""
+        """Return the counts of both runs together; what is stale is as of this one."""
         if before is None:
             return self
         numbers = {key: getattr(self, key) + getattr(before, key) for key in _COUNTS}
         return ViewReport(**numbers, stale_columns=self.stale_columns, stale_assets=self.stale_assets)
 
     def add(self, done: Computed) -> None:
-        """Counts the windows of a partition."""
+        """Count the windows of a partition."""
         self.windows += done.windows
         self.invalid += done.invalid
-        self.leftovers += done.leftovers
+        self.partial_windows += done.partial_windows
 
 
 class ViewJob:
-    """Brings one view's table up to date, as often as asked to."""
+    """Brings one view's table up to date, as often as it is run."""
 
     def __init__(self, plant: Plant, view: View, store: Reader, clock: Callable[[], datetime]) -> None:
-        """Opens the table.
+        """Open the table.
 
         Raises:
-            FeatureError: it was made by another definition of the view.
-            StoreUnavailable: the disk fails us.
+            FeatureError: it was written by another definition of the view.
+            StoreUnavailable: the table cannot be read or written.
         """
         self.view = view
         self.table = FeatureTable(plant, view)
-        self._tags = view_tags(plant, view)
+        self._assets = {tag.name: each.asset for each in self.table.plan.assets for tag in each.sample_tags}
         self._store = store
         self._clock = clock
-        self._known = {tag.name: self.table.newest_sample(tag.name) for tag in self._tags}
+        self._known = {tag: self.table.newest_sample(tag) for tag in self._assets}
         self._newest: dict[str, datetime] | None = None
 
-    def due(self, limits: Budget) -> Due:
-        """What the ledger says has changed since the last run, and what has waited for the clock.
+    def plan(self, limits: Budget) -> ComputePlan:
+        """Plan what the ledger says has changed since the last run, and what has waited for the clock.
 
         A run with a plant file that did not have an asset yet has gone past its samples in the ledger: they count as
         changes of now.
@@ -95,37 +96,37 @@ class ViewJob:
             changes = pl.concat([passed, changes]).unique().sort("ingested_at")
         cursors = [*changes["ingested_at"].tail(1), *filter(None, [cursor])]
         if not cursors or (changes.is_empty() and not self._overdue(planner)):
-            return Due([], None)
-        return changed(planner, changes, self._known, max(cursors))
+            return ComputePlan([], None)
+        return plan_changes(planner, changes, self._known, max(cursors))
 
     def _unseen(self) -> list[str]:
-        """The tags with samples of assets of which no run has known any."""
-        seen = {tag.asset for tag in self._tags if self._known[tag.name]}
-        return [tag.name for tag in self._tags if tag.asset not in seen and tag.name in (self._newest or {})]
+        """Return the tags that have samples, of assets of which no run has seen any sample."""
+        seen = {asset for tag, asset in self._assets.items() if self._known[tag]}
+        return [tag for tag, asset in self._assets.items() if asset not in seen and tag in (self._newest or {})]
 
     def _overdue(self, planner: Planner) -> bool:
-        """Whether all samples of a tag that lay in the future at the last run have come to lie in the past."""
+        """Return whether all samples of a tag that were in the future at the last run are in the past now."""
         return any((self._known[tag] or newest) < newest <= planner.now for tag, newest in planner.newest.items())
 
-    def stale(self, limits: Budget) -> Due:
-        """What older versions have made."""
+    def plan_recompute(self, limits: Budget) -> ComputePlan:
+        """Plan to compute again what older versions have computed."""
         self.table.adopt(self._clock())
-        return stale(self._planner(limits, None), self.table)
+        return plan_recompute(self._planner(limits, None), self.table)
 
     def run(
         self,
-        due: Due,
+        plan: ComputePlan,
         engine: Engine,
         *,
         advance: Callable[[int], None] = lambda _: None,
         appended: Callable[[View, pl.DataFrame], None] = lambda _, __: None,
         rows_per_commit: int = ROWS_PER_COMMIT,
     ) -> ViewReport:
-        """Computes and appends what is due.
+        """Compute and append what is planned.
 
         Args:
-            due: from `due` or `stale`.
-            engine: who computes.
+            plan: from `plan` or `plan_recompute`.
+            engine: runs the partitions.
             advance: called with the number of samples read, as they are read.
             appended: called with rows once they are stored.
             rows_per_commit: how many rows may wait in memory before they are appended.
@@ -136,33 +137,131 @@ class ViewJob:
         report = ViewReport()
         self.table.adopt(self._clock())
         # Samples may have gone since older versions made rows of them: such rows stay.
-        waiting = _Waiting(self.table, self._clock, withdraw=not due.stale)
-        for done in engine(due.partitions):
+        waiting = _Waiting(self.table, self._clock, withdraw=not plan.recompute)
+        for done in engine(plan.partitions):
             advance(done.samples)
             report.add(done)
             waiting.add(done)
             if sum(map(len, waiting.frames)) >= rows_per_commit:
-                report.feature_rows += _told(waiting.commit(), self.view, appended)
-        if waiting.frames or due.progress:
-            report.feature_rows += _told(waiting.commit(due.progress), self.view, appended)
+                report.feature_rows += _reported(waiting.commit(), self.view, appended)
+        if waiting.frames or plan.progress:
+            report.feature_rows += _reported(waiting.commit(plan.progress), self.view, appended)
             self.table.compact()
-        if due.progress:
-            self._known.update(due.progress.newest)
-        if due.stale:
+        if plan.progress:
+            self._known.update(plan.progress.newest)
+        if plan.recompute:
             self.table.forget_older()
         report.stale_columns, report.stale_assets = self.table.stale_columns, self.table.stale_assets
         return report
 
     def _planner(self, limits: Budget, changes: pl.DataFrame | None) -> Planner:
-        """Asked after `changes`: no change is newer than the newest samples."""
-        names = [tag.name for tag in self._tags]
+        """Make a planner, once `changes` are read: then no change is newer than the newest samples."""
+        names = list(self._assets)
         if self._newest is None or changes is None:
             self._newest = dict(self._store.latest(names).select("tag", "timestamp").iter_rows())
         else:
             written = changes.filter(pl.col("tag").is_in(names)).group_by("tag").agg(pl.col("last").max())
             for tag, last in written.iter_rows():
                 self._newest[tag] = max(last, self._newest.get(tag, last))
-        return Planner(self._store, self.view, self._tags, self._newest, self._clock(), limits)
+        return Planner(self._store, self.table.plan, self._newest, self._clock(), limits)
+
+
+@dataclass(frozen=True)
+class PlannedAsset:
+    """What is planned for one asset of a view; counts are estimates."""
+
+    partitions: int
+    after: datetime
+    until: datetime
+    """Windows end in after < end <= until."""
+    windows: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class PlannedView:
+    """What is planned for a view."""
+
+    job: ViewJob
+    plans: Sequence[ComputePlan]
+
+    @property
+    def samples(self) -> int:
+        """About how many samples are to be read."""
+        return sum(plan.samples for plan in self.plans)
+
+    def assets(self) -> dict[str, PlannedAsset]:
+        """Return what is planned by asset."""
+        by_asset: dict[str, list[Partition]] = {}
+        for partition in (partition for plan in self.plans for partition in plan.partitions):
+            by_asset.setdefault(partition.plan.asset, []).append(partition)
+        return {
+            asset: PlannedAsset(
+                partitions=len(parts),
+                after=from_micros(min(part.wanted.after for part in parts)),
+                until=from_micros(max(part.wanted.until for part in parts)),
+                windows=sum(part.windows for part in parts),
+                samples=sum(part.samples for part in parts),
+            )
+            for asset, parts in by_asset.items()
+        }
+
+
+def plan_views(
+    plant: Plant,
+    store: Reader,
+    clock: Callable[[], datetime],
+    views: Sequence[str],
+    limits: Budget,
+    *,
+    recompute: bool = False,
+) -> list[PlannedView]:
+    """Plan what is due for views of a plant.
+
+    Args:
+        plant: the plant.
+        store: where the samples are.
+        clock: returns the time; called for the created timestamp of rows once their samples have been read.
+        views: names of views; all if empty.
+        limits: how large partitions may get.
+        recompute: whether rows computed by older versions are due as well.
+
+    Raises:
+        UnknownFeature: there is no such view.
+        FeatureError: a table was written by another definition of its view.
+        StoreUnavailable: a store or table cannot be read.
+    """
+    jobs = [ViewJob(plant, view, store, clock) for view in chosen_views(plant, views)]
+    return [PlannedView(job, [job.plan(limits), *([job.plan_recompute(limits)] if recompute else [])]) for job in jobs]
+
+
+def run_views(
+    planned: Sequence[PlannedView],
+    engine: Engine,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+    rows_per_commit: int = ROWS_PER_COMMIT,
+) -> dict[str, ViewReport]:
+    """Compute and append what is planned.
+
+    Args:
+        planned: from `plan_views`.
+        engine: runs the partitions.
+        advance: called with the number of samples read, as they are read.
+        rows_per_commit: how many rows may wait in memory before they are appended.
+
+    Returns:
+        View -> what was done.
+
+    Raises:
+        StoreUnavailable: the store cannot be read, or another run was faster; run again later.
+    """
+    reports: dict[str, ViewReport] = {}
+    for each in planned:
+        for plan in each.plans:
+            done = each.job.run(plan, engine, advance=advance, rows_per_commit=rows_per_commit)
+            reports[each.job.view.name] = done.plus(reports.get(each.job.view.name))
+    return reports
 
 
 def compute(
@@ -175,34 +274,16 @@ def compute(
     rows_per_commit: int = ROWS_PER_COMMIT,
     memory: int = MEMORY,
 ) -> dict[str, ViewReport]:
-    """Brings the feature tables up to date with the store, in this process.
+    """Bring feature tables up to date with the store, in this process; `memory` is in bytes.
 
-    Args:
-        plant: whose views.
-        store: where the samples are.
-        clock: what time it is; asked for the created timestamp of rows once their samples have been read.
-        views: which views; all if empty.
-        advance: called with the number of samples read, as they are read.
-        rows_per_commit: how many rows may wait in memory before they are appended.
-        memory: bytes the work may take.
-
-    Returns:
-        A report a view.
-
-    Raises:
-        UnknownFeature: no such view.
-        StoreUnavailable: the store cannot be read, or another run was faster; run again later.
+    See `plan_views` and `run_views`.
     """
-    reports = {}
-    for view in chosen_views(plant, views):
-        job = ViewJob(plant, view, store, clock)
-        due = job.due(budget(memory, 1))
-        reports[view.name] = job.run(due, here(store), advance=advance, rows_per_commit=rows_per_commit)
-    return reports
+    planned = plan_views(plant, store, clock, views, budget(memory, 1))
+    return run_views(planned, in_process(store), advance=advance, rows_per_commit=rows_per_commit)
 
 
 def chosen_views(plant: Plant, names: Sequence[str]) -> list[View]:
-    """The views of these names; all, sorted, if there are none.
+    """Return the views of these names; all, sorted, if there are none.
 
     Raises:
         UnknownFeature: no such view.
@@ -213,7 +294,8 @@ def chosen_views(plant: Plant, names: Sequence[str]) -> list[View]:
     return [plant.views[name] for name in names or sorted(plant.views)]
 
 
-def _told(rows: pl.DataFrame, view: View, appended: Callable[[View, pl.DataFrame], None]) -> int:
+def _reported(rows: pl.DataFrame, view: View, appended: Callable[[View, pl.DataFrame], None]) -> int:
+    """Call `appended` with the rows, unless there are none; return how many there are."""
     if not rows.is_empty():
         appended(view, rows)
     return rows.height
@@ -221,24 +303,24 @@ def _told(rows: pl.DataFrame, view: View, appended: Callable[[View, pl.DataFrame
 
 @dataclass
 class _Waiting:
-    """Rows that wait to be appended together, and the spans of which they are all rows."""
+    """Rows that wait to be appended together, and the intervals of which they are all rows."""
 
     table: FeatureTable
     clock: Callable[[], datetime]
     withdraw: bool
     frames: list[pl.DataFrame] = field(default_factory=list)
-    spans: list[tuple[str, datetime, datetime]] = field(default_factory=list)
+    intervals: list[tuple[str, datetime, datetime]] = field(default_factory=list)
 
     def add(self, done: Computed) -> None:
-        """What a partition came to."""
+        """Take in the rows of a partition."""
         self.frames.append(done.rows)
         if self.withdraw and done.after < done.until:
-            self.spans.append((done.asset, from_micros(done.after), from_micros(done.until)))
+            self.intervals.append((done.asset, from_micros(done.after), from_micros(done.until)))
 
     def commit(self, progress: Progress | None = None) -> pl.DataFrame:
-        """Appends them; returns those that were new."""
+        """Append the rows; return those that were new."""
         rows = pl.concat([self.table.empty, *self.frames], how="diagonal")
-        recomputed = joined_spans(pl.DataFrame(self.spans, SPANS, orient="row"))
+        recomputed = join_intervals(pl.DataFrame(self.intervals, INTERVALS, orient="row"))
         appended = self.table.append(rows, now=self.clock(), progress=progress, recomputed=recomputed)
-        self.frames, self.spans = [], []
+        self.frames, self.intervals = [], []
         return appended

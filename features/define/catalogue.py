@@ -1,10 +1,11 @@
-"""Every feature Penstock computes, in groups, and the columns a feature view has because of them."""
+"""Every feature Penstock computes, in groups, and the groups other packages add.
+
+What a view computes of them is resolved by `features.define.view_plan`.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -12,15 +13,15 @@ import polars as pl
 
 from features.define import quality_columns
 from features.define.spec import FeatureGroup, FeatureSpec
-from features.kernels import diagnosis, slow, spectrum, vibration
-from features.kernels.slow import HeldWindows
+from features.kernels import diagnosis, process, spectrum, vibration
+from features.kernels.process import HeldWindows
 from features.kernels.spectrum import Spectra
 from features.kernels.states import state_specs
 from features.kernels.vibration import Waveforms
+from features.kernels.window_checks import HELD_CHECKS, waveform_checks
 from historian.errors import ConfigError
-from historian.plant.feature_groups import Role, groups_of, load_group, needs_of, other_groups
+from historian.plant.feature_groups import BUILT_IN, DEFAULTS, load_group, needs_of, other_groups
 from historian.plant.model import BANDS, Band
-from historian.plant.plant import Plant, View
 
 _KINDS: Final = "Kim et al. 2020, doi 10.3390/app10207302"
 _ISO: Final = "ISO 20816-1"
@@ -72,7 +73,7 @@ TIME: Final[tuple[FeatureSpec[Waveforms], ...]] = (
 
 
 def spectral(bands: tuple[Band, ...]) -> tuple[FeatureSpec[Spectra], ...]:
-    """The spectral features, with the RMS of each of these bands in Hz."""
+    """Return the spectral features, with the RMS of each of these bands, from and up to in Hz."""
     return (*(_band(low, high) for low, high in bands), *_SPECTRAL)
 
 
@@ -91,15 +92,22 @@ def _band(low: float, high: float) -> FeatureSpec[Spectra]:
 
 
 def _hertz(frequency: float) -> str:
-    """10, 2p5: as it can stand in the name of a column."""
+    """Return a frequency as it stands in the name of a column: 10, 2p5."""
     return f"{frequency:.3f}".rstrip("0").rstrip(".").replace(".", "p")
 
 
-def _zone(limits: Sequence[float], told: str, source: str) -> FeatureSpec[Spectra]:
+def zone_spec(limits: Sequence[float], written: str, source: str) -> FeatureSpec[Spectra]:
+    """Return the feature that says in which evaluation zone the velocity RMS lies.
+
+    Args:
+        limits: A/B, B/C and C/D in mm/s.
+        written: the limits as its formula shows them.
+        source: the standard and edition they are from.
+    """
     return FeatureSpec(
         "zone",
         "",
-        f"1 (A) to 4 (D): 1 + how many of {told} vel_rms_10_1000 exceeds",
+        f"1 (A) to 4 (D): 1 + how many of {written} vel_rms_10_1000 exceeds",
         source,
         partial(spectrum.zone, limits=limits),
         f"df > 1 Hz, {_UNRESOLVED}, or unit is neither g nor m/s²",
@@ -119,7 +127,7 @@ _SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
         f"df > 1 Hz, {_UNRESOLVED}, or unit is neither g nor m/s²",
         reasons=("unit", "resolution"),
         version=2,
-        what="severity, to hold against ISO zones",
+        what="severity, to compare with ISO zones",
     ),
     FeatureSpec(
         "centroid",
@@ -157,39 +165,40 @@ SPECTRAL: Final = spectral(BANDS)
 
 
 _HELD: Final = "time-weighted, stepped"
+_UNKNOWN: Final = process.UNKNOWN
 
-SLOW: Final[tuple[FeatureSpec[HeldWindows], ...]] = (
-    FeatureSpec("mean", "{unit}", "∫v dt/∫dt", _HELD, slow.mean, **slow.UNKNOWN, what="the level"),
-    FeatureSpec("min", "{unit}", "min v", _HELD, slow.minimum, **slow.UNKNOWN, what="the lowest value that held"),
-    FeatureSpec("max", "{unit}", "max v", _HELD, slow.maximum, **slow.UNKNOWN, what="the highest value that held"),
+PROCESS: Final[tuple[FeatureSpec[HeldWindows], ...]] = (
+    FeatureSpec("mean", "{unit}", "∫v dt/∫dt", _HELD, process.mean, **_UNKNOWN, what="the level"),
+    FeatureSpec("min", "{unit}", "min v", _HELD, process.minimum, **_UNKNOWN, what="the lowest value that held"),
+    FeatureSpec("max", "{unit}", "max v", _HELD, process.maximum, **_UNKNOWN, what="the highest value that held"),
     FeatureSpec(
         "std",
         "{unit}",
         "sqrt(∫(v - mean)² dt/∫dt)",
         _HELD,
-        slow.standard_deviation,
-        **slow.UNKNOWN,
+        process.standard_deviation,
+        **_UNKNOWN,
         what="restlessness",
     ),
-    FeatureSpec("last", "{unit}", "the value that held last", _HELD, slow.last, **slow.UNKNOWN, what="the present"),
+    FeatureSpec("last", "{unit}", "the value that held last", _HELD, process.last, **_UNKNOWN, what="the present"),
     FeatureSpec(
         "slope",
         "{unit}/h",
         "∫(t - t̄)(v - mean) dt/∫(t - t̄)² dt",
         "least squares",
-        slow.slope,
-        **slow.UNKNOWN,
+        process.slope,
+        **_UNKNOWN,
         what="the trend",
     ),
     FeatureSpec(
-        "count", "", "Good samples inside", _HELD, slow.count, dtype=pl.Int64(), what="how often it was reported"
+        "count", "", "Good samples inside", _HELD, process.count, dtype=pl.Int64(), what="how often it was reported"
     ),
     FeatureSpec(
         "good_share",
         "",
         "∫dt/length, v Good and no older than max_staleness",
         _HELD,
-        slow.good_share,
+        process.good_share,
         what="share of the window that is known",
     ),
     FeatureSpec(
@@ -197,48 +206,45 @@ SLOW: Final[tuple[FeatureSpec[HeldWindows], ...]] = (
         "s",
         "window end - start of the last v that differs from the one before; the window's length if none does",
         _HELD,
-        slow.since_change,
-        **slow.UNKNOWN,
+        process.since_change,
+        **_UNKNOWN,
         what="as long as the window: the value stands still",
     ),
 )
 
+_ABOUT: Final[Mapping[str, tuple[tuple[FeatureSpec[Any], ...], str]]] = {
+    "time": (TIME, "The waveform itself: level, impacts, shape."),
+    "spectrum": (SPECTRAL, "Where the power lies; a feature set may have other `bands`."),
+    "orders": (diagnosis.ORDERS, "Lines at multiples of the shaft's speed."),
+    "envelope": (diagnosis.ENVELOPE, "Lines of bearing faults in the squared-envelope spectrum."),
+    "kurtogram": (diagnosis.KURTOGRAM, "The band in which impacts stand out most."),
+    "process": (PROCESS, "Time-weighted statistics of process tags."),
+    "states": (state_specs(("state",), alone=True), "States: texts, and numbers that stand for them."),
+}
+
 GROUPS: Final[Mapping[str, FeatureGroup]] = {
-    "time": FeatureGroup("waveforms", TIME, "The waveform itself: level, impacts, shape."),
-    "spectrum": FeatureGroup("spectra", SPECTRAL, "Where the power lies; a feature set may have other `bands`."),
-    "orders": FeatureGroup("diagnosis", diagnosis.ORDERS, "Lines at multiples of the shaft's speed."),
-    "envelope": FeatureGroup(
-        "diagnosis", diagnosis.ENVELOPE, "Lines of bearing faults in the squared-envelope spectrum."
-    ),
-    "kurtogram": FeatureGroup("diagnosis", diagnosis.KURTOGRAM, "The band in which impacts stand out most."),
-    "slow": FeatureGroup("holds", SLOW, "Numbers of slow tags."),
-    "states": FeatureGroup(
-        "states", state_specs(("state",), alone=True), "States: texts, and numbers that stand for them."
-    ),
+    name: FeatureGroup(needs.takes, *_ABOUT[name]) for name, needs in BUILT_IN.items()
 }
 """The built-in groups by name, as `features.define.reference` lists them; views adapt them to bands and states."""
 
-SAID: Final[Mapping[str, tuple[FeatureSpec[Any], ...]]] = {
+QUALITY_COLUMNS: Final[Mapping[str, tuple[FeatureSpec[Any], ...]]] = {
     "quality": quality_columns.WAVEFORM,
     "speed": quality_columns.SPEED,
-    "quality of slow points": quality_columns.SLOW,
-    "zone": (_zone((), "the three limits", "the standard and edition that the point's zones name"),),
+    "quality of process points": quality_columns.PROCESS,
+    "zone": (zone_spec((), "the three limits", "the standard and edition that the point's zones name"),),
 }
-"""What rows say of points besides their features."""
+"""The columns of a row that are no features of a group, by the headings of the reference page."""
 
-_REMARKS: Final = {"constant", "extreme"}
-"""What reasons are told by, computed like features."""
-
-DEFAULT_GROUPS: Final = (GROUPS["time"], GROUPS["spectrum"])
-"""Of vibration points."""
+DEFAULT_GROUPS: Final = tuple(GROUPS[name] for name in DEFAULTS["vibration"])
+"""The groups of vibration points whose feature set names none."""
 
 
 @lru_cache
 def find_group(name: str) -> FeatureGroup:
-    """The group of that name, ours or of another package.
+    """Return the group of that name, built in or of another package.
 
     Raises:
-        ConfigError: there is none, or a feature of it is called like one of ours.
+        ConfigError: there is no such group, it cannot be used, or one of its features has a name already taken.
     """
     if name in GROUPS:
         return GROUPS[name]
@@ -253,80 +259,12 @@ def find_group(name: str) -> FeatureGroup:
 
 
 def _taken(group: FeatureGroup) -> set[str]:
-    """The names of our features and of what is said besides, of the points that the group fits."""
+    """Return the names that built-in features and quality columns have at the points that the group fits."""
     ours = [each.specs for each in GROUPS.values() if each.needs.kinds & group.needs.kinds]
-    return _REMARKS | {spec.name for specs in (*ours, *SAID.values()) for spec in specs}
+    checks = (waveform_checks(None).specs, HELD_CHECKS.specs)
+    return {spec.name for specs in (*ours, *QUALITY_COLUMNS.values(), *checks) for spec in specs}
 
 
 def all_groups() -> dict[str, FeatureGroup]:
-    """Ours, then those of other packages."""
+    """Return every group by name: the built-in ones, then those of other packages."""
     return {name: find_group(name) for name in (*GROUPS, *other_groups())}
-
-
-def point_groups(view: View, point: Role) -> dict[str, FeatureGroup]:
-    """The groups a view has for one of its points, with the view's bands and the point's states and zones."""
-    names = groups_of(view.features, point)
-    groups = {name: _group(name, view.bands, tuple(point.states), alone="slow" not in names) for name in names}
-    if point.zones and "spectrum" in groups:
-        limits = point.zones.limits
-        spec = _zone(limits, f"{', '.join(map('{:g}'.format, limits))} mm/s", point.zones.source)
-        groups["zone"] = FeatureGroup("spectra", (spec,))
-    return groups
-
-
-@lru_cache
-def _group(name: str, bands: tuple[Band, ...], states: tuple[str, ...], *, alone: bool) -> FeatureGroup:
-    group = find_group(name)
-    if name == "spectrum":
-        return replace(group, specs=spectral(bands))
-    return replace(group, specs=state_specs(states, alone=alone)) if name == "states" else group
-
-
-def said(view: View, point: Role) -> dict[str, tuple[FeatureSpec[Any], ...]]:
-    """What a view says of one of its points besides its features, by the names of `SAID`."""
-    if point.kind != "vibration":
-        return {"quality of slow points": quality_columns.SLOW}
-    speed = {"speed": quality_columns.SPEED} if tells_speed(view, point) else {}
-    return {"quality": quality_columns.WAVEFORM, **speed}
-
-
-def tells_speed(view: View, point: Role) -> bool:
-    """Whether the view says with which speed it computed the features of a vibration point."""
-    return view.speed is not None or any(group.needs.speed for group in point_groups(view, point).values())
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a feature table."""
-
-    name: str
-    """`de_h_rms_ac`"""
-    point: str
-    spec: FeatureSpec[Any]
-    dtype: pl.DataType
-    unit: str
-    """`g`, `mm/s`, `degC/h`; empty for a pure number."""
-
-
-def point_specs(view: View, point: Role) -> dict[str, tuple[FeatureSpec[Any], ...]]:
-    """All that a view tells of one of its points: its features by group, then what is said besides."""
-    return {**{name: group.specs for name, group in point_groups(view, point).items()}, **said(view, point)}
-
-
-def view_columns(plant: Plant, view: View) -> tuple[Column, ...]:
-    """The columns of a view: point by point its features, group by group, then what is said of it besides.
-
-    Raises:
-        ConfigError: two groups of other packages have a feature of one name.
-    """
-    points = plant.classes[view.asset_class].points
-    columns = tuple(
-        Column(f"{name}_{spec.name}", name, spec, spec.dtype, spec.unit.replace("{unit}", points[name].unit))
-        for name in view.points
-        for specs in point_specs(view, points[name]).values()
-        for spec in specs
-    )
-    twice = [name for name, count in Counter(column.name for column in columns).items() if count > 1]
-    if twice:
-        raise ConfigError(f"{view.name}: several groups have the column {', '.join(twice)}; leave out one of them")
-    return columns

@@ -1,6 +1,6 @@
-"""The columns a row has for each point besides its features: whether they can be trusted, and why some are missing.
+"""The quality columns a row has for each point: whether its features can be trusted, and why some are missing.
 
-Their kernels read the attributes of `features.compute.rows.point_windows`.
+Their kernels read the attributes of `features.compute.rows.quality`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from features.define.spec import FeatureSpec
 
 
 def _counts(valid: str) -> tuple[FeatureSpec[Any], ...]:
-    """What every point has; `valid` says when its features can be computed."""
+    """Return the columns every point has; `valid` is the definition of a valid window."""
     return (
         FeatureSpec(
             "n",
@@ -40,14 +40,14 @@ def _counts(valid: str) -> tuple[FeatureSpec[Any], ...]:
             "codes, separated by spaces",
             "features.define.reasons",
             attrgetter("reason"),
-            "every feature of the point is there",
+            "every feature of the point has a value",
             dtype=pl.String(),
             what="why features are missing",
         ),
     )
 
 
-SLOW: Final = _counts("good_share >= 0.8")
+PROCESS: Final = _counts("good_share >= 0.8")
 
 WAVEFORM: Final[tuple[FeatureSpec[Any], ...]] = (
     *_counts("window complete, and all samples Good"),
@@ -102,4 +102,4 @@ SPEED: Final[tuple[FeatureSpec[Any], ...]] = (
         what="where it came from",
     ),
 )
-"""Of the points of views that name a speed, or have a group that needs one."""
+"""For the points of views that name a speed, or have a group that needs one."""

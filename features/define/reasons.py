@@ -1,6 +1,6 @@
-"""Why features are missing: the closed set of codes in the `<point>_reason` columns, each written down once.
+"""Why features are missing: the closed set of codes in the `<point>_reason` columns.
 
-A row's codes are separated by spaces, in the order below; null where every feature of the point is there.
+A row's codes are separated by spaces, in the order below; null where every feature of the point has a value.
 """
 
 from __future__ import annotations
@@ -45,16 +45,5 @@ REASONS: Final[Mapping[Reason, str]] = {
     "constant": "all samples of the window are equal",
     "resolution": "the window is too short or its sample rate too low for the frequency, or for the band",
     "magnitude": "values lie beyond ±1e60, or differ, but by less than 1e-60: float64 cannot hold their fourth powers",
-    "other": "a feature of another package has no value here; `penstock features explain` tells when",
+    "other": "a feature of another package has no value here; `penstock features explain` says when",
 }
-
-
-def reason_texts(flags: Flags, count: int) -> Texts:
-    """[count windows] the codes that hold, in the order of `REASONS`, separated by spaces; None where none does."""
-    held = [code for code in REASONS if code in flags]
-    masks = np.zeros(count, np.int64)
-    for bit, code in enumerate(held):
-        masks |= flags[code].astype(np.int64) << bit
-    known, places = np.unique(masks, return_inverse=True)
-    texts = [" ".join(code for bit, code in enumerate(held) if mask >> bit & 1) or None for mask in known.tolist()]
-    return np.array(texts, np.object_)[places]

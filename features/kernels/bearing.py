@@ -36,7 +36,7 @@ class FaultOrders:
 
 
 def fault_orders(bearing: Bearing) -> FaultOrders:
-    """The orders that follow from the geometry."""
+    """Return the orders that follow from the geometry."""
     slenderness = bearing.ball_diameter / bearing.pitch_diameter
     r = slenderness * cos(radians(bearing.contact_angle))
     half = bearing.balls / 2
@@ -44,7 +44,7 @@ def fault_orders(bearing: Bearing) -> FaultOrders:
 
 
 def misfits(bearing: Bearing) -> list[str]:
-    """Why no bearing can have this geometry, or not these fault frequencies beside it; empty if one can."""
+    """Return why no bearing can have this geometry, or where its stated orders contradict it; empty if one can."""
     ball, pitch = bearing.ball_diameter, bearing.pitch_diameter
     if ball >= pitch:
         return [f"ball_diameter {ball:g} is not smaller than pitch_diameter {pitch:g}; are they exchanged?"]
@@ -57,16 +57,16 @@ def misfits(bearing: Bearing) -> list[str]:
 
 
 def _contradictions(bearing: Bearing) -> list[str]:
-    """Where what the maker states is impossible, or of another bearing than this geometry."""
+    """Return where what the maker states is impossible, or belongs to another geometry."""
     if bearing.orders is None:
         return []
     stated = bearing.orders
     given = FaultOrders(bpfo=stated.bpfo, bpfi=stated.bpfi, bsf2=2 * stated.bsf, ftf=stated.ftf)
     pairs = zip(astuple(given), astuple(fault_orders(bearing)), ("BPFO", "BPFI", "2xBSF", "FTF"), strict=True)
     return implausible(given, bearing.balls) or [
-        f"{name} is stated as {told:.4g} x shaft, but the geometry gives {made:.4g}"
-        for told, made, name in pairs
-        if not isclose(told, made, rel_tol=_AGREE)
+        f"{name} is stated as {stated_order:.4g} x shaft, but the geometry gives {computed:.4g}"
+        for stated_order, computed, name in pairs
+        if not isclose(stated_order, computed, rel_tol=_AGREE)
     ]
 
 

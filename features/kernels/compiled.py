@@ -1,7 +1,7 @@
 """Loops as machine code: several sums in one pass over a window, where NumPy would go through memory once for each.
 
-numba compiles a loop at its first call, and keeps what it made beside the source or in the user's cache. Only then is
-it imported, for that takes half a second, and most commands compute nothing.
+numba compiles a loop at its first call, and keeps the machine code next to the source or in the user's cache. It is
+imported only then, because that takes half a second, and most commands compute nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REORDERED: Final = frozenset({"reassoc", "contract", "nsz"})
 
 
 def compiled(loop: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The loop, compiled at its first call; it lets other threads run meanwhile.
+    """Return the loop, compiled at its first call; it lets other threads run meanwhile.
 
     The same window gives the same bits at any place in memory: the lanes of a sum start at its first sample.
     """

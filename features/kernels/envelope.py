@@ -37,7 +37,7 @@ _TURNS: Final = 10.0
 _TOP: Final = 0.4
 """Of the sample rate: the anti-alias filter's edge is not in the band."""
 PERIODS: Final = 10
-"""Of a line: with fewer it cannot be told from its neighbours and from DC."""
+"""Periods of a line in a window: with fewer it cannot be separated from its neighbours and from DC."""
 _NEIGHBOURS: Final = (0.7, 1.3)
 
 
@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
 
 def envelopes(transform: Complexes, size: int, sample_rate: float, shaft: Floats) -> Envelopes:
-    """The squared-envelope spectra of windows; the spectra of a rate too low for the band hold nothing.
+    """Return the squared-envelope spectra of windows; those of a rate too low for the band have no lines.
 
     Args:
         transform: [windows, size//2 + 1] rfft of the windows, mean removed, no window applied.
@@ -108,7 +108,7 @@ def _hann(length: int) -> Floats:
 
 
 def fault_lines(batch: Envelopes, frequency: Floats) -> Line:
-    """The lines expected at `frequency` [windows, places] Hz.
+    """Return the lines expected at `frequency` [windows, places] Hz.
 
     Undefined without a frequency, in windows of fewer than ten periods of it, where its second harmonic does not fit
     into the band, and without power.

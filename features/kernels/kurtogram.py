@@ -38,7 +38,7 @@ class Kurtogram(NamedTuple):
 
 
 def kurtogram(transform: Complexes, size: int, sample_rate: float) -> Kurtogram:
-    """The most impulsive band of windows.
+    """Return the most impulsive band of windows.
 
     Args:
         transform: [windows, size//2 + 1] rfft of the windows, mean removed.

@@ -25,20 +25,20 @@ _AROUND: Final = np.array([-1, 0, 1])
 
 
 def near(place: Floats) -> tuple[Floats, Floats]:
-    """From where to where a line expected at `place` is searched: ± max(2 %, 1.5 lines)."""
-    reach = np.maximum(SLIP * place, LOBE)
-    return place - reach, place + reach
+    """Return from where to where a line expected at `place` is searched: ± max(2 %, 1.5 lines)."""
+    distance = np.maximum(SLIP * place, LOBE)
+    return place - distance, place + distance
 
 
 def strongest(spectra: Floats, low: Floats, high: Floats) -> Places:
-    """The largest line with low <= line <= high."""
+    """Return the largest line with low <= line <= high."""
     around, first, _ = _between(spectra, low, high, fill=-np.inf)
     largest: Places = first + around.argmax(axis=2)
     return largest
 
 
 def floor(spectra: Floats, low: Floats, high: Floats) -> Floats:
-    """The median of the lines with low <= line <= high."""
+    """Return the median of the lines with low <= line <= high."""
     around, _, count = _between(spectra, low, high, fill=np.inf)
     around.sort(axis=2)
     window, place = np.ogrid[: count.shape[0], : count.shape[1]]
@@ -47,14 +47,14 @@ def floor(spectra: Floats, low: Floats, high: Floats) -> Floats:
 
 
 def at(spectra: Floats, place: Places) -> Floats:
-    """The lines at `place`, which may have more axes after the windows'."""
+    """Return the lines at `place`, which may have more axes after the windows'."""
     window = np.arange(len(spectra)).reshape(-1, *[1] * (place.ndim - 1))
     values: Floats = spectra[window, place]
     return values
 
 
 def tone(spectra: Floats, place: Places) -> tuple[Floats, Floats]:
-    """The line at `place`, and where between the lines the Hann-windowed tone is to which it belongs.
+    """Return the line at `place`, and where between the lines the Hann-windowed tone is to which it belongs.
 
     With a the ratio of the larger neighbour to the line: (2a - 1)/(a + 1) lines towards it. Where the line is but the
     skirt of a larger one outside the search, that is up to 2 lines away, at the larger one. Source: Grandke,

@@ -77,7 +77,7 @@ class Spectra:
         return ratio(self._sums[2], self.total) * (self.resolution * self.resolution)
 
     def band(self, low: float, high: float, *, closed: bool = False) -> slice | None:
-        """Where low <= f_k < high (<= high if `closed`) lies in `lines`; None where a window cannot resolve it."""
+        """Return the slice of `lines` with low <= f_k < high (<= high if `closed`), in Hz; None if it is unresolved."""
         if low < 3 * self.resolution or high > 0.45 * self.sample_rate:
             return None
         start = np.searchsorted(self.frequencies, low, side="left")
@@ -85,7 +85,7 @@ class Spectra:
 
 
 def spectra(batch: Waveforms) -> Spectra:
-    """The energy-corrected power spectra of windows [windows, N]."""
+    """Return the energy-corrected power spectra of windows [windows, N]."""
     scale, frequencies = _scale(batch.size, batch.sample_rate)
     transform = batch.transform
     power = batch.scratch.array("power", transform.shape, np.float64)
@@ -100,20 +100,20 @@ def spectra(batch: Waveforms) -> Spectra:
 
 @lru_cache(maxsize=8)
 def _scale(size: int, sample_rate: float) -> tuple[float, Floats]:
-    """2/(N Σw²), by which |X_k|² becomes P_k, with Σw² = 3N/8 of the periodic Hann window; and f_k without DC."""
+    """Return 2/(N Σw²), the factor from |X_k|² to P_k for the periodic Hann window (Σw² = 3N/8); and f_k, no DC."""
     frequencies = np.arange(1, size // 2 + 1) * sample_rate / size
     frequencies.setflags(write=False)
     return 16 / (3 * size * size), frequencies
 
 
 def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
-    """sqrt(ΣP_k) over low <= f_k < high."""
+    """Return [windows] the RMS of the band low <= f_k < high in Hz, sqrt(ΣP_k), in the samples' unit."""
     band = batch.band(low, high)
     return _undefined(batch) if band is None else np.sqrt(total(batch.lines[:, band]))
 
 
 def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
-    """sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s, with a the m/s² per unit of acceleration.
+    """Return [windows] sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s; a is m/s² per unit.
 
     A line near the lower end spreads over three, of which integration favours the lowest and the band cuts it off:
     with df = 3.3 Hz a tone of 10.5 Hz comes out 60 % too low, with 1 Hz within 1 %. Hence df <= 1 Hz.
@@ -126,18 +126,18 @@ def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
 
 
 def zone(batch: Spectra, *, limits: Sequence[float]) -> Floats:
-    """1 + how many of the limits in mm/s, ascending, the velocity RMS from 10 to 1000 Hz exceeds."""
+    """Return [windows] 1 + how many of the limits, ascending in mm/s, the velocity RMS from 10 to 1000 Hz exceeds."""
     velocity = velocity_rms(batch, low=10, high=1000)
     return np.where(np.isnan(velocity), np.nan, 1.0 + np.searchsorted(limits, velocity))
 
 
 def centroid(batch: Spectra) -> Floats:
-    """Σf q."""
+    """Return [windows] the centre of power Σf q, in Hz."""
     return batch.centroid
 
 
 def spread(batch: Spectra) -> Floats:
-    """sqrt(Σ(f - centroid)² q)."""
+    """Return [windows] the width of the power around its centre, sqrt(Σ(f - centroid)² q), in Hz."""
     square = batch.centroid * batch.centroid
     variance = batch.mean_square_frequency - square
     narrow = variance < _NARROW * square
@@ -148,21 +148,21 @@ def spread(batch: Spectra) -> Floats:
 
 
 def entropy(batch: Spectra) -> Floats:
-    """-Σ q ln q / ln K, from 0 for one line to 1 for equal ones; 1 - 0.42/ln K for white noise."""
+    """Return [windows] the entropy -Σ q ln q/ln K: 0 for one line, 1 for equal ones, 1 - 0.42/ln K for white noise."""
     _, weighted = batch.logarithms
     nats = np.log(np.maximum(batch.total, _SMALLEST)) - ratio(weighted, batch.total)
     return nats / float(np.log(len(batch.frequencies)))
 
 
 def flatness(batch: Spectra) -> Floats:
-    """exp(mean ln p) / mean p, from 0 for one line to 1 for equal ones; exp(-0.58) = 0.56 for white noise."""
+    """Return [windows] the flatness exp(mean ln p)/mean p: 0 for one line, 1 for equal ones, 0.56 for white noise."""
     count = len(batch.frequencies)
     summed, _ = batch.logarithms
     return ratio(np.exp(summed / count), batch.total / count)
 
 
 def peak_frequency(batch: Spectra) -> Floats:
-    """f_k of the largest p."""
+    """Return [windows] the frequency of the strongest line, in Hz."""
     largest = batch.power.argmax(axis=1)  # numpy would copy `lines`, which are not contiguous
     return np.where(batch.total > 0, batch.frequencies[largest - 1], np.nan)
 

@@ -1,4 +1,4 @@
-"""Time in state, of text tags and of numbers that stand for states, with the hold of `features.kernels.slow`.
+"""Time in state, of text tags and of numbers that stand for states, with the hold of `features.kernels.process`.
 
 A state is called by its name in the plant file where its point lists it, else by its own text, or its number as people
 write it. Shares are of the time for which the state is known, so that those of all states add up to one.
@@ -16,8 +16,8 @@ import polars as pl
 
 from features.define.reasons import Texts
 from features.define.spec import FeatureSpec, Floats, ratio
-from features.kernels import slow
-from features.kernels.slow import HeldWindows
+from features.kernels import process
+from features.kernels.process import HeldWindows
 from features.windows.tiling import Integers
 
 
@@ -31,7 +31,7 @@ class StateWindows:
 
 
 def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Floats, tuple[str, ...]]:
-    """Samples of a state -> [samples] index of each one's name, NaN where it has neither text nor number; the names.
+    """Return [samples] the index of each state's name, NaN where it has neither text nor number, and the names.
 
     Args:
         samples: columns value and text.
@@ -54,40 +54,41 @@ def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Flo
 
 
 def share(batch: StateWindows, *, state: str) -> Floats:
-    """∫[state] dt / ∫dt."""
+    """Return [windows] the share of the known time in which the state held, ∫[state] dt/∫dt."""
     code = batch.names.index(state) if state in batch.names else -1
     inside = batch.held.weights * (batch.held.values == code)
     return ratio(batch.held.each(np.add, inside), batch.held.hours)
 
 
 def last(batch: StateWindows) -> Texts:
-    """The state that held last; None where the window is not valid."""
-    codes = slow.last(batch.held)
+    """Return [windows] the state that held last; None where the window is not valid."""
+    codes = process.last(batch.held)
     names = np.array([*batch.names, None], np.object_)
     return names[np.where(np.isnan(codes), len(batch.names), codes).astype(np.int64)]
 
 
 def changes(batch: StateWindows) -> Floats:
-    """How often the state became another one inside."""
+    """Return [windows] how often the state changed inside."""
     return batch.held.each(np.add, batch.held.changed.astype(np.float64))
 
 
 def since_change(batch: StateWindows) -> Floats:
-    """Seconds from the last change to the window's end; all of the window where nothing changed."""
-    return slow.since_change(batch.held)
+    """Return [windows] seconds from the last change to the window's end; its length if nothing changed."""
+    return process.since_change(batch.held)
 
 
 def count(batch: StateWindows) -> Integers:
-    """The number of Good samples inside."""
+    """Return [windows] the number of Good samples inside."""
     return batch.held.count
 
 
 def good_share(batch: StateWindows) -> Floats:
-    """∫dt / length of the window."""
+    """Return [windows] the share of the window in which the state is known, ∫dt/length."""
     return batch.held.good_share
 
 
 _HELD: Final = "time-weighted, stepped"
+_UNKNOWN: Final = process.UNKNOWN
 
 _SPECS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
     FeatureSpec(
@@ -96,15 +97,21 @@ _SPECS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
         "the state that held last",
         _HELD,
         last,
-        **slow.UNKNOWN,
+        **_UNKNOWN,
         dtype=pl.String(),
         what="the present state",
     ),
     FeatureSpec(
-        "changes", "", "Σ[the state differs from the one before]", _HELD, changes, **slow.UNKNOWN, what="restlessness"
+        "changes",
+        "",
+        "Σ[the state differs from the one before]",
+        _HELD,
+        changes,
+        **_UNKNOWN,
+        what="restlessness",
     ),
 )
-_AS_SLOW: Final[tuple[FeatureSpec[StateWindows], ...]] = (
+_AS_PROCESS: Final[tuple[FeatureSpec[StateWindows], ...]] = (
     FeatureSpec("count", "", "Good samples inside", _HELD, count, dtype=pl.Int64(), what="how often it was reported"),
     FeatureSpec(
         "good_share",
@@ -120,24 +127,22 @@ _AS_SLOW: Final[tuple[FeatureSpec[StateWindows], ...]] = (
         "window end - start of the last state that differs from the one before; the window's length if none does",
         _HELD,
         since_change,
-        **slow.UNKNOWN,
+        **_UNKNOWN,
         what="how long it has been in this state",
     ),
 )
 
 
 def state_specs(names: tuple[str, ...], *, alone: bool) -> tuple[FeatureSpec[StateWindows], ...]:
-    """The features of a point that lists states of these names.
+    """Return the features of a point that lists states of these names.
 
     Args:
-        names: of the states.
-        alone: whether the point has no features as a number, among which some of these are too.
+        names: the states that have a share each.
+        alone: whether the point has no features as a number; else those that both kinds have are left out.
     """
-    return (*map(_share_spec, names), *_SPECS, *(_AS_SLOW if alone else ()))
+    return (*map(_share_spec, names), *_SPECS, *(_AS_PROCESS if alone else ()))
 
 
 def _share_spec(name: str) -> FeatureSpec[StateWindows]:
     formula, kernel = f"∫[{name}] dt/∫dt", partial(share, state=name)
-    return FeatureSpec(
-        f"share_{name}", "", formula, _HELD, kernel, **slow.UNKNOWN, what="share of time in a listed state"
-    )
+    return FeatureSpec(f"share_{name}", "", formula, _HELD, kernel, **_UNKNOWN, what="share of time in a listed state")

@@ -13,13 +13,13 @@ _BLOCK: Final = 8192
 
 
 def total(values: Floats) -> Floats:
-    """[windows, n] -> [windows] Σv."""
+    """Return [windows] the sums Σv of `values` [windows, n]."""
     summed: Floats = np.einsum("ij->i", values)
     return summed
 
 
 def dot(one: Floats, other: Floats) -> Floats:
-    """[windows, n] and [windows, n] or [n] -> [windows] Σ one·other; twice as fast as einsum."""
+    """Return [windows] Σ one·other of [windows, n] and [windows, n] or [n]; twice as fast as einsum."""
     summed: Floats = np.vecdot(one[:, :_BLOCK], other[..., :_BLOCK])
     for start in range(_BLOCK, one.shape[1], _BLOCK):
         block = slice(start, start + _BLOCK)

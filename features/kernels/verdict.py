@@ -1,4 +1,4 @@
-"""What the envelope lines of some windows of a bearing say: a named fault, or that there is none to be confident of.
+"""A verdict from the envelope lines of some windows of a bearing: a named fault, or no confident one.
 
 A window speaks for a line if it
 
@@ -80,7 +80,7 @@ class Verdict:
 
 
 def diagnose(features: Mapping[str, Floats], shaft: Floats, orders: FaultOrders, resolution: float) -> Verdict:
-    """The verdict on some windows of one bearing.
+    """Return the verdict on some windows of one bearing.
 
     Args:
         features: `features.kernels.diagnosis.ENVELOPE` by name, each [windows].
@@ -100,8 +100,8 @@ def diagnose(features: Mapping[str, Floats], shaft: Floats, orders: FaultOrders,
 
 def _named(confident: Sequence[Evidence], resolution: float) -> Evidence | None:
     cage = [evidence for evidence in confident if evidence.fault == FAULTS["ftf"]]
-    beside = [evidence for evidence in confident if evidence not in cage]
-    own = [line for line in beside if not any(_is_harmonic(line, whole, resolution) for whole in cage)]
+    others = [evidence for evidence in confident if evidence not in cage]
+    own = [line for line in others if not any(_is_harmonic(line, whole, resolution) for whole in cage)]
     return max(own or cage, key=_height, default=None)
 
 

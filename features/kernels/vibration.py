@@ -44,7 +44,7 @@ class Waveforms:
 
     @property
     def size(self) -> int:
-        """N."""
+        """The samples of a window, N."""
         return int(self.samples.shape[1])
 
     @cached_property
@@ -119,59 +119,59 @@ class Waveforms:
 
 
 def mean(batch: Waveforms) -> Floats:
-    """Σx/N."""
+    """Return [windows] the arithmetic mean Σx/N, in the samples' unit."""
     return batch.mean
 
 
 def rms_ac(batch: Waveforms) -> Floats:
-    """sqrt(Σc²/N)."""
+    """Return [windows] the RMS without the mean, sqrt(Σc²/N), in the samples' unit."""
     return batch.rms
 
 
 def peak(batch: Waveforms) -> Floats:
-    """max|c|."""
+    """Return [windows] the largest excursion from the mean, max|c|, in the samples' unit."""
     return batch.peak
 
 
 def peak_to_peak(batch: Waveforms) -> Floats:
-    """max x - min x."""
+    """Return [windows] the peak to peak value max x - min x, in the samples' unit."""
     return batch.highest - batch.lowest
 
 
 def crest(batch: Waveforms) -> Floats:
-    """peak / rms_ac."""
+    """Return [windows] the crest factor peak/rms_ac."""
     return ratio(batch.peak, batch.rms)
 
 
 def skewness(batch: Waveforms) -> Floats:
-    """m3 / m2^1.5."""
+    """Return [windows] the skewness m3/m2^1.5."""
     second, third, _ = batch.moments
     return ratio(third, second * batch.rms)
 
 
 def kurtosis(batch: Waveforms) -> Floats:
-    """m4 / m2²."""
+    """Return [windows] the kurtosis m4/m2², 3 for a normal signal."""
     second, _, fourth = batch.moments
     return ratio(fourth, second * second)
 
 
 def shape(batch: Waveforms) -> Floats:
-    """rms_ac / mean|c|."""
+    """Return [windows] the shape factor rms_ac/mean|c|."""
     return ratio(batch.rms, batch.magnitudes[0])
 
 
 def impulse(batch: Waveforms) -> Floats:
-    """peak / mean|c|."""
+    """Return [windows] the impulse factor peak/mean|c|."""
     return ratio(batch.peak, batch.magnitudes[0])
 
 
 def clearance(batch: Waveforms) -> Floats:
-    """peak / (mean sqrt|c|)²."""
+    """Return [windows] the clearance factor peak/(mean sqrt|c|)²."""
     _, roots = batch.magnitudes
     return ratio(batch.peak, roots * roots)
 
 
 def crossing_rate(batch: Waveforms) -> Floats:
-    """fs/(N-1) times the number of sign changes of c; zero counts as positive. Crossings per second."""
+    """Return [windows] zero crossings per second: sign changes of c times fs/(N-1); zero counts as positive."""
     rate: Floats = batch.crossings * (batch.sample_rate / (batch.size - 1))
     return rate

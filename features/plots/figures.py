@@ -43,7 +43,7 @@ class Mark:
 
 
 def signal_figure(extremes: pl.DataFrame, gaps: pl.DataFrame, units: Mapping[str, str], *, title: str) -> Figure:
-    """The lowest and highest value of each tag in each stretch of time, one panel a tag; gaps are grey.
+    """Draw the lowest and highest value of each tag in each interval of time, one panel a tag; gaps are grey.
 
     Args:
         extremes: columns of `historian.stores.protocols.EXTREMES`.
@@ -66,7 +66,7 @@ def signal_figure(extremes: pl.DataFrame, gaps: pl.DataFrame, units: Mapping[str
 def trend_figure(
     rows: pl.DataFrame, columns: Mapping[str, str], *, title: str, zones: Mapping[str, Zones] | None = None
 ) -> Figure:
-    """Feature columns over time, one panel a column, one line an asset.
+    """Draw feature columns over time, one panel a column, one line an asset.
 
     Args:
         rows: asset, event_timestamp and the columns; a null breaks the line.
@@ -92,7 +92,7 @@ def trend_figure(
 def spectrum_figure(
     frequencies: Floats, amplitudes: Floats, *, title: str, unit: str, marks: Sequence[Mark], until: float
 ) -> Figure:
-    """Lines of a spectrum up to a frequency in Hz, and the marks with their harmonics."""
+    """Draw the lines of a spectrum up to a frequency in Hz, and the marks with their harmonics."""
     figure = _figure(rows=1, title=title)
     axes = figure.axes[0]
     shown = frequencies <= until
@@ -117,7 +117,7 @@ def waterfall_figure(
     unit: str,
     marks: Sequence[Sequence[Mark]] = (),
 ) -> Figure:
-    """Spectra [instants, frequencies] over time, as colours in decibels below the strongest line.
+    """Draw spectra [instants, frequencies] over time, as colours in decibels below the strongest line.
 
     Args:
         instants: ascending.

@@ -1,7 +1,7 @@
-"""What turns and rolls at which frequency in a stretch of a waveform, by the rules of features, or why it is unknown.
+"""The frequencies of shaft and bearing in a stretch of a waveform, by the rules of features, or why they are unknown.
 
-A speed counts as in `features.compute.rows.speed`, a bearing as in `features.kernels.bearing`: where a feature would
-be missing for their sake, a picture marks nothing.
+A speed is usable as in `features.compute.rows.speed`, a bearing as in `features.kernels.bearing`: where a feature would
+be missing because of them, a picture marks nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.compute.rows.speed import Speeds, fixed_speeds, held_speeds, told_speeds
+from features.compute.rows.speed import Speeds, fixed_speeds, held_speeds, measured_speeds
 from features.define.reasons import REASONS
 from features.kernels.bearing import fault_orders, misfits
-from features.kernels.slow import LEAST_GOOD_SHARE, Holds, held_windows
+from features.kernels.process import LEAST_GOOD_SHARE, Holds, held_windows
 from features.plots.figures import Mark
 from features.plots.snapshots import Snapshot
-from features.windows.tiling import Integers
+from features.windows.tiling import Integers, microseconds
 from historian.plant.connections import Tag
 from historian.plant.model import Bearing
 from historian.plant.plant import Plant
@@ -27,12 +27,12 @@ from historian.stores.protocols import Reader
 from historian.times import micros
 
 FAULTS: Final = {"bpfo": "BPFO", "bpfi": "BPFI", "bsf2": "2xBSF", "ftf": "FTF"}
-"""Fields of `FaultOrders`, and what people call them."""
+"""Field of `FaultOrders` -> its usual name."""
 
 
 @dataclass(frozen=True)
 class Turning:
-    """What is known of the machine in a stretch of a waveform."""
+    """The speed and the bearing of the machine in a stretch of a waveform, as far as they are known."""
 
     shaft: float
     """Mean speed in Hz; NaN where unknown or not steady."""
@@ -53,22 +53,24 @@ class Turning:
 
     @property
     def lacks(self) -> str:
-        """Why marks are missing, for people; empty if none is."""
+        """Why marks are missing, in words; empty if none is."""
         bearing = ["no bearing is given"] if self.bearing is None else misfits(self.bearing)
-        told = [f"no marks: {self.speed_lack}"] if self.speed_lack else []
-        return "; ".join([*told, *(f"no bearing marks: {each}" for each in bearing)])
+        speed = [f"no marks: {self.speed_lack}"] if self.speed_lack else []
+        return "; ".join([*speed, *(f"no bearing marks: {each}" for each in bearing)])
 
 
 def turning(store: Reader, plant: Plant, tag: Tag, found: Snapshot) -> Turning:
-    """What is known of the machine under a vibration tag in a stretch of it."""
+    """Return what is known of the machine in a stretch of a vibration tag's waveform."""
     end, length = np.array([micros(found.end)]), micros(found.end) - micros(found.start)
     source = _speed_tag(plant, tag)
     if source is None:
         speeds = fixed_speeds(plant.assets[tag.asset].speed_rpm, end)
         return Turning(float(speeds.shaft[0]), tag.bearing, _lack(speeds))
     pages = list(store.read([source.name], found.start - source.max_staleness, found.end))
-    held = held_speeds(pl.concat(pages) if pages else empty_batch(), source)
-    speeds = told_speeds(held, end, length=length)
+    held = held_speeds(
+        pl.concat(pages) if pages else empty_batch(), source.unit, staleness=microseconds(source.max_staleness)
+    )
+    speeds = measured_speeds(held, end, length=length)
     standstill = f"the shaft stands still, by {source.name}" if _is_zero(held, end, length) else ""
     return Turning(float(speeds.shaft[0]), tag.bearing, standstill or _lack(speeds))
 
@@ -78,13 +80,13 @@ def _lack(speeds: Speeds) -> str:
 
 
 def _is_zero(held: Holds, end: Integers, length: int) -> bool:
-    """Whether the speed is known as well as it must be, and is nothing."""
+    """Return whether the speed is known for enough of the window, and is zero."""
     window = held_windows(held, end, np.ones(1, np.bool_), length=length)
     return bool(window.good_share[0] >= LEAST_GOOD_SHARE and window.mean[0] == 0)
 
 
 def _speed_tag(plant: Plant, tag: Tag) -> Tag | None:
-    """By the point the tag's views name; where none names one, by the class's only speed point."""
+    """Return the speed tag that the tag's views name; where none names one, that of the class's only speed point."""
     asset_class = plant.assets[tag.asset].asset_class
     views = [view for view in plant.views.values() if view.asset_class == asset_class and tag.point in view.points]
     named = [view.speed for view in views if view.speed]

@@ -1,4 +1,4 @@
-"""The newest stretch of a waveform before an instant: what one looks at in a spectrum."""
+"""The newest unbroken stretch of a waveform before an instant, for a spectrum."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Snapshot:
 
 
 def newest_snapshot(store: Reader, tag: Tag, before: datetime, *, longest: timedelta) -> Snapshot:
-    """The last samples of the newest unbroken, Good stretch that ends before the instant.
+    """Return the last samples of the newest unbroken, Good stretch that ends before the instant.
 
     Raises:
         InvalidInput: the tag is no waveform, or the day before the instant holds none of it.
@@ -49,7 +49,7 @@ def newest_snapshot(store: Reader, tag: Tag, before: datetime, *, longest: timed
 
 
 def snapshot(store: Reader, tag: Tag, start: datetime, end: datetime, *, longest: timedelta) -> Snapshot | None:
-    """The last samples of the newest unbroken, Good stretch in the range; None if there is none of 64 samples."""
+    """Return the last samples of the newest unbroken, Good stretch in the range; None if none has 64 samples."""
     if tag.sample_rate is None:
         raise InvalidInput(f"{tag.name} is no waveform; spectra need a vibration point")
     pages = list(store.read([tag.name], start, end))

@@ -1,9 +1,11 @@
-"""What a feature table was made by, as it stands in the table itself, and what a change of it means.
+"""What the rows of a feature table were computed by, as it stands in the table itself, and what a change of it means.
 
-Another window, hop, alignment, unit or rate would make rows that must not stand beside the old ones: refused. Another
-version of a feature, or one more, leaves the table usable: rows tell by their created timestamp what made them, and
-those of before are stale in these columns until they are computed again. So are all rows of an asset of which other
-tags fill the points now, or whose bearing, speed, ranges, states or zones are others.
+Another window, hop, alignment, unit or rate would give rows that must not stand in one table with the old ones: it is
+refused. Another version of a feature, or one more, leaves the table usable: each row's created timestamp says by which
+versions it was computed, and older rows are stale in these columns until they are recomputed. So are all rows of an
+asset of which other tags fill the points now, or whose bearing, speed, ranges, states or zones have changed.
+
+The form in which a definition is stored has a version; see `features.tables.definition_format`.
 """
 
 from __future__ import annotations
@@ -12,51 +14,51 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from typing import Any
 
-from features.define.catalogue import view_columns
+from features.define.view_plan import ViewPlan
+from features.tables.definition_format import read, written
 from historian.plant.plant import Plant, View, source_points
 from historian.times import format_duration
 
 
 @dataclass(frozen=True)
-class Made:
-    """What the rows of a stretch of created timestamps were made by."""
+class Provenance:
+    """By what rows were computed, from one created timestamp up to that of the next provenance."""
 
     since: int
-    """Microseconds since the epoch; up to the next one."""
+    """The first created timestamp, in microseconds since the epoch."""
     features: Mapping[str, int]
     """Column -> version."""
-    machines: Mapping[str, str]
+    assets: Mapping[str, str]
     """Asset -> a digest of its tags and of what the plant file says of it."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """All that the values of a view's rows depend on, besides samples."""
+    """Everything except samples that the values of a view's rows depend on."""
 
     window: str
     hop: str
     align: str
     points: Mapping[str, tuple[str, float | str]]
     """Point -> unit, and sample rate or max_staleness."""
-    made: tuple[Made, ...]
-    """Oldest first; the last is what rows are made by now."""
+    provenance: tuple[Provenance, ...]
+    """Oldest first; by the last one rows are computed now."""
 
     def to_json(self) -> str:
-        """For the table's description."""
-        return json.dumps(asdict(self))
+        """Return the form that is stored as the table's description."""
+        return written(asdict(self))
 
     @property
     def features(self) -> Mapping[str, int]:
-        """Column -> version, of rows made now."""
-        return self.made[-1].features
+        """Column -> version, of rows computed now."""
+        return self.provenance[-1].features
 
     @property
     def fresh_since(self) -> int:
-        """Rows created from here on have every column at its present version."""
-        since = self.made[-1].since
-        for before in reversed(self.made[:-1]):
+        """The first created timestamp from which rows have every column at its present version."""
+        since = self.provenance[-1].since
+        for before in reversed(self.provenance[:-1]):
             if not self.features.items() <= before.features.items():
                 return since
             since = before.since
@@ -64,29 +66,29 @@ class Definition:
 
     @property
     def stale_columns(self) -> list[str]:
-        """Columns that older rows lack, or have by another version."""
+        """Columns that older rows lack, or have by another version, sorted."""
         current = self.features.items()
-        return sorted({name for made in self.made for name, _ in current - made.features.items()})
+        return sorted({name for each in self.provenance for name, _ in current - each.features.items()})
 
     @property
     def stale_assets(self) -> list[str]:
-        """Assets of which older rows were made from other tags or settings."""
-        now = self.made[-1].machines
+        """Assets of which older rows were computed from other tags or settings, sorted."""
+        now = self.provenance[-1].assets
         return sorted(
-            {asset for made in self.made for asset, was in made.machines.items() if now.get(asset, was) != was}
+            {asset for each in self.provenance for asset, was in each.assets.items() if now.get(asset, was) != was}
         )
 
-    def machine_since(self, asset: str) -> int:
-        """Rows of the asset created from here on were made from its present tags and settings."""
-        since = self.made[-1].since
-        for before in reversed(self.made[:-1]):
-            if before.machines.get(asset) != self.made[-1].machines.get(asset):
+    def settings_since(self, asset: str) -> int:
+        """Return the first created timestamp from which an asset's rows are by its present tags and settings."""
+        since = self.provenance[-1].since
+        for before in reversed(self.provenance[:-1]):
+            if before.assets.get(asset) != self.provenance[-1].assets.get(asset):
                 break
             since = before.since
         return since
 
     def conflict(self, other: Definition) -> str:
-        """What differs in the meaning of windows, for people; empty if the rows of both can stand in one table."""
+        """Return in words what differs in the meaning of windows; empty if rows of both can stand in one table."""
         for key in ("window", "hop", "align"):
             if getattr(self, key) != getattr(other, key):
                 return f"{key} was {getattr(self, key)} and is {getattr(other, key)} now"
@@ -97,28 +99,34 @@ class Definition:
         return ""
 
     def followed_by(self, other: Definition, *, since: int) -> Definition:
-        """The history with `other` as what makes rows from `since` on."""
-        return replace(other, made=(*self.made, replace(other.made[-1], since=since)))
+        """Return this definition, followed by that of `other` for rows created from `since` on."""
+        return replace(other, provenance=(*self.provenance, replace(other.provenance[-1], since=since)))
 
 
-def definition_of(plant: Plant, view: View) -> Definition:
-    """What the plant file says now."""
-    points = {name: plant.classes[view.asset_class].points[name] for name in view.points}
-    features = {column.name: column.spec.version for column in view_columns(plant, view)}
+def definition_of(plant: Plant, plan: ViewPlan) -> Definition:
+    """Return the definition by which rows of a view are computed now.
+
+    Args:
+        plant: the plant.
+        plan: what the view computes.
+    """
+    view = plan.view
+    features = {column.name: column.spec.version for column in plan.columns}
+    assets = {each.asset: _digest(plant, view, each.asset) for each in plan.assets}
     return Definition(
         window=format_duration(view.window),
         hop=format_duration(view.hop),
         align=view.align,
         points={
-            name: (point.unit, point.sample_rate or format_duration(point.max_staleness))
-            for name, point in points.items()
+            each.name: (each.point.unit, each.point.sample_rate or format_duration(each.point.max_staleness))
+            for each in plan.points
         },
-        made=(Made(0, features, {asset: _machine(plant, view, asset) for asset in plant.assets_of(view.asset_class)}),),
+        provenance=(Provenance(0, features, assets),),
     )
 
 
-def _machine(plant: Plant, view: View, asset: str) -> str:
-    """A digest of everything about an asset that its rows depend on."""
+def _digest(plant: Plant, view: View, asset: str) -> str:
+    """Return a digest of everything about an asset that its rows depend on."""
     described: list[object] = [view.fixed_rpm.get(asset)]
     for name in source_points(view):
         tag, point = plant.tag_of(asset, name), plant.classes[view.asset_class].points[name]
@@ -129,13 +137,16 @@ def _machine(plant: Plant, view: View, asset: str) -> str:
 
 
 def from_json(text: str) -> Definition:
-    """The inverse of `Definition.to_json`; also reads what tables carried before versions were kept."""
-    found: dict[str, Any] = json.loads(text)
-    made = found.get("made") or [{"since": 0, "features": found["features"], "machines": {}}]
+    """Return the definition of a stored form, of this version or of an older one.
+
+    Raises:
+        FeatureError: the form is of a newer version than this program knows, or is no definition.
+    """
+    found = read(text)
     return Definition(
         window=found["window"],
         hop=found["hop"],
         align=found["align"],
         points={name: (unit, rate) for name, (unit, rate) in found["points"].items()},
-        made=tuple(Made(**each) for each in made),
+        provenance=tuple(Provenance(**each) for each in found["provenance"]),
     )

@@ -1,10 +1,10 @@
 """Feature tables: one Delta table a feature view, with event and created timestamp, under `<state>/features`.
 
 Rows are appended; of the rows that share (asset, event_timestamp) the one created last counts, and the others say what
-was known before. Only the rows of a window that no longer exists are deleted, for nothing younger would replace them
+was known before. Only the rows of a window that no longer exists are deleted, for no later row would replace them
 (late samples joined two bursts to one, say); Delta's history keeps them for a week. How far the job has read the
-store's ledger stands in the same commits as the rows (as Delta application transactions), so that a crash can neither
-lose nor repeat them. What made the rows stands in the table's description (`features.tables.definition`).
+store's ledger is in the same commits as the rows (as Delta application transactions), so that a crash can neither
+lose nor repeat them. By what rows were computed is in the table's description (`features.tables.definition`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from features.define.catalogue import view_columns
+from features.define.view_plan import ViewPlan, view_plan
 from features.tables.definition import Definition, definition_of, from_json
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant, View
@@ -38,22 +38,26 @@ _NEVER: Final = micros(datetime.max.replace(tzinfo=UTC))
 
 
 def table_path(plant: Plant, view_name: str) -> Path:
-    """The directory of a view's feature table."""
+    """Return the directory of a view's feature table."""
     return plant.state / "features" / view_name
 
 
 def table_schema(plant: Plant, view: View) -> pl.Schema:
-    """The columns of a view's feature table: asset, event and created timestamp, then `view_columns`."""
-    columns = {column.name: column.dtype for column in view_columns(plant, view)}
+    """Return the columns of a view's feature table: asset, event and created timestamp, then those of its plan."""
+    return _schema(view_plan(plant, view))
+
+
+def _schema(plan: ViewPlan) -> pl.Schema:
+    columns = {column.name: column.dtype for column in plan.columns}
     return pl.Schema({"asset": pl.String(), "event_timestamp": _INSTANT, "created_timestamp": _INSTANT, **columns})
 
 
 def check_definition(plant: Plant, view: View) -> None:
-    """Looks at the view's feature table, if there is one yet.
+    """Check the view's feature table, if there is one yet.
 
     Raises:
-        FeatureError: it was made by another definition of the view.
-        StoreUnavailable: the disk fails us.
+        FeatureError: it was written by another definition of the view.
+        StoreUnavailable: the table cannot be read or written.
     """
     if DeltaTable.is_deltatable(str(table_path(plant, view.name))):
         FeatureTable(plant, view)
@@ -61,7 +65,7 @@ def check_definition(plant: Plant, view: View) -> None:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the job has come with a view; written together with the last rows of a run."""
+    """How far the job has read the ledger for a view; written together with the last rows of a run."""
 
     cursor: datetime
     """`ingested_at` of the newest ledger row taken in."""
@@ -69,7 +73,7 @@ class Progress:
     """The newest sample of each tag at that time, the run itself at the latest: later windows may still be pending."""
 
     def transactions(self) -> list[Transaction]:
-        """As Delta Lake keeps it."""
+        """Return the form in which Delta Lake keeps it."""
         newest = [Transaction(_NEWEST + tag, micros(instant)) for tag, instant in self.newest.items()]
         return [Transaction(_CURSOR, micros(self.cursor)), *newest]
 
@@ -78,16 +82,17 @@ class FeatureTable:
     """The feature table of a view; created empty when first opened."""
 
     def __init__(self, plant: Plant, view: View) -> None:
-        """Opens the table.
+        """Open the table.
 
         Raises:
-            FeatureError: it was made by another definition of the view.
-            StoreUnavailable: the disk fails us.
+            FeatureError: it was written by another definition of the view.
+            StoreUnavailable: the table cannot be read or written.
         """
         self.path = table_path(plant, view.name)
-        self.schema = table_schema(plant, view)
+        self.plan = view_plan(plant, view)
+        self.schema = _schema(self.plan)
         self.empty = self.schema.to_frame()
-        wanted = definition_of(plant, view)
+        wanted = definition_of(plant, self.plan)
         with _available(self.path):
             self._delta = _open(self.path, self.empty, wanted)
             self.definition = from_json(self._delta.metadata().description)
@@ -96,9 +101,9 @@ class FeatureTable:
         self._wanted = wanted
 
     def adopt(self, now: datetime) -> None:
-        """Lets rows from `now` on be made by the plant file's versions. The table is told with the first of them."""
-        now_made, wanted = self.definition.made[-1], self._wanted.made[-1]
-        if (wanted.features, wanted.machines) == (now_made.features, now_made.machines):
+        """Let rows created from `now` on be by the plant file's versions; recorded with the first of them."""
+        current, wanted = self.definition.provenance[-1], self._wanted.provenance[-1]
+        if (wanted.features, wanted.assets) == (current.features, current.assets):
             return
         newest = self._actions()["max.created_timestamp"].max() if self._delta.file_uris() else None
         if isinstance(newest, datetime):
@@ -108,50 +113,50 @@ class FeatureTable:
             self.definition = self._wanted
 
     def forget_older(self) -> None:
-        """Once no row by older versions is left, there is nothing to remember of them."""
-        made = self.definition.made
-        if len(made) > 1 and all(rows.is_empty() for rows in self.stale_rows()):
-            current = replace(made[-1], since=0)
-            self.definition = replace(self.definition, made=(current,))
+        """Forget older versions once no row computed by them is left."""
+        provenance = self.definition.provenance
+        if len(provenance) > 1 and all(rows.is_empty() for rows in self.stale_rows()):
+            current = replace(provenance[-1], since=0)
+            self.definition = replace(self.definition, provenance=(current,))
             with _available(self.path):
                 self._record_definition()
 
     @property
     def stale_columns(self) -> list[str]:
-        """Columns that rows made by older versions lack or have by another version, whether or not such rows remain."""
+        """Columns that rows of older versions lack or have by another version, whether or not such rows remain."""
         return self.definition.followed_by(self._wanted, since=0).stale_columns
 
     @property
     def stale_assets(self) -> list[str]:
-        """Assets of which rows made from other tags or settings may remain."""
+        """Assets of which rows computed from other tags or settings may remain."""
         return self.definition.followed_by(self._wanted, since=0).stale_assets
 
     def scan(self) -> pl.LazyFrame:
-        """Every row ever appended, in no particular order; columns of `table_schema`."""
+        """Return every row ever appended, in no particular order; columns of `table_schema`."""
         return pl.scan_delta(str(self.path)).select(self.schema.names())
 
     def newest(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Of the rows with these (asset, event_timestamp) pairs, the one created last of each."""
+        """Return, of each of these (asset, event_timestamp) pairs, the row created last."""
         near = self.within(keys.select(after="event_timestamp", until="event_timestamp"))
         rows = near.join(keys.lazy().select(KEY), on=KEY, how="semi").collect()
         return rows.sort("created_timestamp").unique(KEY, keep="last")
 
-    def within(self, spans: pl.DataFrame) -> pl.LazyFrame:
-        """Rows from just the files that may have some with after <= event_timestamp <= until for any of the spans."""
-        if spans.is_empty() or not self._delta.file_uris():
+    def within(self, intervals: pl.DataFrame) -> pl.LazyFrame:
+        """Return rows of just the files that may have some with after <= event_timestamp <= until for any interval."""
+        if intervals.is_empty() or not self._delta.file_uris():
             return self.empty.lazy()
-        spans, files = spans.sort("after"), self._actions()
-        begun = spans["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
-        reached = spans.select(pl.col("until").cum_max()).to_series().gather((begun.cast(pl.Int64) - 1).clip(0))
-        files = files.filter((begun > 0) & (reached >= files["min.event_timestamp"]))
+        intervals, files = intervals.sort("after"), self._actions()
+        begun = intervals["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
+        latest = intervals.select(pl.col("until").cum_max()).to_series().gather((begun.cast(pl.Int64) - 1).clip(0))
+        files = files.filter((begun > 0) & (latest >= files["min.event_timestamp"]))
         if files.is_empty():
             return self.empty.lazy()
         paths = [str(self.path / path) for path in files["path"]]
         rows = pl.scan_parquet(paths, glob=False, schema=self.schema, missing_columns="insert", extra_columns="ignore")
-        return rows.filter(pl.col("event_timestamp").is_between(spans["after"][0], spans["until"].max()))
+        return rows.filter(pl.col("event_timestamp").is_between(intervals["after"][0], intervals["until"].max()))
 
     def stale_rows(self) -> Iterator[pl.DataFrame]:
-        """(asset, event_timestamp) of the rows that were made by older versions, in frames of bounded size.
+        """Yield (asset, event_timestamp) of the rows computed by older versions, in frames of bounded size.
 
         Of each such pair the newest row counts; the frames follow one another in time.
         """
@@ -166,8 +171,8 @@ class FeatureTable:
         step = (last + _STATISTICS - first) / parts + timedelta(microseconds=1)
         for part in range(parts):
             start = first + part * step
-            span = pl.DataFrame({"after": [start], "until": [start + step - timedelta(microseconds=1)]})
-            rows = self.within(span.cast(_INSTANT))
+            interval = pl.DataFrame({"after": [start], "until": [start + step - timedelta(microseconds=1)]})
+            rows = self.within(interval.cast(_INSTANT))
             newest = rows.group_by(KEY).agg(pl.col("created_timestamp").max())
             yield newest.filter(~self._is_current()).select(KEY).sort(KEY).collect()
 
@@ -179,13 +184,12 @@ class FeatureTable:
         progress: Progress | None = None,
         recomputed: pl.DataFrame | None = None,
     ) -> pl.DataFrame:
-        """Appends the rows that are not known yet, created `now`, and the progress, in one commit.
+        """Append the rows that are not known yet, created `now`, and the progress, in one commit.
 
         A row that equals the newest stored row of its (asset, event_timestamp) is left out, so appending twice has the
-        effect of appending once, unless that one was made by older versions; a row that differs replaces the older
-        one, which stays readable. Stored rows that are
-        missing from what was computed again are withdrawn, in a commit before: whoever dies between the two has not
-        moved the cursor, and the rerun appends what is missing.
+        effect of appending once, unless older versions computed that one; a row that differs replaces the older one,
+        which stays readable. Stored rows that are missing from what was recomputed are withdrawn, in a commit before:
+        a run that dies between the two has not moved the cursor, and the next one appends what is missing.
 
         Args:
             rows: columns of `table_schema` but created_timestamp.
@@ -197,7 +201,7 @@ class FeatureTable:
             The rows appended.
 
         Raises:
-            StoreUnavailable: another writer was faster, or the disk fails us; nothing was appended.
+            StoreUnavailable: another writer was faster, or the table cannot be read or written; nothing was appended.
         """
         with _available(self.path):
             self._record_definition()
@@ -215,15 +219,15 @@ class FeatureTable:
         return fresh
 
     def cursor(self) -> datetime | None:
-        """The `ingested_at` up to which the ledger has been taken in; None before the first run."""
+        """Return the `ingested_at` up to which the ledger has been read; None before the first run."""
         return self._instant(_CURSOR)
 
     def newest_sample(self, tag: str) -> datetime | None:
-        """The tag's newest sample as of the last run."""
+        """Return the time of the tag's newest sample as of the last run."""
         return self._instant(_NEWEST + tag)
 
     def compact(self, *, files: int = 100) -> None:
-        """Joins small files once there are more than `files` of them, and deletes what was joined a week ago.
+        """Join small files once there are more than `files` of them, and delete what was joined a week ago.
 
         Readers notice nothing; only time travel further back than the week is lost, which `created_timestamp` replaces.
         """
@@ -238,12 +242,12 @@ class FeatureTable:
     def _check(self, view: View, wanted: Definition) -> None:
         if conflict := self.definition.conflict(wanted):
             raise FeatureError(
-                f"the feature table {self.path} was made by another definition of {view.name}: {conflict}; undo that, "
-                f"or move or delete the directory and run penstock compute, which makes all rows anew from the samples"
+                f"the feature table {self.path} was written by another definition of {view.name}: {conflict}; undo "
+                "that, or move or delete the directory and run penstock compute, which computes all rows again"
             )
 
     def _add_columns(self) -> None:
-        """Gives the table the columns it lacks; its old rows have null there."""
+        """Add the columns the table lacks; its old rows have null there."""
         stored = {field.name for field in self._delta.schema().fields}
         lacking = {name: dtype for name, dtype in self.schema.items() if name not in stored}
         if lacking:
@@ -255,7 +259,7 @@ class FeatureTable:
             self._delta.alter.set_table_description(self.definition.to_json())
 
     def _actions(self) -> pl.DataFrame:
-        """What Delta knows of the table's files; there must be one."""
+        """Return what Delta knows of the table's files; there must be one."""
         return pl.DataFrame(self._delta.get_add_actions(flatten=True))
 
     def _instant(self, app_id: str) -> datetime | None:
@@ -264,12 +268,12 @@ class FeatureTable:
         return None if version is None else from_micros(version)
 
     def _claim(self, *transactions: Transaction) -> CommitProperties:
-        """Claims the next version as this writer's own, so that two at once cannot both append the same rows."""
+        """Claim the next version as this writer's own, so that two at once cannot both append the same rows."""
         return CommitProperties(app_transactions=[Transaction("writer", self._delta.version() + 1), *transactions])
 
     def _withdraw(self, rows: pl.DataFrame, recomputed: pl.DataFrame) -> None:
-        """Deletes the rows of the spans whose (asset, event_timestamp) is not among `rows`."""
-        held = in_spans(self.within(recomputed).select(KEY), recomputed)
+        """Delete the rows of the intervals whose (asset, event_timestamp) is not among `rows`."""
+        held = in_intervals(self.within(recomputed).select(KEY), recomputed)
         gone = held.join(rows.lazy().select(KEY), on=KEY, how="anti").unique().collect()
         for (asset,), keys in gone.sort(KEY).group_by("asset", maintain_order=True):
             name = str(asset).replace("'", "''")
@@ -277,45 +281,45 @@ class FeatureTable:
             predicate = f"asset = '{name}' AND event_timestamp IN ({instants})"
             self._delta.delete(predicate, commit_properties=self._claim())
 
-    def of_present_machine(self) -> pl.Expr:
-        """Whether a row was made from its asset's present tags and settings."""
+    def by_present_settings(self) -> pl.Expr:
+        """Return whether a row was computed from its asset's present tags and settings."""
         definition = self.definition.followed_by(self._wanted, since=_NEVER)
-        machines = {asset: definition.machine_since(asset) for asset in definition.stale_assets}
-        made_from = pl.col("asset").replace_strict(machines, default=0, return_dtype=pl.Int64).cast(_INSTANT)
-        return pl.col("created_timestamp") >= made_from
+        since = {asset: definition.settings_since(asset) for asset in definition.stale_assets}
+        first = pl.col("asset").replace_strict(since, default=0, return_dtype=pl.Int64).cast(_INSTANT)
+        return pl.col("created_timestamp") >= first
 
     def _is_current(self) -> pl.Expr:
-        """Whether a row was made by the present versions, and from its asset's present tags and settings."""
-        made_by = pl.lit(from_micros(self.definition.fresh_since), _INSTANT)
-        return self.of_present_machine() & (pl.col("created_timestamp") >= made_by)
+        """Return whether a row was computed by the present versions, and from its asset's present tags and settings."""
+        first = pl.lit(from_micros(self.definition.fresh_since), _INSTANT)
+        return self.by_present_settings() & (pl.col("created_timestamp") >= first)
 
     def _unknown(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         if rows.is_empty():
             return self.empty.clone()
-        made_now = max(now, from_micros(self.definition.made[-1].since))
+        created = max(now, from_micros(self.definition.provenance[-1].since))
         known = self.newest(rows)
         features = [name for name in self.schema if name != "created_timestamp"]
         current = known.filter(self._is_current())
         fresh = rows.join(current, on=features, how="anti", nulls_equal=True)
-        # A correction must be younger than what it corrects even if our clock was set back.
+        # A correction must be created later than what it corrects even if our clock was set back.
         after = (pl.col("created_timestamp") + pl.duration(microseconds=1)).alias("after")
         return (
             fresh.join(known.select(*KEY, after), on=KEY, how="left")
-            .with_columns(created_timestamp=pl.max_horizontal(pl.lit(made_now, _INSTANT), "after"))
+            .with_columns(created_timestamp=pl.max_horizontal(pl.lit(created, _INSTANT), "after"))
             .select(self.schema.names())
             .sort(KEY)
         )
 
 
-def in_spans(rows: pl.LazyFrame, spans: pl.DataFrame) -> pl.LazyFrame:
-    """The rows whose event timestamp lies in a span of their asset, sorted by it.
+def in_intervals(rows: pl.LazyFrame, intervals: pl.DataFrame) -> pl.LazyFrame:
+    """Return the rows whose event timestamp lies in an interval of their asset, sorted by it.
 
     Args:
         rows: with `KEY`.
-        spans: columns asset, after, until; those of an asset lie apart: the last one that begins before a row counts.
+        intervals: columns asset, after, until; those of an asset do not overlap.
     """
     begun = rows.sort("event_timestamp").join_asof(
-        spans.lazy().sort("after"),
+        intervals.lazy().sort("after"),
         left_on="event_timestamp",
         right_on="after",
         by="asset",
@@ -330,12 +334,12 @@ def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable
     try:
         return DeltaTable.create(path, schema=arrow, mode="ignore", description=definition.to_json())
     except CommitFailedError:
-        return DeltaTable(path)  # another process made it at the same moment
+        return DeltaTable(path)  # another process created it at the same time
 
 
 @contextmanager
 def _available(path: Path) -> Iterator[None]:
-    """Says what it means for people when a table cannot be read or written."""
+    """Turn errors of Delta Lake and the disk into `StoreUnavailable` with advice."""
     try:
         yield
     except CommitFailedError:

@@ -22,26 +22,33 @@ _MOST_GAPS: Final = 40_000_000
 
 
 def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, gap: int, look: int) -> tuple[int, int]:
-    """Widens [first, last], in microseconds since the epoch, to the ends of the bursts it cuts.
+    """Widen [first, last] to the ends of the bursts it cuts; in microseconds since the epoch.
 
-    A burst of these tags together is a stretch of samples of which no two are more than `gap` apart. The store is read
-    `look` microseconds at a time, then twice that, and so on.
+    In a burst of these tags together no sample follows the one before by more than the gap.
+
+    Args:
+        store: where the samples are.
+        tags: whose samples count.
+        first: the interval's first instant.
+        last: its last instant.
+        gap: the longest pause within a burst, in microseconds.
+        look: how much is read at first, in microseconds; then twice that, and so on.
 
     Raises:
         ConfigError: no end is found within 10,000 times `look`, or 40 million times `gap`; what arrives of a signal
-            without gaps would mean to compute it all again, every time.
+            without gaps would make all of it be computed again, every time.
     """
     limit = min(_MOST_LOOKS * look, _MOST_GAPS * gap)
 
     def edge(origin: int, direction: Literal[-1, 1]) -> int:
-        start, reach = origin, look
+        start, width = origin, look
         while abs(start - origin) < limit:
-            near = (start - reach, start) if direction < 0 else (start + 1, start + 1 + reach)
+            near = (start - width, start) if direction < 0 else (start + 1, start + 1 + width)
             times = np.append(start, _times(store, tags, *near)[::direction])
             gaps = np.flatnonzero(np.abs(np.diff(times)) > gap)
             if len(times) == 1 or len(gaps):
                 return int(times[gaps[0] if len(gaps) else 0])
-            start, reach = int(times[-1]), 2 * reach
+            start, width = int(times[-1]), 2 * width
         raise ConfigError(
             f"{', '.join(tags)}: samples follow each other without a gap for {abs(start - origin) // 1_000_000} s and "
             f'more, so this signal is continuous; write align = "epoch" in its feature view'
@@ -51,6 +58,6 @@ def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, g
 
 
 def _times(store: Reader, tags: Sequence[str], start: int, end: int) -> Integers:
-    """The times of the samples with start <= time < end, ascending."""
+    """Return the times of the samples with start <= time < end, ascending."""
     pages = [page["timestamp"] for page in store.read(tags, from_micros(start), from_micros(end))]
     return np.sort(pl.concat(pages).to_physical().to_numpy()) if pages else np.zeros(0, np.int64)

@@ -11,7 +11,7 @@ last must lie within 1.5 periods of the end. A device of another rate than the c
 `align = "burst"`: windows start where a run starts, then every hop, and end N/fs after their first sample. Here too the
 clock may drift by one sample: the N-th sample must lie before the end, and within 2.5 periods of it.
 A run shorter than one window is one window that is not valid. What remains of a longer run has no window, for it
-would be the newest one of every burst and hide the good one before it; it is counted as a leftover.
+would be the newest one of every burst and hide the good one before it; it is counted as a partial window.
 
 A window that is not valid says why: `gap` if samples are missing between its first and its last, or where it begins or
 ends; `length` if they follow each other without a gap and yet are not N over the whole window; `bad_quality`.
@@ -37,13 +37,18 @@ _BLOCK: Final = 65_536
 """Samples whose steps are looked at together: they stay in the caches."""
 
 
-class Span(NamedTuple):
-    """Which windows are wanted: after < end <= until."""
+class EndRange(NamedTuple):
+    """Which windows are wanted, by their ends: after < end <= until; microseconds since the epoch."""
 
     after: int
     until: int
     ready: int
     """Later than this an incomplete window may yet be filled: it is pending, and not listed."""
+
+    @property
+    def without_pending(self) -> EndRange:
+        """The range without the windows that may yet be filled."""
+        return self._replace(until=min(self.until, self.ready))
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,9 @@ class Windows:
     faults: Flags
     """[windows] each, why features cannot be computed."""
     resume: int
-    """Time of the first sample that windows after this span may need."""
-    leftovers: int = 0
-    """Ends of runs that were too short for a window of their own."""
+    """Time of the first sample that windows after this range may need."""
+    partial_windows: int = 0
+    """How many runs end in samples too few for a window of their own."""
 
     @cached_property
     def valid(self) -> Booleans:
@@ -97,13 +102,18 @@ class Windows:
         return valid
 
 
-def microseconds(span: timedelta) -> int:
-    """The span in whole microseconds."""
-    return span // timedelta(microseconds=1)
+def microseconds(duration: timedelta) -> int:
+    """Return a duration in whole microseconds."""
+    return duration // timedelta(microseconds=1)
 
 
 def runs(times: Integers, period: float) -> tuple[Integers, Integers]:
-    """Start and stop indices of the continuous runs of ascending times; |dt - period| > period/2 is a gap."""
+    """Return [runs] start and stop indices of the continuous runs; |dt - period| > period/2 is a gap.
+
+    Args:
+        times: [samples] microseconds, ascending.
+        period: from sample to sample, in microseconds.
+    """
     least, most = ceil(0.5 * period), floor(1.5 * period)
     gaps = [
         first + 1 + _outside(np.diff(times[first : first + _BLOCK + 1]), least, most)
@@ -119,57 +129,66 @@ def _outside(steps: Integers, least: int, most: int) -> Integers:
     return np.flatnonzero(steps.view(np.uint64) > most - least)
 
 
-def touched_ends(first: Integers, last: Integers, *, hop: int, reach: int, span: Span) -> Integers:
-    """The ends e on the hop's grid, within the span, that first < e <= last + reach for any of the stretches.
+def touched_ends(first: Integers, last: Integers, *, hop: int, lookback: int, wanted: EndRange) -> Integers:
+    """Return the wanted ends on the hop's grid of windows that use samples of [first, last] of any run.
 
-    `first` and `last` are the ends of stretches of time, both ascending.
+    Args:
+        first: [runs] times of the first samples, ascending.
+        last: [runs] times of the last samples, ascending.
+        hop: from end to end, in microseconds.
+        lookback: how far before its end a window uses samples, in microseconds.
+        wanted: which windows.
     """
-    low = np.maximum(first, span.after) // hop + 1
-    high = np.minimum(last + reach, span.until) // hop
+    low = np.maximum(first, wanted.after) // hop + 1
+    high = np.minimum(last + lookback, wanted.until) // hop
     low[1:] = np.maximum(low[1:], high[:-1] + 1)
     count = np.maximum(high - low + 1, 0)
     return (np.repeat(low, count) + counters(count)) * hop
 
 
-def epoch_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span) -> Windows:
-    """The windows on the hop's grid that the samples touch.
+def epoch_windows(times: Integers, usable: Booleans, tiling: Tiling, wanted: EndRange) -> Windows:
+    """Return the windows on the hop's grid that the samples touch.
 
     Args:
-        times: [samples] ascending; all samples from `Windows.resume` of the span before.
+        times: [samples] ascending; all samples from `Windows.resume` of the range before.
         usable: [samples] whether the sample is Good and has a value.
+        tiling: length, hop and sample rate.
+        wanted: which windows.
     """
     starts, stops = runs(times, tiling.period)
-    span = span._replace(until=min(span.until, span.ready))
-    end = touched_ends(times[starts], times[stops - 1], hop=tiling.hop, reach=tiling.length, span=span)
+    wanted = wanted.without_pending
+    end = touched_ends(times[starts], times[stops - 1], hop=tiling.hop, lookback=tiling.length, wanted=wanted)
     stop = np.searchsorted(times, end)
     inside = np.searchsorted(times, end - tiling.length)
     first = np.maximum(stop - tiling.samples, 0)
-    reached = (stop > 0) & (times[stop - 1] >= end - 1.5 * tiling.period)
+    ends_in_time = (stop > 0) & (times[stop - 1] >= end - 1.5 * tiling.period)
     complete = (
         (stop - first == tiling.samples)
         & _same_run(starts, first, stop)
         & (times[first] >= end - tiling.length - tiling.period)
         & (times[first] <= end - tiling.length + 2.5 * tiling.period)
-        & reached
+        & ends_in_time
     )
     first = np.where(complete, first, inside)
     begun = times[np.minimum(first, len(times) - 1)] <= end - tiling.length + tiling.period
-    unbroken = reached & begun & (stop > first) & _same_run(starts, first, stop)
+    unbroken = ends_in_time & begun & (stop > first) & _same_run(starts, first, stop)
     return Windows(
         end=end,
         first=first,
         found=stop - first,
         faults=_faults(complete, ~unbroken, ~_all_usable(usable, first, stop)),
-        resume=span.until - tiling.length - ceil(tiling.period),
+        resume=wanted.until - tiling.length - ceil(tiling.period),
     )
 
 
-def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span) -> Windows:
-    """The windows that start with the runs of the samples.
+def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, wanted: EndRange) -> Windows:
+    """Return the windows that start with the runs of the samples.
 
     Args:
-        times: [samples] ascending; all samples from `Windows.resume` of the span before, or from the start of a run.
+        times: [samples] ascending; all samples from `Windows.resume` of the range before, or from the start of a run.
         usable: [samples] whether the sample is Good and has a value.
+        tiling: length, hop and sample rate.
+        wanted: which windows.
     """
     starts, stops = runs(times, tiling.period)
     # Whether a window exists, and what is in it, is decided by samples before its end alone.
@@ -179,30 +198,30 @@ def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, span: Span)
     end = times[first] + tiling.length
     stop = np.minimum(np.minimum(first + tiling.samples, run_stop), np.searchsorted(times, end))
     enough = stop - first == tiling.samples
-    reached = times[run_stop - 1] >= end - 1.5 * tiling.period
-    exists = enough | reached | np.isin(first, starts)
+    ends_in_time = times[run_stop - 1] >= end - 1.5 * tiling.period
+    exists = enough | ends_in_time | np.isin(first, starts)
     first, stop, run_stop, end, enough = (each[exists] for each in (first, stop, run_stop, end, enough))
     full = enough & (times[stop - 1] >= end - 2.5 * tiling.period)
-    wanted = (end > span.after) & (end <= span.until) & (full | (end <= span.ready))
-    emitted = int(np.searchsorted(end, span.until, side="right"))
+    chosen = (end > wanted.after) & (end <= wanted.until) & (full | (end <= wanted.ready))
+    emitted = int(np.searchsorted(end, wanted.until, side="right"))
     goes_on = (stop < len(times)) & (times[np.minimum(stop, len(times) - 1)] < end)  # in another run
     faults = _faults(full, (stop == run_stop) & goes_on, ~_all_usable(usable, first, stop))
     return Windows(
-        end=end[wanted],
-        first=first[wanted],
-        found=(stop - first)[wanted],
-        faults={code: holds[wanted] for code, holds in faults.items()},
-        resume=int(times[first[max(emitted - 1, 0)]]) if len(first) else span.until,
-        leftovers=_leftovers(times, first, run_stop, tiling, span),
+        end=end[chosen],
+        first=first[chosen],
+        found=(stop - first)[chosen],
+        faults={code: holds[chosen] for code, holds in faults.items()},
+        resume=int(times[first[max(emitted - 1, 0)]]) if len(first) else wanted.until,
+        partial_windows=_partial_windows(times, first, run_stop, tiling, wanted),
     )
 
 
-def _leftovers(times: Integers, first: Integers, run_stop: Integers, tiling: Tiling, span: Span) -> int:
-    """How many runs have samples after their last window, such that the next one would end in the span."""
+def _partial_windows(times: Integers, first: Integers, run_stop: Integers, tiling: Tiling, wanted: EndRange) -> int:
+    """Return how many runs have samples after their last window, such that the next one would end in the range."""
     last = np.append(run_stop[1:] != run_stop[:-1], True)[: len(first)]
     rest = (first + tiling.hop_samples)[last & (first + tiling.samples < run_stop)]
     end = times[np.minimum(rest, len(times) - 1)] + tiling.length
-    return int(np.sum((end > span.after) & (end <= min(span.until, span.ready))))
+    return int(np.sum((end > wanted.after) & (end <= wanted.without_pending.until)))
 
 
 def counters(count: Integers) -> Integers:

@@ -1,6 +1,9 @@
-"""Which groups of features there are, and what each asks of the plant file: enough to check one, and no kernel yet.
+"""Which groups of features there are and what each needs from the plant file: enough to check it without a kernel.
 
-The groups are in `features.define.catalogue` and, by the entry-point group `penstock.features`, in other packages.
+The table `BUILT_IN` is the only place where a group's name, what its kernels take and what it needs are written. It is
+here, and not with the kernels, because checking a plant file must not wait for NumPy and the kernels to load.
+`features.define.catalogue` builds its groups from it, and a test compares the needs with the reasons their specs give.
+Groups of other packages come in by the entry-point group `penstock.features`.
 """
 
 from __future__ import annotations
@@ -8,52 +11,67 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from historian.errors import near_misses
 from historian.plant.model import Zones
 
 ENTRY_POINTS: Final = "penstock.features"
 
+Takes = Literal["waveforms", "spectra", "diagnosis", "holds", "states"]
+"""What the kernels of a group take: complete waveform windows, their spectra, both with shaft and bearing, the values
+that held in each window, or the states that did."""
+
+POINT_KINDS: Final[Mapping[Takes, frozenset[str]]] = {
+    "waveforms": frozenset({"vibration"}),
+    "spectra": frozenset({"vibration"}),
+    "diagnosis": frozenset({"vibration"}),
+    "holds": frozenset({"process", "speed", "digital"}),
+    "states": frozenset({"state", "digital"}),
+}
+"""What kernels take -> the kinds of points, as `point_kind` returns them, that have it."""
+
 
 @dataclass(frozen=True)
 class GroupNeeds:
-    """What a group of features asks of the feature set that names it."""
+    """What a group of features needs from the feature set that names it."""
 
-    kinds: frozenset[str]
-    """The kinds of points it can be computed for, as `point_kind` tells them."""
+    takes: Takes
+    """What its kernels take."""
     speed: bool = False
     """Whether its features are undefined without the shaft's speed."""
     bearing: bool = False
-    """Whether they are undefined without a bearing's geometry."""
+    """Whether its features are undefined without a bearing's geometry."""
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of points for which the group can be computed, as `point_kind` returns them."""
+        return POINT_KINDS[self.takes]
 
-_VIBRATION: Final = frozenset({"vibration"})
-_NUMBERS: Final = frozenset({"process", "speed", "digital"})
-_STATES: Final = frozenset({"state", "digital"})
 
 BUILT_IN: Final[Mapping[str, GroupNeeds]] = {
-    "time": GroupNeeds(_VIBRATION),
-    "spectrum": GroupNeeds(_VIBRATION),
-    "orders": GroupNeeds(_VIBRATION, speed=True),
-    "envelope": GroupNeeds(_VIBRATION, speed=True, bearing=True),
-    "kurtogram": GroupNeeds(_VIBRATION),
-    "slow": GroupNeeds(_NUMBERS),
-    "states": GroupNeeds(_STATES),
+    "time": GroupNeeds("waveforms"),
+    "spectrum": GroupNeeds("spectra"),
+    "orders": GroupNeeds("diagnosis", speed=True),
+    "envelope": GroupNeeds("diagnosis", speed=True, bearing=True),
+    "kurtogram": GroupNeeds("diagnosis"),
+    "process": GroupNeeds("holds"),
+    "states": GroupNeeds("states"),
 }
+"""Penstock's own groups, in the order of the reference page."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "vibration": ("time", "spectrum"),
-    "process": ("slow",),
-    "speed": ("slow",),
+    "process": ("process",),
+    "speed": ("process",),
     "digital": ("states",),
     "state": ("states",),
 }
-"""Kind of point -> the groups it has where its feature set names none."""
+"""Kind of point -> the groups computed for it where the feature set names none."""
 
 
 class Role(Protocol):
-    """What `point_kind` asks of a point of a class, or of the tag that fills it."""
+    """The part of a point of a class, or of the tag that fills it, that decides which features it can have."""
 
     @property
     def kind(self) -> str:
@@ -72,34 +90,34 @@ class Role(Protocol):
 
 
 def point_kind(point: Role) -> str:
-    """The kind of a point, or digital for a process point whose numbers stand for states."""
+    """Return the kind of a point, or `digital` for a process point whose numbers stand for states."""
     return "digital" if point.kind == "process" and point.states else point.kind
 
 
 def groups_of(features: Sequence[str], point: Role) -> tuple[str, ...]:
-    """Which of the groups that a feature set names, or of the defaults if it names none, fit the point.
+    """Return those of a feature set's groups, or of the defaults if it names none, that fit the point.
 
     Raises:
-        ValueError: as `needs_of` does.
+        ValueError: a group is unknown or cannot be used, as for `needs_of`.
     """
     kind = point_kind(point)
     return tuple(group for group in features or DEFAULTS[kind] if kind in needs_of(group).kinds)
 
 
 def needs_of(group: str) -> GroupNeeds:
-    """What the group of that name asks for.
+    """Return what the group of that name needs from the plant file.
 
     Raises:
-        ValueError: there is no such group, or it cannot be used; the message names those there are.
+        ValueError: there is no such group, or it cannot be used; the message names near misses.
     """
     return BUILT_IN[group] if group in BUILT_IN else _needs(load_group(group), group)
 
 
 def load_group(name: str) -> Any:
-    """The object another package registers for the group: a `features.define.spec.FeatureGroup`, as `needs_of` checks.
+    """Load the object another package registers for a group, a `features.define.spec.FeatureGroup` if it is right.
 
     Raises:
-        ValueError: there is none of that name, or its package cannot be imported.
+        ValueError: no package registers that name, or the package cannot be imported.
     """
     found = entry_points(group=ENTRY_POINTS)
     if name not in found.names:
@@ -111,7 +129,7 @@ def load_group(name: str) -> Any:
 
 
 def other_groups() -> list[str]:
-    """The names of the groups of other packages, sorted."""
+    """Return the names of the groups of other packages, sorted."""
     return sorted(entry_points(group=ENTRY_POINTS).names)
 
 

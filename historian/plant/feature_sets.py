@@ -1,4 +1,4 @@
-"""Feature sets, held against their class and its assets: what is wrong with one, or the view it becomes."""
+"""Feature sets, checked against their class and its assets: what is wrong with one, or the view it becomes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def view_of(
     features: FeatureSet,
     fixed_rpm: Mapping[str, float],
 ) -> View:
-    """The view that a feature set without complaints becomes.
+    """Return the view that a feature set without complaints becomes.
 
     Args:
-        name: of the view.
-        class_name: of its class.
-        points: of the class.
+        name: the view's name.
+        class_name: the asset class.
+        points: the points of the class, by name.
         features: the feature set.
-        fixed_rpm: the speed of the assets of the class for which no tag tells it.
+        fixed_rpm: asset -> its speed in rpm, for assets of the class that have no speed tag.
     """
     return View(
         name=name,
@@ -48,7 +48,7 @@ def view_of(
 
 
 def complaints(asset_class: AssetClass, features: FeatureSet, assets: Mapping[str, Asset]) -> list[str]:
-    """What is wrong with a feature set in the light of its class and of the assets of that class."""
+    """Return every problem of a feature set, given its class and the assets of that class."""
     unknown = [name for name in features.points if name not in asset_class.points]
     if unknown:
         return [f"unknown point {name!r}{near_misses(name, asset_class.points)}" for name in unknown]
@@ -74,7 +74,7 @@ def complaints(asset_class: AssetClass, features: FeatureSet, assets: Mapping[st
 def _mixed(points: Mapping[str, Point], features: FeatureSet) -> Iterator[str]:
     kinds = {point.kind == "vibration" for point in points.values()}
     if len(kinds) > 1:
-        yield "mixes vibration with slow points; give each kind a feature set of its own"
+        yield "mixes vibration with process points; give each kind a feature set of its own"
     elif features.align == "burst" and kinds == {False}:
         yield 'align = "burst" is for vibration points'
 
@@ -115,12 +115,13 @@ def _without_speed(groups: Sequence[str], assets: Mapping[str, Asset]) -> Iterat
     without = sorted(name for name, asset in assets.items() if asset.speed_rpm is None)
     if without or not assets:
         or_give = f", or give {', '.join(without)} a speed_rpm" if without else ""
-        yield f"{' and '.join(groups)} cannot do without speed: name a point of that kind with speed = ...{or_give}"
+        names = " and ".join(groups)
+        yield f"{names} cannot be computed without speed: name a point of that kind with speed = ...{or_give}"
 
 
 def _without_bearing(groups: Sequence[str], points: Iterable[str], assets: Mapping[str, Asset]) -> Iterator[str]:
     for name, asset in assets.items():
         missing = [point for point in points if not (asset.bearing or point in asset.bearings)]
         if missing:
-            what = f"{' and '.join(groups)} cannot do without the bearing under {', '.join(missing)}"
+            what = f"{' and '.join(groups)} cannot be computed without a bearing for {', '.join(missing)}"
             yield f"{what}: give asset {name} a bearing, or bearings"

@@ -137,8 +137,8 @@ class FeatureSet(Model):
     points: tuple[Name, ...] = Field(min_length=1, description="All vibration, or none.")
     features: tuple[Name, ...] = Field(
         (),
-        description="Groups of features: time, spectrum, orders, envelope, kurtogram of vibration points, slow of "
-        "numbers, states, and those of other packages. If absent: time and spectrum, slow, states for points with "
+        description="Groups of features: time, spectrum, orders, envelope, kurtogram of vibration points, process of "
+        "numbers, states, and those of other packages. If absent: time and spectrum, process, states for points with "
         "states.",
     )
     bands: tuple[Band, ...] = Field(

@@ -21,7 +21,7 @@ class View:
     asset_class: str
     points: tuple[str, ...]
     kind: Literal["vibration", "process"]
-    """Waveforms, or slow tags: numbers and states."""
+    """Waveforms, or process tags: numbers and states."""
     window: timedelta
     hop: timedelta
     align: Literal["epoch", "burst"]

@@ -44,7 +44,7 @@ def keys(first: int, until: int, *, apart: int = 1) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def plants(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Path]:
-    """Plants by how many rows of slow features they have; in many files, as jobs append them."""
+    """Plants by how many rows of process features they have; in many files, as jobs append them."""
     roots = {}
     for rows in (SHORT, LONG):
         roots[rows] = root = tmp_path_factory.mktemp("plants") / "plant"

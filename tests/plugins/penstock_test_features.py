@@ -6,7 +6,7 @@ import numpy as np
 
 from features.define.spec import FeatureGroup, FeatureSpec, Floats
 from features.kernels.diagnosis import Diagnosis
-from features.kernels.slow import HeldWindows
+from features.kernels.process import HeldWindows
 from features.kernels.vibration import Waveforms
 
 

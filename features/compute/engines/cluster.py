@@ -1,8 +1,8 @@
 """Partitions on a Ray cluster: for what one machine cannot compute in time.
 
 A partition is a pure function of the stored samples, so it does not matter how often, or where, it is computed. The
-nodes need the store within reach. A store's token is taken from the environment variable PENSTOCK_STORE_TOKEN of each
-node: it never travels with the work.
+nodes must be able to open the store. Its token is read from the environment variable PENSTOCK_STORE_TOKEN of each node:
+it never travels with the work.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ TOKEN: Final = "PENSTOCK_STORE_TOKEN"  # noqa: S105 - the name of a variable
 
 
 def cluster(url: str, *, address: str, memory: int) -> Engine:
-    """The cluster at the address: `auto` for the one this machine is part of, else HOST:PORT.
+    """Return an engine that runs on the Ray cluster at an address.
 
     Args:
-        url: of the store, as the nodes reach it.
-        address: of the cluster.
+        url: of the store, as the nodes can open it.
+        address: HOST:PORT of the cluster; `auto` for the one this machine is part of.
         memory: bytes a partition may take. A node works on as many at once as it has memory for.
 
     Raises, when it runs:
@@ -47,5 +47,5 @@ def _compute(url: str, partition: Partition) -> Computed:
 
 @cache
 def _opened(url: str, token: str) -> Samples:
-    """It stays open for the next partition."""
+    """Open a store once in this process."""
     return open_url(url, token)

@@ -1,35 +1,37 @@
-"""Who computes partitions: this process, and others beside it. A cluster is in `features.compute.engines.cluster`.
+"""Engines on this machine: this process alone, or with others. A cluster is in `features.compute.engines.cluster`.
 
-An engine takes partitions and gives what they came to, in any order. It writes nothing: rows are appended in one place,
-by the job, whoever computed them.
+An engine takes partitions and yields their rows, in any order. It writes nothing: the job appends all rows in one
+place, whichever process computed them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Final
 
 from features.compute.engines.shared_read import compute_group, grouped
-from features.compute.engines.worker import Worker
+from features.compute.engines.worker import WorkerProcess
 from features.compute.partition import Computed, Partition, Samples
 
 Engine = Callable[[Iterable[Partition]], Iterator[Computed]]
-Hand = Callable[[Sequence[Partition]], Sequence[Computed]]
-"""Whoever computes one group at a time."""
+"""Runs partitions and yields their rows as they are done."""
+ComputeGroup = Callable[[Sequence[Partition]], Sequence[Computed]]
+"""Computes the partitions of one group, in this process or in another."""
 
 _FASTEST: Final = 50e6
-"""Samples a second that no process exceeds: how long work takes at least, before any is done."""
-_IN_HAND: Final = 4
-"""Groups, of which one is at work; while rows are appended nobody hands out more."""
+"""Samples a second that no process exceeds: with it the least duration of work is known before any is done."""
+_QUEUED: Final = 4
+"""Groups a process has at a time, one of them at work; while rows are appended no more are submitted."""
 _WORTH: Final = 3.0
 """Seconds of work for which it pays to start processes: each takes one and a half to be ready."""
 
 
-def here(store: Samples) -> Engine:
-    """This thread, one partition after the other."""
+def in_process(store: Samples) -> Engine:
+    """Return an engine that runs in the calling thread, one partition after the other; `store` has the samples."""
 
     def run(partitions: Iterable[Partition]) -> Iterator[Computed]:
         for group in grouped(partitions):
@@ -39,15 +41,16 @@ def here(store: Samples) -> Engine:
 
 
 def processes(store: Samples, url: str, token: str, *, jobs: int, worth: float = _WORTH) -> Engine:
-    """This process, which begins at once, and up to `jobs - 1` others, once it turns out that they are worth starting.
+    """Return an engine of this process, which begins at once, and up to `jobs - 1` others.
 
-    An error of one is raised here, and what waits is not begun. See docs/decisions/0012.
+    The others are started once the work left is worth it. An error in any of them is raised here, and partitions that
+    still wait are not begun. See docs/decisions/0012.
 
     Args:
-        store: to read from here.
+        store: read from in this process.
         url: of the same store, for the others.
-        token: the store's, if it wants one.
-        jobs: how many processes, this one among them.
+        token: the store's, if it needs one.
+        jobs: how many processes, including this one.
         worth: seconds of work left for which others are started.
 
     Raises, when it runs:
@@ -57,51 +60,53 @@ def processes(store: Samples, url: str, token: str, *, jobs: int, worth: float =
 
     def run(partitions: Iterable[Partition]) -> Iterator[Computed]:
         todo, begun, done = list(partitions), monotonic(), 0
-        crew = _Crew(lambda group: list(compute_group(store, group)), lambda: Worker(url, token), jobs - 1)
+        pool = _ProcessPool(store, partial(WorkerProcess, url, token), jobs - 1)
         try:
             if sum(each.samples for each in todo) > worth * _FASTEST:
-                crew.grow()
-            for found in crew.work(grouped(todo)):
+                pool.start_others()
+            for found in pool.compute(grouped(todo)):
                 yield from found
                 done += len(found)
                 if (monotonic() - begun) / done * (len(todo) - done) > worth:
-                    crew.grow()
+                    pool.start_others()
         finally:
-            crew.dismiss()
+            pool.shutdown()
 
     return run
 
 
-class _Crew:
-    """Several that compute, each with a group in hand and some that wait, for we may be long in coming back."""
+class _ProcessPool:
+    """This process and others, each with a group at work and some queued, for the caller may be slow to come back."""
 
-    def __init__(self, first: Hand, hire: Callable[[], Worker], others: int) -> None:
-        self._hands = {ThreadPoolExecutor(1): first}
-        self._workers: list[Worker] = []
-        self._hire, self._others = hire, others
+    def __init__(self, store: Samples, start: Callable[[], WorkerProcess], others: int) -> None:
+        self._compute: dict[ThreadPoolExecutor, ComputeGroup] = {
+            ThreadPoolExecutor(1): lambda group: list(compute_group(store, group))
+        }
+        self._workers: list[WorkerProcess] = []
+        self._start, self._others = start, others
 
-    def grow(self) -> None:
-        """Hires the others, if they are not there yet; they join in when they are ready."""
-        self._workers = self._workers or [self._hire() for _ in range(self._others)]
+    def start_others(self) -> None:
+        """Start the other processes, unless they are there; they take part as soon as they are ready."""
+        self._workers = self._workers or [self._start() for _ in range(self._others)]
 
-    def work(self, groups: Iterator[list[Partition]]) -> Iterator[Sequence[Computed]]:
-        """What each group came to."""
+    def compute(self, groups: Iterator[list[Partition]]) -> Iterator[Sequence[Computed]]:
+        """Yield the rows of each group, as they are done."""
         pending: dict[Future[Sequence[Computed]], ThreadPoolExecutor] = {}
         while True:
             # Two threads a process, so that one group waits there while the other is at work.
-            self._hands |= {ThreadPoolExecutor(2): each.compute for each in self._workers if each.is_ready()}
-            for pool, hand in self._hands.items():
-                room = _IN_HAND - list(pending.values()).count(pool)
-                pending |= {pool.submit(hand, group): pool for group in islice(groups, room)}
+            self._compute |= {ThreadPoolExecutor(2): each.compute for each in self._workers if each.is_ready()}
+            for threads, compute in self._compute.items():
+                room = _QUEUED - list(pending.values()).count(threads)
+                pending |= {threads.submit(compute, group): threads for group in islice(groups, room)}
             if not pending:
                 return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            pending = {future: pool for future, pool in pending.items() if future not in done}
+            pending = {future: threads for future, threads in pending.items() if future not in done}
             yield from (future.result() for future in done)
 
-    def dismiss(self) -> None:
-        """What waits is not begun; what is in hand here is waited for."""
+    def shutdown(self) -> None:
+        """End the other processes; groups that are queued are not begun, the one at work here is waited for."""
         for worker in self._workers:
             worker.stop()
-        for pool in self._hands:
-            pool.shutdown(cancel_futures=True)
+        for threads in self._compute:
+            threads.shutdown(cancel_futures=True)

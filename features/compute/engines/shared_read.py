@@ -1,9 +1,9 @@
-"""Small partitions over the same stretch of time are read at once: a live second of fifty assets is one query."""
+"""Small partitions of about the same time are read together: a live second of fifty assets is one query."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -11,15 +11,16 @@ import polars as pl
 
 from features.compute.partition import Computed, Partition, Samples, compute_partition
 from historian.samples import SampleBatch, empty_batch
-from historian.times import from_micros, micros
+from historian.times import micros
 
 _SAMPLES: Final = 1_000_000
-_SLACK: Final = 10_000_000
-"""Microseconds by which partitions may lie apart and still be read together."""
+"""Most samples of a group."""
+_SLACK: Final = timedelta(seconds=10)
+"""How far partitions may lie apart and still be read together."""
 
 
-class Held:
-    """Samples that were read before."""
+class ReadSamples:
+    """Samples in memory, read as from a store."""
 
     def __init__(self, pages: Iterable[SampleBatch]) -> None:
         rows = pl.concat([empty_batch(), *pages])
@@ -32,13 +33,13 @@ class Held:
 
 
 def _between(rows: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
-    """Those of one tag, which are in order; quicker than a query."""
+    """Return the rows from start up to end, of one tag in order; quicker than a query."""
     first, stop = np.searchsorted(rows["timestamp"].to_physical().to_numpy(), [start, end])
     return rows[int(first) : int(stop)]
 
 
 def grouped(partitions: Iterable[Partition]) -> Iterator[list[Partition]]:
-    """The partitions, in order; those of a group are to be read at once."""
+    """Group partitions, in order, that are to be read together."""
     group: list[Partition] = []
     for partition in partitions:
         if group and not _near([*group, partition]):
@@ -50,7 +51,7 @@ def grouped(partitions: Iterable[Partition]) -> Iterator[list[Partition]]:
 
 
 def compute_group(store: Samples, group: Sequence[Partition]) -> Iterator[Computed]:
-    """`compute_partition` of each.
+    """Compute each partition of a group, from one read of the store.
 
     Raises:
         StoreUnavailable: the store cannot be read.
@@ -60,12 +61,12 @@ def compute_group(store: Samples, group: Sequence[Partition]) -> Iterator[Comput
 
 
 def _near(group: Sequence[Partition]) -> bool:
-    starts, ends = [each.start for each in group], [each.span.until for each in group]
+    starts, ends = [each.start for each in group], [each.end for each in group]
     apart = max(starts) - min(starts) + max(ends) - min(ends)
     return sum(each.samples for each in group) <= _SAMPLES and apart <= _SLACK
 
 
-def _read(store: Samples, group: Sequence[Partition]) -> Held:
-    start, end = min(each.start for each in group), max(each.span.until for each in group)
-    names = [tag.name for each in group for tag in each.tags]
-    return Held(store.read(sorted(set(names)), from_micros(start), from_micros(end)))
+def _read(store: Samples, group: Sequence[Partition]) -> ReadSamples:
+    start, end = min(each.start for each in group), max(each.end for each in group)
+    names = [tag.name for each in group for tag in each.plan.sample_tags]
+    return ReadSamples(store.read(sorted(set(names)), start, end))

@@ -1,7 +1,7 @@
-"""A process that computes partitions for another one, which sends them through a socket and gets back the rows.
+"""A process that computes partitions for its parent, which sends them through a socket and receives the rows.
 
-It is started as a program of its own, so that it shares neither memory nor threads with the one that started it, and
-Polars, which goes by the environment, keeps to one core in it. It ends when the socket is closed: with its starter.
+It is started as a program of its own, so that it shares neither memory nor threads with its parent, and Polars, which
+reads the environment, keeps to one core in it. It ends when the socket is closed, at the latest with its parent.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _CODE: Final = "from features.compute.engines.worker import serve; serve({})"
 _READY: Final = "ready"
 
 
-class Worker:
-    """The other process, as its starter sees it."""
+class WorkerProcess:
+    """The parent's handle of the process."""
 
     def __init__(self, url: str, token: str) -> None:
-        """Starts it; the url and the token of the store go through the socket, where nobody else sees them."""
+        """Start it; the url and the token of the store go through the socket, where nobody else sees them."""
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
@@ -38,14 +38,14 @@ class Worker:
                 env={**os.environ, "POLARS_MAX_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for its starter, who stops it
+                start_new_session=True,  # Ctrl-C goes to the parent, which stops it
             )
         with suppress(OSError):  # if it could not start, it never gets ready
             self._pipe.send((url, token))
         self._ready, self._sending, self._receiving = False, Lock(), Lock()
 
     def is_ready(self) -> bool:
-        """Whether it has become ready: true once, and never if it could not start."""
+        """Return whether it has just become ready: true once, and never if it could not start."""
         if self._ready:
             return False
         try:
@@ -55,13 +55,14 @@ class Worker:
         return self._ready
 
     def compute(self, group: Sequence[Partition]) -> Sequence[Computed]:
-        """What the partitions came to; or those of another thread that asks, who then gets these.
+        """Compute partitions in the process, and return their rows.
 
-        So, with two threads that ask, the process always has something to do.
+        With two threads that call this the process always has something to do; each may receive the rows of the other's
+        group.
 
         Raises:
             FeatureError: the process was killed.
-            HistorianError: what went wrong there.
+            HistorianError: computing failed there.
         """
         try:
             with self._sending:
@@ -78,14 +79,14 @@ class Worker:
         return found
 
     def stop(self) -> None:
-        """At once, whatever it is at."""
+        """End the process at once, whatever it is doing."""
         self._process.kill()
         self._process.wait()
         self._pipe.close()
 
 
 def serve(socket: int) -> None:
-    """The other process: computes what comes until nobody is there any more."""
+    """Run in the process: compute groups of partitions until the socket is closed."""
     pipe: Connection[Any, Any] = Connection(socket)
     try:
         url, token = pipe.recv()
@@ -96,7 +97,7 @@ def serve(socket: int) -> None:
             try:
                 store = store or open_url(url, token)
                 answer: object = list(compute_group(store, group))
-            except Exception as error:  # noqa: BLE001 - raised by the one who asked
+            except Exception as error:  # noqa: BLE001 - raised again in the parent
                 answer = error
             pipe.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):

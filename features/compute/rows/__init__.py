@@ -1,1 +1,1 @@
-"""From the samples of one asset to its feature rows."""
+"""From the samples of one asset to its feature rows: windows, kernels, reasons, columns."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.compute.rows.point_windows import PointWindows, WaveformWindows
-from features.compute.rows.process_rows import slow_rows
-from features.compute.rows.speed import Speeds, fixed_speeds, held_speeds, told_speeds
-from features.compute.rows.waveform_rows import waveform_rows
-from features.define.catalogue import point_groups, said
-from features.windows.tiling import Integers, Span, Windows, microseconds
-from historian.plant.connections import Tag
-from historian.plant.feature_groups import point_kind
-from historian.plant.plant import View
+from features.compute.rows.kernel_values import Values, kernel_values
+from features.compute.rows.missing import point_quality
+from features.compute.rows.point_windows import point_windows
+from features.compute.rows.quality import ProcessQuality, WaveformQuality
+from features.compute.rows.speed import ShaftSpeed
+from features.define.view_plan import AssetPlan, PointPlan, PointTag, SampleTag
+from features.windows.tiling import EndRange, Windows, microseconds
 from historian.samples import SCHEMA, SampleBatch, empty_batch
 
 _EVENT: Final = "event_timestamp"
@@ -29,54 +26,46 @@ class Rows(NamedTuple):
 
     frame: pl.DataFrame
     """event_timestamp, then the columns of the points."""
-    leftovers: int
-    """Ends of bursts too short for a window."""
+    partial_windows: int
+    """How many bursts end in samples too few for a window."""
     after: int
     """These are all rows of the asset with after < event_timestamp <= until; what is later may yet be pending."""
     until: int
 
 
 def asset_rows(
-    pages: Iterator[SampleBatch], tags: Sequence[Tag], view: View, span: Span, ready: Mapping[str, int]
+    pages: Iterator[SampleBatch], plan: AssetPlan, wanted: EndRange, ready: Mapping[str, int]
 ) -> Iterator[Rows]:
-    """The feature rows of one asset whose windows end in the span.
+    """Compute the feature rows of one asset.
 
     Args:
-        pages: the samples these windows can touch; each page covers a stretch of time after the one before.
-        tags: those of the asset that fill `source_points` of the view.
-        view: what to compute.
-        span: after < end <= until.
-        ready: `Span.ready` of each tag.
+        pages: the samples the windows can use; each page covers a stretch of time after the one before.
+        plan: what to compute; every tag of it has samples.
+        wanted: which windows.
+        ready: `EndRange.ready` of each tag.
     """
-    known: dict[str, pl.DataFrame] = {}
-    speed_tag = next((tag for tag in tags if tag.point == view.speed), None)
-    fixed = next((view.fixed_rpm.get(tag.asset) for tag in tags), None)
+    held: dict[str, pl.DataFrame] = {}
     for page, more in _with_more(pages):
         # Where more follows, windows that end within the page are complete; with the last page all are.
-        until = min(span.until, _last(page)) if more else span.until
-        for tag in tags:
-            known[tag.name] = _joined_to(known.get(tag.name), _of_tag(page, tag))
-        speeds_at: Callable[[Integers], Speeds] = partial(fixed_speeds, fixed)
-        if speed_tag:
-            held = held_speeds(known[speed_tag.name], speed_tag)
-            speeds_at = partial(told_speeds, held, length=microseconds(view.window))
-        points = []
-        resume, leftovers = until, 0
-        for tag in (tag for tag in tags if tag.point in view.points):
-            its_span = span._replace(until=until, ready=ready[tag.name])
+        until = min(wanted.until, _last(page)) if more else wanted.until
+        for each in plan.sample_tags:
+            held[each.name] = _appended(held.get(each.name), _of_tag(page, each))
+        speed, frames, resume, partial_windows = _shaft_speed(plan, held), [], until, 0
+        for tag in plan.tags:
+            its_range = wanted._replace(until=until, ready=ready[tag.name])
             with np.errstate(over="ignore", invalid="ignore"):  # such windows have the reason `magnitude`
-                windows, frame = point_rows(known[tag.name], tag, view, its_span, speeds_at)
-            known[tag.name] = _since(known[tag.name], windows.resume) if more else known[tag.name].clear()
-            points.append(frame)
-            resume, leftovers = min(resume, windows.resume), leftovers + windows.leftovers
-        if speed_tag and more:
-            known[speed_tag.name] = _since(known[speed_tag.name], resume - microseconds(speed_tag.max_staleness))
-        yield Rows(_joined(points, view), leftovers, span.after, min(until, max(ready.values())))
-        span = span._replace(after=max(span.after, until))
+                windows, frame = point_rows(held[tag.name], tag, its_range, speed)
+            held[tag.name] = _since(held[tag.name], windows.resume) if more else held[tag.name].clear()
+            frames.append(frame)
+            resume, partial_windows = min(resume, windows.resume), partial_windows + windows.partial_windows
+        if plan.speed and more:
+            held[plan.speed.name] = _since(held[plan.speed.name], resume - plan.speed.max_staleness)
+        yield Rows(_joined(frames, plan.points), partial_windows, wanted.after, min(until, max(ready.values())))
+        wanted = wanted._replace(after=max(wanted.after, until))
 
 
 def _with_more(pages: Iterator[SampleBatch]) -> Iterator[tuple[SampleBatch, bool]]:
-    """Each page, and whether another follows; an empty page if there is none at all."""
+    """Yield each page and whether another follows; an empty page if there is none at all."""
     page = next(pages, empty_batch())
     for following in pages:
         yield page, True
@@ -84,28 +73,38 @@ def _with_more(pages: Iterator[SampleBatch]) -> Iterator[tuple[SampleBatch, bool
     yield page, False
 
 
+def _shaft_speed(plan: AssetPlan, held: Mapping[str, pl.DataFrame]) -> ShaftSpeed:
+    length, speed = microseconds(plan.window), plan.speed
+    if speed is None:
+        return ShaftSpeed(None, "", 0, plan.fixed_rpm, length)
+    return ShaftSpeed(held[speed.name], speed.unit, speed.max_staleness, None, length)
+
+
 def point_rows(
-    samples: pl.DataFrame, tag: Tag, view: View, span: Span, speeds_at: Callable[[Integers], Speeds]
+    samples: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed
 ) -> tuple[Windows, pl.DataFrame]:
-    """The windows of one tag that end in the span, and their rows: event_timestamp, then the point's columns.
+    """Compute the rows of one point: samples -> windows -> kernels -> columns.
 
     Args:
-        samples: of that tag, timestamp ascending; all from `Windows.resume` of the span before.
-        tag: whose samples.
-        view: what to compute.
-        span: which windows.
-        speeds_at: ends of windows -> their speeds.
+        samples: of the tag, timestamp ascending; all from `Windows.resume` of the range before.
+        tag: the tag that fills the point.
+        wanted: which windows.
+        speed: where the shaft's speed comes from.
+
+    Returns:
+        The windows, and event_timestamp with the point's columns.
     """
-    found: PointWindows | WaveformWindows
-    if tag.sample_rate is None:
-        found, values = slow_rows(samples, tag, view, span)
-    else:
-        found, values = waveform_rows(samples, tag, view, span, speeds_at)
-    columns = {spec: values[spec.name] for group in point_groups(view, tag).values() for spec in group.specs}
-    columns |= {spec: spec.kernel(found) for specs in said(view, tag).values() for spec in specs}
-    series = [_series(f"{tag.point}_{spec.name}", column, spec.dtype) for spec, column in columns.items()]
-    event = pl.Series(_EVENT, found.windows.end).cast(SCHEMA["timestamp"])
-    return found.windows, pl.DataFrame([event, *series])
+    found = point_windows(samples, tag, wanted, speed)
+    computed = kernel_values(found.batches, (*tag.plan.groups.values(), tag.plan.checks))
+    values, quality = point_quality(found, tag, computed)
+    return quality.windows, _frame(tag.plan, values, quality)
+
+
+def _frame(plan: PointPlan, values: Values, quality: ProcessQuality | WaveformQuality) -> pl.DataFrame:
+    arrays = [values[spec.name] for spec in plan.features]
+    arrays += [spec.kernel(quality) for specs in plan.quality.values() for spec in specs]
+    series = [_series(each.name, array, each.dtype) for each, array in zip(plan.columns, arrays, strict=True)]
+    return pl.DataFrame([pl.Series(_EVENT, quality.windows.end).cast(SCHEMA["timestamp"]), *series])
 
 
 def _series(name: str, values: npt.NDArray[Any], dtype: pl.DataType) -> pl.Series:
@@ -115,36 +114,30 @@ def _series(name: str, values: npt.NDArray[Any], dtype: pl.DataType) -> pl.Serie
     return pl.Series(name, values.tolist() if values.dtype.kind == "O" else values, dtype)
 
 
-def _joined(points: Sequence[pl.DataFrame], view: View) -> pl.DataFrame:
-    """The rows of the points side by side; a point without a window at another's end says so."""
-    if len(points) == 1:
-        frame = points[0]
+def _joined(frames: Sequence[pl.DataFrame], points: Sequence[str]) -> pl.DataFrame:
+    """Join the rows of the points by their ends; a point that has no window at another's end is `absent` there."""
+    if len(frames) == 1:
+        frame = frames[0]
     else:
-        frame = pl.concat(points, how="align_full") if points else pl.DataFrame(schema={_EVENT: SCHEMA["timestamp"]})
+        frame = pl.concat(frames, how="align_full") if frames else pl.DataFrame(schema={_EVENT: SCHEMA["timestamp"]})
     absent = pl.lit("absent", pl.String)
     return frame.with_columns(
         pl.when(pl.col(f"{name}_valid").is_null()).then(absent).otherwise(f"{name}_reason").alias(f"{name}_reason")
         if f"{name}_valid" in frame.columns
         else absent.alias(f"{name}_reason")
-        for name in view.points
+        for name in points
     )
 
 
-def _needed(tag: Tag) -> list[str]:
-    """The columns of a tag's samples that its features depend on."""
-    is_state = point_kind(tag) in ("state", "digital")
-    return ["timestamp", "value", "quality", *(["text"] if is_state else [])]
-
-
-def _of_tag(page: SampleBatch, tag: Tag) -> pl.DataFrame:
-    """What its features depend on. Often a page is one tag's, and then a query is saved."""
+def _of_tag(page: SampleBatch, tag: SampleTag) -> pl.DataFrame:
+    """Return the tag's samples, the columns its features need. Often a page is one tag's, which saves a query."""
     ends = [*page[:1]["tag"], *page[-1:]["tag"]]  # the whole column would take 16 bytes a sample
     alone = set(ends) == {tag.name}
-    return (page if alone else page.filter(tag=tag.name))[_needed(tag)]
+    return (page if alone else page.filter(tag=tag.name))[list(tag.sample_columns)]
 
 
-def _joined_to(before: pl.DataFrame | None, samples: pl.DataFrame) -> pl.DataFrame:
-    """In one piece if there were none before: of several pieces arrays would be copies."""
+def _appended(before: pl.DataFrame | None, samples: pl.DataFrame) -> pl.DataFrame:
+    """Return both in one frame; in one piece if there were none before: of several pieces arrays would be copies."""
     return samples if before is None or before.is_empty() else pl.concat([before, samples])
 
 

@@ -1,37 +1,78 @@
-"""Why single features of a valid window are missing: what is known of the window, held against what each spec gives."""
+"""Why features are missing: what is known of each window, compared with the reasons each spec may give."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from features.define.reasons import Flags, Reason
-from features.define.spec import FeatureSpec, Floats
+from features.compute.rows.kernel_values import Values
+from features.compute.rows.point_windows import PointWindows, WaveformWindows
+from features.compute.rows.quality import ProcessQuality, WaveformQuality
+from features.define.reasons import REASONS, Flags, Reason, Texts
+from features.define.spec import FeatureSpec
+from features.define.view_plan import PointTag
+from features.kernels.spectrum import ACCELERATION
 from features.windows.tiling import Booleans
 
-Name = TypeVar("Name", bound=str)
-Values = Mapping[str, npt.NDArray[Any]]
-"""Feature name -> [windows]."""
-_LARGEST: Final = 1e60
-"""Fourth powers of samples, their sums and the squares of what is left of them at the edge of a Hann window fit into
-float64 up to here, and down to its reciprocal."""
+
+def point_quality(
+    found: PointWindows, tag: PointTag, values: Values
+) -> tuple[Values, ProcessQuality | WaveformQuality]:
+    """Return the values of a point for all its windows, and the quality of these.
+
+    Args:
+        found: its windows.
+        tag: the tag that fills the point.
+        values: what its kernels computed of the batches; of extreme waveforms the features become NaN.
+    """
+    if isinstance(found, WaveformWindows):
+        return _waveform_quality(found, tag, values)
+    windows, valid = found.windows, found.windows.valid
+    of_valid = {name: each[valid] for name, each in values.items()}
+    faults = {code: holds[valid] for code, holds in windows.faults.items()}
+    known: Flags = {**faults, "magnitude": of_valid["extreme"]}
+    flags = missing_flags(tag.plan.features, of_valid, known, int(valid.sum()))
+    return values, ProcessQuality(windows, reason_texts({**windows.faults, **on_all_windows(flags, valid)}, len(valid)))
+
+
+def _waveform_quality(found: WaveformWindows, tag: PointTag, values: Values) -> tuple[Values, WaveformQuality]:
+    plan, valid = tag.plan, found.windows.valid
+    numbers = {name: each.astype(np.float64, copy=False) for name, each in values.items()}
+    extreme = numbers["extreme"] == 1
+    if extreme.any():
+        for spec in plan.features:
+            numbers[spec.name][extreme] = np.nan
+    flags: Flags = {}
+    if any(is_missing(each).any() for each in numbers.values()):
+        known: Flags = {
+            **{code: holds[valid] for code, holds in found.speeds.faults.items()},
+            "geometry": np.full(len(extreme), not tag.has_geometry),
+            "unit": np.full(len(extreme), plan.point.unit not in ACCELERATION),
+            "constant": numbers["constant"] == 1,
+            "magnitude": extreme,
+        }
+        flags = missing_flags(plan.features, numbers, known, len(extreme))
+    speed = found.speeds.faults if plan.shows_speed else {}
+    reason = reason_texts({**found.windows.faults, **on_all_windows(flags, valid), **speed}, len(valid))
+    everywhere = {name: _on_all_windows(each, valid, np.nan) for name, each in numbers.items()}
+    return everywhere, WaveformQuality(found.windows, reason, found.tiling, everywhere["clipped"], found.speeds)
 
 
 def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flags, count: int) -> Flags:
-    """The codes of `count` valid windows.
+    """Return the codes that explain the missing features of valid windows.
 
-    What nothing known explains is what else its spec gives, such as `resolution`; or else `other`: a feature of another
-    package that does not say.
+    What nothing known explains has another code that its spec gives, such as `resolution`; or else `other`: a feature
+    of another package that gives none.
 
     Args:
-        specs: of the features.
-        values: what they came to.
+        specs: the features.
+        values: their values.
         known: what is known of these windows; a code counts where a feature that gives it is missing.
-        count: of windows.
+        count: how many windows.
     """
     flags: dict[Reason, Booleans] = defaultdict(lambda: np.zeros(count, np.bool_))
     for spec in specs:
@@ -47,20 +88,29 @@ def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flag
     return dict(flags)
 
 
-def is_extreme(lowest: Floats, highest: Floats) -> Booleans:
-    """[windows] whether features of values between these would be numbers that float64 has cut short."""
-    too_large = np.maximum(-lowest, highest) > _LARGEST
-    return too_large | ((highest > lowest) & (highest - lowest < 1 / _LARGEST))
-
-
 def is_missing(values: npt.NDArray[Any]) -> Booleans:
-    """[windows] where a feature that is a number is undefined."""
+    """Return [windows] where a feature that is a number is undefined."""
     return ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(len(values), np.bool_)
 
 
-def spread(values: Mapping[Name, npt.NDArray[Any]], valid: Booleans, otherwise: float) -> dict[Name, npt.NDArray[Any]]:
-    """[valid windows] -> [windows]."""
-    wide = {name: np.full(len(valid), otherwise, found.dtype) for name, found in values.items()}
-    for name, found in values.items():
-        wide[name][valid] = found
+def on_all_windows(flags: Flags, valid: Booleans) -> Flags:
+    """Return the flags of valid windows for all of them, False in the others."""
+    return {code: _on_all_windows(holds, valid, otherwise=False) for code, holds in flags.items()}
+
+
+def _on_all_windows(values: npt.NDArray[Any], valid: Booleans, otherwise: float) -> npt.NDArray[Any]:
+    """[valid windows] -> [windows], with `otherwise` in those that are not valid."""
+    wide = np.full(len(valid), otherwise, values.dtype)
+    wide[valid] = values
     return wide
+
+
+def reason_texts(flags: Flags, count: int) -> Texts:
+    """Return [count windows] the codes that hold, in the order of `REASONS`, separated by spaces; None where none."""
+    held = [code for code in REASONS if code in flags]
+    masks = np.zeros(count, np.int64)
+    for bit, code in enumerate(held):
+        masks |= flags[code].astype(np.int64) << bit
+    known, places = np.unique(masks, return_inverse=True)
+    texts = [" ".join(code for bit, code in enumerate(held) if mask >> bit & 1) or None for mask in known.tolist()]
+    return np.array(texts, np.object_)[places]

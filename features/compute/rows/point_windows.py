@@ -1,49 +1,190 @@
-"""The windows of one point, with what is known of each besides its features; `define.quality_columns` reads them."""
+"""Samples of the tag that fills a point -> its windows, and the batches of them that kernels take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from threading import local
+from typing import Final, NamedTuple
 
 import numpy as np
+import polars as pl
+from numpy.lib.stride_tricks import sliding_window_view
 
-from features.compute.rows.speed import Speeds
-from features.define.reasons import Texts
+from features.compute.rows.speed import ShaftSpeed, Speeds
 from features.define.spec import Floats
-from features.windows.tiling import Tiling, Windows
+from features.define.view_plan import PointPlan, PointTag
+from features.kernels.diagnosis import Diagnosis
+from features.kernels.process import HeldWindows, Holds, held_windows, holds, process_windows
+from features.kernels.scratch import Scratch
+from features.kernels.spectrum import Spectra, spectra
+from features.kernels.states import StateWindows, coded
+from features.kernels.vibration import Waveforms
+from features.windows.tiling import (
+    Booleans,
+    EndRange,
+    Integers,
+    Tiling,
+    Windows,
+    burst_windows,
+    epoch_windows,
+    touched_ends,
+)
+from historian.plant.model import Bearing
+from historian.quality import is_good
+
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Samples of a batch, in bytes: in smaller ones the calls of kernels cost more than the arithmetic."""
+_BATCH_WINDOWS: Final = 1024
+"""Windows of a batch of held values: overlapping windows use each sample many times."""
+_OF_THREAD: Final = local()
+
+
+class Machine(NamedTuple):
+    """What is known of the machine in each window."""
+
+    shaft: Floats
+    """[windows] Hz, NaN where unknown."""
+    bearing: Bearing | None
+
+
+@dataclass(frozen=True)
+class WaveformBatch:
+    """What the kernels of waveforms take, made when the first one needs it."""
+
+    waveforms: Waveforms
+    machine: Machine
+
+    @cached_property
+    def spectra(self) -> Spectra:
+        """Power spectra of the windows."""
+        return spectra(self.waveforms)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """The windows, their spectra, and the machine."""
+        return Diagnosis(self.waveforms, self.spectra, *self.machine)
+
+    def __len__(self) -> int:
+        return len(self.waveforms.samples)
+
+
+@dataclass(frozen=True)
+class HeldBatch:
+    """What the kernels of process and state points take."""
+
+    holds: HeldWindows
+    states: StateWindows
+
+    def __len__(self) -> int:
+        return len(self.holds.count)
 
 
 @dataclass(frozen=True)
 class PointWindows:
-    """The windows of a slow point."""
+    """The windows of a point, and the batches its kernels take."""
 
     windows: Windows
-    reason: Texts
-    """[windows]"""
+    batches: Iterator[WaveformBatch | HeldBatch]
+    """Of a vibration point the valid windows, of any other all windows; to be taken once."""
 
 
 @dataclass(frozen=True)
-class WaveformWindows:
-    """The windows of a vibration point."""
+class WaveformWindows(PointWindows):
+    """The same of a vibration point."""
 
-    windows: Windows
-    reason: Texts
-    """[windows]"""
     tiling: Tiling
-    clipped: Floats
-    """[windows] NaN where unknown."""
     speeds: Speeds
+    """[windows]"""
 
-    @property
-    def coverage(self) -> Floats:
-        """[windows] n/N."""
-        return self.windows.found / self.tiling.samples
 
-    @property
-    def sample_rate(self) -> Floats:
-        """[windows] Hz."""
-        return np.full(len(self.windows.end), self.tiling.sample_rate)
+def point_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> PointWindows:
+    """Find the windows of a point.
 
-    @property
-    def resolution(self) -> Floats:
-        """[windows] df in Hz."""
-        return self.sample_rate / self.tiling.samples
+    Args:
+        samples: of the tag, timestamp ascending; all from `Windows.resume` of the range before.
+        tag: the tag that fills the point.
+        wanted: which windows.
+        speed: where the shaft's speed comes from.
+    """
+    if tag.sample_rate is None:
+        return _held_windows(samples, tag.plan, wanted)
+    return _waveform_windows(samples, tag, wanted, speed)
+
+
+def _held_windows(samples: pl.DataFrame, plan: PointPlan, wanted: EndRange) -> PointWindows:
+    times, values = samples["timestamp"].to_physical().to_numpy(), samples["value"].to_numpy()
+    lookback, known = plan.length + plan.max_staleness, wanted.without_pending
+    end = touched_ends(times, times, hop=plan.hop, lookback=lookback, wanted=known)
+    codes, names = (values, ()) if "text" not in samples.columns else coded(samples, plan.point.states)
+    needed = codes if plan.kind == "state" else values
+    usable = ~np.isnan(needed) & samples.select(is_good(pl.col("quality"))).to_series().to_numpy()
+    held, lost = (holds(times, values, which, staleness=plan.max_staleness) for which in (usable, ~usable))
+    windows = process_windows(times, held, lost, end, length=plan.length, resume=known.until - lookback)
+    states = replace(held, values=codes[usable])
+    return PointWindows(windows, _held_batches(windows, held, states, names, plan.length))
+
+
+def _held_batches(
+    windows: Windows, held: Holds, states: Holds, names: tuple[str, ...], length: int
+) -> Iterator[HeldBatch]:
+    for start in range(0, max(1, len(windows.end)), _BATCH_WINDOWS):
+        place = slice(start, start + _BATCH_WINDOWS)
+        end, valid = windows.end[place], windows.valid[place]
+        numbers, coded_states = (held_windows(each, end, valid, length=length) for each in (held, states))
+        yield HeldBatch(numbers, StateWindows(coded_states, names))
+
+
+def _waveform_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> WaveformWindows:
+    plan, values = tag.plan, samples["value"].to_numpy()
+    tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
+    tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
+    windows = tile(samples["timestamp"].to_physical().to_numpy(), _usable(samples), tiling, wanted)
+    speeds, valid = speed.at(windows.end), windows.valid
+    machine = Machine(speeds.shaft[valid], tag.bearing)
+    batches = waveform_batches(values, windows.first[valid], tiling, plan.point.unit, machine)
+    return WaveformWindows(windows, batches, tiling, speeds)
+
+
+def waveform_batches(
+    samples: Floats, first: Integers, tiling: Tiling, unit: str, machine: Machine
+) -> Iterator[WaveformBatch]:
+    """Yield complete windows in batches that stay in the caches.
+
+    Args:
+        samples: [samples] of one channel.
+        first: [windows] index of each window's first sample.
+        tiling: how long windows are, and the sample rate.
+        unit: of the samples.
+        machine: what is known of the machine in each window.
+    """
+    size, scratch = max(1, _BATCH_BYTES // (8 * tiling.samples)), _scratch()
+    for start in range(0, len(first), size):
+        place = slice(start, start + size)
+        windows = _waveforms(samples, first[place], tiling.samples)
+        waveforms = Waveforms(windows, tiling.sample_rate, unit, scratch)
+        yield WaveformBatch(waveforms, machine._replace(shaft=machine.shaft[place]))
+
+
+def _usable(samples: pl.DataFrame) -> Booleans:
+    """Return [samples] whether each is Good and has a value. Mostly all are, which the worst quality shows at once."""
+    good, known = is_good(pl.col("quality").max()), pl.col("value").null_count() == 0
+    if samples.select(good & known).item():
+        return np.ones(samples.height, dtype=bool)
+    return samples.select(is_good(pl.col("quality")) & pl.col("value").is_not_null()).to_series().to_numpy()
+
+
+def _scratch() -> Scratch:
+    """Return this thread's scratch memory, kept between calls: a first batch in new memory takes twice as long."""
+    if not hasattr(_OF_THREAD, "scratch"):
+        _OF_THREAD.scratch = Scratch()
+    found: Scratch = _OF_THREAD.scratch
+    return found
+
+
+def _waveforms(samples: Floats, first: Integers, size: int) -> Floats:
+    """[samples] -> [windows, size]; windows that follow each other without overlap need no copy."""
+    if np.all(np.diff(first) == size):
+        return samples[first[0] : first[-1] + size].reshape(-1, size)
+    return sliding_window_view(samples, size)[first]

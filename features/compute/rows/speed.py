@@ -1,4 +1,4 @@
-"""The shaft's speed in a window, and where it is from: a tag, by the same stepped hold as slow tags, or the plant file.
+"""The shaft's speed in a window, and where it is from: a tag, by the same hold as process tags, or the plant file.
 
 A speed is used where it is known for 80 % of the window and above zero, and where it does not vary by more than 2 % of
 its mean: beyond that orders and bearing lines smear over several lines of the spectrum.
@@ -7,6 +7,7 @@ its mean: beyond that orders and bearing lines smear over several lines of the s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -14,9 +15,8 @@ import polars as pl
 
 from features.define.reasons import Flags, Texts
 from features.define.spec import Floats
-from features.kernels.slow import LEAST_GOOD_SHARE, HeldWindows, Holds, held_windows, holds
-from features.windows.tiling import Integers, microseconds
-from historian.plant.connections import Tag
+from features.kernels.process import LEAST_GOOD_SHARE, Holds, held_windows, holds
+from features.windows.tiling import Integers
 from historian.quality import is_good
 
 PER_UNIT: Final = {"rpm": 1.0, "Hz": 60.0}
@@ -26,13 +26,14 @@ MOST_VARIATION: Final = 0.02
 
 @dataclass(frozen=True)
 class Speeds:
-    """The speed of each window, and why it has none."""
+    """The speed of each window, or why there is none."""
 
     rpm: Floats
-    """[windows] time-weighted mean, NaN where there is none to be used."""
+    """[windows] time-weighted mean, NaN where there is no usable speed."""
     source: str
     """tag or asset."""
     faults: Flags
+    """[windows] each: why there is no usable speed."""
 
     @property
     def shaft(self) -> Floats:
@@ -46,29 +47,68 @@ class Speeds:
         return names[np.isnan(self.rpm).astype(np.int64)]
 
 
+@dataclass(frozen=True)
+class ShaftSpeed:
+    """Where the speed of an asset's shaft comes from: the samples of its speed tag, or the plant file."""
+
+    samples: pl.DataFrame | None
+    """Of the speed tag, with timestamp, value and quality; None without one."""
+    unit: str
+    """Of these samples."""
+    staleness: int
+    """For how many microseconds a sample holds at most."""
+    fixed_rpm: float | None
+    """Used without a speed tag."""
+    length: int
+    """Of a window, in microseconds."""
+
+    @cached_property
+    def _held(self) -> Holds | None:
+        return None if self.samples is None else held_speeds(self.samples, self.unit, staleness=self.staleness)
+
+    def at(self, end: Integers) -> Speeds:
+        """Return the speed in windows; `end` is [windows] their ends in microseconds since the epoch."""
+        if self._held is None:
+            return fixed_speeds(self.fixed_rpm, end)
+        return measured_speeds(self._held, end, length=self.length)
+
+
 def fixed_speeds(rpm: float | None, end: Integers) -> Speeds:
-    """The speed the plant file gives an asset, if any, for the windows that end at `end`."""
+    """Return the speeds of windows by what the plant file gives.
+
+    Args:
+        rpm: the asset's fixed speed; None if the plant file gives none.
+        end: [windows] their ends.
+    """
     given = np.full(len(end), np.nan if rpm is None else rpm)
     return Speeds(given, "asset", {"no_speed": np.isnan(given), "speed_varies": np.zeros(len(end), np.bool_)})
 
 
-def held_speeds(samples: pl.DataFrame, tag: Tag) -> Holds:
-    """When which speed in rpm held, by the samples (timestamp, value, quality) of the tag that tells it."""
-    rpm = samples["value"].to_numpy() * PER_UNIT.get(tag.unit, np.nan)
+def held_speeds(samples: pl.DataFrame, unit: str, *, staleness: int) -> Holds:
+    """Return when which speed held, in rpm.
+
+    Args:
+        samples: of the speed tag, with timestamp, value and quality.
+        unit: of the values, rpm or Hz; any other gives no speed.
+        staleness: for how many microseconds a sample holds at most.
+    """
+    rpm = samples["value"].to_numpy() * PER_UNIT.get(unit, np.nan)
     usable = samples.select(is_good(pl.col("quality"))).to_series().to_numpy() & ~np.isnan(rpm)
     times = samples["timestamp"].to_physical().to_numpy()
-    return holds(times, rpm, usable, staleness=microseconds(tag.max_staleness))
+    return holds(times, rpm, usable, staleness=staleness)
 
 
-def told_speeds(held: Holds, end: Integers, *, length: int) -> Speeds:
-    """The speeds of the windows [end - length, end), in microseconds, by what a tag held, in rpm."""
+def measured_speeds(held: Holds, end: Integers, *, length: int) -> Speeds:
+    """Return the speeds of windows by what a speed tag held.
+
+    Args:
+        held: in rpm.
+        end: [windows] their ends, in microseconds since the epoch.
+        length: of each, in microseconds.
+    """
     everywhere = np.ones(len(end), np.bool_)
     batch = held_windows(held, end, everywhere, length=length)
     unknown = (batch.good_share < LEAST_GOOD_SHARE) | ~(batch.mean > 0)
-    varies = ~unknown & (_variation(batch) > MOST_VARIATION * batch.mean)
+    varies = ~unknown & (batch.variation > MOST_VARIATION * batch.mean)
     rpm = np.where(unknown | varies, np.nan, batch.mean)
     return Speeds(rpm, "tag", {"no_speed": unknown, "speed_varies": varies})
-
-
-def _variation(batch: HeldWindows) -> Floats:
-    return batch.each(np.maximum, batch.values) - batch.each(np.minimum, batch.values)

@@ -14,7 +14,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import DeltaFormat
 from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
 
-from features.define.catalogue import Column, view_columns
+from features.define.view_plan import Column, view_plan
 from features.tables.feature_table import table_path
 from features.tables.labels import ASSET
 from historian.plant.plant import Plant, View
@@ -65,7 +65,7 @@ def _view(plant: Plant, view: View, asset: Entity) -> FeatureView:
         name=view.name,
         entities=[asset],
         ttl=view.ttl or timedelta(0),
-        schema=[Field(name=ASSET, dtype=String), *(_field(column) for column in view_columns(plant, view))],
+        schema=[Field(name=ASSET, dtype=String), *(_field(column) for column in view_plan(plant, view).columns)],
         source=FileSource(
             name=view.name,
             path=table_path(plant, view.name).as_posix(),

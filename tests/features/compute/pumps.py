@@ -31,11 +31,11 @@ POINTS = {
 }
 EPOCH = View("pump_epoch", "pump", ("de_h", "nde_h"), "vibration", SECOND, SECOND / 2, "epoch", None)
 BURST = View("pump_burst", "pump", ("de_h", "nde_h"), "vibration", SECOND / 2, SECOND / 2, "burst", None)
-SLOW = View("pump_slow", "pump", ("oil_temp", "pressure"), "process", 10 * SECOND, 2 * SECOND, "epoch", None)
+PROCESS = View("pump_process", "pump", ("oil_temp", "pressure"), "process", 10 * SECOND, 2 * SECOND, "epoch", None)
 
 
 def plant(root: Path, *views: View) -> Plant:
-    """Two pumps with two vibration points and two slow ones."""
+    """Two pumps with two vibration points and two process points."""
     pump = AssetClass.model_validate({"points": POINTS})
     tags = [
         Tag(

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -16,7 +15,8 @@ import polars as pl
 import pytest
 
 from benchmarks.jobs import live
-from features.compute.follow import Follower, follow_plant, wait_after
+from features.cli.compute import compute
+from features.compute.follow import Follower, RoundFailure, RoundReport, plant_follower, wait_after
 from features.compute.online_rows import Online, online_rows
 from features.feast.online.lookup import readings
 from features.feast.registry import feast_repo
@@ -53,8 +53,9 @@ def test_live_and_late_samples_are_online_after_their_round(plant: Plant) -> Non
     arrivals = iter([(1.0, 3.0, 2.0), (2.5, 3.0, 5.0), None])
     write(plant, 0, 1, 1.0)
 
-    def tell(record: Mapping[str, object], _: str) -> None:
-        assert record["view"] == NAME
+    def report(done: RoundReport | RoundFailure) -> None:
+        assert isinstance(done, RoundReport)
+        assert done.view == NAME
         seen.append(peak_to_peak(plant))
         arrival = next(arrivals)
         if arrival is None:
@@ -62,7 +63,7 @@ def test_live_and_late_samples_are_online_after_their_round(plant: Plant) -> Non
         else:
             write(plant, *arrival)
 
-    Follower(plant, open_store(plant), lambda: NOW, [NAME], online).run(stop, pause=0.05, tell=tell)
+    Follower(plant, open_store(plant), lambda: NOW, [NAME], online).run(stop, pause=0.05, report=report)
     assert seen == [
         (2.0, START + timedelta(seconds=1)),
         (4.0, START + timedelta(seconds=3)),
@@ -83,8 +84,9 @@ def test_a_store_that_fails_is_tried_again(plant: Plant) -> None:
         events.append(f"{rows.height} rows")
         raise StoreUnavailable("the online store is away")
 
-    def tell(record: Mapping[str, object], _: str) -> None:
-        events.append(str(record["error"]))
+    def report(done: RoundReport | RoundFailure) -> None:
+        assert isinstance(done, RoundFailure)
+        events.append(done.error)
 
     def stop_after_second_catch_up() -> None:
         catch_up()
@@ -93,16 +95,16 @@ def test_a_store_that_fails_is_tried_again(plant: Plant) -> None:
 
     write(plant, 0, 2, 1.0)
     online = Online(write_online, stop_after_second_catch_up)
-    Follower(plant, open_store(plant), lambda: NOW, [NAME], online).run(stop, pause=0.01, tell=tell)
+    Follower(plant, open_store(plant), lambda: NOW, [NAME], online).run(stop, pause=0.01, report=report)
     assert events == ["catch up", "2 rows", "the online store is away", "catch up"]
 
 
 def test_needs_registered_features_and_a_duration(plant: Plant) -> None:
     """Before anything is computed."""
     with pytest.raises(NotEnoughData, match="penstock apply"):
-        follow_plant(plant, [], every="1s", memory=2**30, as_json=True)
+        plant_follower(plant, open_store(plant), lambda: NOW, [], memory=2**30)
     with pytest.raises(InvalidInput, match=r"--every: 'often'"):
-        follow_plant(plant, [], every="often", memory=2**30, as_json=True)
+        compute(plant.root, follow=True, every="often")
 
 
 @pytest.mark.slow
@@ -135,8 +137,8 @@ def test_feature_tables_that_are_away_are_tried_again(plant: Plant) -> None:
     stop, events = Event(), list[str]()
     tables, aside = plant.state / "features", plant.state / "aside"
 
-    def tell(record: Mapping[str, object], _: str) -> None:
-        events.append("failed" if "error" in record else "computed")
+    def report(done: RoundReport | RoundFailure) -> None:
+        events.append("failed" if isinstance(done, RoundFailure) else "computed")
         if events == ["failed", "failed"]:
             tables.unlink()
             aside.rename(tables)
@@ -150,7 +152,7 @@ def test_feature_tables_that_are_away_are_tried_again(plant: Plant) -> None:
 
     write(plant, 0, 2, 1.0)
     online = Online(lambda _, __: None, catch_up)
-    Follower(plant, open_store(plant), lambda: NOW, [NAME], online).run(stop, pause=0.01, tell=tell)
+    Follower(plant, open_store(plant), lambda: NOW, [NAME], online).run(stop, pause=0.01, report=report)
     assert events == ["failed", "failed", "computed"]
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -38,11 +37,11 @@ def follow_until_killed(root: Path) -> None:
     def die(_view: View, _rows: pl.DataFrame) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def tell(record: Mapping[str, object], _: str) -> None:
-        raise AssertionError(f"still alive: {record}")
+    def report(done: object) -> None:
+        raise AssertionError(f"still alive: {done}")
 
     online = Online(die, online_rows(feast_repo.open_feature_store(plant), utc_now).catch_up)
-    Follower(plant, open_store(plant), utc_now, [NAME], online).run(Event(), pause=0.05, tell=tell)
+    Follower(plant, open_store(plant), utc_now, [NAME], online).run(Event(), pause=0.05, report=report)
 
 
 def killed(plant: Plant) -> None:
@@ -51,7 +50,7 @@ def killed(plant: Plant) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-def follow_until_told(plant: Plant) -> dict[str, object]:
+def follow_until_reported(plant: Plant) -> dict[str, object]:
     """The command itself, until it has done something; and what that was."""
     command: list[str | Path] = [Path(sys.executable).with_name("penstock")]
     command += ["compute", "--follow", "--json", "--plant", plant.root]
@@ -111,7 +110,7 @@ def test_rows_appended_before_a_kill_are_online_after_the_next_start(plant: Plan
 
     # Of c101 nothing is due any more: only catching up can put its rows online. Those of c102 are older than they are.
     write(plant, "c102", 0, 2)
-    record = follow_until_told(plant)
+    record = follow_until_reported(plant)
     assert record["feature_rows"] == 2
     rows = stored(plant)
     assert rows.select("asset", "event_timestamp").rows() == [

@@ -17,7 +17,8 @@ from deltalake import DeltaTable
 from features.cli import feast as cli_feast
 from features.cli.compute import compute
 from features.cli.verify import verify_features
-from features.compute.verify import Verdict, compare_online
+from features.compute.verify import Verdict
+from features.compute.verify_views import compare_online
 from features.feast.online.feast_bytes import entity_keys
 from features.feast.online.materialize import write_newest
 from features.feast.registry.feast_repo import open_feature_store

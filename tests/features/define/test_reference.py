@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from features.define.catalogue import GROUPS, SAID
+from features.define.catalogue import GROUPS, QUALITY_COLUMNS
 from features.define.reasons import REASONS
 from features.define.reference import entries, explained, reference_markdown
 from historian.errors import UnknownFeature
@@ -16,7 +16,7 @@ def test_the_page_lists_every_feature_once_per_group() -> None:
     page = reference_markdown()
     tables = page.partition("## Features by group")[2].partition("## Why")[0]
     rows = [line for line in tables.splitlines() if line.startswith("| `")]
-    groups = [*(group.specs for group in GROUPS.values()), *SAID.values()]
+    groups = [*(group.specs for group in GROUPS.values()), *QUALITY_COLUMNS.values()]
     assert [row.split("`")[1] for row in rows] == [spec.name for specs in groups for spec in specs]
     assert {row.replace(r"\|", "").count("|") for row in rows} == {8}
 
@@ -33,7 +33,7 @@ def test_a_feature_is_explained_with_where_the_plant_has_it(plant: Plant) -> Non
     """By its name or by a column's; a name of several groups is told for each."""
     (kurtosis,) = explained("kurtosis", plant)
     assert kurtosis.columns == {"compressor_vibration": ["de_h_kurtosis"]}
-    assert [entry.group for entry in explained("mean", None)] == ["time", "slow"]
+    assert [entry.group for entry in explained("mean", None)] == ["time", "process"]
     (slope,) = explained("oil_temp_slope", plant)
     assert (slope.spec.name, slope.unit) == ("slope", "unit of the point/h")
     assert slope.record["views"] == {"compressor_process": ["oil_temp_slope"], "pump_process": ["flow_slope"]}

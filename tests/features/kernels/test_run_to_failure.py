@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.compute.rows.missing import Values
-from features.compute.rows.waveform_rows import waveform_values
+from features.compute.rows.kernel_values import Values, waveform_values
 from features.define.catalogue import GROUPS
 from features.windows.tiling import Tiling
 

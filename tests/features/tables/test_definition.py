@@ -1,4 +1,4 @@
-"""Versions: a table goes on with newer ones, says what is stale, and has it made anew when asked to."""
+"""Versions: a table goes on with newer ones, reports what is stale, and recomputes it with --stale."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from features.compute.engines.processes import here
-from features.compute.plan import budget
+from features.compute.engines.processes import in_process
 from features.compute.run import ViewJob, ViewReport
-from features.tables.definition import Made, definition_of, from_json
+from features.compute.splitting import budget
+from features.define.view_plan import view_plan
+from features.tables.definition import Provenance, definition_of, from_json
 from features.tables.feature_table import FeatureTable, table_path, table_schema
 from historian.plant.plant import Plant
 from historian.samples import normalise
@@ -36,17 +37,17 @@ def write(plant: Plant, first: int, last: int) -> None:
 def run(plant: Plant, now: datetime, *, stale: bool = False) -> ViewReport:
     """One run at that time."""
     job = ViewJob(plant, plant.views[NAME], open_store(plant), lambda: now)
-    limits, engine = budget(2**30, 1), here(open_store(plant))
-    report = job.run(job.due(limits), engine)
-    return job.run(job.stale(limits), engine).plus(report) if stale else report
+    limits, engine = budget(2**30, 1), in_process(open_store(plant))
+    report = job.run(job.plan(limits), engine)
+    return job.run(job.plan_recompute(limits), engine).plus(report) if stale else report
 
 
-def made_by_older_versions(plant: Plant, *columns: str) -> None:
-    """Rewrites what the table remembers, as if these columns had been version 0 until now."""
+def computed_by_older_versions(plant: Plant, *columns: str) -> None:
+    """Rewrite the table's definition, as if these columns had been version 0 until now."""
     path = table_path(plant, NAME)
     definition = from_json(DeltaTable(path).metadata().description)
-    older = Made(0, {**definition.features, **dict.fromkeys(columns, 0)}, definition.made[-1].machines)
-    DeltaTable(path).alter.set_table_description(replace(definition, made=(older,)).to_json())
+    older = Provenance(0, {**definition.features, **dict.fromkeys(columns, 0)}, definition.provenance[-1].assets)
+    DeltaTable(path).alter.set_table_description(replace(definition, provenance=(older,)).to_json())
 
 
 def rows(plant: Plant) -> list[tuple[int, datetime]]:
@@ -56,10 +57,10 @@ def rows(plant: Plant) -> list[tuple[int, datetime]]:
 
 
 def test_another_version_leaves_the_table_usable(plant: Plant) -> None:
-    """New rows are appended, old ones stay, and what is stale is said until it has been made anew."""
+    """New rows are appended, old ones stay, and what is stale is reported until it has been recomputed."""
     write(plant, 0, 3)
     assert run(plant, NOW).stale_columns == []
-    made_by_older_versions(plant, "de_h_rms_ac", "de_h_crest")
+    computed_by_older_versions(plant, "de_h_rms_ac", "de_h_crest")
     write(plant, 3, 5)
     report = run(plant, NOW + SECOND)
     # Two new ones, and the last one of before, which was looked at again.
@@ -67,11 +68,11 @@ def test_another_version_leaves_the_table_usable(plant: Plant) -> None:
     assert run(plant, NOW + 2 * SECOND).stale_columns == ["de_h_crest", "de_h_rms_ac"]
 
 
-def test_stale_rows_are_made_anew_once(plant: Plant) -> None:
+def test_stale_rows_are_recomputed_once(plant: Plant) -> None:
     """Those of older versions and no others, though their values come out the same; then nothing is stale."""
     write(plant, 0, 3)
     run(plant, NOW)
-    made_by_older_versions(plant, "de_h_rms_ac")
+    computed_by_older_versions(plant, "de_h_rms_ac")
     write(plant, 3, 5)
     run(plant, NOW + SECOND)
     report = run(plant, NOW + 2 * SECOND, stale=True)
@@ -83,23 +84,23 @@ def test_stale_rows_are_made_anew_once(plant: Plant) -> None:
 
 
 def test_a_refresh_that_died_goes_on_where_it_was(plant: Plant) -> None:
-    """Rows that were made anew before are not made again."""
+    """Rows that were recomputed before are not recomputed again."""
     write(plant, 0, 4)
     run(plant, NOW)
-    made_by_older_versions(plant, "de_h_rms_ac")
+    computed_by_older_versions(plant, "de_h_rms_ac")
     job = ViewJob(plant, plant.views[NAME], open_store(plant), lambda: NOW + SECOND)
     table = job.table
-    job.stale(budget(2**30, 1))
+    job.plan_recompute(budget(2**30, 1))
     stored = table.scan().sort("event_timestamp").collect().drop("created_timestamp")
     table.append(stored[:2], now=NOW + SECOND)
     assert run(plant, NOW + 2 * SECOND, stale=True).feature_rows == 2
 
 
 def test_rows_whose_samples_are_gone_stay(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """They cannot be made anew, and remain stale; a retention of samples must not eat features."""
+    """They cannot be recomputed, and remain stale; a retention of samples must not eat features."""
     write(plant, 0, 3)
     run(plant, NOW)
-    made_by_older_versions(plant, "de_h_rms_ac")
+    computed_by_older_versions(plant, "de_h_rms_ac")
     emptied = replace(plant, store_url=tmp_path_factory.mktemp("other").as_uri())
     report = run(emptied, NOW + SECOND, stale=True)
     assert (report.feature_rows, report.stale_columns) == (0, ["de_h_rms_ac"])
@@ -109,11 +110,11 @@ def test_rows_whose_samples_are_gone_stay(plant: Plant, tmp_path_factory: pytest
 def test_a_new_column_is_null_in_old_rows(plant: Plant) -> None:
     """The table gets it as soon as it is opened, and old rows are stale in it."""
     view = plant.views[NAME]
-    definition = definition_of(plant, view)
+    definition = definition_of(plant, view_plan(plant, view))
     schema = table_schema(plant, view)
     del schema["de_h_kurtosis"]
     features = {name: version for name, version in definition.features.items() if name != "de_h_kurtosis"}
-    older = replace(definition, made=(Made(0, features, {}),))
+    older = replace(definition, provenance=(Provenance(0, features, {}),))
     arrow = schema.to_frame().to_arrow().schema
     DeltaTable.create(table_path(plant, NAME), schema=arrow, description=older.to_json())
     row = {"asset": "c101", "event_timestamp": START + SECOND, "created_timestamp": NOW}
@@ -128,7 +129,7 @@ def test_a_column_that_is_gone_is_no_obstacle(plant: Plant) -> None:
     """The table keeps it; new rows have null there, and readers do not see it."""
     write(plant, 0, 3)
     run(plant, NOW)
-    made_by_older_versions(plant)
+    computed_by_older_versions(plant)
     table = DeltaTable(table_path(plant, NAME))
     pl.DataFrame({"asset": ["c102"], "old": [1.0]}).write_delta(
         table_path(plant, NAME), mode="append", delta_write_options={"schema_mode": "merge"}
@@ -139,8 +140,8 @@ def test_a_column_that_is_gone_is_no_obstacle(plant: Plant) -> None:
     assert "old" not in FeatureTable(plant, plant.views[NAME]).scan().collect().columns
 
 
-def test_an_asset_with_another_tag_is_made_anew(plant: Plant) -> None:
-    """A tag list that names another tag for a point is noticed, and --stale makes rows from its samples."""
+def test_an_asset_with_another_tag_is_recomputed(plant: Plant) -> None:
+    """A tag list that names another tag for a point is noticed, and --stale computes rows from its samples."""
     write(plant, 0, 3)
     run(plant, NOW)
     tags = {**plant.tags, "c101.de_h": replace(plant.tags["c101.de_h"], name="c101.new")}
@@ -158,13 +159,13 @@ def test_an_asset_with_another_tag_is_made_anew(plant: Plant) -> None:
     assert min(peaks) > 2 * 1.9
 
 
-def test_what_tables_carried_before_is_understood(plant: Plant) -> None:
-    """Their one set of versions, without when."""
-    definition = definition_of(plant, plant.views[NAME])
-    before = (
-        '{"window": "1s", "hop": "1s", "align": "epoch", "points": {"de_h": ["g", 1000.0]}, "features": {"de_h_n": 1}}'
-    )
-    found = from_json(before)
-    assert found.conflict(definition) == ""
-    assert found.features == {"de_h_n": 1}
-    assert from_json(definition.to_json()) == definition
+def test_rows_of_an_asset_that_is_gone_stay(plant: Plant) -> None:
+    """The plant file no longer has it: its rows cannot be recomputed, and are no obstacle to those of others."""
+    write(plant, 0, 3)
+    run(plant, NOW)
+    computed_by_older_versions(plant, "de_h_rms_ac")
+    others = {name: asset for name, asset in plant.assets.items() if name != "c101"}
+    tags = {name: tag for name, tag in plant.tags.items() if tag.asset != "c101"}
+    report = run(replace(plant, assets=others, tags=tags), NOW + SECOND, stale=True)
+    assert (report.feature_rows, report.stale_columns) == (0, ["de_h_rms_ac"])
+    assert len(rows(plant)) == 3

@@ -24,7 +24,7 @@ VIEW = View("pump_process", "pump", ("oil_temp",), "process", 60 * SECOND, 60 * 
 
 
 def plant(root: Path, *, unit: str = "degC") -> Plant:
-    """One class with one slow point."""
+    """One class with one process point."""
     pump = AssetClass.model_validate({"points": {"oil_temp": {"kind": "process", "unit": unit}}})
     return Plant("site", root, root / "state", "", {"pump": pump}, {}, {}, {}, {}, {VIEW.name: VIEW})
 

@@ -33,7 +33,7 @@ def widened(samples: MemoryStore, first: int, last: int, *, look: int = 10_000) 
     return found[0] - START, found[1] - START
 
 
-def test_a_span_is_widened_to_the_bursts_it_cuts() -> None:
+def test_an_interval_is_widened_to_the_bursts_it_cuts() -> None:
     """To the first sample of one and the last of the other, many looks away; a gap is left alone."""
     samples = store(np.arange(0, 800_000, 1000), np.arange(2_000_000, 2_900_000, 1000))
     assert widened(samples, 400_000, 2_100_000) == (0, 2_899_000)

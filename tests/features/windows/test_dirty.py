@@ -1,4 +1,4 @@
-"""Which windows a change touches: all whose content it changed, and no other."""
+"""Which windows a change makes dirty: all whose content it changed, and no other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import polars as pl
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
-from features.windows.dirty import SPANS, TAG_REACH, dirty_spans, joined_spans
-from features.windows.tiling import Booleans, Integers, Span, Tiling, epoch_windows
+from features.windows.dirty import INTERVALS, TAG_LOOKBACK, dirty_intervals, join_intervals
+from features.windows.tiling import Booleans, EndRange, Integers, Tiling, epoch_windows
 from historian.stores.protocols import LEDGER
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,67 +30,68 @@ def ledger(*rows: tuple[str, float, float]) -> pl.DataFrame:
 
 
 def tags(*rows: tuple[str, str, float, float | None]) -> pl.DataFrame:
-    """Rows of (tag, asset, reach, known); no sample is newer than what was known, but for those of the ledger."""
+    """Rows of (tag, asset, lookback, known); no sample is newer than what was known, but for those of the ledger."""
     cells = [
-        (tag, asset, reach * SECOND, *[None if known is None else at(known)] * 2) for tag, asset, reach, known in rows
+        (tag, asset, lookback * SECOND, *[None if known is None else at(known)] * 2)
+        for tag, asset, lookback, known in rows
     ]
-    return pl.DataFrame(cells, TAG_REACH, orient="row")
+    return pl.DataFrame(cells, TAG_LOOKBACK, orient="row")
 
 
-def spans(*rows: tuple[str, float, float]) -> pl.DataFrame:
+def intervals(*rows: tuple[str, float, float]) -> pl.DataFrame:
     """Rows of (asset, after, until)."""
-    return pl.DataFrame([(asset, at(after), at(until)) for asset, after, until in rows], SPANS, orient="row")
+    return pl.DataFrame([(asset, at(after), at(until)) for asset, after, until in rows], INTERVALS, orient="row")
 
 
-def test_a_change_touches_the_windows_that_end_within_its_reach() -> None:
-    """From just after its first sample to the reach after its last, per asset, over all tags of the view."""
+def test_a_change_makes_windows_dirty_that_end_within_the_lookback() -> None:
+    """From just after its first sample to the lookback after its last, per asset, over all tags of the view."""
     changes = ledger(("a.x", 10, 12), ("b.x", 100, 100), ("a.y", 13, 14), ("other", 0, 1000))
-    found = dirty_spans(changes, tags(("a.x", "a", 2, None), ("a.y", "a", 2, None), ("b.x", "b", 5, None)))
-    assert_frame_equal(found, spans(("a", 10, 16), ("b", 100, 105)))
+    found = dirty_intervals(changes, tags(("a.x", "a", 2, None), ("a.y", "a", 2, None), ("b.x", "b", 5, None)))
+    assert_frame_equal(found, intervals(("a", 10, 16), ("b", 100, 105)))
 
 
 def test_late_and_live_changes_stay_apart() -> None:
     """A backfill of last hour does not make what lies between dirty."""
-    found = dirty_spans(ledger(("a.x", 3600, 3610), ("a.x", 10, 20)), tags(("a.x", "a", 1, None)))
-    assert_frame_equal(found, spans(("a", 10, 21), ("a", 3600, 3611)))
+    found = dirty_intervals(ledger(("a.x", 3600, 3610), ("a.x", 10, 20)), tags(("a.x", "a", 1, None)))
+    assert_frame_equal(found, intervals(("a", 10, 21), ("a", 3600, 3611)))
 
 
 def test_windows_that_were_pending_are_looked_at_again() -> None:
-    """They end within reach of the sample that was the newest then; of an asset without changes nothing is due."""
+    """They end within the lookback of the sample that was the newest then; assets without changes have none."""
     known = tags(("a.x", "a", 2, 100), ("a.y", "a", 3, 90), ("b.x", "b", 2, 100))
     newer = known.with_columns(newest=pl.Series([at(501), at(92), at(100)]))
-    found = dirty_spans(ledger(("a.x", 500, 501), ("a.y", 92, 92)), newer)
-    assert_frame_equal(found, spans(("a", 90, 95), ("a", 100, 503)))
+    found = dirty_intervals(ledger(("a.x", 500, 501), ("a.y", 92, 92)), newer)
+    assert_frame_equal(found, intervals(("a", 90, 95), ("a", 100, 503)))
 
 
 def test_a_tag_that_is_silent_has_nothing_pending_once_its_last_value_is_too_old() -> None:
     """Its windows were known up to the newest sample of the asset: a dead tag is not looked at with every change."""
     for silent_since, until in ((90, 502), (499, 504)):
         silent = tags(("a.x", "a", 1, 500), ("a.y", "a", 5, silent_since))
-        found = dirty_spans(
+        found = dirty_intervals(
             ledger(("a.x", 500.5, 501)), silent.with_columns(newest=pl.Series([at(501), at(silent_since)]))
         )
-        assert_frame_equal(found, spans(("a", 500, until)))
+        assert_frame_equal(found, intervals(("a", 500, until)))
 
 
 def test_windows_that_waited_for_the_clock_are_looked_at_again() -> None:
-    """A tag whose newest sample lay in the future: from what was known then to within reach of that sample."""
+    """A tag whose newest sample lay in the future: from what was known then to within the lookback of that sample."""
     waiting = tags(("a.x", "a", 2, 100)).with_columns(newest=pl.lit(at(150)))
-    assert_frame_equal(dirty_spans(ledger(("a.x", 30, 31)), waiting), spans(("a", 30, 33), ("a", 100, 152)))
+    assert_frame_equal(dirty_intervals(ledger(("a.x", 30, 31)), waiting), intervals(("a", 30, 33), ("a", 100, 152)))
 
 
-def test_spans_near_each_other_can_be_joined() -> None:
-    """Two spans a minute apart become one, further ones do not; those of another asset never do."""
-    apart = spans(("a", 0, 10), ("b", 5, 8), ("a", 70, 80), ("a", 141, 150))
-    assert_frame_equal(joined_spans(apart, within=60 * SECOND), spans(("a", 0, 80), ("a", 141, 150), ("b", 5, 8)))
+def test_intervals_near_each_other_can_be_joined() -> None:
+    """Two intervals a minute apart become one, further ones do not; those of another asset never do."""
+    apart = intervals(("a", 0, 10), ("b", 5, 8), ("a", 70, 80), ("a", 141, 150))
+    assert_frame_equal(join_intervals(apart, within=60 * SECOND), intervals(("a", 0, 80), ("a", 141, 150), ("b", 5, 8)))
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.integers(0, 20)), max_size=12))
 @settings(max_examples=100)
-def test_joined_spans_cover_the_same_instants_once(stretches: list[tuple[str, int, int]]) -> None:
+def test_joined_intervals_cover_the_same_instants_once(stretches: list[tuple[str, int, int]]) -> None:
     """Against sets of whole seconds."""
-    given_spans = spans(*((asset, start, start + length) for asset, start, length in stretches))
-    joined = joined_spans(given_spans)
+    given_intervals = intervals(*((asset, start, start + length) for asset, start, length in stretches))
+    joined = join_intervals(given_intervals)
     seconds = [
         (asset, second)
         for asset, after, until in joined.rows()
@@ -119,16 +120,16 @@ def test_dirty_is_exactly_what_a_change_can_touch(first: int, count: int, hop: i
         "=": ((times, usable), (times, overwritten)),
     }[kind]
     touched_first, touched_last = int(times[changed][0]), int(times[changed][-1])
-    span = Span(touched_first, touched_last + tiling.length + 1000, 2 * base)
+    wanted = EndRange(touched_first, touched_last + tiling.length + 1000, 2 * base)
 
-    def contents(samples: tuple[Integers, Booleans], span: Span) -> dict[int, tuple[object, ...]]:
-        windows = epoch_windows(*samples, tiling, span)
+    def contents(samples: tuple[Integers, Booleans], wanted: EndRange) -> dict[int, tuple[object, ...]]:
+        windows = epoch_windows(*samples, tiling, wanted)
         rows = zip(windows.end.tolist(), windows.found.tolist(), windows.valid.tolist(), strict=True)
         return {end: (found, valid) for end, found, valid in rows}
 
-    always = Span(0, 2 * base, 2 * base)
+    always = EndRange(0, 2 * base, 2 * base)
     old, new = contents(before, always), contents(after, always)
     differing = {end for end in old.keys() | new.keys() if old.get(end) != new.get(end)}
-    dirty = {end for end in old.keys() | new.keys() if span.after < end <= span.until}
+    dirty = {end for end in old.keys() | new.keys() if wanted.after < end <= wanted.until}
     assert differing <= dirty
     assert all(touched_first < end and end - 16_000 - 1000 <= touched_last for end in dirty)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from features.define.reasons import reason_texts
-from features.windows.tiling import Booleans, Integers, Span, Tiling, Windows, burst_windows, epoch_windows, runs
+from features.compute.rows.missing import reason_texts
+from features.windows.tiling import Booleans, EndRange, Integers, Tiling, Windows, burst_windows, epoch_windows, runs
 
 START = 1_700_000_000_000_000
-ALWAYS = Span(0, 2 * START, 2 * START)
+ALWAYS = EndRange(0, 2 * START, 2 * START)
 FAST = Tiling(100_000, 100_000, 25_600.0)
 SMALL = Tiling(16_000, 8_000, 1_000.0)
 
@@ -34,7 +34,7 @@ def listed(windows: Windows) -> list[tuple[int, int, bool]]:
     return list(zip(windows.end.tolist(), windows.found.tolist(), windows.valid.tolist(), strict=True))
 
 
-def told(windows: Windows) -> list[str | None]:
+def reasons_of(windows: Windows) -> list[str | None]:
     """Why each window is not valid."""
     return list(reason_texts(windows.faults, len(windows.end)))
 
@@ -124,7 +124,7 @@ def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
         reasons.append(codes(gap=not complete and not unbroken, length=not complete and unbroken, bad_quality=bad))
     windows = epoch_windows(signal.times, signal.usable, SMALL, ALWAYS)
     assert listed(windows) == expected
-    assert told(windows) == reasons
+    assert reasons_of(windows) == reasons
 
 
 @given(broken_signals())
@@ -133,7 +133,7 @@ def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
     """Against an oracle that walks along the runs."""
     times = signal.times.tolist()
     edges = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(times)) if not 500 <= b - a <= 1500)]
-    expected, reasons, leftovers = [], [], 0
+    expected, reasons, partial_windows = [], [], 0
     for start, stop in pairwise([*edges, len(times)]):
         firsts = []
         for first in range(start, stop, 8):
@@ -147,29 +147,29 @@ def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
             expected.append((end, len(inside), complete and not bad))
             goes_on = inside[-1] + 1 == stop < len(times) and times[stop] < end
             reasons.append(codes(gap=not complete and goes_on, length=not complete and not goes_on, bad_quality=bad))
-        leftovers += stop - firsts[-1] > 16
+        partial_windows += stop - firsts[-1] > 16
     windows = burst_windows(signal.times, signal.usable, SMALL, ALWAYS)
     assert listed(windows) == expected
-    assert told(windows) == reasons
-    assert windows.leftovers == leftovers
+    assert reasons_of(windows) == reasons
+    assert windows.partial_windows == partial_windows
 
 
 @given(broken_signals(), st.lists(st.integers(0, 500_000), max_size=5))
 @settings(max_examples=100)
-def test_spans_one_after_the_other_give_what_one_span_gives(signal: Signal, cuts: list[int]) -> None:
-    """Samples before `resume` can be dropped; no window is lost, repeated or changed, and no leftover either."""
+def test_ranges_one_after_the_other_give_what_one_range_gives(signal: Signal, cuts: list[int]) -> None:
+    """Samples before `resume` can be dropped; no window is lost, repeated or changed, and no partial window either."""
     edges = [0, *sorted(START + cut for cut in cuts), ALWAYS.until]
     for lay in (epoch_windows, burst_windows):
         whole = lay(signal.times, signal.usable, SMALL, ALWAYS)
-        parts, leftovers, resume = [], 0, 0
+        parts, partial_windows, resume = [], 0, 0
         for after, until in pairwise(edges):
             held = (signal.times >= resume) & (signal.times <= until)
-            windows = lay(signal.times[held], signal.usable[held], SMALL, Span(after, until, until))
+            windows = lay(signal.times[held], signal.usable[held], SMALL, EndRange(after, until, until))
             parts += listed(windows)
-            leftovers += windows.leftovers
+            partial_windows += windows.partial_windows
             resume = windows.resume
         assert parts == listed(whole)
-        assert leftovers == whole.leftovers
+        assert partial_windows == whole.partial_windows
 
 
 def test_a_gap_makes_just_the_windows_it_lies_in_invalid() -> None:
@@ -178,7 +178,7 @@ def test_a_gap_makes_just_the_windows_it_lies_in_invalid() -> None:
     windows = epoch_windows(times, good(times), FAST, ALWAYS)
     ends = [START + (k + 1) * 100_000 for k in range(5)]
     assert listed(windows) == [(end, 2559 if k == 2 else 2560, k != 2) for k, end in enumerate(ends)]
-    assert told(windows) == [None, None, "gap", None, None]
+    assert reasons_of(windows) == [None, None, "gap", None, None]
 
 
 def test_a_sample_that_is_not_good_makes_its_windows_invalid() -> None:
@@ -189,13 +189,13 @@ def test_a_sample_that_is_not_good_makes_its_windows_invalid() -> None:
     for lay in (epoch_windows, burst_windows):
         windows = lay(times, usable, FAST, ALWAYS)
         assert windows.valid.tolist() == [True, False, True]
-        assert told(windows) == [None, "bad_quality", None]
+        assert reasons_of(windows) == [None, "bad_quality", None]
 
 
 def test_a_window_after_the_newest_sample_is_pending() -> None:
     """With 2.5 windows of samples there are two windows; the third is neither valid nor invalid yet."""
     times = steady(5 * 1280)
-    ready = Span(0, 2 * START, int(times[-1]) + 40)
+    ready = EndRange(0, 2 * START, int(times[-1]) + 40)
     assert listed(epoch_windows(times, good(times), FAST, ready)) == [
         (START + 100_000, 2560, True),
         (START + 200_000, 2560, True),
@@ -205,9 +205,9 @@ def test_a_window_after_the_newest_sample_is_pending() -> None:
 def test_a_window_is_ready_with_its_last_sample() -> None:
     """The newest sample plus one period reaches the end: no later sample is waited for."""
     times = steady(2560)
-    span = Span(0, 2 * START, int(times[-1]) + 40)
+    wanted = EndRange(0, 2 * START, int(times[-1]) + 40)
     for lay in (epoch_windows, burst_windows):
-        assert listed(lay(times, good(times), FAST, span)) == [(START + 100_000, 2560, True)]
+        assert listed(lay(times, good(times), FAST, wanted)) == [(START + 100_000, 2560, True)]
 
 
 def test_a_drifting_clock_gives_complete_windows() -> None:
@@ -235,18 +235,18 @@ def test_a_device_of_another_rate_has_no_valid_window() -> None:
             windows = lay(times, good(times), Tiling(500_000, 500_000, 1000.0), ALWAYS)
             assert windows.end[0] == START + 500_000
             assert not windows.valid.any()
-            assert told(windows)[0] == "length"
+            assert reasons_of(windows)[0] == "length"
 
 
 @given(broken_signals(), st.integers(0, 300_000))
 @settings(max_examples=100)
 def test_no_window_depends_on_what_came_at_or_after_its_end(signal: Signal, cut: int) -> None:
     """Windows that end by an instant are the same whatever follows it."""
-    span = Span(0, START + cut, 2 * START)
-    past = signal.times < span.until
+    wanted = EndRange(0, START + cut, 2 * START)
+    past = signal.times < wanted.until
     for lay in (epoch_windows, burst_windows):
-        known = listed(lay(signal.times[past], signal.usable[past], SMALL, span))
-        assert listed(lay(signal.times, signal.usable, SMALL, span)) == known
+        known = listed(lay(signal.times[past], signal.usable[past], SMALL, wanted))
+        assert listed(lay(signal.times, signal.usable, SMALL, wanted)) == known
 
 
 def test_a_burst_is_tiled_from_its_start() -> None:
@@ -254,7 +254,7 @@ def test_a_burst_is_tiled_from_its_start() -> None:
     times = np.concatenate([steady(2560, start=START + 37 + k * 10_000_000) for k in range(3)])
     windows = burst_windows(times, good(times), FAST, ALWAYS)
     assert listed(windows) == [(START + 37 + k * 10_000_000 + 100_000, 2560, True) for k in range(3)]
-    assert windows.leftovers == 0
+    assert windows.partial_windows == 0
 
 
 def test_a_burst_shorter_than_a_window_is_reported() -> None:
@@ -262,15 +262,15 @@ def test_a_burst_shorter_than_a_window_is_reported() -> None:
     times = np.concatenate([steady(2000), steady(3000, start=START + 10_000_000)])
     windows = burst_windows(times, good(times), FAST, ALWAYS)
     assert listed(windows) == [(START + 100_000, 2000, False), (START + 10_100_000, 2560, True)]
-    assert told(windows) == ["length", None]
-    assert windows.leftovers == 1
+    assert reasons_of(windows) == ["length", None]
+    assert windows.partial_windows == 1
 
 
 def test_a_burst_that_is_broken_inside_has_a_gap() -> None:
     """What follows within the window's time tells a hole from an end."""
     times = np.delete(steady(2560), np.arange(1000, 1100))
     windows = burst_windows(times, good(times), FAST, ALWAYS)
-    assert told(windows) == ["gap", "length"]
+    assert reasons_of(windows) == ["gap", "length"]
 
 
 def test_no_samples_have_no_windows() -> None:

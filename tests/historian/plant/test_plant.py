@@ -100,7 +100,7 @@ def test_a_group_of_another_package_is_checked_like_ours(tmp_path: Path) -> None
     text = text.replace("speed_rpm = 1500", "").replace(", bands = [[10, 1000], [1000, 6000]]", "")
     (tmp_path / "plant.toml").write_text(text)
     (tmp_path / "tags.csv").write_text((CASES / "machine" / "tags.csv").read_text())
-    with pytest.raises(ConfigError, match=r"acme_turns cannot do without speed: .*, or give c101 a speed_rpm"):
+    with pytest.raises(ConfigError, match=r"acme_turns cannot be computed without speed: .*, or give c101 a speed_rpm"):
         load_plant(tmp_path)
     (tmp_path / "plant.toml").write_text(text.replace('["acme_turns"]', '["acme"]'))
     assert load_plant(tmp_path).views["compressor_bearing"].features == ("acme",)

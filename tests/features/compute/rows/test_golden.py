@@ -1,8 +1,8 @@
 """What our features come to is written down by version, so that none changes without becoming a new version.
 
-Stored rows are told apart by the versions they were made by: `penstock compute --stale` makes anew those of older ones.
-New values are written down by `python -m tests.features.rows.test_golden --write`. It adds what is not there and drops
-what no feature has any more, but never puts another value in place of one of the same version.
+Stored rows are told apart by the versions that computed them: `penstock compute --stale` recomputes older ones.
+New values are written down by `python -m tests.features.compute.rows.test_golden --write`. It adds what is new and
+drops what no feature has any more, but never puts another value in place of one of the same version.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -18,10 +19,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from features.compute.rows.waveform_rows import Machine, waveform_values
-from features.define.catalogue import GROUPS, SAID, point_groups
+from features.compute.rows.kernel_values import waveform_values
+from features.compute.rows.point_windows import Machine
+from features.define.catalogue import GROUPS, QUALITY_COLUMNS
 from features.define.spec import FeatureGroup, FeatureSpec, Floats
-from features.kernels.slow import held_windows, holds
+from features.define.view_plan import resolve_point
+from features.kernels.process import held_windows, holds
 from features.kernels.states import StateWindows
 from features.windows.tiling import Tiling
 from historian.plant.model import AssetClass, Bearing
@@ -62,11 +65,12 @@ def vibration() -> Floats:
     return np.asarray(0.02 + 0.05 * (uniform.sum(axis=0) - 6) + (1 + (time >= 1)) * (hum + impacts))
 
 
-def vibration_groups() -> dict[str, FeatureGroup]:
-    """Ours for vibration, and the zone of a point that has limits."""
+def vibration_groups() -> Mapping[str, FeatureGroup]:
+    """The built-in groups of vibration points, and the zone of a point that has limits."""
     point = AssetClass.model_validate({"points": {"de_h": POINT}}).points["de_h"]
     second = timedelta(seconds=1)
-    return point_groups(View("v", "c", ("de_h",), "vibration", second, second, "epoch", None, VIBRATION), point)
+    view = View("v", "c", ("de_h",), "vibration", second, second, "epoch", None, VIBRATION)
+    return resolve_point(view, "de_h", point).groups
 
 
 def of_vibration() -> Found:
@@ -77,7 +81,7 @@ def of_vibration() -> Found:
     return {key(name, spec): values[spec.name].tolist() for name, group in groups.items() for spec in group.specs}
 
 
-def of_slow_tags() -> Found:
+def of_process_tags() -> Found:
     """Every feature of two minutes that overlap by half, of eleven samples, one of which is Bad."""
     times = SECOND * np.array([-7, 4, 12, 21, 33, 40, 48, 55, 63, 71, 82])
     values = np.array([0.0, 1, 1, 2, 0, 0, 2, 1, 1, 0, 2])
@@ -86,13 +90,13 @@ def of_slow_tags() -> Found:
     held = holds(times, values, usable, staleness=10 * SECOND)
     numbers = windows(replace(held, values=20.5 + 1.75 * held.values))
     states = StateWindows(windows(held), ("off", "state", "tripped"))
-    slow = {key("slow", spec): spec.kernel(numbers).tolist() for spec in GROUPS["slow"].specs}
-    return slow | {key("states", spec): spec.kernel(states).tolist() for spec in GROUPS["states"].specs}
+    process = {key("process", spec): spec.kernel(numbers).tolist() for spec in GROUPS["process"].specs}
+    return process | {key("states", spec): spec.kernel(states).tolist() for spec in GROUPS["states"].specs}
 
 
 def found() -> Found:
     """What every feature comes to now."""
-    return of_vibration() | of_slow_tags()
+    return of_vibration() | of_process_tags()
 
 
 def golden() -> Found:
@@ -116,7 +120,7 @@ def changed(now: Found, then: Found) -> list[str]:
     """What to do about each feature that gives other values than its version did."""
     return [
         f"{name} gives {now[name]}, but gave {then[name]}: raise the version of its FeatureSpec and write down the "
-        "new value, with `python -m tests.features.rows.test_golden --write`"
+        "new value, with `python -m tests.features.compute.rows.test_golden --write`"
         for name in sorted(now.keys() & then.keys())
         if not same(now[name], then[name])
     ]
@@ -125,9 +129,10 @@ def changed(now: Found, then: Found) -> list[str]:
 def test_every_feature_has_golden_values_and_all_are_defined() -> None:
     """All groups and the zone; a value of no feature, or of another version of it, is left over."""
     specs = [(name, spec) for name, group in GROUPS.items() for spec in group.specs]
-    specs += [("zone", spec) for spec in SAID["zone"]]
+    specs += [("zone", spec) for spec in QUALITY_COLUMNS["zone"]]
     assert set(golden()) == {key(name, spec) for name, spec in specs}, (
-        "write down the values of what is new, drop what is gone: `python -m tests.features.rows.test_golden --write`"
+        "write down the values of what is new, drop what is gone: "
+        "`python -m tests.features.compute.rows.test_golden --write`"
     )
     assert all(isinstance(value, str) or np.isfinite(value) for values in golden().values() for value in values)
 
@@ -138,7 +143,7 @@ def test_no_feature_changes_without_a_new_version() -> None:
     assert not problems, "\n".join(problems)
 
 
-def test_a_changed_value_is_told_and_told_what_to_do() -> None:
+def test_a_changed_value_is_reported_with_what_to_do() -> None:
     """Already in the ninth digit; not in the eleventh, and not where the version is another one."""
     then: Found = {"a, version 1": [2.0, "on"]}
     assert changed({"a, version 1": [2.0 + 2e-11, "on"], "a, version 2": [3.0, "on"]}, then) == []

@@ -184,7 +184,7 @@ def test_feasts_own_materialisation_writes_the_same(
 
 
 def samples(tags: Iterator[str]) -> SampleBatch:
-    """Three seconds of vibration at 1 kHz, and slow values each second, some minutes long."""
+    """Three seconds of vibration at 1 kHz, and process values each second, some minutes long."""
     frames = []
     for number, tag in enumerate(tags):
         step, count = (1_000, 3_000) if tag.endswith("de_h") else (1_000_000, 780)

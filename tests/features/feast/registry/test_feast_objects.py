@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from feast import FeatureService, FeatureView
 
-from features.define.catalogue import view_columns
+from features.define.view_plan import view_plan
 from features.feast.registry.feast_objects import feast_objects
 from features.feast.registry.feast_plan import Change
 from features.feast.registry.feast_repo import Applied, apply, open_feature_store, registered, repo_path
@@ -23,7 +23,7 @@ def test_every_view_becomes_a_feature_view_with_its_columns(plant: Plant) -> Non
     assert list(views) == list(plant.views)
     process = views["compressor_process"]
     assert [field.name for field in process.features] == [
-        column.name for column in view_columns(plant, plant.views["compressor_process"])
+        column.name for column in view_plan(plant, plant.views["compressor_process"]).columns
     ]
     assert (process.entities, process.ttl) == (["asset"], timedelta(minutes=5))
     assert process.batch_source.path == str(table_path(plant, "compressor_process"))

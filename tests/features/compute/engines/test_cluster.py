@@ -18,10 +18,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
-from features.compute.engines.processes import Engine, here
+from features.compute.engines.processes import Engine, in_process
 from features.compute.partition import Computed, Partition
-from features.compute.plan import Budget
 from features.compute.run import ViewJob
+from features.compute.splitting import Budget
 from features.tables.feature_table import FeatureTable
 from historian.cli.main import app
 from historian.errors import StoreUnavailable
@@ -64,9 +64,9 @@ def rows_by(plant: Plant, state: Path, engine: Engine) -> pl.DataFrame:
     """All rows that the engine leads to, in a table of its own."""
     site = Plant(**{**vars(plant), "state": state})
     job = ViewJob(site, plant.views["compressor_vibration"], open_store(plant), lambda: START + timedelta(days=1))
-    due = job.due(SMALL)
-    assert len(due.partitions) >= 10
-    job.run(due, engine)
+    planned = job.plan(SMALL)
+    assert len(planned.partitions) >= 10
+    job.run(planned, engine)
     return FeatureTable(site, job.view).scan().sort("asset", "event_timestamp").collect()
 
 
@@ -87,7 +87,7 @@ def stopped_at_work(node: Any) -> int:
 def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Plant, tmp_path: Path) -> None:
     """Row for row; no partition is lost with its node, and none is appended twice. The node dies holding one."""
     fill(plant, 100)
-    expected = rows_by(plant, tmp_path / "single", here(open_store(plant)))
+    expected = rows_by(plant, tmp_path / "single", in_process(open_store(plant)))
     assert expected.height == 200
     url = (plant.state / "lake").as_uri()
     nodes = ray_cluster_utils.Cluster(

@@ -1,4 +1,4 @@
-"""The job: in whatever order samples arrive, and wherever it dies, the newest rows are those of one look at all."""
+"""A run of the job: the rows it appends, what it leaves alone, and how it reports."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import hypothesis.strategies as st
 import polars as pl
 import pytest
-from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
-from features.compute.plan import budget
 from features.compute.run import MEMORY, ViewJob, ViewReport, compute
+from features.compute.splitting import budget
 from features.define.catalogue import TIME
 from features.kernels.vibration import Waveforms
-from features.tables.feature_table import FeatureTable
-from historian.errors import StoreUnavailable, UnknownFeature
-from historian.plant.plant import View
+from historian.errors import UnknownFeature
 from historian.quality import BAD
 from historian.samples import SampleBatch
 from historian.stores.lake.store import LakeStore
@@ -31,9 +26,9 @@ from tests.features.compute.pumps import (
     BURST,
     EPOCH,
     NOW,
+    PROCESS,
     RATE,
     SECOND,
-    SLOW,
     START,
     at,
     at_once,
@@ -65,13 +60,13 @@ def test_a_row_has_the_features_of_the_samples_before_its_end(tmp_path: Path) ->
 
 def test_a_second_run_appends_nothing(tmp_path: Path) -> None:
     """No change, no row, and not even a commit; nothing is due either."""
-    store, site = MemoryStore(), plant(tmp_path, EPOCH, SLOW)
+    store, site = MemoryStore(), plant(tmp_path, EPOCH, PROCESS)
     store.write(signal("p1.de_h", 0, 3), source="live", now=NOW)
-    assert ViewJob(site, EPOCH, store, at(NOW)).due(budget(MEMORY, 1)).samples == 3000
+    assert ViewJob(site, EPOCH, store, at(NOW)).plan(budget(MEMORY, 1)).samples == 3000
     compute(site, store, at(NOW))
     before = stored(site, EPOCH)
-    assert compute(site, store, at(NOW + SECOND)) == {"pump_epoch": ViewReport(), "pump_slow": ViewReport()}
-    assert not ViewJob(site, EPOCH, store, at(NOW)).due(budget(MEMORY, 1)).partitions
+    assert compute(site, store, at(NOW + SECOND)) == {"pump_epoch": ViewReport(), "pump_process": ViewReport()}
+    assert not ViewJob(site, EPOCH, store, at(NOW)).plan(budget(MEMORY, 1)).partitions
     assert_frame_equal(stored(site, EPOCH), before)
 
 
@@ -115,7 +110,7 @@ def test_a_bad_sample_makes_its_windows_invalid(tmp_path: Path) -> None:
 
 def test_values_at_the_end_of_float64_give_missing_features(tmp_path: Path) -> None:
     """A decoding error of 1e300 overflows what is squared: no feature of a waveform is there, and no warning."""
-    store, site = MemoryStore(), plant(tmp_path, EPOCH, SLOW)
+    store, site = MemoryStore(), plant(tmp_path, EPOCH, PROCESS)
     for tag, period in (("p1.de_h", 0.001), ("p1.oil_temp", 1.0)):
         steady = signal(tag, 0, 1000 * period, period=period)
         store.write(
@@ -124,72 +119,18 @@ def test_values_at_the_end_of_float64_give_missing_features(tmp_path: Path) -> N
     compute(site, store, at(NOW))
     fast = stored(site, EPOCH).select("de_h_valid", "de_h_p2p", "de_h_kurtosis", "de_h_reason").row(-1)
     assert fast == (True, None, None, "magnitude")
-    slow = stored(site, SLOW).select("oil_temp_valid", "oil_temp_max", "oil_temp_std", "oil_temp_reason").row(-1)
-    assert slow == (True, 1e300, None, "magnitude")
+    held = stored(site, PROCESS).select("oil_temp_valid", "oil_temp_max", "oil_temp_std", "oil_temp_reason").row(-1)
+    assert held == (True, 1e300, None, "magnitude")
 
 
-def test_a_silent_slow_tag_does_not_hold_up_its_neighbours(tmp_path: Path) -> None:
+def test_a_silent_process_tag_does_not_hold_up_its_neighbours(tmp_path: Path) -> None:
     """A value that has not changed is known up to the newest sample of the asset, as long as it is fresh."""
-    store, site = MemoryStore(), plant(tmp_path, SLOW)
+    store, site = MemoryStore(), plant(tmp_path, PROCESS)
     store.write(signal("p1.oil_temp", 0, 10, period=1), source="live", now=NOW)
     store.write(signal("p1.pressure", 0, 12.5, period=0.5), source="live", now=NOW)
     compute(site, store, at(NOW))
-    row = stored(site, SLOW).row(-1, named=True)
+    row = stored(site, PROCESS).row(-1, named=True)
     assert (row["event_timestamp"], row["oil_temp_valid"], row["oil_temp_count"]) == (START + 12 * SECOND, True, 8)
-
-
-HOLDS = View("pump_holds", "pump", ("oil_temp",), "process", 4 * SECOND, 2 * SECOND, "epoch", None)
-
-
-def second(*seconds: float) -> list[int]:
-    """Seconds after START in microseconds since the epoch."""
-    return [micros(START) + round(each * 1e6) for each in seconds]
-
-
-@pytest.mark.parametrize(
-    ("view", "early", "late"),
-    [
-        (
-            BURST,
-            [signal("p1.de_h", 0, 0.2), signal("p1.de_h", 0.3, 0.2), signal("p1.de_h", 10, 0.5)],
-            signal("p1.de_h", 0.2, 0.1),
-        ),
-        (BURST, [signal("p1.de_h", 0.3, 2)], signal("p1.de_h", 0, 0.3)),
-        (
-            HOLDS,
-            [batch("p1.oil_temp", second(1.5, 20), [50, 50])],
-            batch("p1.oil_temp", second(1.8), [None], quality=BAD),
-        ),
-    ],
-    ids=["two pieces of a burst joined", "head of a burst backfilled", "hold ended"],
-)
-def test_rows_of_windows_that_no_longer_exist_are_withdrawn(
-    tmp_path: Path, view: View, early: list[SampleBatch], late: SampleBatch
-) -> None:
-    """What late samples leave is what one look at everything finds; Delta's history has the withdrawn rows."""
-    store, site = MemoryStore(), plant(tmp_path, view)
-    for each in early:
-        store.write(each, source="live", now=NOW)
-    compute(site, store, at(NOW))
-    before = newest(site, view)
-    store.write(late, source="late", now=NOW)
-    compute(site, store, at(NOW + SECOND))
-    after = at_once([*early, late], view)
-    assert_frame_equal(newest(site, view), after)
-    assert not before.join(after, on=["asset", "event_timestamp"], how="anti").is_empty()
-    history = pl.read_delta(str(FeatureTable(site, view).path), version=1)
-    assert history.height == before.height
-
-
-def test_the_burst_before_a_change_keeps_its_row(tmp_path: Path) -> None:
-    """Its window, which is longer than it, may end just where the burst that changed begins, or inside it."""
-    for number, start in enumerate((0.25, 0.4)):
-        batches = [signal("p1.de_h", start, 0.25), signal("p1.de_h", 0.75, 1), signal("p1.de_h", 1.75, 0.5)]
-        store, site = MemoryStore(), plant(tmp_path / str(number), BURST)
-        for each in batches:
-            store.write(each, source="live", now=NOW)
-            compute(site, store, at(NOW))
-        assert_frame_equal(newest(site, BURST), at_once(batches, BURST))
 
 
 class Busy:
@@ -224,8 +165,8 @@ def test_a_sample_is_in_no_row_created_before_it_was_ingested(tmp_path: Path) ->
 
 def test_an_unknown_view_is_named(tmp_path: Path) -> None:
     """With a hint, before anything is computed."""
-    with pytest.raises(UnknownFeature, match=r"pump_slo.*did you mean pump_slow"):
-        compute(plant(tmp_path, SLOW), MemoryStore(), at(NOW), views=["pump_slo"])
+    with pytest.raises(UnknownFeature, match=r"pump_proces.*did you mean pump_process"):
+        compute(plant(tmp_path, PROCESS), MemoryStore(), at(NOW), views=["pump_proces"])
 
 
 def test_reads_report_their_progress(tmp_path: Path) -> None:
@@ -239,110 +180,17 @@ def test_reads_report_their_progress(tmp_path: Path) -> None:
 def test_works_on_the_lake(tmp_path: Path) -> None:
     """The embedded store and the fake lead to the same rows."""
     batches = [signal("p1.de_h", 0, 3), signal("p1.oil_temp", 0, 30, period=0.5), signal("p2.de_h", 1.3, 3)]
-    site, store = plant(tmp_path, EPOCH, BURST, SLOW), LakeStore(tmp_path / "lake", page_rows=1500)
+    site, store = plant(tmp_path, EPOCH, BURST, PROCESS), LakeStore(tmp_path / "lake", page_rows=1500)
     for each in batches:
         store.write(each, source="live", now=NOW)
     compute(site, store, at(NOW))
-    for view in (EPOCH, BURST, SLOW):
+    for view in (EPOCH, BURST, PROCESS):
         assert_frame_equal(newest(site, view), at_once(batches, view))
-
-
-class Failing:
-    """A store that is gone after some pages."""
-
-    def __init__(self, store: MemoryStore, pages: int) -> None:
-        self.store = store
-        self.pages = pages
-
-    def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
-        """As many pages as are left, then the end."""
-        for page in self.store.read(tags, start, end):
-            if self.pages == 0:
-                raise StoreUnavailable("the store is gone")
-            self.pages -= 1
-            yield page
-
-    def latest(self, tags: Sequence[str]) -> SampleBatch:
-        """Works."""
-        return self.store.latest(tags)
-
-    def changes(self, since: datetime | None) -> pl.DataFrame:
-        """Works."""
-        return self.store.changes(since)
-
-
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=3), st.sampled_from([EPOCH, BURST, SLOW]))
-@settings(max_examples=6)
-def test_a_run_that_dies_leaves_no_trace(deaths: list[int], view: View) -> None:
-    """Wherever it died, and however often: rerun, it has the very rows of a run that did not die."""
-    period = 1.0 if view is SLOW else 0.001
-    tags = [f"{asset}.{point}" for asset in ("p1", "p2") for point in view.points]
-    batches = [signal(tag, 0.3, 4000 * period, period=period) for tag in tags]
-    with TemporaryDirectory() as dying, TemporaryDirectory() as living:
-        store, victim, other = MemoryStore(page_rows=1500), plant(Path(dying), view), plant(Path(living), view)
-        for each in batches:
-            store.write(each, source="live", now=NOW)
-        for pages in deaths:
-            try:
-                compute(victim, Failing(store, pages), at(NOW), rows_per_commit=2)
-            except StoreUnavailable:
-                continue
-        compute(victim, store, at(NOW), rows_per_commit=2)
-        compute(other, store, at(NOW))
-        assert_frame_equal(stored(victim, view), stored(other, view))
-
-
-@st.composite
-def arrivals(draw: st.DrawFn) -> list[list[tuple[str, float, float, int]]]:
-    """Runs of the job: for each, the stretches (tag, start, seconds, quality) that arrived before it, in any order."""
-    tag, start = st.sampled_from(["p1.a", "p1.b", "p2.a"]), st.integers(0, 48).map(lambda quarter: quarter / 4)
-    stretch = st.tuples(tag, start, st.sampled_from([0.25, 1.0, 2.1, 4.0]), st.sampled_from([0, 0, 0, BAD]))
-    return draw(st.lists(st.lists(stretch, max_size=3), min_size=2, max_size=5))
-
-
-@given(arrivals(), st.sampled_from([EPOCH, BURST, SLOW]), st.sampled_from([700, 10**6]))
-@settings(max_examples=20)
-def test_any_order_of_arrival_leads_to_the_same_newest_rows(
-    arrived: list[list[tuple[str, float, float, int]]], view: View, page_rows: int
-) -> None:
-    """Live, late, backfilled, with the job run in between: the newest rows are those of one look at everything."""
-    scale = 5.0 if view is SLOW else 1.0
-    names = dict(zip("ab", view.points, strict=True))
-    batches: list[SampleBatch] = []
-    with TemporaryDirectory() as root:
-        store, site = MemoryStore(page_rows=page_rows), plant(Path(root), view)
-        for number, stretches in enumerate(arrived):
-            for tag, start, seconds, quality in stretches:
-                name, period = f"{tag[:-1]}{names[tag[-1]]}", 0.7 if view is SLOW else 0.001
-                batches.append(signal(name, start * scale, seconds * scale, period=period, quality=quality))
-                store.write(batches[-1], source="test", now=NOW)
-            compute(site, store, at(NOW + number * SECOND))
-        assert_frame_equal(newest(site, view), at_once(batches, view))
-
-
-@given(
-    st.lists(st.sampled_from([0.1, 0.5, 0.75, 1.3]), min_size=1, max_size=8), st.lists(st.integers(1, 7), max_size=4)
-)
-@settings(max_examples=8)
-def test_bursts_that_arrive_in_pieces_are_tiled_as_one(lengths: list[float], runs: list[int]) -> None:
-    """However a driver cuts bursts into batches, and whenever the job runs: windows start where the burst starts."""
-    batches, start = [], 0.0
-    for length in lengths:
-        batches += [signal("p1.de_h", start, length / 2), signal("p1.de_h", start + length / 2, length / 2)]
-        start += length + 2
-    with TemporaryDirectory() as root:
-        store, site = MemoryStore(page_rows=700), plant(Path(root), BURST)
-        for number, each in enumerate(batches):
-            store.write(each, source="test", now=NOW)
-            if number in runs:
-                compute(site, store, at(NOW + number * SECOND))
-        compute(site, store, at(NOW + 100 * SECOND))
-        assert_frame_equal(newest(site, BURST), at_once(batches, BURST))
 
 
 def test_no_row_uses_what_came_after_its_event_timestamp() -> None:
     """Wild samples at and after the end of the last window change none of the rows before."""
-    for view, period in ((EPOCH, 0.001), (SLOW, 1.0)):
+    for view, period in ((EPOCH, 0.001), (PROCESS, 1.0)):
         tag = f"p1.{view.points[0]}"
         past = signal(tag, 0, 4000 * period, period=period)
         known = at_once([past], view)

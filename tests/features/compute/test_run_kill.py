@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from features.compute.engines.processes import here, processes
-from features.compute.plan import Budget
+from features.compute.engines.processes import in_process, processes
 from features.compute.run import ViewJob
+from features.compute.splitting import Budget
 from features.tables.feature_table import FeatureTable
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
@@ -31,7 +31,7 @@ SMALL = Budget(samples=10_000, cells=10**9)
 VICTIM = """
 import sys
 from pathlib import Path
-from tests.features.compute.test_job_kill import run
+from tests.features.compute.test_run_kill import run
 run(Path(sys.argv[1]), jobs=int(sys.argv[2]))
 """
 
@@ -41,8 +41,8 @@ def run(root: Path, *, jobs: int = 1) -> None:
     plant = load_plant(root)
     store = open_store(plant)
     job = ViewJob(plant, plant.views["compressor_vibration"], store, utc_now)
-    engine = processes(store, lake_path(plant).as_uri(), "", jobs=jobs, worth=0) if jobs > 1 else here(store)
-    job.run(job.due(SMALL), engine, rows_per_commit=1, advance=lambda _: print("more", flush=True))
+    engine = processes(store, lake_path(plant).as_uri(), "", jobs=jobs, worth=0) if jobs > 1 else in_process(store)
+    job.run(job.plan(SMALL), engine, rows_per_commit=1, advance=lambda _: print("more", flush=True))
 
 
 def fill(plant: Plant) -> None:
@@ -58,7 +58,7 @@ def fill(plant: Plant) -> None:
 
 def killed_after(root: Path, pieces: int, jobs: int) -> None:
     """A run in a process of its own, killed as soon as it has begun with so many pieces; how it ended is checked."""
-    code = VICTIM.replace("tests.features.compute.test_job_kill", "test_job_kill")
+    code = VICTIM.replace("tests.features.compute.test_run_kill", "test_run_kill")
     path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     with subprocess.Popen(
         [sys.executable, "-c", path + code, str(root), str(jobs)], stdout=subprocess.PIPE, text=True
@@ -84,7 +84,7 @@ def test_a_killed_run_neither_skips_nor_repeats_a_window(
     found = table.scan().sort("asset", "event_timestamp").collect()
     other = replace(plant, state=tmp_path / "other", store_url=lake_path(plant).as_uri())
     job = ViewJob(other, other.views["compressor_vibration"], open_store(other), utc_now)
-    job.run(job.due(Budget(10**9, 10**9)), here(open_store(other)))
+    job.run(job.plan(Budget(10**9, 10**9)), in_process(open_store(other)))
     expected = job.table.scan().sort("asset", "event_timestamp").collect()
     assert found.height == 120
     assert_frame_equal(found.drop("created_timestamp"), expected.drop("created_timestamp"))

@@ -1,4 +1,4 @@
-"""Whoever computes, the rows are the same; and one machine does without what a cluster needs."""
+"""The rows are the same in one process and in several; and one machine does without what a cluster needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from features.compute.engines.processes import Engine, here, processes
+from features.compute.engines.processes import Engine, in_process, processes
 from features.compute.partition import Computed, Partition, Samples
-from features.compute.plan import Budget, Due
+from features.compute.plan import ComputePlan
 from features.compute.run import ViewJob
+from features.compute.splitting import Budget
 from features.tables.feature_table import FeatureTable
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant
@@ -51,17 +52,17 @@ def bursts(plant: Plant) -> Plant:
     return replace(plant, views={view.name: replace(view, align="burst", window=half, hop=half)})
 
 
-def due_of(plant: Plant, limits: Budget) -> tuple[ViewJob, Due]:
-    """The job of the vibration view, and what is due."""
+def plan_of(plant: Plant, limits: Budget) -> tuple[ViewJob, ComputePlan]:
+    """The job of the vibration view, and what it plans."""
     job = ViewJob(plant, plant.views["compressor_vibration"], open_store(plant), lambda: LATER)
-    return job, job.due(limits)
+    return job, job.plan(limits)
 
 
 def rows_by(plant: Plant, state: Path, engine: Engine, limits: Budget) -> pl.DataFrame:
     """All rows of a table of its own."""
     site = replace(plant, state=state)
     job = ViewJob(site, plant.views["compressor_vibration"], open_store(plant), lambda: LATER)
-    job.run(job.due(limits), engine, rows_per_commit=5)
+    job.run(job.plan(limits), engine, rows_per_commit=5)
     return FeatureTable(site, job.view).scan().sort("asset", "event_timestamp").collect()
 
 
@@ -70,14 +71,14 @@ def test_small_partitions_give_the_rows_of_one_look_at_everything(plant: Plant, 
     """Cut between windows, and between bursts."""
     fill(plant)
     site = plant if align == "epoch" else bursts(plant)
-    whole = rows_by(site, tmp_path / "whole", here(open_store(plant)), Budget(10**9, 10**9))
-    cut = rows_by(site, tmp_path / "cut", here(open_store(plant)), SMALL)
-    assert len(due_of(site, SMALL)[1].partitions) > 6
+    whole = rows_by(site, tmp_path / "whole", in_process(open_store(plant)), Budget(10**9, 10**9))
+    cut = rows_by(site, tmp_path / "cut", in_process(open_store(plant)), SMALL)
+    assert len(plan_of(site, SMALL)[1].partitions) > 6
     assert whole.height > 100
     assert_frame_equal(cut, whole)
 
 
-class Slow:
+class DelayedStore:
     """A store that lets others go first; and counts what is read here."""
 
     def __init__(self, plant: Plant, before: Callable[[], None] = lambda: sleep(0.3)) -> None:
@@ -98,11 +99,11 @@ def processes_of(plant: Plant, store: Samples, url: str = "") -> Engine:
 def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
     """Row for row, whatever the order in which they are ready; and they do take part."""
     fill(plant, seconds=600)
-    single = rows_by(plant, tmp_path / "single", here(open_store(plant)), SMALL)
-    slow = Slow(plant)
-    several = rows_by(plant, tmp_path / "several", processes_of(plant, slow), SMALL)
+    single = rows_by(plant, tmp_path / "single", in_process(open_store(plant)), SMALL)
+    delayed = DelayedStore(plant)
+    several = rows_by(plant, tmp_path / "several", processes_of(plant, delayed), SMALL)
     assert_frame_equal(several, single)
-    assert slow.reads < len(due_of(plant, SMALL)[1].partitions) * 0.8
+    assert delayed.reads < len(plan_of(plant, SMALL)[1].partitions) * 0.8
 
 
 def test_no_process_is_started_for_what_is_done_soon(plant: Plant, tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_no_process_is_started_for_what_is_done_soon(plant: Plant, tmp_path: Pat
     def look() -> None:
         assert children() == before
 
-    engine = processes(Slow(plant, look), "", "", jobs=3)
+    engine = processes(DelayedStore(plant, look), "", "", jobs=3)
     assert rows_by(plant, tmp_path / "rows", engine, Budget(10**9, 10**9)).height > 100
 
 
@@ -126,15 +127,15 @@ def children() -> set[int]:
 def test_what_fails_here_is_said(plant: Plant) -> None:
     """As the error it is, with its message; what waited is not begun."""
     fill(plant, seconds=200)
-    _, due = due_of(plant, SMALL)
+    _, planned = plan_of(plant, SMALL)
 
     def fail() -> None:
         raise StoreUnavailable("the disk is gone")
 
-    failing = Slow(plant, fail)
-    assert len(due.partitions) > 12
+    failing = DelayedStore(plant, fail)
+    assert len(planned.partitions) > 12
     with pytest.raises(StoreUnavailable, match="the disk is gone"):
-        list(processes_of(plant, failing)(due.partitions))
+        list(processes_of(plant, failing)(planned.partitions))
     assert failing.reads <= 4
 
 
@@ -144,17 +145,17 @@ def test_what_fails_in_another_process_is_said_here(plant: Plant) -> None:
     blocked = plant.root / "file"
     blocked.touch()
     with pytest.raises(StoreUnavailable, match="file"):
-        list(processes_of(plant, Slow(plant), blocked.as_uri())(due_of(plant, SMALL)[1].partitions))
+        list(processes_of(plant, DelayedStore(plant), blocked.as_uri())(plan_of(plant, SMALL)[1].partitions))
 
 
 def test_a_killed_process_is_said(plant: Plant) -> None:
     """And what may have killed it, and that nothing is lost; none is left behind."""
     fill(plant, seconds=600)
-    before, slow = children(), Slow(plant)
+    before, delayed = children(), DelayedStore(plant)
 
     def compute() -> None:
-        for done, _ in enumerate(processes_of(plant, slow)(due_of(plant, SMALL)[1].partitions)):
-            if done > slow.reads + 2:  # others have begun
+        for done, _ in enumerate(processes_of(plant, delayed)(plan_of(plant, SMALL)[1].partitions)):
+            if done > delayed.reads + 2:  # others have begun
                 for child in children() - before:
                     os.kill(child, signal.SIGKILL)
 
@@ -167,8 +168,8 @@ def test_a_process_ends_with_its_starter(plant: Plant) -> None:
     """Whoever kills the job with -9 need not look for more."""
     fill(plant, seconds=2)
     code = (
-        "from features.compute.engines.worker import Worker; from time import sleep\n"
-        f"worker = Worker({lake_path(plant).as_uri()!r}, '')\n"
+        "from features.compute.engines.worker import WorkerProcess; from time import sleep\n"
+        f"worker = WorkerProcess({lake_path(plant).as_uri()!r}, '')\n"
         "while not worker.is_ready():\n    sleep(0.01)\n"
         "print(worker._process.pid, flush=True); sleep(60)"
     )
@@ -186,15 +187,15 @@ def test_a_process_ends_with_its_starter(plant: Plant) -> None:
 def test_partitions_of_the_same_time_are_read_at_once(plant: Plant) -> None:
     """Two assets, one query; what each is given is what it would have read."""
     fill(plant, seconds=5)
-    store, (_, due) = Slow(plant, lambda: None), due_of(plant, Budget(10**9, 10**9))
-    together = computed(here(store), due.partitions)
-    assert (store.reads, len(due.partitions)) == (1, 2)
-    assert_frame_equal(together, computed(alone(store), due.partitions))
+    store, (_, planned) = DelayedStore(plant, lambda: None), plan_of(plant, Budget(10**9, 10**9))
+    together = computed(in_process(store), planned.partitions)
+    assert (store.reads, len(planned.partitions)) == (1, 2)
+    assert_frame_equal(together, computed(alone(store), planned.partitions))
 
 
 def alone(store: Samples) -> Engine:
     """Each partition by itself."""
-    return lambda partitions: (done for each in partitions for done in here(store)([each]))
+    return lambda partitions: (done for each in partitions for done in in_process(store)([each]))
 
 
 def computed(engine: Engine, partitions: Sequence[Partition]) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Time-weighted statistics of slow tags.
+"""Time-weighted statistics of process tags.
 
 Historians store what changed, not what was: a plain mean of event-spaced samples is wrong. Here a Good value holds
 until the tag's next sample, and at most `max_staleness`; a sample that is not Good, or has no number, ends the hold.
@@ -16,11 +16,11 @@ import numpy as np
 
 from features.define.reasons import Flags
 from features.define.spec import Floats, ratio
-from features.windows.tiling import Booleans, Integers, Span, Windows, counters, touched_ends
+from features.windows.tiling import Booleans, Integers, Windows, counters
 
 LEAST_GOOD_SHARE: Final = 0.8
 UNKNOWN: Final[Any] = {"undefined": "good_share < 0.8", "reasons": ("bad_quality", "stale")}
-"""Of the spec of a feature that only valid windows have."""
+"""Arguments for the spec of a feature that only valid windows have."""
 _MICROSECONDS_PER_HOUR: Final = 3_600_000_000
 _NEVER: Final = np.iinfo(np.int64).max
 
@@ -37,7 +37,7 @@ class Holds:
     """[holds]"""
 
     def known_before(self, instants: Integers) -> Integers:
-        """[instants] for how many microseconds, since the first hold, a value held before each."""
+        """Return [instants] for how many microseconds, since the first hold, a value held before each."""
         if not len(self.start):
             return np.zeros_like(instants)
         begun = np.searchsorted(self.start, instants)
@@ -81,6 +81,11 @@ class HeldWindows:
         return ratio(self.each(np.add, self.weights * self.values), self.hours)
 
     @cached_property
+    def variation(self) -> Floats:
+        """[windows] largest minus smallest value."""
+        return self.each(np.maximum, self.values) - self.each(np.minimum, self.values)
+
+    @cached_property
     def centred(self) -> Floats:
         """[pieces] value minus its window's mean."""
         return self.values - np.repeat(self.mean, self.pieces)
@@ -93,7 +98,7 @@ class HeldWindows:
         return differs
 
     def each(self, ufunc: np.ufunc, values: Floats) -> Floats:
-        """[pieces] -> [windows]: the ufunc over the pieces of each window, NaN where there are none."""
+        """Reduce [pieces] to [windows] by the ufunc, over the pieces of each window; NaN where there are none."""
         known = self.pieces > 0
         result = np.full(len(self.pieces), np.nan)
         if known.any():
@@ -102,37 +107,46 @@ class HeldWindows:
 
 
 def holds(times: Integers, values: Floats, usable: Booleans, *, staleness: int) -> Holds:
-    """When the samples held: until the next sample, at most for `staleness` microseconds, and only if usable."""
+    """Return when the samples held: until the next sample, at most for `staleness` microseconds, and only if usable.
+
+    Args:
+        times: [samples] microseconds since the epoch, ascending.
+        values: [samples]
+        usable: [samples] whether each is Good and has a value.
+        staleness: for how long a sample holds at most, in microseconds.
+    """
     stop = np.minimum(np.append(times[1:], _NEVER), times + staleness)
     return Holds(times[usable], stop[usable], values[usable])
 
 
-def slow_windows(
-    times: Integers, held: Holds, lost: Holds, *, length: int, hop: int, staleness: int, span: Span
-) -> Windows:
-    """The windows on the hop's grid about which the samples say something, up to `span.ready`; in microseconds.
+def process_windows(times: Integers, held: Holds, lost: Holds, end: Integers, *, length: int, resume: int) -> Windows:
+    """Return those of the windows that end at `end` about which the samples say something.
 
     Args:
-        times: [samples] ascending; all samples from `Windows.resume` of the span before.
+        times: [samples] microseconds since the epoch, ascending.
         held: what these samples held.
         lost: when samples that are not usable stood in the way.
-        length: of a window.
-        hop: from window to window.
-        staleness: how long a value may stand for the present.
-        span: which windows are wanted.
+        end: [windows] ends of windows, in microseconds since the epoch, ascending.
+        length: of a window, in microseconds.
+        resume: see `Windows`.
     """
-    span = span._replace(until=min(span.until, span.ready))
-    end = touched_ends(times, times, hop=hop, reach=length + staleness, span=span)
     first, stop = np.searchsorted(times, [end - length, end])
     known, bad = (each.known_before(end) - each.known_before(end - length) for each in (held, lost))
-    told = (stop > first) | (known > 0)
+    listed = (stop > first) | (known > 0)
     little = known < LEAST_GOOD_SHARE * length
-    faults: Flags = {"bad_quality": (little & (bad > 0))[told], "stale": (little & (known + bad < length))[told]}
-    return Windows(end[told], first[told], (stop - first)[told], faults, resume=span.until - length - staleness)
+    faults: Flags = {"bad_quality": (little & (bad > 0))[listed], "stale": (little & (known + bad < length))[listed]}
+    return Windows(end[listed], first[listed], (stop - first)[listed], faults, resume)
 
 
 def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) -> HeldWindows:
-    """What the kernels need of the windows that end at `end`; pieces of those that are not valid are left out."""
+    """Return the pieces of time in which values held in windows; those of windows that are not valid are left out.
+
+    Args:
+        held: when which value held.
+        end: [windows] ends, in microseconds since the epoch, ascending.
+        valid: [windows] which of them are valid.
+        length: of each window, in microseconds.
+    """
     start = end - length
     low, high = np.searchsorted(held.stop, start, side="right"), np.searchsorted(held.start, end)
     pieces = np.where(valid, high - low, 0)
@@ -149,27 +163,27 @@ def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) ->
 
 
 def mean(batch: HeldWindows) -> Floats:
-    """∫v dt / ∫dt."""
+    """Return [windows] the time-weighted mean ∫v dt/∫dt."""
     return batch.mean
 
 
 def minimum(batch: HeldWindows) -> Floats:
-    """min v."""
+    """Return [windows] the lowest value that held."""
     return batch.each(np.minimum, batch.values)
 
 
 def maximum(batch: HeldWindows) -> Floats:
-    """max v."""
+    """Return [windows] the highest value that held."""
     return batch.each(np.maximum, batch.values)
 
 
 def standard_deviation(batch: HeldWindows) -> Floats:
-    """sqrt(∫(v - mean)² dt / ∫dt)."""
+    """Return [windows] the time-weighted standard deviation sqrt(∫(v - mean)² dt/∫dt)."""
     return np.sqrt(ratio(batch.each(np.add, batch.weights * batch.centred**2), batch.hours))
 
 
 def last(batch: HeldWindows) -> Floats:
-    """The value that held last."""
+    """Return [windows] the value that held last."""
     result = np.full(len(batch.pieces), np.nan)
     known = batch.pieces > 0
     result[known] = batch.values[np.cumsum(batch.pieces)[known] - 1]
@@ -177,7 +191,7 @@ def last(batch: HeldWindows) -> Floats:
 
 
 def slope(batch: HeldWindows) -> Floats:
-    """∫(t - t̄)(v - mean) dt / ∫(t - t̄)² dt: the least-squares line through the held signal, per hour."""
+    """Return [windows] the slope per hour of the least-squares line, ∫(t - t̄)(v - mean) dt/∫(t - t̄)² dt."""
     middle = (batch.start + batch.stop) / 2
     centre = ratio(batch.each(np.add, batch.weights * middle), batch.hours)
     middle = middle - np.repeat(centre, batch.pieces)
@@ -186,15 +200,15 @@ def slope(batch: HeldWindows) -> Floats:
 
 
 def count(batch: HeldWindows) -> Integers:
-    """The number of Good samples inside."""
+    """Return [windows] the number of Good samples inside."""
     return batch.count
 
 
 def good_share(batch: HeldWindows) -> Floats:
-    """∫dt / length of the window."""
+    """Return [windows] the share of the window in which a value held, ∫dt/length."""
     return batch.good_share
 
 
 def since_change(batch: HeldWindows) -> Floats:
-    """The time from the last change of the value to the window's end in seconds; all of it where nothing changed."""
+    """Return [windows] seconds from the last change of the value to the window's end; its length if none changed."""
     return -3600 * batch.each(np.maximum, np.where(batch.changed, batch.start, -batch.length))

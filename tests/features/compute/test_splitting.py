@@ -1,4 +1,4 @@
-"""Cutting a span changes nothing but the size of the pieces."""
+"""Where a range is split, by where its samples lie, and how large pieces may get."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from features.compute.partition import cuts, load_of
-from features.compute.plan import budget, most_jobs
-from features.windows.tiling import Span
-from historian.plant.plant import View
+from features.compute.splitting import budget, most_jobs, sample_density, split_points
+from features.windows.tiling import EndRange
 from historian.stores.protocols import LEDGER
 from historian.times import micros
 
 SECOND = timedelta(seconds=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
-VIEW = View("pump_vibration", "pump", ("de_h",), "vibration", SECOND, SECOND, "epoch", None)
+HOP = 1_000_000
 
 
 def ledger(*rows: tuple[float, float, int]) -> pl.DataFrame:
@@ -33,21 +31,21 @@ def at(seconds: float) -> int:
     return micros(START + seconds * SECOND)
 
 
-def test_a_load_counts_what_was_written_evenly() -> None:
+def test_a_density_counts_what_was_written_evenly() -> None:
     """Overlapping writes add up; between them there is nothing."""
-    load = load_of(ledger((0, 100, 1000), (50, 100, 1000), (1000, 1000, 7)))
-    found = [load.between(at(a), at(b)) for a, b in ((0, 50), (50, 100), (100, 999), (999, 1001), (-5, 2000))]
+    density = sample_density(ledger((0, 100, 1000), (50, 100, 1000), (1000, 1000, 7)))
+    found = [density.between(at(a), at(b)) for a, b in ((0, 50), (50, 100), (100, 999), (999, 1001), (-5, 2000))]
     assert found == pytest.approx([500, 1500, 0, 7, 2007], abs=1)
 
 
-def test_a_span_is_cut_where_the_samples_are() -> None:
-    """Into pieces of about equal load, whatever lies between; a span that is small enough is left whole."""
-    load = load_of(ledger((0, 1000, 100_000), (9000, 10_000, 100_000)))
-    span = Span(at(0), at(10_000), at(10_000))
-    found = cuts(span, load, samples=50_000, rows=10**9, view=VIEW, longest_reach=1_001_000)
-    assert [(cut - at(0)) / 1e6 for cut in found] == pytest.approx([500, 1000, 9500], abs=1)
-    assert cuts(span, load, samples=200_000, rows=10**9, view=VIEW, longest_reach=1_001_000) == []
-    by_rows = cuts(span, load, samples=10**9, rows=2500, view=VIEW, longest_reach=1_001_000)
+def test_a_range_is_split_where_the_samples_are() -> None:
+    """Into pieces of about as many samples, whatever lies between; a range that is small enough is left whole."""
+    density = sample_density(ledger((0, 1000, 100_000), (9000, 10_000, 100_000)))
+    whole = EndRange(at(0), at(10_000), at(10_000))
+    found = split_points(whole, density, samples=50_000, rows=10**9, hop=HOP, lookback=1_001_000)
+    assert [(point - at(0)) / 1e6 for point in found] == pytest.approx([500, 1000, 9500], abs=1)
+    assert split_points(whole, density, samples=200_000, rows=10**9, hop=HOP, lookback=1_001_000) == []
+    by_rows = split_points(whole, density, samples=10**9, rows=2500, hop=HOP, lookback=1_001_000)
     assert len(by_rows) == 3
 
 
@@ -56,10 +54,11 @@ def test_a_span_is_cut_where_the_samples_are() -> None:
     st.integers(1000, 10**6),
 )
 @settings(max_examples=50)
-def test_cuts_are_inside_ascending_and_far_enough_apart(writes: list[tuple[int, int, int]], samples: int) -> None:
-    """Eight reaches at least: otherwise more would be read twice than once."""
-    load = load_of(ledger(*((first, first + length, rows) for first, length, rows in writes)))
-    found = cuts(Span(at(0), at(6000), at(6000)), load, samples=samples, rows=10**9, view=VIEW, longest_reach=2_000_000)
+def test_split_points_are_inside_and_far_enough_apart(writes: list[tuple[int, int, int]], samples: int) -> None:
+    """Eight lookbacks at least: otherwise more would be read twice than once."""
+    density = sample_density(ledger(*((first, first + length, rows) for first, length, rows in writes)))
+    whole = EndRange(at(0), at(6000), at(6000))
+    found = split_points(whole, density, samples=samples, rows=10**9, hop=HOP, lookback=2_000_000)
     edges = [at(0), *found, at(6000)]
     assert all(later - earlier >= 16_000_000 for earlier, later in pairwise(edges))
 

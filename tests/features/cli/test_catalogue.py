@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from features.cli.catalogue import app
-from features.define.catalogue import GROUPS, SAID
+from features.define.catalogue import GROUPS, QUALITY_COLUMNS
 from historian.errors import UnknownFeature
 from historian.plant.plant import Plant
 
@@ -25,8 +25,8 @@ def test_lists_every_feature_without_a_plant(tmp_path: Path) -> None:
     """By group, with unit and what it tells."""
     nowhere = ["--plant", str(tmp_path / "plant.toml")]
     found = json.loads(run("list", "--json", *nowhere))["features"]
-    assert [each["group"] for each in found if each["name"] == "mean"] == ["time", "slow"]
-    assert list(dict.fromkeys(each["group"] for each in found)) == [*GROUPS, *SAID]
+    assert [each["group"] for each in found if each["name"] == "mean"] == ["time", "process"]
+    assert list(dict.fromkeys(each["group"] for each in found)) == [*GROUPS, *QUALITY_COLUMNS]
     shown = run("list", *nowhere)
     assert all(each["name"] in shown for each in found)
 

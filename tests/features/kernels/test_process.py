@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from features.define.catalogue import SLOW
+from features.define.catalogue import PROCESS
 from features.define.spec import Floats
-from features.kernels.slow import held_windows, holds, slow_windows
-from features.windows.tiling import Booleans, Integers, Span
+from features.kernels.process import held_windows, holds, process_windows
+from features.windows.tiling import Booleans, EndRange, Integers, touched_ends
 
 Samples = tuple[Integers, Floats, Booleans]
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND - 1_700_000_000 * SECOND % (600 * SECOND)
-ALWAYS = Span(0, 2 * START, 2 * START)
+ALWAYS = EndRange(0, 2 * START, 2 * START)
 LENGTH, HOP, STALENESS = 60 * SECOND, 20 * SECOND, 30 * SECOND
 
 
@@ -32,13 +32,15 @@ def samples(draw: st.DrawFn) -> Samples:
     return times, values, random.random(count) >= draw(st.sampled_from([0, 0.1]))
 
 
-def features(given: Samples, span: Span = ALWAYS) -> dict[int, dict[str, float]]:
+def features(given: Samples, wanted: EndRange = ALWAYS) -> dict[int, dict[str, float]]:
     """End -> name -> value."""
     times, values, usable = given
     held, lost = (holds(times, values, which, staleness=STALENESS) for which in (usable, ~usable))
-    windows = slow_windows(times, held, lost, length=LENGTH, hop=HOP, staleness=STALENESS, span=span)
+    known = wanted.without_pending
+    end = touched_ends(times, times, hop=HOP, lookback=LENGTH + STALENESS, wanted=known)
+    windows = process_windows(times, held, lost, end, length=LENGTH, resume=known.until - LENGTH - STALENESS)
     batch = held_windows(held, windows.end, windows.valid, length=LENGTH)
-    columns = {spec.name: spec.kernel(batch).tolist() for spec in SLOW}
+    columns = {spec.name: spec.kernel(batch).tolist() for spec in PROCESS}
     columns |= {"n": windows.found.tolist(), "valid": windows.valid.tolist()}
     columns |= {code: fault.tolist() for code, fault in windows.faults.items()}
     return {end: {name: column[i] for name, column in columns.items()} for i, end in enumerate(windows.end.tolist())}
@@ -113,7 +115,7 @@ def test_a_window_gives_the_same_bits_in_any_company(given: Samples, cut: int) -
     end = sorted(whole)[cut % len(whole)]
     times, values, usable = given
     near = (times >= end - LENGTH - STALENESS) & (times < end)
-    alone = features((times[near], values[near], usable[near]), Span(end - 1, end, end))
+    alone = features((times[near], values[near], usable[near]), EndRange(end - 1, end, end))
     assert np.array(list(alone[end].values())).tobytes() == np.array(list(whole[end].values())).tobytes()
 
 

@@ -18,7 +18,7 @@ from tests.features.compute.pumps import EPOCH, NOW, at, plant, signal, stored
 
 MEBIBYTE = 2**20
 ALLOWED = 64 * MEBIBYTE
-CALL = "from pathlib import Path; from tests.features.compute.test_job_memory import {0}; {0}(Path({1!r}))"
+CALL = "from pathlib import Path; from tests.features.compute.test_run_memory import {0}; {0}(Path({1!r}))"
 
 
 @pytest.mark.slow
@@ -47,5 +47,5 @@ def follow(root: Path) -> None:
     """The same by following, with nothing online, until all that was stored is computed."""
     stop, online = Event(), Online(lambda _view, _rows: None, lambda: None)
     follower = Follower(plant(root, EPOCH), LakeStore(root / "lake"), at(NOW), [], online, memory=ALLOWED)
-    follower.run(stop, pause=0, tell=lambda _record, _text: stop.set())
+    follower.run(stop, pause=0, report=lambda _: stop.set())
     print(peak_bytes())

@@ -1,0 +1,88 @@
+"""The speed of a window: from its tag, with the reason where there is none to be used."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from historian.plant.model import Bearing, StatedOrders
+from historian.samples import normalise
+from tests.features.compute.rows.signals import (
+    CWRU,
+    ONE,
+    SPEED,
+    TURNING,
+    dial,
+    only,
+    rows,
+    rows_of_pages,
+    tag,
+    view,
+    waveform,
+)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "unit", "rpm", "reason"),
+    [
+        ([1800, 1800, 1820, 1800], "rpm", 1805, None),
+        ([30, 30, 30, 30], "Hz", 1800, None),
+        ([1800, 1800, 1800, 1840], "rpm", None, "speed_varies"),
+        ([0, 0, 0, 0], "rpm", None, "no_speed"),
+        ([None, None, 1500, 1500], "rpm", None, "no_speed"),
+    ],
+    ids=["steady", "in Hz", "varies", "stands", "half unknown"],
+)
+def test_the_speed_of_a_window_is_that_of_its_tag(
+    speeds: list[float], unit: str, rpm: float | None, reason: str | None
+) -> None:
+    """Time-weighted, in rpm; where there is none to be used, what needs it is missing and says why."""
+    de_h, speed = tag("de_h", bearing=CWRU), tag("speed", "speed", unit=unit, max_staleness=ONE)
+    of_view = view("de_h", features=TURNING, speed="speed", fixed_rpm={})
+    row = only(rows(of_view, waveform(de_h), dial(speed, speeds), tags=(de_h, speed)))
+    assert (row["de_h_rpm"], row["de_h_rpm_source"]) == (pytest.approx(rpm) if rpm else None, "tag" if rpm else None)
+    assert row["de_h_reason"] == reason
+    assert (row["de_h_order_1x"] is None, row["de_h_ses_bpfi_amp"] is None) == (rpm is None, rpm is None)
+    assert row["de_h_sk_max"] is not None
+
+
+def test_a_speed_that_is_too_old_is_none() -> None:
+    """A sample holds for max_staleness, as process tags do; the fixed speed of the asset does not step in."""
+    de_h, speed = tag("de_h", bearing=CWRU), tag("speed", "speed", unit="rpm", max_staleness=ONE)
+    of_view = view("de_h", features=("orders",), speed="speed")
+    found = rows(of_view, waveform(de_h, 3), dial(speed, [1500]), tags=(de_h, speed))
+    assert found["de_h_rpm"].to_list() == [1500, None, None]
+    assert found["de_h_reason"].to_list() == [None, "no_speed", "no_speed"]
+
+
+def test_a_window_uses_no_speed_of_its_future() -> None:
+    """What is reported at or after its end changes nothing."""
+    de_h = tag("de_h", bearing=CWRU)
+    of_view = view("de_h", features=("orders",), speed="speed")
+    past, future = dial(SPEED, [1500] * 4), dial(SPEED, [1500] * 4 + [3000] * 4)
+    known = rows(of_view, waveform(de_h), past, tags=(de_h, SPEED))
+    assert rows(of_view, waveform(de_h), future, tags=(de_h, SPEED)).equals(known)
+
+
+def test_a_bearing_that_cannot_be_is_said_not_used() -> None:
+    """No geometry, balls that do not fit, or a maker who states another: no line is looked for; orders need none."""
+    misfit = Bearing(balls=20, ball_diameter=9, pitch_diameter=39)
+    stated = StatedOrders(bpfo=3.585, bpfi=5.415, bsf=2.357, ftf=0.602)
+    for bearing in (None, misfit, CWRU.model_copy(update={"orders": stated})):
+        de_h = tag("de_h", bearing=bearing)
+        of_view = view("de_h", features=("orders", "envelope"), fixed_rpm={"p1": 1772.0})
+        row = only(rows(of_view, waveform(de_h), tags=(de_h,)))
+        assert row["de_h_reason"] == "geometry"
+        assert (row["de_h_order_1x"] is None, row["de_h_ses_bpfo_amp"]) == (False, None)
+
+
+def test_pages_give_what_one_look_gives() -> None:
+    """The speed is carried from page to page as far back as a window may need it."""
+    de_h = tag("de_h", bearing=CWRU)
+    of_view = view("de_h", features=("orders",), speed="speed")
+    whole = normalise(pl.concat([waveform(de_h, 4), dial(SPEED, [1500, 1480, 1510], every=0.9)])).batch
+    at_once = rows(of_view, whole, tags=(de_h, SPEED))
+    by_time = whole.sort("timestamp", maintain_order=True)
+    pages = [normalise(by_time[start : start + 5000]).batch for start in range(0, len(by_time), 5000)]
+    assert rows_of_pages(of_view, pages, (de_h, SPEED)).equals(at_once)
+    assert at_once["de_h_reason"].to_list() == [None, "speed_varies", None, "no_speed"]
