@@ -180,7 +180,7 @@ WRITE = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(WRITE, max_size=6), page_rows=st.integers(1, 40))
 def test_any_history_of_writes_reads_like_a_dictionary(
     open_store: Open, writes: list[list[tuple[str, int, int]]], page_rows: int

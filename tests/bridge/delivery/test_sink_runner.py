@@ -120,7 +120,7 @@ def test_while_the_store_is_down_nothing_leaves_the_spool(edge: Edge, make_store
     assert Coverage(edge).of(["a"], T0, T0 + DAY).is_empty()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(st.sets(st.integers(0, 19)), st.lists(st.integers(1, 8), min_size=1, max_size=5))
 def test_exactly_the_refused_samples_go_to_quarantine(
     tmp_path_factory: pytest.TempPathFactory, make_store: Stores, guilty: set[int], sizes: list[int]

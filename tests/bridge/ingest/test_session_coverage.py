@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.ingest.session_coverage import TOLERANCE, SessionCoverage
@@ -113,6 +113,7 @@ stamps = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(stamps)
 def test_no_interval_holds_an_instant_of_a_change_that_was_stamped_otherwise(
     steps: list[tuple[float, float | None]],

@@ -37,14 +37,14 @@ TABLES: Final = {  # version 0 is the empty table
         "created_until": "2026-03-01T00:20:05Z",
         "window": "10m",
         "ttl": "5m",
-        "definition": {"window": "10m", "hop": "1m", "align": "epoch", "points": {"oil_temp": ["degC", "10m"]}},
+        "definition": {"version": 3, "window": "10m", "hop": "1m", "align": "epoch", "points": {"oil_temp": ["degC", "10m"]}},
     },
     "compressor_vibration": {
         "version": 1,
         "created_until": "2026-03-01T00:50:00Z",
         "window": "1s",
         "ttl": None,
-        "definition": {"window": "1s", "hop": "1s", "align": "epoch", "points": {"de_h": ["g", 1000.0]}},
+        "definition": {"version": 3, "window": "1s", "hop": "1s", "align": "epoch", "points": {"de_h": ["g", 1000.0]}},
     },
 }
 
@@ -52,8 +52,8 @@ TABLES: Final = {  # version 0 is the empty table
 def told(manifest: dict[str, Any]) -> dict[str, Any]:
     """Without what depends on libraries' versions, and the versions of a table's features and machines."""
     kept = json.loads(json.dumps({key: part for key, part in manifest.items() if key != "software"}))
-    made = [table["definition"].pop("made")[0]["features"] for table in kept["tables"].values()]
-    assert [features[name] for features, name in zip(made, ("oil_temp_mean", "de_h_rms_ac"), strict=True)] == [1, 1]
+    rows_by = [table["definition"].pop("provenance")[0]["features"] for table in kept["tables"].values()]
+    assert [versions[name] for versions, name in zip(rows_by, ("oil_temp_mean", "de_h_rms_ac"), strict=True)] == [1, 1]
     assert re.fullmatch("[0-9a-f]{64}", kept.pop("content_hash"))
     return dict(kept)
 

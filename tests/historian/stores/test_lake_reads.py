@@ -71,7 +71,7 @@ ASKED: Final = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(WRITES, st.sets(st.integers(0, 5)), st.lists(ASKED, min_size=4, max_size=8), st.sampled_from([40, 300, 10**6]))
 def test_the_lake_reads_what_memory_reads(
     writes: list[list[Stretch]], compacted_after: set[int], reads: list[Asked], page_rows: int
