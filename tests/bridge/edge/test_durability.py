@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,7 +14,6 @@ from tests.servers import needed
 WRITER: Final = """
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 import polars as pl
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
@@ -55,6 +53,6 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("number", range(4), ids=["spool", "quarantine", "coverage", "delivered"])
 def test_what_has_returned_has_reached_the_disk(trace: str, number: int) -> None:
-    """Between the call and its return the database's log is forced to the disk: a power cut after that loses nothing."""
+    """Between call and return the database's log is forced to the disk: a power cut after that loses nothing."""
     during = trace[trace.index(f"/begins{number}") : trace.index(f"/ended{number}")]
     assert re.search(r"f(?:data)?sync\(\d+<[^>]*/edge\.db-wal>", during)

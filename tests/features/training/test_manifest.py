@@ -37,7 +37,13 @@ TABLES: Final = {  # version 0 is the empty table
         "created_until": "2026-03-01T00:20:05Z",
         "window": "10m",
         "ttl": "5m",
-        "definition": {"version": 3, "window": "10m", "hop": "1m", "align": "epoch", "points": {"oil_temp": ["degC", "10m"]}},
+        "definition": {
+            "version": 3,
+            "window": "10m",
+            "hop": "1m",
+            "align": "epoch",
+            "points": {"oil_temp": ["degC", "10m"]},
+        },
     },
     "compressor_vibration": {
         "version": 1,
