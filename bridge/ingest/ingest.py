@@ -86,8 +86,10 @@ class Ingest:
         appended: list[int] = []
 
         def append() -> None:
-            marks = {"covered": covered, "covers_since": covers_since}
-            appended.append(self._spool.append(found.batch, source=self.name, now=now, **marks))  # type: ignore[arg-type]
+            number = self._spool.append(
+                found.batch, source=self.name, now=now, covered=covered, covers_since=covers_since
+            )
+            appended.append(number)
             self.samples += found.batch.height
 
         await self._when_there_is_room(append)
