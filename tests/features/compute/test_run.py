@@ -70,6 +70,16 @@ def test_a_second_run_appends_nothing(tmp_path: Path) -> None:
     assert_frame_equal(stored(site, EPOCH), before)
 
 
+@pytest.mark.parametrize(("rows_per_commit", "commits"), [(1, 2), (10_000, 1)])
+def test_no_more_rows_wait_in_memory_than_a_commit_may_have(tmp_path: Path, rows_per_commit: int, commits: int) -> None:
+    """Two assets are two partitions: appended one by one, or together; each commit has its created timestamp."""
+    store, site, ticks = MemoryStore(), plant(tmp_path, EPOCH), count()
+    for tag in ("p1.de_h", "p2.de_h"):
+        store.write(signal(tag, 0, 3), source="live", now=NOW)
+    compute(site, store, lambda: NOW + next(ticks) * SECOND, rows_per_commit=rows_per_commit)
+    assert stored(site, EPOCH)["created_timestamp"].n_unique() == commits
+
+
 def test_late_samples_correct_the_rows_they_touch(tmp_path: Path) -> None:
     """A hole is filled later: its windows get a younger row, the old ones stay, and no other row is touched."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
