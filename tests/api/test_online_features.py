@@ -33,8 +33,8 @@ def columns(answer: Any) -> dict[str, tuple[list[Any], list[str]]]:
 
 def test_features_of_several_assets_are_answered_as_feast_answers(client: Client, served: Plant) -> None:
     """Entities first, then the features; an unknown asset is not found, not an error."""
-    asked = {"features": [RMS, OIL], "entities": {"asset": ["c101", "c999"]}}
-    answer = client.post("/get-online-features", json=asked)
+    body = {"features": [RMS, OIL], "entities": {"asset": ["c101", "c999"]}}
+    answer = client.post("/get-online-features", json=body)
     assert answer.status_code == 200
     assert columns(answer.json()) == {
         "asset": (["c101", "c999"], ["PRESENT", "PRESENT"]),
@@ -46,13 +46,13 @@ def test_features_of_several_assets_are_answered_as_feast_answers(client: Client
 
 def test_a_feature_service_stands_for_all_its_features(client: Client, served: Plant) -> None:
     """With full names, and the versions of the views if asked for."""
-    asked = {
+    body = {
         "feature_service": "pump",
         "entities": {"asset": ["p201"]},
         "full_feature_names": True,
         "include_feature_view_version_metadata": True,
     }
-    answer = client.post("/get-online-features", json=asked).json()
+    answer = client.post("/get-online-features", json=body).json()
     assert columns(answer)["pump_process__flow_mean"] == ([3.0], ["PRESENT"])
     assert columns(answer)["pump_process__flow_valid"] == ([True], ["PRESENT"])
     assert [view["name"] for view in answer["metadata"]["feature_view_metadata"]] == ["pump_process"]
@@ -61,13 +61,13 @@ def test_a_feature_service_stands_for_all_its_features(client: Client, served: P
 def test_a_feature_past_its_ttl_is_blank(served: Plant, samples: MemoryStore, url_of: Callable[[FastAPI], str]) -> None:
     """Oil temperature lives for five minutes; vibration for ever."""
     url = url_of(create_app(served, samples, clock=lambda: START + timedelta(seconds=311)))
-    asked = {"features": [RMS, OIL], "entities": {"asset": ["c101"]}}
-    answer = columns(post(f"{url}/get-online-features", json=asked).json())
+    body = {"features": [RMS, OIL], "entities": {"asset": ["c101"]}}
+    answer = columns(post(f"{url}/get-online-features", json=body).json())
     assert (answer["de_h_rms_ac"], answer["oil_temp_mean"]) == (([1.0], ["PRESENT"]), ([None], ["OUTSIDE_MAX_AGE"]))
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "told"),
+    ("body", "status", "message"),
     [
         ({"features": [RMS], "entities": {"machine": ["c101"]}}, 422, 'entities must be {"asset": [...]}, not machine'),
         ({"features": [], "entities": {"asset": ["c101"]}}, 422, "name features, or a feature_service"),
@@ -76,12 +76,12 @@ def test_a_feature_past_its_ttl_is_blank(served: Plant, samples: MemoryStore, ur
     ],
 )
 def test_a_question_that_has_no_answer_says_why(
-    client: Client, served: Plant, asked: Any, status: int, told: str
+    client: Client, served: Plant, body: Any, status: int, message: str
 ) -> None:
     """Where Feast's own server would answer 500."""
-    answer = client.post("/get-online-features", json=asked)
+    answer = client.post("/get-online-features", json=body)
     assert answer.status_code == status
-    assert told in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
 
 
 def test_before_the_first_apply_nothing_can_be_asked(client: Client) -> None:
@@ -92,10 +92,10 @@ def test_before_the_first_apply_nothing_can_be_asked(client: Client) -> None:
 
 def test_an_apply_is_seen_without_a_restart(client: Client, served: Plant) -> None:
     """A view that leaves the plant leaves the running server too."""
-    asked = {"feature_service": "compressor", "entities": {"asset": ["c101"]}}
-    before = columns(client.post("/get-online-features", json=asked).json())
+    body = {"feature_service": "compressor", "entities": {"asset": ["c101"]}}
+    before = columns(client.post("/get-online-features", json=body).json())
     apply(replace(served, views={name: view for name, view in served.views.items() if name != "compressor_process"}))
-    after = columns(client.post("/get-online-features", json=asked).json())
+    after = columns(client.post("/get-online-features", json=body).json())
     assert {name for name in before if name not in after} == {name for name in before if name.startswith("oil_temp")}
     gone = client.post("/get-online-features", json={"features": [OIL], "entities": {"asset": ["c101"]}})
     assert gone.status_code == 404

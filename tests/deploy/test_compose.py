@@ -240,24 +240,24 @@ def test_penstock_knows_what_it_is_told(name: str) -> None:
 
 def test_features_start_again_when_a_command_fails(tmp_path: Path) -> None:
     """The loop ends with the failed command's exit code, so that the failure shows and Docker starts it again."""
-    told = tmp_path / "told"
-    (tmp_path / "penstock").write_text(f'#!/bin/sh\necho $1 >> {told}\n[ "$1" != materialize ] || exit 2\n')
+    calls = tmp_path / "calls"
+    (tmp_path / "penstock").write_text(f'#!/bin/sh\necho $1 >> {calls}\n[ "$1" != materialize ] || exit 2\n')
     (tmp_path / "penstock").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
     ended = subprocess.run(SERVICES["features"]["command"], env=environment, timeout=20, check=False)
 
     assert ended.returncode == 2
-    assert told.read_text().split() == ["apply", "compute", "materialize"]
+    assert calls.read_text().split() == ["apply", "compute", "materialize"]
 
 
 @pytest.mark.parametrize("wrong", [True, False])
 def test_features_are_verified_and_the_rounds_go_on(tmp_path: Path, *, wrong: bool) -> None:
     """In the first round, then no more within the hour; a disagreement is told on standard error and stops nothing."""
-    told = tmp_path / "told"
+    calls = tmp_path / "calls"
     programs = {
-        "penstock": f'echo $1 >> {told}\n[ "$1" != verify-features ] || exit {int(wrong)}',
-        "sleep": f"[ $(grep -c compute {told}) -lt 3 ]",
+        "penstock": f'echo $1 >> {calls}\n[ "$1" != verify-features ] || exit {int(wrong)}',
+        "sleep": f"[ $(grep -c compute {calls}) -lt 3 ]",
     }
     for name, script in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -268,7 +268,7 @@ def test_features_are_verified_and_the_rounds_go_on(tmp_path: Path, *, wrong: bo
     ended = subprocess.run(command, env=environment, timeout=20, check=False, stderr=subprocess.PIPE, text=True)
 
     a_round = ["compute", "materialize"]
-    assert told.read_text().split() == ["apply", *a_round, "verify-features", *a_round, *a_round]
+    assert calls.read_text().split() == ["apply", *a_round, "verify-features", *a_round, *a_round]
     assert ended.stderr.startswith("WARNING: penstock verify-features") is wrong
     assert (tmp_path / "round").exists()
 
@@ -321,14 +321,14 @@ def test_what_serves_features_can_open_the_stacks_redis(monkeypatch: pytest.Monk
 def test_the_plant_of_the_stack_is_the_simulators() -> None:
     """Its classes, assets and live tags are those of the simulator's own plant file, at the addresses it is given."""
     template = files("bridge.simulator.template")
-    told = parsed(next(penstock_commands("simulator")))
+    options = parsed(next(penstock_commands("simulator")))
     text = template.joinpath("plant.toml").read_text(encoding="utf-8")
     for name in ("host", "opcua_port", "modbus_port"):
-        text = text.replace(f"@{name.upper()}@", str(told[name]))
+        text = text.replace(f"@{name.upper()}@", str(options[name]))
     simulated = tomllib.loads(text)
     ours = tomllib.loads((PLANT / "plant.toml").read_text(encoding="utf-8"))
 
-    assert told["host"] == "simulator"
+    assert options["host"] == "simulator"
     assert {key: ours[key] for key in ("classes", "assets", "sources")} == {
         key: simulated[key] for key in ("classes", "assets", "sources")
     }

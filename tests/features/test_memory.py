@@ -67,8 +67,8 @@ def plants(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Path]:
 def peak(run: str, *arguments: str | int | Path) -> int:
     """What a function of this module takes at most, in MiB."""
     call = [sys.executable, "-c", CALL.format(run, [*map(str, arguments)])]
-    told = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return int(told.splitlines()[-1]) // MEBIBYTE
+    output = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return int(output.splitlines()[-1]) // MEBIBYTE
 
 
 def command(arguments: list[str]) -> None:
@@ -90,8 +90,8 @@ def test_a_training_set_takes_no_more_for_a_longer_history(plants: Mapping[int, 
         labels, out = tmp_path / f"{rows}.parquet", tmp_path / str(rows)
         keys(0, 10_000, apart=rows // 10_000).with_columns(target=pl.Series([0, 1] * 5_000)).write_parquet(labels)
         features = [option for name in ("mean", "max", "std") for option in ("-f", f"{VIEW}:oil_temp_{name}")]
-        asked = ["--target", "target", "--memory", "16MiB", *features]
-        peaks.append(peak("command", "training-set", labels, "--plant", plants[rows], "--out", out, *asked))
+        options = ["--target", "target", "--memory", "16MiB", *features]
+        peaks.append(peak("command", "training-set", labels, "--plant", plants[rows], "--out", out, *options))
     assert peaks[1] - peaks[0] < 80, peaks
 
 

@@ -50,14 +50,14 @@ def test_exact_repeats_are_dropped_and_contradictions_are_set_aside() -> None:
     rows = raw(
         ("b", 5, 1, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0), ("b", 5, 7, None, 0), ("a", 1, 0, None, 0)
     )
-    settled = normalise(rows)
-    assert_frame_equal(settled.batch, raw(("a", 1, 0, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0)))
-    assert_frame_equal(settled.conflicts, raw(("b", 5, 7, None, 0)))
+    normalised = normalise(rows)
+    assert_frame_equal(normalised.batch, raw(("a", 1, 0, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0)))
+    assert_frame_equal(normalised.conflicts, raw(("b", 5, 7, None, 0)))
 
 
 def test_a_value_that_is_no_number_becomes_quality() -> None:
     """NaN and infinities leave a row with BadNoData, unless the source had a worse word for it."""
-    settled = normalise(
+    normalised = normalise(
         raw(
             ("a", 0, float("nan"), None, GOOD),
             ("a", 1, float("-inf"), None, UNCERTAIN),
@@ -71,8 +71,8 @@ def test_a_value_that_is_no_number_becomes_quality() -> None:
         ("a", 2, None, None, BAD_TIMEOUT),
         ("a", 3, 1.5, None, GOOD),
     )
-    assert_frame_equal(settled.batch, expected)
-    assert settled.conflicts.is_empty()
+    assert_frame_equal(normalised.batch, expected)
+    assert normalised.conflicts.is_empty()
 
 
 VALUES = st.one_of(st.none(), st.sampled_from([0.0, 1.0, float("nan"), float("inf")]))
@@ -90,15 +90,15 @@ ROWS = st.lists(
 @given(ROWS)
 def test_settling_loses_nothing_but_exact_repeats(rows: list[Row]) -> None:
     """Batch and conflicts together are the distinct rows; the batch has one row a key: the first given."""
-    settled = normalise(raw(*rows))
-    together = pl.concat([settled.batch, settled.conflicts])
+    normalised = normalise(raw(*rows))
+    together = pl.concat([normalised.batch, normalised.conflicts])
     assert together.height == together.unique().height
     keys = {row[:2] for row in rows}
-    assert settled.batch.height == len(keys)
+    assert normalised.batch.height == len(keys)
     first_text: dict[tuple[str, datetime], str | None] = {}
     for row in rows:
         first_text.setdefault((row[0], T0 + timedelta(microseconds=row[1])), row[3])
-    kept = zip(settled.batch["tag"], settled.batch["timestamp"], settled.batch["text"], strict=True)
+    kept = zip(normalised.batch["tag"], normalised.batch["timestamp"], normalised.batch["text"], strict=True)
     assert {(tag, at): text for tag, at, text in kept} == first_text
 
 

@@ -22,15 +22,15 @@ def printed(*options: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def told(shared_data: Path) -> list[dict[str, Any]]:
+def verdicts(shared_data: Path) -> list[dict[str, Any]]:
     """Its verdicts."""
     verdicts: list[dict[str, Any]] = json.loads(printed("--data", shared_data, "--json"))
     return verdicts
 
 
-def test_names_every_fault_that_can_be_seen_and_no_other(told: list[dict[str, Any]]) -> None:
+def test_names_every_fault_that_can_be_seen_and_no_other(verdicts: list[dict[str, Any]]) -> None:
     """Inner and outer races in ten records; nothing on the healthy bearing and two honestly invisible ball faults."""
-    fault = {Path(one["file"]).stem: one["verdict"] for one in told}
+    fault = {Path(one["file"]).stem: one["verdict"] for one in verdicts}
     none, inner, outer = "no confident fault", "inner race", "outer race"
     assert fault == {
         "97_Normal_0": none,
@@ -47,13 +47,13 @@ def test_names_every_fault_that_can_be_seen_and_no_other(told: list[dict[str, An
         "OuterRaceFault_vload_1": outer,
         "OuterRaceFault_vload_4": outer,
     }
-    assert [one["outcome"] for one in told].count("right") == 11
-    assert [one["outcome"] for one in told].count("missed") == 2
+    assert [one["outcome"] for one in verdicts].count("right") == 11
+    assert [one["outcome"] for one in verdicts].count("missed") == 2
 
 
-def test_finds_the_lines_where_they_were_published(told: list[dict[str, Any]]) -> None:
+def test_finds_the_lines_where_they_were_published(verdicts: list[dict[str, Any]]) -> None:
     """Within 0.1 % of the frequencies known of the long records, and 1.5 % of those expected."""
-    named = {Path(one["file"]).stem: one for one in told if one["verdict"] != "no confident fault"}
+    named = {Path(one["file"]).stem: one for one in verdicts if one["verdict"] != "no confident fault"}
     known = {
         "12k_DE_IR007_105_0": 161.70,
         "12k_DE_IR007_108_3": 154.93,
@@ -67,9 +67,9 @@ def test_finds_the_lines_where_they_were_published(told: list[dict[str, Any]]) -
     assert min(one["snr"] for one in named.values()) > 7
 
 
-def test_does_not_believe_a_cage_frequency_that_cannot_be(told: list[dict[str, Any]]) -> None:
+def test_does_not_believe_a_cage_frequency_that_cannot_be(verdicts: list[dict[str, Any]]) -> None:
     """MFPT's stored FTF is its complement; the verdicts rest on the geometry."""
-    refused = {one["file"].split("/")[0]: one["refused_metadata"] for one in told}
+    refused = {one["file"].split("/")[0]: one["refused_metadata"] for one in verdicts}
     assert refused["cwru"] == []
     assert refused["mfpt"] == ["FTF is 0.5935 x shaft but must be BPFO / rolling elements = 0.4056"]
 

@@ -40,10 +40,10 @@ def minutes(tag: str, first: int, count: int, *, plus: float = 0) -> pl.DataFram
 
 
 def run(
-    edge: Edge, store: Any, feed: ConnectionConfig, *, start: datetime | None = None, end: datetime | None = None
+    edge: Edge, store: Any, connection: ConnectionConfig, *, start: datetime | None = None, end: datetime | None = None
 ) -> Backfill:
     """Plans and makes a backfill."""
-    backfill = Backfill(feed, edge, store, clock=lambda: NOW, wait=lambda _, __: 0.0)
+    backfill = Backfill(connection, edge, store, clock=lambda: NOW, wait=lambda _, __: 0.0)
 
     async def main() -> None:
         async with asyncio.timeout(30):
@@ -181,12 +181,12 @@ def test_an_archive_that_is_lost_for_a_while_is_opened_again(
 
 def test_a_backfill_with_the_store_down_keeps_what_it_read(edge: Edge, archived: Connections, make_store: Any) -> None:
     """And proves nothing, so that the next one may read it again."""
-    store, feed = make_store(), archived("old", [minutes("a", 0, 100)])
+    store, connection = make_store(), archived("old", [minutes("a", 0, 100)])
     store.down = True
-    run(edge, store, feed)
+    run(edge, store, connection)
     assert Coverage(edge).of(["a"], T0, NOW).is_empty()
     store.down = False
-    run(edge, store, feed)
+    run(edge, store, connection)
     assert_frame_equal(stored(store), minutes("a", 0, 100))
 
 

@@ -142,8 +142,8 @@ def test_the_plant_that_is_written_loads(plant: Path) -> None:
     """Six tags of one compressor, each live and in an archive, and two feature sets."""
     loaded = load_plant(plant)
 
-    live = {tag.name for feed in loaded.sources.values() for tag in feed.tags}
-    archived = {tag.name for feed in loaded.archives.values() for tag in feed.tags}
+    live = {tag.name for connection in loaded.sources.values() for tag in connection.tags}
+    archived = {tag.name for connection in loaded.archives.values() for tag in connection.tags}
     assert live == archived == set(loaded.tags)
     assert len(live) == 6
     assert sorted(loaded.views) == ["compressor_process", "compressor_vibration"]
@@ -164,8 +164,8 @@ def test_the_history_is_the_signals_and_its_three_warts(plant: Path) -> None:
 
     vibration = rows["vibration"].filter(tag="c101.de_v").sort("timestamp")
     assert vibration.height == 240 * 2_560
-    truth = COMPRESSOR.acceleration("de_v", vibration["timestamp"].to_physical().to_numpy()).astype(np.float32)
-    np.testing.assert_array_equal(vibration["value"].to_numpy(), truth.astype(np.float64))
+    exact = COMPRESSOR.acceleration("de_v", vibration["timestamp"].to_physical().to_numpy()).astype(np.float32)
+    np.testing.assert_array_equal(vibration["value"].to_numpy(), exact.astype(np.float64))
     pressure = rows["pressure"]
     bar = COMPRESSOR.discharge_pressure(pressure["timestamp"].to_physical().to_numpy())
     np.testing.assert_allclose(pressure["value"].to_numpy(), bar, atol=0.00051)
@@ -258,12 +258,12 @@ def test_opcua_nodes_follow_the_signals_and_lose_nothing(served: dict[str, Any])
             await subscription.subscribe_data_change([client.get_node(f"ns=2;s={n}") for n in names], queuesize=10_000)
             await asyncio.sleep(2.5)
             sent = json.loads(await client.get_node("ns=2;s=sent").read_value())
-            asked = datetime.now(UTC)
+            read_at = datetime.now(UTC)
             await asyncio.sleep(0.5)
             await subscription.delete()
-        return received.values, sent, asked
+        return received.values, sent, read_at
 
-    values, sent, asked = asyncio.run(listen())
+    values, sent, read_at = asyncio.run(listen())
 
     counted = [value.Value.Value for value in values["counter"]]
     assert counted == list(range(counted[0], counted[-1] + 1))
@@ -272,7 +272,7 @@ def test_opcua_nodes_follow_the_signals_and_lose_nothing(served: dict[str, Any])
     for direction in ("c101.de_h", "c101.de_v"):
         for value in values[direction]:
             assert len(value.Value.Value) == 2_560
-            assert value.SourceTimestamp < asked + timedelta(seconds=0.6)
+            assert value.SourceTimestamp < read_at + timedelta(seconds=0.6)
     horizontal = {value.SourceTimestamp: value.Value.Value for value in values["c101.de_h"]}
     vertical = {value.SourceTimestamp: value.Value.Value for value in values["c101.de_v"]}
     both = sorted(horizontal.keys() & vertical.keys())
@@ -284,10 +284,10 @@ def test_opcua_nodes_follow_the_signals_and_lose_nothing(served: dict[str, Any])
 
 def test_modbus_gives_the_pressure_to_our_driver_and_refuses_writes(served: dict[str, Any]) -> None:
     """The plant's own Modbus source reads a plausible pressure; no function writes."""
-    feed = load_plant(served["directory"]).sources["plc"]
+    connection = load_plant(served["directory"]).sources["plc"]
 
     async def poll() -> tuple[pl.DataFrame, bool, bool]:
-        source = ModbusSource(feed)
+        source = ModbusSource(connection)
         await source.connect()
         rows = await source.read()
         await source.close()
@@ -316,7 +316,7 @@ def test_the_plant_can_be_written_without_serving_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"serve": False}, "say where with --plant-dir"),
         ({"history": "2h"}, "say where with --plant-dir"),
@@ -324,9 +324,9 @@ def test_the_plant_can_be_written_without_serving_it(tmp_path: Path) -> None:
         ({"span": "soon"}, "'soon' is not a duration"),
     ],
 )
-def test_wrong_options_are_told_before_anything_starts(options: dict[str, Any], told: str) -> None:
+def test_wrong_options_are_told_before_anything_starts(options: dict[str, Any], message: str) -> None:
     """One sentence that says which and what to do."""
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         simulate(**options)
 
 

@@ -33,11 +33,11 @@ def test_lists_every_feature_without_a_plant(tmp_path: Path) -> None:
 
 def test_explains_a_feature_and_where_the_plant_has_it(plant: Plant) -> None:
     """Definition, unit, source, version, when it is missing and by which code, and the columns."""
-    told = run("explain", "kurtosis", "--plant", str(plant.root))
-    assert told.splitlines()[0] == "kurtosis (time): impacts; 3 for a healthy bearing"
+    output = run("explain", "kurtosis", "--plant", str(plant.root))
+    assert output.splitlines()[0] == "kurtosis (time): impacts; 3 for a healthy bearing"
     for words in ("m4/m2²", "scipy.stats.kurtosis", "signal is constant", "all samples of the window are equal"):
-        assert words in told
-    assert "in compressor_vibration: de_h_kurtosis" in told
+        assert words in output
+    assert "in compressor_vibration: de_h_kurtosis" in output
     (record,) = json.loads(run("explain", "de_h_kurtosis", "--json", "--plant", str(plant.root)))["features"]
     assert (record["formula"], record["reasons"]) == ("m4/m2²", ["constant"])
 

@@ -20,8 +20,8 @@ def test_the_drift_of_an_artefact_is_that_of_its_data(history: Path, penstock: C
     pl.DataFrame({"asset": "c101", "event_timestamp": times}).write_parquet(history / "labels.parquet")
     for as_format in ("parquet", "csv"):
         penstock("training-set", history / "labels.parquet", "--out", history / "set", "-f", RMS, "--format", as_format)
-        told = penstock("drift", history / "set", "--since", "2027-01-01T00:00:00Z", "--json")
-        assert [each["training"] for each in told["features"]] == [9]
+        report = penstock("drift", history / "set", "--since", "2027-01-01T00:00:00Z", "--json")
+        assert [each["training"] for each in report["features"]] == [9]
 
 
 def test_drift_of_a_feature_that_no_row_has_yet_is_told(history: Path, penstock: Callable[..., Any]) -> None:

@@ -39,12 +39,12 @@ def test_from_registered_features_to_a_lookup(add_rows: Callable[..., None], pen
 
 def test_what_is_to_change_is_shown_even_if_it_fails(plant: Plant, penstock: Callable[..., Any]) -> None:
     """Here the online store is away."""
-    told = penstock("apply", "--dry-run")
+    output = penstock("apply", "--dry-run")
     with (plant.root / "plant.toml").open("a") as file:
         file.write('\n[online]\nurl = "redis://127.0.0.1:1/0"\n')
     failed = CliRunner(env={"PENSTOCK_PLANT": str(plant.root)}).invoke(app, ["apply"])
     assert isinstance(failed.exception, StoreUnavailable)
-    assert failed.stdout == told
+    assert failed.stdout == output
 
 
 def test_the_age_of_what_is_online_is_the_age_of_the_data(
@@ -76,9 +76,9 @@ def test_apply_shows_what_it_changes(plant: Plant, penstock: Callable[..., Any])
         file.read_text().replace('ttl = "5m"', 'ttl = "1h"').replace('points = ["flow"]', 'points = ["flow", "head"]')
     )
     file.write_text(text.replace("[classes.pump.features]", 'head = { kind = "process" }\n[classes.pump.features]'))
-    told = penstock("apply", "--dry-run")
-    assert "change feature view compressor_process\n    ttl: 5m -> 1h\n" in told
-    assert "    + feature head_mean\n" in told
+    output = penstock("apply", "--dry-run")
+    assert "change feature view compressor_process\n    ttl: 5m -> 1h\n" in output
+    assert "    + feature head_mean\n" in output
     changes = penstock("apply", "--json")["changes"]
     assert [(each["action"], each["kind"], each["name"]) for each in changes] == [
         ("change", "feature view", "compressor_process"),
@@ -102,15 +102,15 @@ def test_answers_can_be_read(add_rows: Callable[..., None], penstock: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["online", "c101"], "run penstock apply"),
         (["online", "c1o1"], "unknown asset 'c1o1'; did you mean c101"),
         (["materialize", "--end", "yesterday"], "'yesterday' is not a time"),
     ],
 )
-def test_mistakes_end_with_advice(penstock: Callable[..., Any], arguments: list[str], told: str) -> None:
+def test_mistakes_end_with_advice(penstock: Callable[..., Any], arguments: list[str], message: str) -> None:
     """Before anything has been applied."""
     with pytest.raises(HistorianError) as raised:
         penstock(*arguments)
-    assert told in str(raised.value)
+    assert message in str(raised.value)

@@ -140,8 +140,8 @@ def test_a_run_that_dies_leaves_no_trace(deaths: list[int], view: View) -> None:
 def arrivals(draw: st.DrawFn) -> list[list[tuple[str, float, float, int]]]:
     """Runs of the job: for each, the stretches (tag, start, seconds, quality) that arrived before it, in any order."""
     tag, start = st.sampled_from(["p1.a", "p1.b", "p2.a"]), st.integers(0, 48).map(lambda quarter: quarter / 4)
-    stretch = st.tuples(tag, start, st.sampled_from([0.25, 1.0, 2.1, 4.0]), st.sampled_from([0, 0, 0, BAD]))
-    return draw(st.lists(st.lists(stretch, max_size=3), min_size=2, max_size=5))
+    interval = st.tuples(tag, start, st.sampled_from([0.25, 1.0, 2.1, 4.0]), st.sampled_from([0, 0, 0, BAD]))
+    return draw(st.lists(st.lists(interval, max_size=3), min_size=2, max_size=5))
 
 
 @given(arrivals(), st.sampled_from([EPOCH, BURST, PROCESS]), st.sampled_from([700, 10**6]))
@@ -155,8 +155,8 @@ def test_any_order_of_arrival_leads_to_the_same_newest_rows(
     batches: list[SampleBatch] = []
     with TemporaryDirectory() as root:
         store, site = MemoryStore(page_rows=page_rows), plant(Path(root), view)
-        for number, stretches in enumerate(arrived):
-            for tag, start, seconds, quality in stretches:
+        for number, intervals in enumerate(arrived):
+            for tag, start, seconds, quality in intervals:
                 name, period = f"{tag[:-1]}{names[tag[-1]]}", 0.7 if view is PROCESS else 0.001
                 batches.append(signal(name, start * scale, seconds * scale, period=period, quality=quality))
                 store.write(batches[-1], source="test", now=NOW)

@@ -194,8 +194,12 @@ def test_an_asset_whose_newest_row_is_not_online_is_behind(
     assert not content
     assert (found["online"], found["online_mismatch"], found["online_missing"]) == (1, 0, 0)
     assert found["online_behind"] == 1
-    [told] = found["differences"]
-    assert (told["asset"], told["found"], told["expected"]) == ("c101", "2026-03-01T00:00:07Z", "2026-03-01T00:00:20Z")
+    [difference] = found["differences"]
+    assert (difference["asset"], difference["found"], difference["expected"]) == (
+        "c101",
+        "2026-03-01T00:00:07Z",
+        "2026-03-01T00:00:20Z",
+    )
 
     with pytest.raises(typer.Exit):
         verify_features(served.root, [NAME], seed=1)

@@ -89,12 +89,12 @@ def test_noise_stands_as_high_as_rayleigh_says() -> None:
 def test_slow_rhythms_and_low_rates_are_undefined() -> None:
     """Fewer than 10 periods, no frequency, a second harmonic outside half the band, no band, no power."""
     noise = np.random.default_rng(6).normal(size=(1, 12_800))
-    asked = np.array([[9.9, 10.0, np.nan, 950.0, 1200.0]])
-    line = fault_lines(spectra(noise), asked)
+    frequencies = np.array([[9.9, 10.0, np.nan, 950.0, 1200.0]])
+    line = fault_lines(spectra(noise), frequencies)
     for part in line:
         assert np.isnan(part).tolist() == [[True, False, True, False, True]]
-    slow = spectra(noise, rate=2_400.0)
-    assert np.isnan(fault_lines(slow, np.array([[100.0]]))).all()
+    low_rate = spectra(noise, rate=2_400.0)
+    assert np.isnan(fault_lines(low_rate, np.array([[100.0]]))).all()
     constant = spectra(np.full((1, 12_800), 0.1))
     assert np.isnan(fault_lines(constant, np.array([[100.0]]))).all()
 

@@ -66,9 +66,9 @@ def works(tmp_path: Path) -> Works:
     """A fan with a hurt outer race: its bearing, and samples (seconds, Hz, quality) of its speed."""
 
     def make(bearing: str | None = FITS, *speeds: tuple[float, float, int], rpm: float | None = None) -> Plant:
-        told = [f"bearing = {bearing}"] if bearing else []
-        told += [f"speed_rpm = {rpm}"] if rpm else []
-        (tmp_path / "plant.toml").write_text(FILE.format(more="\n".join(told)))
+        optional = [f"bearing = {bearing}"] if bearing else []
+        optional += [f"speed_rpm = {rpm}"] if rpm else []
+        (tmp_path / "plant.toml").write_text(FILE.format(more="\n".join(optional)))
         points = ["de_h", "motor_speed", *(["speed"] if speeds else [])]
         rows = "".join(f"f1.{name},f1,{name},{name}\n" for name in points)
         (tmp_path / "tags.csv").write_text(f"tag,asset,point,address\n{rows}")
@@ -144,7 +144,7 @@ def test_a_bearing_that_cannot_be_is_not_marked(works: Works, kind: str, bearing
     answer, texts = look(works(bearing, (0, 25, 0)), kind)
     assert answer["marks_hz"] == {"shaft": 25}
     assert answer["unmarked"] == {f"no bearing marks: {why}": 1}
-    assert all(told in texts for told in answer["unmarked"])
+    assert all(text in texts for text in answer["unmarked"])
 
 
 def test_exchanged_diameters_are_not_marked() -> None:
@@ -175,7 +175,7 @@ def test_without_a_steady_speed_nothing_is_marked(
     answer, texts = look(works(FITS, *speeds), kind)
     assert (answer["shaft_hz"], answer["marks_hz"]) == (None, {})
     assert answer["unmarked"] == {f"no marks: {why}": 1}
-    assert all(told in texts for told in answer["unmarked"])
+    assert all(text in texts for text in answer["unmarked"])
     assert "500" in texts.splitlines()  # the axis reaches as far as it does without a bearing
 
 

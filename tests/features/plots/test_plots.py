@@ -129,7 +129,7 @@ def test_the_envelope_marks_the_bearings_own_lines(simulated: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (["spectrum", "c101.oil_temp"], "c101.oil_temp is no waveform; spectra need a vibration point"),
         (["spectrum", "c101.de_x"], "there is no tag 'c101.de_x'; did you mean c101.de_"),
@@ -141,7 +141,7 @@ def test_the_envelope_marks_the_bearings_own_lines(simulated: Path, tmp_path: Pa
         (["signal", "c101.de_h", "--start", "now", "--end", "now-1h"], "--start now is not before --end now-1h"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(simulated: Path, command: list[str], told: str) -> None:
+def test_what_cannot_be_drawn_is_said(simulated: Path, command: list[str], message: str) -> None:
     """By an error of ours."""
-    with pytest.raises(HistorianError, match=re.escape(told)):
+    with pytest.raises(HistorianError, match=re.escape(message)):
         plot(*command, plant=simulated)

@@ -34,17 +34,17 @@ def test_what_is_left_out_is_when_it_happened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "message"),
     [
         ("asset,kind,known_at", "has no column 'happened_at'; it has asset, kind, known_at"),
         ("asset,kind,happened_at", "has no events"),
         ("asset,kind,kind,happened_at", "has several columns called 'kind'; give each its own name"),
     ],
 )
-def test_a_file_that_is_no_event_list_is_refused(tmp_path: Path, head: str, told: str) -> None:
+def test_a_file_that_is_no_event_list_is_refused(tmp_path: Path, head: str, message: str) -> None:
     """With the file's name."""
     path = tmp_path / "events.csv"
     path.write_text(head + "\n")
     with pytest.raises(InvalidInput) as raised:
         read_events(path, ["c101"])
-    assert str(raised.value) == f"events.csv: {told}"
+    assert str(raised.value) == f"events.csv: {message}"

@@ -90,9 +90,9 @@ def test_every_problem_is_told_at_once_with_its_row(tmp_path: Path) -> None:
 
 def test_a_thousand_bad_rows_do_not_flood_the_terminal(tmp_path: Path) -> None:
     """The first hundred are shown, and how many there are."""
-    told = problems(csv(tmp_path, "asset,event_timestamp", *["c101,never"] * 1000))
-    assert "1000 rows have problems; the first 100 of them are shown" in told
-    assert len(told.splitlines()) == 101
+    message = problems(csv(tmp_path, "asset,event_timestamp", *["c101,never"] * 1000))
+    assert "1000 rows have problems; the first 100 of them are shown" in message
+    assert len(message.splitlines()) == 101
 
 
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "told"),
+    ("frame", "message"),
     [
         (
             {"asset": ["c101"], "event_timestamp": [datetime(2026, 3, 1)]},  # noqa: DTZ001 - a naive time is the case
@@ -186,11 +186,11 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_columns_of_the_wrong_type_are_refused_as_a_whole(frame: dict[str, list[object]], told: str) -> None:
+def test_columns_of_the_wrong_type_are_refused_as_a_whole(frame: dict[str, list[object]], message: str) -> None:
     """One problem for the column, not one a row."""
     with pytest.raises(InvalidInput) as raised:
         checked_labels(pl.DataFrame(frame), ASSETS, file="request")
-    assert str(raised.value) == f"request: {told}"
+    assert str(raised.value) == f"request: {message}"
 
 
 @pytest.mark.parametrize("kind", [pl.List(pl.Int64()), pl.Duration("us"), pl.Binary(), pl.Struct({"a": pl.Int64()})])

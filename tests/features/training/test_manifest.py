@@ -49,7 +49,7 @@ TABLES: Final = {  # version 0 is the empty table
 }
 
 
-def told(manifest: dict[str, Any]) -> dict[str, Any]:
+def without_versions(manifest: dict[str, Any]) -> dict[str, Any]:
     """Without what depends on libraries' versions, and the versions of a table's features and machines."""
     kept = json.loads(json.dumps({key: part for key, part in manifest.items() if key != "software"}))
     made = [table["definition"].pop("made")[0]["features"] for table in kept["tables"].values()]
@@ -86,7 +86,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
     """Six rows are left of eight; later corrections count."""
     manifest = write_artefact(by_time, tmp_path / "set")
     files = [f"data/split={name}/part-0.parquet" for name in ("test", "train")]
-    assert told(manifest) == {
+    assert without_versions(manifest) == {
         **surroundings(two_view_plant, BY_TIME),
         "request": {
             "labels": "labels.csv",
@@ -134,7 +134,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
 
 def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Plant, own_split: Made) -> None:
     """Nothing is purged, so rows are shared; later corrections do not count."""
-    assert told(own_split.manifest) == {
+    assert without_versions(own_split.manifest) == {
         **surroundings(two_view_plant, OWN_SPLIT),
         "request": {
             "labels": "labels.csv",

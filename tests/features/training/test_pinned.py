@@ -83,9 +83,9 @@ def test_a_row_withdrawn_since_was_known_until_it_was_withdrawn(
     add_rows(VIEW, ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c101", 20, 21, 3.0))
     DeltaTable(path).delete(f"event_timestamp = '{at(10).isoformat()}'")
     set_commit_times(path, {0: at(0), 1: at(30), 2: at(100)})
-    asked = labelled(("c101", 5), ("c101", 15), ("c101", 25))
+    labels = labelled(("c101", 5), ("c101", 15), ("c101", 25))
     found = {
-        seconds: training_set(asked, resolve(store, [RMS], as_of=at(seconds) if seconds else None))[2]
+        seconds: training_set(labels, resolve(store, [RMS], as_of=at(seconds) if seconds else None))[2]
         for seconds in (0, 29.999999, 30, 99.999999, 100, 1000)
     }
     with_it, without = [1.0, 2.0, 3.0], [1.0, 1.0, 3.0]
@@ -211,9 +211,9 @@ def test_the_times_of_files_do_not_matter(
 
 def test_a_commit_tells_its_time_in_one_of_two_places_or_not_at_all(tmp_path: Path) -> None:
     """In-commit timestamps are the ones that count where a table has them."""
-    told = ('{"timestamp": 9000, "inCommitTimestamp": 1000}', '{"timestamp": 2000}', "{}")
+    commit_infos = ('{"timestamp": 9000, "inCommitTimestamp": 1000}', '{"timestamp": 2000}', "{}")
     (tmp_path / "_delta_log").mkdir()
-    for version, about in enumerate(told):
+    for version, about in enumerate(commit_infos):
         commit_file(tmp_path, version).write_text(f'{{"commitInfo": {about}}}\n{{"add": {{}}}}\n')
     commit_file(tmp_path, 3).write_text('{"add": {}}\n')
     commit_file(tmp_path, 4).write_text("")
@@ -288,11 +288,11 @@ def test_any_history_gives_what_was_there_at_any_time(
     view = FeatureView(
         name="v", entities=[ENTITY], source=source, schema=[field], ttl=timedelta(0), tags={"window": "1s"}
     )
-    asked = [(asset, second) for asset in "ab" for second in range(10)]
-    labels = labelled(*asked)
+    keys = [(asset, second) for asset in "ab" for second in range(10)]
+    labels = labelled(*keys)
     for second in range(10):
         plan = Plan((VALUE,), {"v": pin(view, as_of=at(second))}, then, at(second), LOCAL)
         found = feature_values(labels, plan, advance=lambda _: None)
         version = max((version for version, when in committed.items() if when <= second), default=max(committed))
-        expected = [known(states[version], asset, when, second, then=then) for asset, when in asked]
+        expected = [known(states[version], asset, when, second, then=then) for asset, when in keys]
         assert found["v__value"].to_list() == expected

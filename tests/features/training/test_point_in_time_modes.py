@@ -31,14 +31,14 @@ c102,2026-03-01T00:20:03Z
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "corrections"),
     [
         (False, {"rule": "true history", "compared_with": "created by label time", "values_that_differ": 1}),
         (True, {"rule": "created by label time", "compared_with": "true history", "values_that_differ": 1}),
     ],
 )
 def test_as_of_holds_for_both_rules_and_for_the_audit(
-    make: Callable[..., Made], *, rule: bool, told: dict[str, Any]
+    make: Callable[..., Made], *, rule: bool, corrections: dict[str, Any]
 ) -> None:
     """What was corrected or came after it is no difference between the rules, and no value the audit would expect."""
     made = make(AS_OF, created_by_label_time=rule, as_of=datetime(2026, 3, 1, 0, 20, 1, tzinfo=UTC))
@@ -50,11 +50,11 @@ def test_as_of_holds_for_both_rules_and_for_the_audit(
         (0.0, 0.0, 1),
         (0.75, 0.75, 0),
     ]
-    assert made.manifest["corrections"] == told
+    assert made.manifest["corrections"] == corrections
     assert made.manifest["leakage"]["values_not_known_at_their_label"] == 0
     shown = cells(sections(page(made))["Made from"])
     assert ["as of", "2026-03-01T00:20:01Z"] in shown
-    assert ["rule", f"{told['rule']}; 1 values differ from {told['compared_with']}"] in shown
+    assert ["rule", f"{corrections['rule']}; 1 values differ from {corrections['compared_with']}"] in shown
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,9 @@ def test_a_label_gets_the_features_known_at_its_time(store: FeatureStore, add_ro
     """All label columns stay as they are, whatever their type; a feature column is called view__feature."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c102", 0, 1, 5.0))
     add_rows("compressor_process", ("c101", 0, 1, 60.0))
-    asked = labels(("c102", 5), ("c101", 5), ("c101", 400), rul=[None, 7, 6], note=["x", None, "y"])
-    found = pl.DataFrame(training_set(asked, resolve(store, [OIL, RMS])))
-    expected = asked.with_columns(
+    label_rows = labels(("c102", 5), ("c101", 5), ("c101", 400), rul=[None, 7, 6], note=["x", None, "y"])
+    found = pl.DataFrame(training_set(label_rows, resolve(store, [OIL, RMS])))
+    expected = label_rows.with_columns(
         compressor_process__oil_temp_mean=pl.Series([None, 60.0, None]),  # expired after five minutes
         compressor_vibration__de_h_rms_ac=pl.Series([5.0, 1.0, 2.0]),
     )
@@ -90,10 +90,10 @@ def test_a_table_older_than_the_registered_view_is_named(
 def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """In every format, also after more rows were added that are not asked for."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c102", 0, 1, 5.0))
-    asked = labels(("c102", 5), ("c101", 5))
+    label_rows = labels(("c102", 5), ("c101", 5))
 
     def contents() -> list[bytes]:
-        table = training_set(asked, resolve(store, [RMS]))
+        table = training_set(label_rows, resolve(store, [RMS]))
         sinks = [io.BytesIO() for _ in get_args(Format)]
         for sink, as_format in zip(sinks, get_args(Format), strict=True):
             write(table, sink, as_format)
@@ -153,18 +153,18 @@ def test_unknown_features_are_all_named_with_near_misses(store: FeatureStore) ->
     """A typing error costs one round, not one a feature."""
     with pytest.raises(UnknownFeature) as raised:
         training_set(labels(("c101", 5)), resolve(store, [RMS, "compressor_vibration:de_h_rms", "nothing"]))
-    told = str(raised.value).splitlines()
-    assert told[0].startswith("unknown feature 'compressor_vibration:de_h_rms'; did you mean ")
-    assert RMS in told[0]
-    assert told[1] == "unknown feature 'nothing'"
+    lines = str(raised.value).splitlines()
+    assert lines[0].startswith("unknown feature 'compressor_vibration:de_h_rms'; did you mean ")
+    assert RMS in lines[0]
+    assert lines[1] == "unknown feature 'nothing'"
 
 
 def test_a_label_column_in_a_features_place_is_refused(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """The answer would have two columns of one name."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
-    asked = labels(("c101", 5), compressor_vibration__de_h_rms_ac=[1.0])
+    label_rows = labels(("c101", 5), compressor_vibration__de_h_rms_ac=[1.0])
     with pytest.raises(InvalidInput, match="compressor_vibration__de_h_rms_ac; rename"):
-        training_set(asked, resolve(store, [RMS]))
+        training_set(label_rows, resolve(store, [RMS]))
 
 
 def test_a_view_never_computed_says_what_to_do(store: FeatureStore) -> None:
@@ -189,10 +189,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """For every label alike, on top of `created_by_label_time`: what did we know on 1 March?"""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0), ("c101", 10, 70, 2.0))
-    asked = labels(("c101", 5), ("c101", 65), ("c101", 80))
+    label_rows = labels(("c101", 5), ("c101", 65), ("c101", 80))
     instants = {0: None, **{seconds: START + timedelta(seconds=seconds) for seconds in (1, 59, 60, 70)}}
     found = {
-        (then, seconds): training_set(asked, resolve(store, [RMS], created_by_label_time=then, as_of=at))[2].to_pylist()
+        (then, seconds): training_set(label_rows, resolve(store, [RMS], created_by_label_time=then, as_of=at))[
+            2
+        ].to_pylist()
         for then in (False, True)
         for seconds, at in instants.items()
     }
@@ -208,9 +210,11 @@ def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows:
         (True, 60): [1.0, 9.0, 9.0],
         (True, 70): [1.0, 9.0, 2.0],
     }
-    made = training_set(asked, resolve(store, [RMS], created_by_label_time=True, as_of=START + timedelta(seconds=70)))
-    asked_for = {"features": [RMS], "created_by_label_time": True, "as_of": "2026-03-01T00:01:10Z"}
-    assert json.loads(made.schema.metadata[b"penstock"]) == asked_for
+    made = training_set(
+        label_rows, resolve(store, [RMS], created_by_label_time=True, as_of=START + timedelta(seconds=70))
+    )
+    request = {"features": [RMS], "created_by_label_time": True, "as_of": "2026-03-01T00:01:10Z"}
+    assert json.loads(made.schema.metadata[b"penstock"]) == request
 
 
 @pytest.mark.parametrize("created_by_label_time", [False, True])
@@ -220,10 +224,10 @@ def test_it_is_what_feast_itself_answers(
     """Feast's historical retrieval over the same tables gives the same values."""
     add_rows("compressor_vibration", *(("c101", second, second + 5 * (second % 3), second) for second in range(40)))
     add_rows("compressor_process", *(("c102", 60 * minute, 60 * minute, minute) for minute in range(10)))
-    asked = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
-    ours = training_set(asked, resolve(store, [RMS, OIL], created_by_label_time=created_by_label_time))
+    label_rows = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
+    ours = training_set(label_rows, resolve(store, [RMS, OIL], created_by_label_time=created_by_label_time))
     feast = store.get_historical_features(
-        asked.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=created_by_label_time
+        label_rows.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=created_by_label_time
     ).to_arrow()
     names = ["compressor_vibration__de_h_rms_ac", "compressor_process__oil_temp_mean"]
     assert_frame_equal(pl.DataFrame(ours.select(names)), pl.DataFrame(feast.select(names)))

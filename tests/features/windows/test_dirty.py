@@ -88,16 +88,16 @@ def test_intervals_near_each_other_can_be_joined() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.integers(0, 20)), max_size=12))
 @settings(max_examples=100)
-def test_joined_intervals_cover_the_same_instants_once(stretches: list[tuple[str, int, int]]) -> None:
+def test_joined_intervals_cover_the_same_instants_once(given_rows: list[tuple[str, int, int]]) -> None:
     """Against sets of whole seconds."""
-    given_intervals = intervals(*((asset, start, start + length) for asset, start, length in stretches))
+    given_intervals = intervals(*((asset, start, start + length) for asset, start, length in given_rows))
     joined = join_intervals(given_intervals)
     seconds = [
         (asset, second)
         for asset, after, until in joined.rows()
         for second in range((after - START) // SECOND, (until - START) // SECOND + 1)
     ]
-    expected = {(asset, start + i) for asset, start, length in stretches for i in range(length + 1)}
+    expected = {(asset, start + i) for asset, start, length in given_rows for i in range(length + 1)}
     assert sorted(seconds) == sorted(expected)
 
 

@@ -34,18 +34,18 @@ def drawn(screen: io.StringIO, *, total: int | None = None, seconds: int = 0, qu
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "ending"),
     [
         (0, "0/120000 – samples/s -:--:--"),
         (3, "4500/120000 1,500 samples/s 0:01:17"),
         (80, "120000/120000 1,500 samples/s 0:00:00"),
     ],
 )
-def test_progress_tells_rate_and_time_left(seconds: int, told: str) -> None:
+def test_progress_tells_rate_and_time_left(seconds: int, ending: str) -> None:
     """What is done of the whole, how fast it goes, and how long the rest takes at that rate."""
     last = drawn(Screen(), total=120_000, seconds=seconds)[-1]
     assert "copying" in last
-    assert " ".join(last.split()).endswith(told)
+    assert " ".join(last.split()).endswith(ending)
 
 
 def test_work_of_unknown_length_has_a_rate_and_no_time_left() -> None:

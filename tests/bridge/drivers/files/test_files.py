@@ -288,7 +288,7 @@ def test_slow_tables_may_be_parquet_with_types_of_their_own(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "told"),
+    ("options", "kind", "message"),
     [
         ('path = "a.xls"\nlayout = "long"', "process", "names no readable files; they end in .csv, .txt, .csv.gz"),
         ('path = "a.csv"\nlayout = "tall"', "process", "Input should be 'long', 'wide' or 'waveform', not 'tall'"),
@@ -317,12 +317,12 @@ def test_slow_tables_may_be_parquet_with_types_of_their_own(tmp_path: Path) -> N
         ),
     ],
 )
-def test_a_wrong_archive_is_told_before_any_file_opens(tmp_path: Path, options: str, kind: str, told: str) -> None:
+def test_a_wrong_archive_is_told_before_any_file_opens(tmp_path: Path, options: str, kind: str, message: str) -> None:
     """Keys that contradict each other or the tags are configuration errors."""
     with pytest.raises(ConfigError) as caught:
         _archive(_plant(tmp_path, {"x": 1.0}, options, kind=kind))
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_archive_without_files_or_times_says_so(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from historian.times import from_micros
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 FIRST, LAST = Channel("v", 25_600), Channel("v", 25_600, "last")
-SLOW = Channel("t")
+PROCESS = Channel("t")
 
 
 def value(content: Any, kind: ua.VariantType, *, status: int = 0, at: datetime | None = T0) -> ua.DataValue:
@@ -62,8 +62,8 @@ def test_an_array_becomes_a_sample_an_element(
 @given(st.lists(floats, min_size=1, max_size=50), st.floats(0.1, 500_000))
 def test_samples_of_one_array_never_collide(elements: list[float], rate: float) -> None:
     """At the highest sample rate allowed, too."""
-    settled = normalise(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
-    assert settled.batch.height == len(elements)
+    normalised = normalise(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
+    assert normalised.batch.height == len(elements)
 
 
 numbers = st.one_of(
@@ -77,7 +77,7 @@ numbers = st.one_of(
 @given(st.lists(st.tuples(numbers, st.sampled_from([0, UNCERTAIN, BAD, 0xC0000000])), max_size=20))
 def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, Any], int]]) -> None:
     """In their order; those with a Bad status lose the value and keep the status."""
-    pairs = [(SLOW, value(content, kind, status=status)) for (content, kind), status in given_values]
+    pairs = [(PROCESS, value(content, kind, status=status)) for (content, kind), status in given_values]
     found = sample_rows(pairs, received=NOW)
     expected = [float(content) if status < BAD else None for (content, _), status in given_values]
     same = [
@@ -107,7 +107,7 @@ def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, 
 )
 def test_what_is_no_number_becomes_text(content: Any, kind: ua.VariantType, text: str) -> None:
     """Also an integer that float64 would change, and an array of a tag without sample rate."""
-    assert rows_of(SLOW, value(content, kind)) == [(None, text, 0)]
+    assert rows_of(PROCESS, value(content, kind)) == [(None, text, 0)]
 
 
 def test_a_matrix_is_no_waveform() -> None:
@@ -130,7 +130,7 @@ def test_a_scalar_of_a_waveform_tag_is_one_sample() -> None:
 @pytest.mark.parametrize("status", [0, BAD])
 def test_no_value_is_a_row_without_value(status: int) -> None:
     """Its quality says whether the server meant it."""
-    assert rows_of(SLOW, ua.DataValue(None, ua.StatusCode(status), T0)) == [(None, None, status)]
+    assert rows_of(PROCESS, ua.DataValue(None, ua.StatusCode(status), T0)) == [(None, None, status)]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_time_is_the_sources_else_the_servers_else_ours(
 ) -> None:
     """The null DateTime, 1601, counts as none."""
     given_value = ua.DataValue(ua.Variant(1.0), ua.StatusCode(0), source, server)
-    assert sample_rows([(SLOW, given_value)], received=NOW)["timestamp"].to_list() == [expected]
+    assert sample_rows([(PROCESS, given_value)], received=NOW)["timestamp"].to_list() == [expected]
 
 
 def test_bad_rows_carry_the_codes() -> None:

@@ -35,7 +35,7 @@ NONE: Final = -(2**40)
 MACHINE: Final = Entity(name="machine", join_keys=["machine"], value_type=ValueType.STRING)
 LINE: Final = Entity(name="line", join_keys=["line"], value_type=ValueType.INT64)
 KEYS: Final = {"by_machine": ("machine",), "by_line": ("line",), "by_both": ("machine", "line"), "plant": ()}
-ASKED: Final = {
+JOIN_KEYS: Final = {
     **{name: dict(zip(keys, keys, strict=True)) for name, keys in KEYS.items()},
     "by_twin": {"twin": "machine"},
 }
@@ -86,7 +86,7 @@ def rows(random: np.random.Generator, keys: tuple[str, ...]) -> Rows:
     )
 
 
-def told_apart(of: Rows) -> Rows:
+def distinguishable(of: Rows) -> Rows:
     """Without rows that differ in nothing but their value: the files of a Delta table have no order to rank them by."""
     created = np.zeros(len(of.event)) if of.created is None else of.created
     _, first = np.unique(np.stack([*of.keys.values(), of.event, created]), axis=1, return_index=True)
@@ -108,20 +108,20 @@ def labels(random: np.random.Generator, size: int) -> Labels:
     return Labels(keys, with_gaps(random, random.integers(first, last, size)))
 
 
-def serving(asked: Labels, of: Rows, keys: Mapping[str, str], *, by_created: bool) -> Ticks:
+def serving(entity_rows: Labels, of: Rows, keys: Mapping[str, str], *, by_created: bool) -> Ticks:
     """For each label the number of the row that serves it, -1 without one: all pairs are looked at.
 
     Of rows that may serve, the last by event timestamp, by created timestamp, and by place in the table.
     """
-    age = asked.time[:, None] - of.event
+    age = entity_rows.time[:, None] - of.event
     may = (age >= 0) & (of.event != NONE)
     for column, key in keys.items():
-        may &= (asked.keys[column][:, None] == of.keys[key]) & (of.keys[key] != NONE)
+        may &= (entity_rows.keys[column][:, None] == of.keys[key]) & (of.keys[key] != NONE)
     if of.ttl:
         may &= age <= of.ttl
     created = np.full(len(of.event), NONE) if of.created is None else of.created
     if by_created and of.created is not None:
-        may &= (created <= asked.time[:, None]) & (created != NONE)
+        may &= (created <= entity_rows.time[:, None]) & (created != NONE)
     ranked = np.append(np.lexsort((created, of.event)), [-1])
     rank = np.argsort(ranked[:-1])
     best: Ticks = ranked[np.where(may, rank, -1).max(axis=1, initial=-1)]
@@ -138,7 +138,7 @@ def test_what_is_expected_is_what_the_definition_says(*, by_created: bool) -> No
     found = 0
     for seed in range(60):
         random = np.random.default_rng(seed)
-        asked, keys = labels(random, 20), ASKED[list(ASKED)[seed % len(ASKED)]]
+        entity_rows, keys = labels(random, 20), JOIN_KEYS[list(JOIN_KEYS)[seed % len(JOIN_KEYS)]]
         of = rows(random, tuple(keys.values()))
         created = np.full(len(of.event), NONE) if of.created is None else of.created
         lines = [
@@ -147,12 +147,15 @@ def test_what_is_expected_is_what_the_definition_says(*, by_created: bool) -> No
             for n in range(len(of.event))
         ]
         tried = [
-            {EVENT: instant(asked.time[n])} | {column: int(asked.keys[column][n]) for column in keys} for n in range(20)
+            {EVENT: instant(entity_rows.time[n])} | {column: int(entity_rows.keys[column][n]) for column in keys}
+            for n in range(20)
         ]
         ttl = None if of.ttl is None else timedelta(seconds=of.ttl)
         then = by_created and of.created is not None
         expected = expected_rows(tried, lines, list(keys), ttl=ttl, by_created=then)
-        assert serving(asked, of, keys, by_created=by_created).tolist() == [-1 if n is None else n for n in expected]
+        assert serving(entity_rows, of, keys, by_created=by_created).tolist() == [
+            -1 if n is None else n for n in expected
+        ]
         found += sum(n is not None for n in expected)
     assert found > 200
 
@@ -209,7 +212,7 @@ def registered(
     """A store with all views and the service `all`, and the rows of each; a third have next to no memory."""
     layouts = {name: str(random.choice(["file", "directory", "delta"])) for name in KEYS}
     drawn = {name: rows(random, keys) for name, keys in KEYS.items()}
-    made = {name: told_apart(of) if layouts[name] == "delta" else of for name, of in drawn.items()}
+    made = {name: distinguishable(of) if layouts[name] == "delta" else of for name, of in drawn.items()}
     fields = [Field(name="n", dtype=Int64), Field(name="value", dtype=Float64)]
     entities = {"machine": (MACHINE, String), "line": (LINE, Int64)}
     views = [
@@ -229,11 +232,11 @@ def registered(
     return store, made | {"by_twin": made["by_machine"]}
 
 
-def question(random: np.random.Generator, asked: Labels, step: str) -> pd.DataFrame | pl.DataFrame | pa.Table:
+def entity_df(random: np.random.Generator, entity_rows: Labels, step: str) -> pd.DataFrame | pl.DataFrame | pa.Table:
     """The labels as a frame of any kind, with a number each."""
     frame = pl.DataFrame(
-        {key: column(key, values) for key, values in asked.keys.items()}
-        | {"event_timestamp": instants(random, asked.time, step), "order": np.arange(len(asked.time))}
+        {key: column(key, values) for key, values in entity_rows.keys.items()}
+        | {"event_timestamp": instants(random, entity_rows.time, step), "order": np.arange(len(entity_rows.time))}
     )
     return [frame.to_pandas(), frame, frame.to_arrow()][random.integers(3)]
 
@@ -243,11 +246,11 @@ def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureS
     random = np.random.default_rng(seed)
     step = str(random.choice(list(STEPS)))
     store, made = registered(random, path, step, opened)
-    asked = labels(random, size)
+    entity_rows = labels(random, size)
     compared = lost = wrong = 0
     for by_created in (False, True):
         job = store.get_historical_features(
-            question(random, asked, step),
+            entity_df(random, entity_rows, step),
             store.get_feature_service("all"),
             full_feature_names=True,
             filter_by_created_timestamp=by_created,
@@ -255,7 +258,7 @@ def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureS
         found = pl.DataFrame(job.to_arrow())
         lost += int((found["order"].to_numpy() != np.arange(size)).sum()) if found.height == size else size
         for name, of in made.items():
-            best = serving(asked, of, ASKED[name], by_created=by_created)
+            best = serving(entity_rows, of, JOIN_KEYS[name], by_created=by_created)
             held = np.append(np.where(of.missing, -1.0, np.arange(len(of.event)) / 2), [-1.0])
             right = found[f"{name}__n"].fill_null(-1).to_numpy() == best
             right &= found[f"{name}__value"].fill_null(-1.0).to_numpy() == held[best]
@@ -269,7 +272,7 @@ def test_every_answer_of_a_repository_is_right(
     tmp_path: Path, feast: Callable[..., FeatureStore], seed: int, size: int
 ) -> None:
     """A few of them, also without a single label."""
-    assert differences(seed, size, tmp_path, feast) == (size * 2 * len(ASKED), 0, 0)
+    assert differences(seed, size, tmp_path, feast) == (size * 2 * len(JOIN_KEYS), 0, 0)
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def best(
     serving = []
     for number, (machine, line, event, created) in enumerate(rows):
         same = [(machine, label[0])] * ("machine" in KEYS[name]) + [(line, label[1])] * ("line" in KEYS[name])
-        if any(row is None or row != asked for row, asked in same) or None in (event, label[2]) or event > label[2]:
+        if any(row is None or row != wanted for row, wanted in same) or None in (event, label[2]) or event > label[2]:
             continue
         if ttl and timedelta(seconds=label[2] - event) > ttl:
             continue
@@ -106,15 +106,15 @@ def test_every_view_gives_what_brute_force_finds(
             "event_timestamp": instants([label[2] for label in labels], units[1], zones[1]),
         }
     )
-    asked = from_columns(frame)
-    whole = HistoricalRetrieval(asked, views, by_created, WHOLE).table()
+    entity_rows = from_columns(frame)
+    whole = HistoricalRetrieval(entity_rows, views, by_created, WHOLE).table()
     expected = {
         f"{name}__value": [best(label, of_view, name, ttl, by_created=by_created) for label in labels]
         for name, of_view, ttl in zip(KEYS, rows, ttls, strict=True)
     }
     assert {name: whole[name].to_pylist() for name in expected} == expected
-    assert whole.select(asked.table.column_names).equals(asked.table)
-    in_parts = HistoricalRetrieval(asked, views, by_created, 1)
+    assert whole.select(entity_rows.table.column_names).equals(entity_rows.table)
+    in_parts = HistoricalRetrieval(entity_rows, views, by_created, 1)
     assert in_parts.table().equals(whole)
     assert pa.concat_tables(in_parts.pieces(3)).equals(whole)
 

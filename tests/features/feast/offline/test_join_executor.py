@@ -75,8 +75,8 @@ def views(directory: Path) -> list[Entity | FeatureView]:
 
 def answers(store: FeatureStore, *, meanwhile: Callable[[], None]) -> list[pa.Table]:
     """What a store answers whole and in streamed batches; `meanwhile` happens between question and answer."""
-    ask = partial(store.get_historical_features, labels(), REFS, full_feature_names=True)
-    jobs = [ask(filter_by_created_timestamp=by_created) for by_created in (False, True)]
+    retrieve = partial(store.get_historical_features, labels(), REFS, full_feature_names=True)
+    jobs = [retrieve(filter_by_created_timestamp=by_created) for by_created in (False, True)]
     meanwhile()
     return [
         found for job in jobs for found in (job.to_arrow(), job.to_reader().read_all(), job.to_reader(1_300).read_all())
@@ -107,9 +107,9 @@ def test_two_nodes_give_the_bytes_one_machine_gives(
 def test_batches_too_are_asked_of_the_cluster(feast: Callable[..., FeatureStore], tmp_path: Path) -> None:
     """Nobody answers there, and it is not done here instead."""
     job = feast(*views(tmp_path), ray_address="127.0.0.1:1").get_historical_features(labels(), REFS[:1])
-    for ask in (job.to_arrow, job.to_reader):
+    for retrieve in (job.to_arrow, job.to_reader):
         with pytest.raises(StoreUnavailable, match=r"no Ray cluster answers at 127\.0\.0\.1:1 .* or ray_address"):
-            ask()
+            retrieve()
 
 
 def node(number: int) -> tuple[int, str]:

@@ -75,7 +75,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, feast: Callable[..., F
     return feast(ASSET, view)
 
 
-def asked(store: FeatureStore, asset: str, second: float) -> dict[str, Any]:
+def features_of(store: FeatureStore, asset: str, second: float) -> dict[str, Any]:
     """The features of one label."""
     labels = pd.DataFrame({"asset": [asset], "event_timestamp": at(second)})
     (found,) = store.get_historical_features(labels, REFS).to_arrow().select(FEATURES).to_pylist()
@@ -103,7 +103,7 @@ def test_what_is_appended_reads_like_what_was_there(store: FeatureStore) -> None
     written: list[int] = []
     store.provider.offline_store.offline_write_batch(store.config, view, later, written.append)
     assert written == [1]
-    assert asked(store, "a", 40) == {"bag": [("x", "1")], "place": {"x": 1, "y": ["q"]}, "spectrum": [1.0]}
+    assert features_of(store, "a", 40) == {"bag": [("x", "1")], "place": {"x": 1, "y": ["q"]}, "spectrum": [1.0]}
     assert pulled(store, latest=False).num_rows == 4
 
 
@@ -121,7 +121,7 @@ def test_dicts_are_pushed_to_maps(store: FeatureStore) -> None:
         }
     )
     store.push("pushed", frame, to=PushMode.OFFLINE)
-    found = [asked(store, asset, 40) for asset in "abcd"]
+    found = [features_of(store, asset, 40) for asset in "abcd"]
     assert [row["bag"] for row in found] == [[("x", "5"), ("y", "6")], [("x", "7")], [], None]
     assert [row["place"] for row in found] == [{"x": 9, "y": ["k"]}] * 4
     assert [row["spectrum"] for row in found] == [[7.0, 8.0]] * 4
@@ -132,7 +132,7 @@ def test_dicts_without_any_key_are_pushed(store: FeatureStore, bags: list[dict[s
     """Nothing says what type their values would have."""
     frame = pulled(store, latest=True).to_pandas().assign(bag=bags, seen=at(30, 30))
     store.write_to_offline_store("vib", frame)
-    assert [asked(store, asset, 40)["bag"] for asset in "ab"] == [None if bag is None else [] for bag in bags]
+    assert [features_of(store, asset, 40)["bag"] for asset in "ab"] == [None if bag is None else [] for bag in bags]
 
 
 @pytest.mark.parametrize("file_format", [None, DeltaFormat()])

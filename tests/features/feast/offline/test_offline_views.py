@@ -75,8 +75,8 @@ def test_one_view_can_be_joined_twice_under_two_names(tmp_path: Path, feast: Cal
         ],
     )
     store.apply([service])
-    asked = labels("1", [5]).assign(left_asset=["c2"], right_asset=["c1"])
-    found = pl.DataFrame(store.get_historical_features(asked, service, full_feature_names=True).to_arrow())
+    entity_df = labels("1", [5]).assign(left_asset=["c2"], right_asset=["c1"])
+    found = pl.DataFrame(store.get_historical_features(entity_df, service, full_feature_names=True).to_arrow())
     assert found.select("left__rms", "right__rms").row(0) == (2.0, 1.0)
 
 

@@ -179,15 +179,15 @@ def test_labels_may_be_a_query_over_what_is_registered(store: FeatureStore) -> N
     assert store.get_historical_features(by_source, REFS[:1]).to_arrow()["rate"].to_pylist() == [0.2, 0.9]
 
 
-@pytest.mark.parametrize("files", ["read_parquet('asked.parquet')", "read_csv('asked.csv')"])
+@pytest.mark.parametrize("files", ["read_parquet('entity_df.parquet')", "read_csv('entity_df.csv')"])
 def test_a_query_may_read_other_files(
     store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: str
 ) -> None:
     """By path, from the working directory, beside what is registered."""
     monkeypatch.chdir(tmp_path)
-    asked = pl.DataFrame({"shop": ["a", "b"]})
-    asked.write_parquet("asked.parquet")
-    asked.write_csv("asked.csv")
+    entity_df = pl.DataFrame({"shop": ["a", "b"]})
+    entity_df.write_parquet("entity_df.parquet")
+    entity_df.write_csv("entity_df.csv")
     query = "SELECT f.shop, s.seen AS event_timestamp FROM FILES f JOIN shop_stats s ON f.shop = s.shop ORDER BY f.shop"
     found = store.get_historical_features(query.replace("FILES", files), ["shop_stats:sales"]).to_arrow()
     assert found.to_pydict() == {"shop": ["a", "b"], "event_timestamp": at(2, 20), "sales": [5, 6]}
@@ -247,16 +247,16 @@ def test_a_push_is_appended_and_found(store: FeatureStore, tmp_path: Path) -> No
     row = {"driver_id": [2], "rate": [0.5], "trips": [[4]], "event_timestamp": at(15), "created": at(16)}
     store.push("driver_push", pd.DataFrame(row), to=PushMode.ONLINE_AND_OFFLINE)
     assert len(list((tmp_path / "drivers").iterdir())) == 2
-    asked = pd.DataFrame({"driver_id": [2], "event_timestamp": at(17)})
-    assert store.get_historical_features(asked, REFS[:1]).to_arrow()["rate"].to_pylist() == [0.5]
+    entity_df = pd.DataFrame({"driver_id": [2], "event_timestamp": at(17)})
+    assert store.get_historical_features(entity_df, REFS[:1]).to_arrow()["rate"].to_pylist() == [0.5]
     assert store.get_online_features(REFS[:1], [{"driver_id": 2}]).to_dict()["rate"] == [0.5]
 
 
 def test_rows_written_to_a_delta_source_are_a_commit(store: FeatureStore) -> None:
     """Its path is relative to the repository, which Feast's own look at a Delta table forgets."""
     store.write_to_offline_store("shop_stats", pd.DataFrame({"name": ["b"], "sales": [9], "seen": at(30)}))
-    asked = pd.DataFrame({"shop": ["b"], "event_timestamp": at(31)})
-    assert store.get_historical_features(asked, ["shop_stats:sales"]).to_arrow()["sales"].to_pylist() == [9]
+    entity_df = pd.DataFrame({"shop": ["b"], "event_timestamp": at(31)})
+    assert store.get_historical_features(entity_df, ["shop_stats:sales"]).to_arrow()["sales"].to_pylist() == [9]
 
 
 def test_materialised_values_are_the_newest(store: FeatureStore) -> None:

@@ -171,14 +171,14 @@ def test_the_newest_row_of_each_key_is_the_one_brute_force_finds(
 
 def matrix_answer(left: pl.DataFrame, right: pl.DataFrame, ttl_us: int, *, by_created: bool) -> np.ndarray[Any, Any]:
     """Brute force over all pairs at once: -1 where no row serves."""
-    asked, event, created = (
+    label_time, event, created = (
         frame[name].to_physical().to_numpy() for frame, name in ((left, EVENT), (right, EVENT), (right, CREATED))
     )
-    age = asked[:, None] - event[None, :]
+    age = label_time[:, None] - event[None, :]
     serving = (left["asset"].to_numpy()[:, None] == right["asset"].to_numpy()[None, :]) & (age >= 0)
     serving &= (age <= ttl_us) | (ttl_us == 0)
     if by_created:
-        serving &= created[None, :] <= asked[:, None]
+        serving &= created[None, :] <= label_time[:, None]
     ranked = sorted(range(right.height), key=lambda row: (event[row], created[row], row))
     rank = np.empty(right.height, np.int64)
     rank[ranked] = np.arange(right.height)

@@ -81,9 +81,9 @@ def store(tmp_path: Path, feast: Callable[..., FeatureStore]) -> FeatureStore:
         schema=[Field(name="rain", dtype=String)],
         source=FileSource(path="sky.parquet", timestamp_field="event_timestamp"),
     )
-    asked = RequestSource(name="asked", schema=[Field(name="factor", dtype=Float64)])
+    request_source = RequestSource(name="request_source", schema=[Field(name="factor", dtype=Float64)])
 
-    @on_demand_feature_view(sources=[vib, asked], schema=[Field(name="product", dtype=Float64)])  # type: ignore[untyped-decorator]  # Feast ships no types
+    @on_demand_feature_view(sources=[vib, request_source], schema=[Field(name="product", dtype=Float64)])  # type: ignore[untyped-decorator]  # Feast ships no types
     def scaled(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"product": inputs["level"] * inputs["factor"]})
 
@@ -98,9 +98,9 @@ def job(store: FeatureStore) -> RetrievalJob:
 
 def test_it_says_what_was_asked(store: FeatureStore, job: RetrievalJob) -> None:
     """Features and keys by name, first and last time of the labels, names and views; before anything is read."""
-    told = job.metadata
-    assert (told.features, told.keys) == (REFS, ["asset", "factor"])
-    assert [told.min_event_timestamp, told.max_event_timestamp] == at(7, 12)
+    metadata = job.metadata
+    assert (metadata.features, metadata.keys) == (REFS, ["asset", "factor"])
+    assert [metadata.min_event_timestamp, metadata.max_event_timestamp] == at(7, 12)
     assert [view.name for view in job.on_demand_feature_views] == ["scaled"]
     assert job.full_feature_names is False
     assert store.get_historical_features(LABELS, REFS, full_feature_names=True).full_feature_names is True
@@ -108,9 +108,9 @@ def test_it_says_what_was_asked(store: FeatureStore, job: RetrievalJob) -> None:
 
 def test_without_labels_it_says_the_range_that_was_asked(store: FeatureStore) -> None:
     """As given, though no row lies at its ends."""
-    told = store.get_historical_features(None, REFS[:1], start_date=at(-9)[0], end_date=at(99)[0]).metadata
-    assert told.keys == ["asset"]
-    assert [told.min_event_timestamp, told.max_event_timestamp] == at(-9, 99)
+    metadata = store.get_historical_features(None, REFS[:1], start_date=at(-9)[0], end_date=at(99)[0]).metadata
+    assert metadata.keys == ["asset"]
+    assert [metadata.min_event_timestamp, metadata.max_event_timestamp] == at(-9, 99)
 
 
 def test_every_form_of_the_answer_is_the_same(job: RetrievalJob) -> None:
@@ -126,9 +126,9 @@ def test_every_form_of_the_answer_is_the_same(job: RetrievalJob) -> None:
 @pytest.mark.parametrize("rows", [0, -1])
 def test_a_batch_of_no_rows_is_refused(job: RetrievalJob, rows: int) -> None:
     """When it is asked for, before anything is read."""
-    for ask in (job.to_arrow_batches, job.to_reader):
+    for call in (job.to_arrow_batches, job.to_reader):
         with pytest.raises(ValueError, match=f"rows is {rows}, and a batch has at least 1; leave it out"):
-            ask(rows)
+            call(rows)
     assert [batch.num_rows for batch in job.to_arrow_batches(1)] == [1, 1]
 
 
@@ -143,9 +143,9 @@ def test_tensors_need_torch(job: RetrievalJob) -> None:
 def test_what_it_cannot_give_it_refuses_with_what_it_can(job: RetrievalJob) -> None:
     """No SQL and no export; Feast's engines ask first, and look for NotImplementedError."""
     assert job.supports_remote_storage_export() is False
-    for ask in (job.to_sql, job.to_remote_storage):
+    for call in (job.to_sql, job.to_remote_storage):
         with pytest.raises(NotOffered, match="to_reader") as refused:
-            ask()
+            call()
         assert isinstance(refused.value, NotImplementedError)
 
 
@@ -270,8 +270,8 @@ from benchmarks.memory import peak_bytes
 from feast import FeatureStore
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 for labels in (30_000, 300_000):
-    asked = f"SELECT * FROM read_parquet('asked.parquet') LIMIT {{labels}}"
-    job = FeatureStore({repo!r}).get_historical_features(asked, {refs!r})
+    query = f"SELECT * FROM read_parquet('query.parquet') LIMIT {{labels}}"
+    job = FeatureStore({repo!r}).get_historical_features(query, {refs!r})
     job.persist(SavedDatasetFileStorage(path=f"{{labels}}.parquet"))
     print("took", peak_bytes())
 """
@@ -289,7 +289,7 @@ def test_what_is_saved_need_not_fit_into_memory(tmp_path: Path, feast: Callable[
     number = pl.int_range(300_000)
     pl.select(
         asset="a" + (number % 10).cast(pl.String), event_timestamp=pl.lit(START) + pl.duration(milliseconds=16 * number)
-    ).write_parquet(tmp_path / "asked.parquet")
+    ).write_parquet(tmp_path / "query.parquet")
     asset = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
     wide = FeatureView(
         name="wide",

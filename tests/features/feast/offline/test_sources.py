@@ -131,9 +131,9 @@ def test_a_source_of_another_kind_is_refused(feast: Callable[..., FeatureStore])
 def test_logs_are_not_written_to_an_object_store(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """Nor to a directory on disk called as its address is."""
     store = feast()
-    asked = LoggingConfig(FileLoggingDestination(path="s3://bucket/logs"))
+    logging_config = LoggingConfig(FileLoggingDestination(path="s3://bucket/logs"))
     with pytest.raises(ValueError, match="s3://bucket/logs lies in an object store: log to a directory on disk"):
-        store.provider.offline_store.write_logged_features(store.config, ROWS, None, asked, store.registry)
+        store.provider.offline_store.write_logged_features(store.config, ROWS, None, logging_config, store.registry)
     assert not (tmp_path / "s3:").exists()
 
 

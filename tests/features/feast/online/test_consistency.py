@@ -196,12 +196,12 @@ def test_the_command_ends_with_1_if_too_much_is_wrong(
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     materialized(store)
     serve([RMS], ["c101"], 20)
-    code, told = penstock("consistency", *since, "--json")
-    assert (code, json.loads(told)["wrong"]) == (0, [])
+    code, output = penstock("consistency", *since, "--json")
+    assert (code, json.loads(output)["wrong"]) == (0, [])
     add_rows("compressor_vibration", ("c102", 10, 11, 2.5))
     serve([RMS], ["c102"], 30)
-    code, told = penstock("consistency", *since)
-    assert (code, told.splitlines()[1].split()) == (1, [RMS, "2", "1", "0", "0", "1", "0"])
+    code, output = penstock("consistency", *since)
+    assert (code, output.splitlines()[1].split()) == (1, [RMS, "2", "1", "0", "0", "1", "0"])
     assert penstock("consistency", *since, "--threshold", "0.5")[0] == 0
 
 
@@ -215,8 +215,8 @@ def test_the_drift_of_a_training_set(
     for shift, code in ((0.0, 0), (100.0, 1)):
         values = [number % 10 + shift for number in range(300)]
         pl.DataFrame({column: values, "target": values}).write_parquet(plant.root / "set.parquet")
-        ended, told = penstock("drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z", "--json")
-        (report,) = json.loads(told)["features"]
+        ended, output = penstock("drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z", "--json")
+        (report,) = json.loads(output)["features"]
         assert (ended, report["feature"], report["training"], report["live"]) == (code, RMS, 300, 100)
     assert report["ks"] == 1
     assert penstock("drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z")[1].endswith(
@@ -234,11 +234,11 @@ def test_the_thresholds_of_drift_decide(
 
     def drifted(psi: float, ks: float) -> tuple[int, bool, float]:
         limits = ["--psi", str(psi), "--ks", str(ks)]
-        code, told = penstock(
+        code, output = penstock(
             "drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z", *limits, "--json"
         )
-        [report] = json.loads(told)["features"]
-        assert json.loads(told)["drifted"] == ([RMS] if report["drifted"] else [])
+        [report] = json.loads(output)["features"]
+        assert json.loads(output)["drifted"] == ([RMS] if report["drifted"] else [])
         return code, report["drifted"], report["psi"]
 
     index = drifted(99, 1)[2]
@@ -264,12 +264,12 @@ def test_the_words_of_a_training_set_may_drift(
     made.write_csv(plant.root / "set.csv")
     made.write_ipc(plant.root / "set.arrow")
     made.write_ipc_stream(plant.root / "set.arrows")
-    told = []
+    reports = []
     for suffix in ("parquet", "csv", "arrow", "arrows"):
         code, text = penstock("drift", str(plant.root / f"set.{suffix}"), "--since", "2026-03-01T00:00:00Z", "--json")
-        told.append(json.loads(text)["features"])
+        reports.append(json.loads(text)["features"])
         assert (code, json.loads(text)["drifted"]) == (1, ["compressor_vibration:de_h_reason"])
-    assert told == [told[0]] * 4
+    assert reports == [reports[0]] * 4
 
 
 def test_what_is_no_longer_registered_is_left_out(
@@ -281,7 +281,7 @@ def test_what_is_no_longer_registered_is_left_out(
     materialized(store)
     serve([RMS, OIL], ["c101"], 20)
     store.delete_feature_view("compressor_process")
-    code, told = penstock("consistency", "--since", "2026-03-01T00:00:00Z", "--json")
-    assert (code, [each["feature"] for each in json.loads(told)["features"]]) == (0, [RMS])
-    assert json.loads(told)["left_out"] == [OIL]
+    code, output = penstock("consistency", "--since", "2026-03-01T00:00:00Z", "--json")
+    assert (code, [each["feature"] for each in json.loads(output)["features"]]) == (0, [RMS])
+    assert json.loads(output)["left_out"] == [OIL]
     assert f"{OIL} is no longer registered" in penstock("consistency", "--since", "2026-03-01T00:00:00Z")[1]

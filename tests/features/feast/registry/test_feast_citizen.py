@@ -96,9 +96,9 @@ def test_feasts_own_feature_server_serves_what_we_materialise(stored: Plant, add
     add_rows("compressor_process", ("c101", 10, 11, 60.0))
     apply(stored)
     materialize(open_feature_store(stored), end=START + timedelta(days=1), advance=lambda _: None)
-    asked = {"features": [RMS, "compressor_process:oil_temp_mean"], "entities": {"asset": ["c101"]}}
+    body = {"features": [RMS, "compressor_process:oil_temp_mean"], "entities": {"asset": ["c101"]}}
     with running(stored, "serve") as url:
-        answer = httpx.post(f"{url}/get-online-features", json=asked, timeout=30).json()
+        answer = httpx.post(f"{url}/get-online-features", json=body, timeout=30).json()
     names = answer["metadata"]["feature_names"]
     found = {
         name: (vector["values"], vector["statuses"]) for name, vector in zip(names, answer["results"], strict=True)
