@@ -36,7 +36,7 @@ def test_the_server_says_where_it_listens_and_serves(served: Plant) -> None:
 
 
 def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
-    """Looked up over HTTP, kept when the server ends, and found right by `penstock consistency`."""
+    """Values served over HTTP are logged, and `penstock consistency` recomputes the same ones offline."""
     file = served.root / "plant.toml"
     file.write_text(f'{file.read_text()}\n[online]\nlog = "30d"\n', encoding="utf-8")
     body = {
@@ -61,8 +61,8 @@ def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
     assert {row["feature"]: row["match"] for row in found["features"]} == dict.fromkeys(body["features"], 9)
 
 
-def test_a_port_in_use_is_told(plant: Plant) -> None:
-    """With advice, and exit code 2."""
+def test_a_port_in_use_is_reported(plant: Plant) -> None:
+    """The error says what to do, and the exit code is 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [PENSTOCK, "serve", "--port", port, "--plant", str(plant.root)]

@@ -60,8 +60,8 @@ def test_labels_come_back_with_their_features(
     assert_frame_equal(found.drop("event_timestamp"), expected)
 
 
-def test_without_features_named_it_is_all_of_the_class(client: Client, served: Plant) -> None:
-    """Parquet, every feature of a compressor."""
+def test_without_features_all_features_of_the_class_are_returned(client: Client, served: Plant) -> None:
+    """The default format is Parquet, with every feature of a compressor."""
     answer = post(client)
     columns = pl.read_parquet(io.BytesIO(answer.content)).columns
     assert columns[:4] == ["asset", "event_timestamp", "rul", "note"]
@@ -76,7 +76,7 @@ def test_what_was_computed_later_is_left_out_on_request(client: Client, served: 
 
 
 def test_as_of_answers_from_what_was_in_the_tables(client: Client, served: Plant) -> None:
-    """A row withdrawn since is there; where a table was made only later, that is told."""
+    """A row withdrawn since is included; if a table was created after `as_of`, a warning says so."""
     labels = [{"asset": "c101", "event_timestamp": "2026-03-01T00:00:15Z"}]
     path = table_path(served, "compressor_vibration")
     DeltaTable(path).delete("asset = 'c101'")
@@ -96,8 +96,8 @@ def test_as_of_answers_from_what_was_in_the_tables(client: Client, served: Plant
     }
 
 
-def test_every_wrong_label_is_told(client: Client, served: Plant) -> None:
-    """As the command tells them, row by row."""
+def test_every_wrong_label_is_reported(client: Client, served: Plant) -> None:
+    """The problems are listed row by row, as the command lists them."""
     wrong = [{"asset": "c103", "event_timestamp": "2026-03-01T00:00:00"}, {"asset": "c101"}]
     answer = post(client, labels=wrong)
     assert answer.status_code == 422
@@ -120,41 +120,41 @@ def test_every_wrong_label_is_told(client: Client, served: Plant) -> None:
     ],
 )
 def test_a_request_of_the_wrong_shape_says_where(client: Client, request_body: Any, place: str) -> None:
-    """The place is the path to the value."""
+    """The place is the path to the value in the body."""
     answer = client.post("/v1/training-sets", json=request_body)
     assert answer.status_code == 422
     assert answer.json()["error"]["problems"][0]["place"].startswith(place)
 
 
-def test_a_column_of_several_kinds_is_no_table(client: Client) -> None:
-    """Text and numbers in one column are not guessed at."""
+def test_a_column_of_mixed_types_is_refused(client: Client) -> None:
+    """Text and numbers in one column are not converted silently."""
     answer = post(client, labels=[{**LABELS[0], "x": 1}, {**LABELS[0], "x": "one"}])
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid")
     assert "column x holds values of several kinds" in answer.json()["error"]["message"]
 
 
-def test_whole_numbers_and_fractions_are_one_kind(client: Client, served: Plant) -> None:
+def test_whole_numbers_and_fractions_are_one_type(client: Client, served: Plant) -> None:
     """JSON writers leave out the fraction of a whole number."""
     answer = post(client, labels=[{**LABELS[0], "x": 1}, {**LABELS[0], "x": 1.5}], features=[RMS])
     assert pl.read_parquet(io.BytesIO(answer.content))["x"].to_list() == [1.0, 1.5]
 
 
 def test_too_many_labels_are_sent_to_the_command(client: Client) -> None:
-    """Making a large set would keep the caller waiting."""
+    """The error names the command to use, as making a large set would keep the caller waiting."""
     answer = post(client, labels=[LABELS[0]] * (MAX_LABELS + 1))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
     assert "run penstock training-set" in answer.json()["error"]["message"]
 
 
 def test_unknown_features_are_not_found(client: Client, served: Plant) -> None:
-    """With near misses."""
+    """The answer is 404 and suggests similar names."""
     answer = post(client, features=["compressor_vibration:de_h_rms"])
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     assert RMS in answer.json()["error"]["message"]
 
 
 def test_features_never_computed_are_incomplete(client: Client, plant: Plant) -> None:
-    """Registered, but without a table: the advice is to compute."""
+    """A feature that is registered but has no table yet: the error says to run `penstock compute`."""
     apply(plant)
     answer = post(client, features=[RMS])
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "incomplete")
@@ -163,15 +163,15 @@ def test_features_never_computed_are_incomplete(client: Client, plant: Plant) ->
 
 @pytest.mark.parametrize(("column", "value"), [("work_order", 2**70), ("note", "\ud800")])
 def test_a_value_no_table_can_hold_is_refused(client: Client, column: str, value: Any) -> None:
-    """A number beyond 64 bits, half a character: a 422 that says where, not a 500."""
+    """A number beyond 64 bits or half a surrogate pair is answered with 422 and its place, not with 500."""
     body = json.dumps({"labels": [{**LABELS[0], column: value}]})
     answer = client.post("/v1/training-sets", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert column in answer.json()["error"]["message"]
 
 
-def test_the_end_of_time_is_a_time(client: Client, served: Plant) -> None:
-    """The last instant there is can be asked about."""
+def test_the_last_representable_instant_is_accepted(client: Client, served: Plant) -> None:
+    """A label may have the last instant that a timestamp can hold."""
     label = {"asset": "c101", "event_timestamp": "9999-12-31T23:59:59.999999Z"}
     answer = client.post("/v1/training-sets", json={"labels": [label], "features": [RMS]})
     assert answer.status_code == 200

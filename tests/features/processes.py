@@ -1,4 +1,4 @@
-"""Python in a process of its own, to see what memory it takes."""
+"""Runs Python in a process of its own, to measure the memory it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`penstock stream` killed at random moments: what it had accepted is in the store once, and nothing is missing."""
+"""After `penstock stream` is killed at random moments, every accepted sample is stored once and none is missing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ burst,rig1,burst,ns=2;s=burst
 
 @dataclass(frozen=True)
 class Downtime:
-    """While nobody was subscribed: from the kill to the start of the next process."""
+    """The time without a subscription: from the kill to the start of the next process."""
 
     killed: datetime
     started: datetime
@@ -79,7 +79,7 @@ def streaming(plant: Path, *options: str) -> subprocess.Popen[bytes]:
 
 
 def accepted(plant: Path) -> int:
-    """What the spool has ever accepted."""
+    """The number of samples the spool has ever accepted."""
     edge = Edge(plant / ".penstock" / "edge.db")
     try:
         return Spool(edge).accepted().get("line1", 0)
@@ -88,7 +88,7 @@ def accepted(plant: Path) -> int:
 
 
 def killed_at_random(plant: Path, seconds: float) -> tuple[datetime, datetime]:
-    """Streams until something has been accepted and for so long more, then kills; returns when it began and ended."""
+    """Streams until a sample was accepted and then for the given time, then kills; returns start and end."""
     before, started = accepted(plant), datetime.now(UTC)
     with streaming(plant) as process:
         while accepted(plant) == before:

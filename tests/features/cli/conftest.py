@@ -1,4 +1,4 @@
-"""Two compressors, their failures, and the commands a person runs."""
+"""Two compressors, their failures, and the commands that users run."""
 
 from __future__ import annotations
 

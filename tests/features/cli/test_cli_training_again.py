@@ -30,7 +30,7 @@ RMS = "compressor_vibration:de_h_rms_ac"
 
 
 def test_the_same_request_gives_the_same_bytes(history: Path, finished: Path, penstock: Callable[..., Any]) -> None:
-    """All of them: data, manifest, report; the other was made in another directory."""
+    """Data, manifest and report are identical although the other was made in another directory."""
     penstock("training-set", history / "rule.toml", "--out", history / "two")
     assert contents(finished) == contents(history / "two")
     same = penstock("training-set", "diff", finished, history / "two", "--json")
@@ -75,7 +75,7 @@ def test_an_artefact_is_the_same_in_every_format(history: Path, penstock: Callab
 
 @pytest.mark.parametrize("split", [True, False])
 def test_parts_by_asset_are_read_back_as_one(history: Path, penstock: Callable[..., Any], *, split: bool) -> None:
-    """The path tells split and asset, as Polars and Arrow read it; a part keeps the labels' order."""
+    """The path gives split and asset, as Polars and Arrow read it; a part keeps the labels' order."""
     rows = [f"{asset},2026-03-01T00:0{at}:30Z,{at}" for at in (3, 1, 2) for asset in ("c102", "c101")]
     (history / "labels.csv").write_text("\n".join(["asset,event_timestamp,at", *rows]) + "\n")
     options = ["--split", "time", "--shares", "60,0,40", "--horizon", "0", "-f", RMS] if split else ["-f", RMS]
@@ -97,8 +97,8 @@ def test_parts_by_asset_are_read_back_as_one(history: Path, penstock: Callable[.
         assert_frame_equal(found, whole, check_row_order=False, check_column_order=False)
 
 
-def test_lists_in_the_labels_and_csv_are_told(history: Path, penstock: Callable[..., Any]) -> None:
-    """Before anything is written: a set made earlier stays."""
+def test_lists_in_the_labels_cannot_be_written_as_csv(history: Path, penstock: Callable[..., Any]) -> None:
+    """The error is raised before anything is written: a set made earlier stays."""
     out, at = history / "set", datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
     pl.DataFrame({"asset": ["c101"], "event_timestamp": [at], "notes": [["a"]]}).write_parquet(history / "l.parquet")
     command = ("training-set", history / "l.parquet", "--out", out, "-f", RMS, "--format")
@@ -109,8 +109,8 @@ def test_lists_in_the_labels_and_csv_are_told(history: Path, penstock: Callable[
     assert contents(out) == before
 
 
-def test_an_older_manifest_lacks_the_options_that_have_come_since(finished: Path, penstock: Callable[..., Any]) -> None:
-    """What it was made from is the same, so it is verified."""
+def test_a_manifest_without_newer_options_is_verified(finished: Path, penstock: Callable[..., Any]) -> None:
+    """What it was made from is the same."""
     manifest = finished / "manifest.json"
     content = json.loads(manifest.read_text())
     del content["request"]["format"]
@@ -118,10 +118,8 @@ def test_an_older_manifest_lacks_the_options_that_have_come_since(finished: Path
     assert penstock("training-set", "verify", manifest, "--json")["verified"]
 
 
-def test_one_command_says_when_what_it_has_written_is_not_what_it_makes(
-    history: Path, penstock: Callable[..., Any]
-) -> None:
-    """Someone changes a part between the writing and the proof: told in words, with exit code 1."""
+def test_verify_reports_files_changed_after_writing(history: Path, penstock: Callable[..., Any]) -> None:
+    """A part is changed between writing and verification: the output says so, and the exit code is 1."""
     out = history / "set"
     part = out / "data" / "part-0.csv"
 
@@ -139,10 +137,10 @@ def test_one_command_says_when_what_it_has_written_is_not_what_it_makes(
     assert penstock(*command).endswith("  197 rows made again, the same\n")
 
 
-def test_it_is_made_again_though_its_tables_have_moved_on(
+def test_it_is_made_again_although_its_tables_have_newer_versions(
     history: Path, finished: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """From the versions they had; the new state gives another set, and diff says why."""
+    """Verification reads the versions of that time; the present state gives another set, and diff says why."""
     add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
     verified = penstock("training-set", "verify", finished / "manifest.json", "--json")
     assert (verified["verified"], verified["differences"]) == (True, [])
@@ -156,7 +154,7 @@ def test_it_is_made_again_though_its_tables_have_moved_on(
 def test_the_rows_of_a_vacuumed_version_are_selected_by_when_they_were_created(
     finished: Path, plant: Plant, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """The files of the version are gone; its rows are not."""
+    """The version's files are deleted, but the table still has its rows."""
     add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
     table = DeltaTable(table_path(plant, "compressor_vibration"))
     table.optimize.compact()
@@ -166,10 +164,10 @@ def test_the_rows_of_a_vacuumed_version_are_selected_by_when_they_were_created(
     assert "version 1 is gone; of version" in verified["moved_on"][0]
 
 
-def test_a_plant_file_that_has_changed_is_told_and_does_no_harm(
+def test_a_changed_plant_file_is_reported_and_does_no_harm(
     finished: Path, plant: Plant, penstock: Callable[..., Any]
 ) -> None:
-    """The rows are the same; with another version of a library their bytes need not be."""
+    """The rows are the same; with another version of a library their bytes may differ."""
     with (plant.root / "plant.toml").open("a") as file:
         file.write("# a word of explanation\n")
     manifest = finished / "manifest.json"
@@ -201,18 +199,18 @@ def test_tampering_is_found(finished: Path, penstock: Callable[..., Any]) -> Non
         ('"software"', '"softwar3"', "no manifest of format 2"),
     ],
 )
-def test_a_manifest_that_was_tampered_with_is_told(
+def test_a_manifest_that_was_tampered_with_is_reported(
     finished: Path, penstock: Callable[..., Any], old: str, new: str, message: str
 ) -> None:
-    """Where what it says can no longer be done: no stack trace."""
+    """A request that can no longer be carried out gives an error without a stack trace."""
     file = finished / "manifest.json"
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(HistorianError, match=message):
         penstock("training-set", "verify", file)
 
 
-def test_a_version_its_table_never_had_is_no_vacuumed_one(finished: Path, penstock: Callable[..., Any]) -> None:
-    """Though the rows come out the same: a changed manifest, or a table that was replaced, is a difference."""
+def test_a_version_its_table_never_had_is_a_difference(finished: Path, penstock: Callable[..., Any]) -> None:
+    """The manifest was changed or the table replaced; this is reported even if the rows are the same."""
     file = finished / "manifest.json"
     file.write_text(file.read_text().replace('"version": 1', '"version": 99', 1))
     verified = penstock("training-set", "verify", file, "--json", code=1)

@@ -21,7 +21,7 @@ from tests.servers import complaints
 def test_a_cluster_of_two_nodes_gives_the_same_bytes(
     history: Path, penstock: Callable[..., Any], ray_address: str
 ) -> None:
-    """All of them: nothing tells where a training set was made, and this machine verifies what the others made.
+    """All files are identical: none shows where the set was made, and this machine verifies what the cluster made.
 
     What the cluster says meanwhile is not part of the answer.
     """
@@ -36,7 +36,7 @@ def test_a_cluster_of_two_nodes_gives_the_same_bytes(
     assert (verified["verified"], verified["differences"], verified["moved_on"]) == (True, [], [])
 
 
-def test_a_cluster_that_does_not_answer_is_told(history: Path, penstock: Callable[..., Any]) -> None:
+def test_a_cluster_that_does_not_answer_is_reported(history: Path, penstock: Callable[..., Any]) -> None:
     """Nothing is written."""
     command = ["training-set", history / "rule.toml", "--out", history / "set", "--engine", "ray"]
     with pytest.raises(HistorianError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):

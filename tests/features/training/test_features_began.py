@@ -1,4 +1,4 @@
-"""Old features are told from fresh ones: no label kept on one side looks into what the other side was computed from."""
+"""Labels kept in one split do not look into the samples behind the features of another, however old these are."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def labelled_at(*rows: tuple[str, int]) -> pl.DataFrame:
 
 
 def used(rows: list[Row], asset: str, at: int, ttl: int | None, *, by_created: bool) -> int | None:
-    """The event timestamp of the newest row known at `at`, by looking at all of them."""
+    """The event timestamp of the newest row known at `at`, found by a search through all of them."""
     known = [
         event for name, event, created in rows if name == asset and event <= at and (not by_created or created <= at)
     ]
@@ -88,7 +88,7 @@ def test_no_kept_label_looks_into_the_windows_of_a_later_row_of_another_split(
     horizon: int,
     by_created: bool,
 ) -> None:
-    """However old these windows are; no pair of splits shares a feature row either."""
+    """This holds for windows of any age; no pair of splits shares a feature row either."""
     labels = labelled_at(*labelled)
     tables = {str(n): table(str(n), rows, window=w, ttl=ttl) for n, (rows, w, ttl) in enumerate(views)}
     began = features_began(labels, plan_of(tables, created_by_label_time=by_created))

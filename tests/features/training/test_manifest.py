@@ -1,4 +1,4 @@
-"""Manifests of two small training sets, against what a person has worked out by hand."""
+"""Manifests of two small training sets, against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TABLES: Final = {  # version 0 is the empty table
 
 
 def without_versions(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Without what depends on libraries' versions, and the versions of a table's features and machines."""
+    """The manifest without what depends on versions of libraries, features and machines."""
     kept = json.loads(json.dumps({key: part for key, part in manifest.items() if key != "software"}))
     made = [table["definition"].pop("made")[0]["features"] for table in kept["tables"].values()]
     assert [features[name] for features, name in zip(made, ("oil_temp_mean", "de_h_rms_ac"), strict=True)] == [1, 1]
@@ -59,7 +59,7 @@ def without_versions(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def surroundings(plant: Plant, labels: str) -> dict[str, Any]:
-    """What is told of files and tables."""
+    """The entries for files and tables."""
     files = {name: digest((plant.root / name).read_bytes()) for name in ("plant.toml", "tags.csv")}
     return {
         "format": 2,
@@ -182,7 +182,7 @@ def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Pl
 
 
 def test_a_part_of_the_artefact_says_what_its_columns_mean(by_time: Made, tmp_path: Path) -> None:
-    """Whoever is handed one file has units, formulas and tags."""
+    """Each single file has units, formulas and tags."""
     write_artefact(by_time, tmp_path / "set")
     schema = pq.read_schema(tmp_path / "set" / "data" / "split=test" / "part-0.parquet")
     found = {

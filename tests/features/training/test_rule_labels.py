@@ -1,4 +1,4 @@
-"""Labels made by rule are those a person would make who goes through the events one by one."""
+"""Labels made by rule agree with going through the events one by one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def times(*rows: tuple[str, int]) -> pl.DataFrame:
 
 
 def rule(**tables: Any) -> LabelRule:
-    """Fails within four hours, unless told otherwise."""
+    """A rule of failures within four hours, with the given tables changed."""
     target = {"kind": "horizon", "failures": ["failure"], "horizon": "4h"}
     return LabelRule.model_validate(
         {"events": "e.csv", "target": target, "times": {"view": "v"}, **tables, "observed_until": at(100)}
@@ -48,7 +48,7 @@ def rule(**tables: Any) -> LabelRule:
 
 
 def by_hand(asset: str, hour: int, rows: list[Event], wanted: LabelRule, until: int) -> tuple[object, ...] | str:
-    """One time, looked at by itself: (target, episode, censored, hours at least), or why there is no label."""
+    """The label of one time: (target, episode, censored, hours at least), or why there is none."""
     mine = [row for row in rows if row[0] == asset]
     if hour > until:
         return "unseen"
@@ -88,7 +88,7 @@ ROWS = st.builds(
 def test_every_label_is_what_going_through_the_events_gives(
     *, rows: list[Event], label_times: list[tuple[str, int]], kind: str, zones: bool, as_of: int | None
 ) -> None:
-    """Outcome, episode and censoring of each time, and how many are excluded, with and without a point of view."""
+    """Outcome, episode, censoring and the number excluded are compared, with and without `as_of`."""
     rows = [("c", "failure", -9, -9, -9), *rows]
     target: dict[str, Any] = {"kind": kind, "failures": ["failure"], "censored": "keep"}
     wanted = rule(
@@ -107,7 +107,7 @@ def test_every_label_is_what_going_through_the_events_gives(
 
 
 def test_a_censored_run_is_left_out_or_kept_without_a_label() -> None:
-    """It was running when last seen: it lasted at least so long."""
+    """The asset was running when last observed: it lasted at least that long."""
     rows = events(("a", "failure", 10, 10, 10), ("b", "alarm", 0, 0, 0))
     target = {"kind": "remaining_life", "failures": ["failure"]}
     label_times = times(("a", 4), ("b", 4))
@@ -120,7 +120,7 @@ def test_a_censored_run_is_left_out_or_kept_without_a_label() -> None:
 
 
 def test_a_label_ends_with_its_horizon_or_its_run() -> None:
-    """That is how far they look, and what a split must keep apart."""
+    """A split keeps this interval apart from others."""
     rows = events(("a", "failure", 10, 10, 10))
     target = {"kind": "remaining_life", "failures": ["failure"]}
     assert rule_labels(times(("a", 1), ("a", 8)), rows, rule()).label_end.to_list() == [at(5), at(12)]
@@ -128,7 +128,7 @@ def test_a_label_ends_with_its_horizon_or_its_run() -> None:
 
 
 def test_a_failure_reported_later_was_not_known() -> None:
-    """As of hour 12 the asset was believed to run; its last four hours are censored."""
+    """As of hour 12 the asset seemed to run; its last four hours are censored."""
     rows = events(("a", "failure", 10, 20, 10), ("b", "failure", 1, 1, 1))
     label_times = times(("a", 5), ("a", 9), ("a", 11))
     assert rule_labels(label_times, rows, rule()).labels["fails_within"].to_list() == [False, True, False]
@@ -137,7 +137,7 @@ def test_a_failure_reported_later_was_not_known() -> None:
 
 
 def test_negatives_are_drawn_by_seed_and_stay() -> None:
-    """The same seed draws the same rows, also when other rows come first; positives all stay."""
+    """The same seed draws the same rows, even if other rows are added; all positives are kept."""
     rows = events(("a", "failure", 50, 50, 50))
     label_times = times(*(("a", hour) for hour in range(90)))
 

@@ -1,4 +1,4 @@
-"""The embedded store beyond the contract: several processes, compaction, vacuum, and what a killed writer leaves."""
+"""The embedded store beyond the contract: several processes, compaction, vacuum, and killed writers."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_columns_that_files_have_in_common_are_as_if_read(
 
 
 def test_a_range_of_a_compacted_day_is_read_in_pages_of_its_own_rows(tmp_path: Path) -> None:
-    """However large the files are that it lies in."""
+    """The size of the files that contain it does not matter."""
     store = LakeStore(tmp_path, page_rows=1000)
     for first in range(0, 10_000, 2000):
         store.write(samples_of("a", first, 2000), source="s", now=NOW)
@@ -126,7 +126,7 @@ def test_readers_see_whole_writes_while_two_processes_write(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("delay", [0.0, 0.013, 0.031])
 def test_a_killed_writer_leaves_whole_batches_and_a_usable_store(tmp_path: Path, delay: float) -> None:
-    """kill -9 between or within writes: what is there is whole, the lock is free, and the next write works."""
+    """After kill -9 all batches are whole, the lock is free, and the next write works."""
     started = SPAWN.Event()
     writer = SPAWN.Process(target=write_until_killed, args=(tmp_path, started))
     writer.start()
@@ -145,7 +145,7 @@ def test_a_killed_writer_leaves_whole_batches_and_a_usable_store(tmp_path: Path,
 
 
 def test_compaction_changes_the_files_and_nothing_else(tmp_path: Path) -> None:
-    """Few files, superseded rows gone, the same answers; later writes still win over compacted rows."""
+    """There are few files without superseded rows and with the same samples; later writes still replace them."""
     store = LakeStore(tmp_path, page_rows=150)
     for number in range(8):
         store.write(samples_of("a", number * 50, 100, value=number), source="s", now=NOW)
@@ -195,8 +195,8 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         contents(store, "a")
 
 
-def test_a_stream_goes_on_beside_a_compaction_by_another_process(tmp_path: Path) -> None:
-    """A store that was open before somebody else compacted can write afterwards."""
+def test_a_stream_continues_during_a_compaction_by_another_process(tmp_path: Path) -> None:
+    """A store that was open before another process compacted can write afterwards."""
     streaming, other = LakeStore(tmp_path), LakeStore(tmp_path)
     for number in range(3):
         streaming.write(samples_of("a", number * 10, 10), source="s", now=NOW)
@@ -207,7 +207,7 @@ def test_a_stream_goes_on_beside_a_compaction_by_another_process(tmp_path: Path)
 
 
 def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
-    """After many small writes there are few files, whoever never called for compaction."""
+    """After many small writes there are few files, without a call to compact."""
     store = LakeStore(tmp_path, layout=FileLayout(merge_every=20))
     for number in range(45):
         store.write(samples_of("a", number, 1), source="s", now=NOW)
@@ -216,7 +216,7 @@ def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
 
 
 def test_what_a_backfill_wrote_is_not_mixed(tmp_path: Path) -> None:
-    """Small files are joined, while large ones keep to their tag; unless a day has too many."""
+    """Small files are joined; large ones keep to their tag unless a day has too many."""
     layout = FileLayout(merge_every=12, small=10_000)
     store = LakeStore(tmp_path, layout=layout)
     for number in range(12):
@@ -232,7 +232,7 @@ def test_what_a_backfill_wrote_is_not_mixed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["my plant", "jörg", "50%", "a#b", "a?b"])
 def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
-    """Delta names tables by percent-encoded urls; we name files."""
+    """Delta uses percent-encoded urls for tables; we use file names."""
     store = LakeStore(tmp_path / name)
     for number in range(2):
         store.write(samples_of("a", number * 10, 10), source="s", now=NOW)
@@ -240,6 +240,6 @@ def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert_frame_equal(contents(LakeStore(tmp_path / name), "a"), samples_of("a", 0, 20))
 
 
-def test_an_empty_lake_is_compact(tmp_path: Path) -> None:
+def test_an_empty_lake_can_be_compacted(tmp_path: Path) -> None:
     """Nothing to do is not an error."""
     assert LakeStore(tmp_path).compact() == {"files_before": 0, "files_after": 0}

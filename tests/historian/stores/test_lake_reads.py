@@ -46,7 +46,7 @@ class SampleRun(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A read."""
+    """The arguments of a read."""
 
     tags: list[str]
     start: int
@@ -76,7 +76,7 @@ QUERIES: Final = st.builds(
 def test_the_lake_reads_what_memory_reads(
     writes: list[list[SampleRun]], compacted_after: set[int], reads: list[Query], page_rows: int
 ) -> None:
-    """Pages follow one another, and hold the samples that stay."""
+    """Pages follow one another, and have the samples that were written last."""
     with TemporaryDirectory() as root:
         lake, memory = LakeStore(Path(root), page_rows=page_rows, layout=LAYOUT), MemoryStore()
         for number, runs in enumerate(writes):
@@ -91,7 +91,7 @@ def test_the_lake_reads_what_memory_reads(
 
 
 def samples(runs: Sequence[SampleRun], generator: np.random.Generator) -> SampleBatch:
-    """Numbers; texts among them; or all Bad. Of those that meet at one instant one stays."""
+    """Numbers, numbers and texts, or Bad samples; of several at one instant one is kept."""
     frames = []
     for tag, start, step, length, kind in runs:
         at = pl.Series(start + np.arange(length) * step).cast(pl.Duration("ms")).cast(pl.Duration("us"))
@@ -106,7 +106,7 @@ def samples(runs: Sequence[SampleRun], generator: np.random.Generator) -> Sample
 
 
 def found(store: Store, query: Query) -> pl.DataFrame:
-    """All pages in one."""
+    """All pages as one frame."""
     start = MIDNIGHT - timedelta(minutes=1) + timedelta(milliseconds=query.start)
     pages = list(store.read(query.tags, start, start + timedelta(milliseconds=query.length)))
     for page, after in pairwise(pages):

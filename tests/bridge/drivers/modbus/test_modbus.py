@@ -61,7 +61,7 @@ def _connection(directory: Path, rows: Sequence[str], **options: object) -> Conn
 
 
 class _Plc:
-    """A pymodbus server that notes the functions it was asked for."""
+    """A pymodbus server that records the function codes it receives."""
 
     def __init__(self, devices: list[SimDevice], port: int) -> None:
         self.functions: list[int] = []
@@ -93,7 +93,7 @@ async def _plc(*, registers: int = 10_000, action: Action | None = None, port: i
 
 
 async def _polls(connection: ConnectionConfig, count: int = 1) -> list[pl.DataFrame]:
-    """What the first `count` reads of a new connection give."""
+    """The frames of the first `count` reads of a new connection."""
     source = ModbusSource(connection)
     await source.connect()
     read = [await source.read() for _ in range(count)]
@@ -145,7 +145,7 @@ def test_every_table_type_and_order_is_read_with_read_functions_only(tmp_path: P
 
 
 def test_a_register_that_does_not_exist_turns_bad_alone_and_is_isolated_once(tmp_path: Path) -> None:
-    """Of a shared block only the guilty tag is BadOutOfRange; the split is kept, so later polls do not search again."""
+    """Only the missing tag of a block is BadOutOfRange; the split is kept, so later polls do not search again."""
     addresses = [0, 4, 8, 98, 104, 12]  # the PLC ends at 99
 
     rows = [f"{address},,,uint16,," for address in addresses]
@@ -233,8 +233,8 @@ def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("cut", ["between polls", "while waiting for an answer"])
-def test_a_lost_connection_is_told_in_bad_rows_then_raised_then_made_again(tmp_path: Path, cut: str) -> None:
-    """BadCommunicationError for every tag, at once and not after the timeout; then NotConnected; connect() heals."""
+def test_a_lost_connection_gives_bad_rows_then_raises_then_reconnects(tmp_path: Path, cut: str) -> None:
+    """A read gives BadCommunicationError for every tag at once, the next raises NotConnected; connect() recovers."""
     rows = ["1,,,uint16,,", "900,,,uint16,,"]
 
     async def outage() -> list[list[Row]]:
@@ -272,7 +272,7 @@ def test_a_lost_connection_is_told_in_bad_rows_then_raised_then_made_again(tmp_p
 
 
 def test_an_answer_of_another_length_is_bad_not_shifted(tmp_path: Path) -> None:
-    """A device that sends fewer registers than asked for gives BadDecodingError, never a wrong value."""
+    """A device that sends fewer registers than requested gives BadDecodingError, never a wrong value."""
 
     async def short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError), closing(writer):
@@ -287,8 +287,8 @@ def test_an_answer_of_another_length_is_bad_not_shifted(tmp_path: Path) -> None:
     assert _contents(asyncio.run(poll())[0]) == [("t0", None, BAD_DECODING_ERROR)]
 
 
-def test_a_nan_is_handed_on_to_normalise(tmp_path: Path) -> None:
-    """Not-a-number in a float register stays in the raw row, Good as the device said."""
+def test_a_nan_is_passed_on_to_normalise(tmp_path: Path) -> None:
+    """A NaN in a float register stays in the raw row with the quality Good."""
 
     async def nan(_function: int, start: int, _address: int, _count: int, registers: list[int], _set: object) -> None:
         registers[4 - start : 6 - start] = [0x7FC0, 0]
@@ -371,8 +371,8 @@ def test_each_poll_is_on_the_grid_and_none_is_made_twice(lateness: list[float], 
         ("65535,,,,,", "plc.csv row 2: the address 65535 is too large: the last holding is number 65535"),
     ],
 )
-def test_a_wrong_tag_list_is_told_before_any_socket_opens(tmp_path: Path, row: str, message: str) -> None:
-    """Unknown orders, types and addresses are named with the right ones."""
+def test_a_wrong_tag_list_is_reported_before_any_socket_opens(tmp_path: Path, row: str, message: str) -> None:
+    """Unknown orders, types and addresses are named, with the allowed ones."""
     with pytest.raises(ConfigError) as caught:
         ModbusSource(_connection(tmp_path, [row]))
 

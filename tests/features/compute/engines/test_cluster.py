@@ -61,7 +61,7 @@ def fill(plant: Plant, seconds: int) -> None:
 
 
 def rows_by(plant: Plant, state: Path, engine: Engine) -> pl.DataFrame:
-    """All rows that the engine leads to, in a table of its own."""
+    """All rows computed by the engine, in a table of its own."""
     site = Plant(**{**vars(plant), "state": state})
     job = ViewJob(site, plant.views["compressor_vibration"], open_store(plant), lambda: START + timedelta(days=1))
     planned = job.plan(SMALL)
@@ -71,7 +71,7 @@ def rows_by(plant: Plant, state: Path, engine: Engine) -> pl.DataFrame:
 
 
 def stopped_at_work(node: Any) -> int:
-    """A worker of the node, stopped while it computes a partition, which it will not finish any more; its number."""
+    """Stops a worker of the node for good while it computes a partition; returns its process id."""
     (raylet,) = node.all_processes["raylet"]
     children = Path(f"/proc/{raylet.process.pid}/task/{raylet.process.pid}/children")
     until = monotonic() + 30
@@ -119,8 +119,8 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
         nodes.shutdown()
 
 
-def test_no_cluster_is_said(plant: Plant) -> None:
-    """With what to do; not a stack trace."""
+def test_a_missing_cluster_is_reported(plant: Plant) -> None:
+    """The error says what to do, without a stack trace."""
     with pytest.raises(StoreUnavailable, match=r"no Ray cluster answers at 127.0.0.1:1 .*ray start --head"):
         next(cluster("file:///nowhere", address="127.0.0.1:1", memory=1)([]))
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

@@ -1,4 +1,4 @@
-"""Random repositories asked through Feast, and every answer held against all pairs of label and row.
+"""Random repositories queried through Feast, with every answer compared with all pairs of label and row.
 
 Several views at once over files, directories and Delta tables: by one key, by two, by none, and one twice by a join-key
 map. Ties, repeats, late corrections, rows and labels without key or time, values that are missing, ages of exactly a
@@ -72,7 +72,7 @@ def with_gaps(random: np.random.Generator, values: Ticks, share: float = 0.05) -
 
 
 def rows(random: np.random.Generator, keys: tuple[str, ...]) -> Rows:
-    """Up to 400 rows of few times, so that many share them, and of few keys or of many; sometimes none."""
+    """Up to 400 rows with few times, so that many share one, and with few or many keys; sometimes none."""
     kinds = int(random.choice([5, 150]))
     size, span = int(random.choice([0, 1, 50, 400], p=[0.05, 0.05, 0.3, 0.6])), int(random.choice([1, 10, 100]))
     event = random.integers(0, span, size)
@@ -87,7 +87,7 @@ def rows(random: np.random.Generator, keys: tuple[str, ...]) -> Rows:
 
 
 def distinguishable(of: Rows) -> Rows:
-    """Without rows that differ in nothing but their value: the files of a Delta table have no order to rank them by."""
+    """Drops rows that differ only in their value, as the files of a Delta table have no order to rank them by."""
     created = np.zeros(len(of.event)) if of.created is None else of.created
     _, first = np.unique(np.stack([*of.keys.values(), of.event, created]), axis=1, return_index=True)
     kept = np.sort(first)
@@ -101,7 +101,7 @@ def distinguishable(of: Rows) -> Rows:
 
 
 def labels(random: np.random.Generator, size: int) -> Labels:
-    """Labels in no order, of known and unknown keys, from before the first row to after the last or in some of that."""
+    """Labels in no order, with known and unknown keys, some before the first row and some after the last."""
     most = np.where(random.random(size) < 0.5, 6, 160)  # half of them have keys of few rows
     keys = {key: with_gaps(random, random.integers(0, most)) for key in ("machine", "line", "twin")}
     first, last = [(-5, 130), (8, 60), (2, 12)][random.integers(3)]
@@ -130,7 +130,7 @@ def serving(entity_rows: Labels, of: Rows, keys: Mapping[str, str], *, by_create
 
 @pytest.mark.parametrize("by_created", [False, True])
 def test_what_is_expected_is_what_the_definition_says(*, by_created: bool) -> None:
-    """All pairs at once, and rows tried one by one in plain Python, find the same rows."""
+    """Comparing all pairs at once and trying the rows one by one in plain Python select the same rows."""
 
     def instant(tick: int) -> datetime | None:
         return None if tick == NONE else START + timedelta(seconds=int(tick))
@@ -233,7 +233,7 @@ def registered(
 
 
 def entity_df(random: np.random.Generator, entity_rows: Labels, step: str) -> pd.DataFrame | pl.DataFrame | pa.Table:
-    """The labels as a frame of any kind, with a number each."""
+    """The labels as a pandas, Polars or Arrow frame, each with a number."""
     frame = pl.DataFrame(
         {key: column(key, values) for key, values in entity_rows.keys.items()}
         | {"event_timestamp": instants(random, entity_rows.time, step), "order": np.arange(len(entity_rows.time))}
@@ -242,7 +242,7 @@ def entity_df(random: np.random.Generator, entity_rows: Labels, step: str) -> pd
 
 
 def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureStore]) -> tuple[int, int, int]:
-    """Of one random repository, asked in both modes: how many answers were compared, lost and wrong."""
+    """Compares a random repository in both modes: how many answers were compared, lost and wrong."""
     random = np.random.default_rng(seed)
     step = str(random.choice(list(STEPS)))
     store, made = registered(random, path, step, opened)
@@ -271,7 +271,7 @@ def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureS
 def test_every_answer_of_a_repository_is_right(
     tmp_path: Path, feast: Callable[..., FeatureStore], seed: int, size: int
 ) -> None:
-    """A few of them, also without a single label."""
+    """Four repositories are compared, one of them without a label."""
     assert differences(seed, size, tmp_path, feast) == (size * 2 * len(JOIN_KEYS), 0, 0)
 
 

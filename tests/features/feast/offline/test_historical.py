@@ -1,4 +1,4 @@
-"""A whole retrieval, several views at once, against brute force; in one go, in parts, and piece by piece."""
+"""A retrieval over several views at once against brute force: whole, in parts, and in pieces."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def best(
     *,
     by_created: bool,
 ) -> int | None:
-    """The number of the row the definition names: tried one by one."""
+    """The number of the row the definition selects, found by trying each."""
     serving = []
     for number, (machine, line, event, created) in enumerate(rows):
         same = [(machine, label[0])] * ("machine" in KEYS[name]) + [(line, label[1])] * ("line" in KEYS[name])
@@ -97,7 +97,7 @@ def test_every_view_gives_what_brute_force_finds(
     *,
     by_created: bool,
 ) -> None:
-    """Whatever keys a view has, however times are stored, whole, in parts or in pieces: the same right answer."""
+    """The answer is right for any keys and units of time: whole, in parts or in pieces."""
     views = [view(name, of_view, ttl, units[0], zones[0]) for name, of_view, ttl in zip(KEYS, rows, ttls, strict=True)]
     frame = pl.DataFrame(
         {
@@ -121,7 +121,7 @@ def test_every_view_gives_what_brute_force_finds(
 
 @pytest.mark.parametrize("count", [1, 3, 100])
 def test_no_key_is_in_two_parts(count: int) -> None:
-    """Labels are dealt out by the key of most values, all of them, in at most so many parts."""
+    """All labels are divided by the key with the most values, into at most the given number of parts."""
     labels = pl.DataFrame({"line": ["a", "b"] * 10, "machine": [*range(19), None], "n": range(20)})
     parts = list(split(labels, ["line", "machine"], count))
     assert len(parts) <= count
@@ -130,8 +130,8 @@ def test_no_key_is_in_two_parts(count: int) -> None:
     assert sum(map(len, machines)) == 19
 
 
-def test_labels_of_arrow_types_pass_untouched() -> None:
-    """What Arrow calls them beside the features is what it called them before."""
+def test_labels_of_arrow_types_pass_unchanged() -> None:
+    """Their Arrow types are the same next to the features as before."""
     labels = pa.table(
         {
             "machine": pa.array([1], pa.int16()),
