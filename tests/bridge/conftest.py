@@ -133,9 +133,9 @@ class FlakyStore:
         """See `Sink.write`."""
         if self.down:
             raise StoreUnavailable("the store is down")
-        guilty = batch["value"].is_in(self.refused)
-        if guilty.any():
-            raise InvalidBatch(f"{guilty.sum()} of {batch.height} values are refused")
+        refused = batch["value"].is_in(self.refused)
+        if refused.any():
+            raise InvalidBatch(f"{refused.sum()} of {batch.height} values are refused")
         self.writes.append(batch.height)
         self.memory.write(batch, source=source, now=now)
 

@@ -123,10 +123,10 @@ def test_while_the_store_is_down_nothing_leaves_the_spool(edge: Edge, make_store
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.sets(st.integers(0, 19)), st.lists(st.integers(1, 8), min_size=1, max_size=5))
 def test_exactly_the_refused_samples_go_to_quarantine(
-    tmp_path_factory: pytest.TempPathFactory, make_store: Stores, guilty: set[int], sizes: list[int]
+    tmp_path_factory: pytest.TempPathFactory, make_store: Stores, bad_values: set[int], sizes: list[int]
 ) -> None:
     """This holds for any set of refused samples and any division into batches."""
-    edge, store, first = Edge(tmp_path_factory.mktemp("edge") / "edge.db"), make_store(*map(float, guilty)), 0
+    edge, store, first = Edge(tmp_path_factory.mktemp("edge") / "edge.db"), make_store(*map(float, bad_values)), 0
     for size in sizes:
         spooled(edge, numbered(first, size))
         first += size
@@ -134,7 +134,7 @@ def test_exactly_the_refused_samples_go_to_quarantine(
     while runner.forward(NOW):
         pass
     expected = numbered(0, first)
-    refused = pl.col("value").is_in(list(map(float, guilty)))
+    refused = pl.col("value").is_in(list(map(float, bad_values)))
     assert_frame_equal(stored(store), expected.filter(~refused))
     kept = Quarantine(edge).rows()
     assert_frame_equal(kept.select(SCHEMA.names()).sort("timestamp"), expected.filter(refused))

@@ -37,8 +37,8 @@ class Rejects:
 
     def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
         """See `Rule.check`."""
-        guilty = pl.when(pl.col("value") == self._value).then(pl.lit(self._reason))
-        return Findings(reasons=samples.select(reason=guilty)["reason"])
+        reason = pl.when(pl.col("value") == self._value).then(pl.lit(self._reason))
+        return Findings(reasons=samples.select(reason=reason)["reason"])
 
 
 def batch(first: int, *values: float) -> SampleBatch:

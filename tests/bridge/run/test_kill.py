@@ -26,7 +26,7 @@ from historian.stores.open import open_store
 KILLS = 5
 PENSTOCK = Path(sys.executable).with_name("penstock")
 IN_FLIGHT = timedelta(seconds=5)
-"""What had reached the killed process, but not yet its disk, is no older than this; on a busy machine, too."""
+"""Upper bound on the age of samples that the killed process had received and not yet written, on a busy machine."""
 
 PLANT = """
 [site]

@@ -123,16 +123,16 @@ def test_verify_reports_files_changed_after_writing(history: Path, penstock: Cal
     out = history / "set"
     part = out / "data" / "part-0.csv"
 
-    def meddle() -> None:
+    def overwrite() -> None:
         while not part.exists():
             time.sleep(0.001)
         part.write_text("asset\n")
 
-    meddler = Thread(target=meddle)
-    meddler.start()
+    writer = Thread(target=overwrite)
+    writer.start()
     command = ("training-set", history / "rule.toml", "--out", out, "-f", RMS, "--verify")
     output = penstock(*command, "--format", "csv", code=1)
-    meddler.join()
+    writer.join()
     assert "\n  197 rows made again, not what is written\n  files on disk data/part-0.csv: " in output
     assert penstock(*command).endswith("  197 rows made again, the same\n")
 

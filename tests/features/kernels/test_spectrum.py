@@ -97,7 +97,7 @@ def test_velocity_is_right_down_to_its_lowest_line_or_missing(frequency: float) 
 
 
 def test_a_zone_counts_the_limits_that_are_exceeded() -> None:
-    """From 1 (A) to 4 (D); what just reaches a limit is still below it; without a velocity there is no zone."""
+    """Zones are 1 (A) to 4 (D); a value equal to a limit does not exceed it; without a velocity there is no zone."""
     tones = np.sin(2 * np.pi * 100 * np.arange(25_600) / 25_600) * np.array([[0.1], [0.2], [0.4], [0.8]])
     batch = spectra(Waveforms(tones, 25_600.0, "g"))
     velocity = velocity_rms(batch, low=10, high=1000)

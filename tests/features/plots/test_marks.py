@@ -63,7 +63,7 @@ Works = Callable[..., Plant]
 
 @pytest.fixture
 def works(tmp_path: Path) -> Works:
-    """A fan with a hurt outer race: its bearing, and samples (seconds, Hz, quality) of its speed."""
+    """A fan with a damaged outer race: its bearing, and samples (seconds, Hz, quality) of its speed."""
 
     def make(bearing: str | None = FITS, *speeds: tuple[float, float, int], rpm: float | None = None) -> Plant:
         optional = [f"bearing = {bearing}"] if bearing else []
@@ -176,7 +176,7 @@ def test_without_a_steady_speed_nothing_is_marked(
     assert (answer["shaft_hz"], answer["marks_hz"]) == (None, {})
     assert answer["unmarked"] == {f"no marks: {why}": 1}
     assert all(text in texts for text in answer["unmarked"])
-    assert "500" in texts.splitlines()  # the axis reaches as far as it does without a bearing
+    assert "500" in texts.splitlines()  # the axis is as long as without a bearing
 
 
 def test_an_unsteady_speed_outside_the_waveform_does_not_matter(works: Works) -> None:
