@@ -1,4 +1,4 @@
-"""What tsfel and tsfresh say of the same real windows: the same number where conventions agree, else by a relation.
+"""Compares tsfel and tsfresh with ours on real windows: equal where conventions agree, else by a relation.
 
 docs/comparison-with-other-libraries.md documents these relations; its tables have a row for each of them.
 """

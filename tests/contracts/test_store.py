@@ -145,7 +145,7 @@ def test_changes_list_each_write_once_per_tag(store: Store) -> None:
 
 
 def test_the_cursor_never_misses_nor_repeats_a_write(store: Store) -> None:
-    """`ingested_at` strictly increases even when clocks stand still or go back."""
+    """`ingested_at` strictly increases even if clocks stand still or go back."""
     seen: list[datetime] = []
     for number, now in enumerate([NOW, NOW, NOW - timedelta(hours=1), NOW + SECOND]):
         store.write(numbers("a", number, start=T0 + number * SECOND), source="s", now=now)
@@ -164,7 +164,7 @@ def test_an_empty_batch_leaves_no_trace(store: Store) -> None:
 
 
 def test_pages_are_bounded_and_follow_one_another_in_time(open_store: Open) -> None:
-    """Each page lies wholly after the one before, and all together are everything."""
+    """Each page is entirely after the one before, and all together are complete."""
     store = open_store(100)
     batch = sample_batch(pl.concat([numbers("a", *range(500)), numbers("b", *range(500))]))
     store.write(batch, source="s", now=NOW)

@@ -76,7 +76,7 @@ def parsed(command: list[str]) -> dict[str, Any]:
 
 
 def dockerfile(instruction: str) -> list[str]:
-    """What follows each such instruction."""
+    """The arguments of each instruction of this name."""
     return [rest for word, rest in DOCKERFILE if word == instruction]
 
 
@@ -223,7 +223,7 @@ def test_no_secret_has_a_default() -> None:
 
 @each(list(SERVICES))
 def test_a_secret_comes_from_the_environment_only(name: str) -> None:
-    """What is called a token or a password is a variable and nothing else; no other place of a service has one."""
+    """Each token and password is a variable, and no other part of a service contains one."""
     service = dict(SERVICES[name])
     environment = service.pop("environment", {})
     secret = {key: value for key, value in environment.items() if re.search("TOKEN|PASSWORD|AUTH", key)}
@@ -290,7 +290,7 @@ def test_the_image_is_ours_alone_and_not_root() -> None:
 
 
 def test_the_plant_of_the_stack_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the image looks for it, with its state in the volume and its samples in the stack's own InfluxDB."""
+    """It is where the image looks for it, with its state in the volume and its samples in the stack's own InfluxDB."""
     monkeypatch.setenv("INFLUX_TOKEN", "secret")
     init = SERVICES["influxdb"]["environment"]
 

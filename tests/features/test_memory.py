@@ -1,4 +1,4 @@
-"""What a command takes follows its setting and its answer, not how long the plant has been running.
+"""The memory of a command depends on its setting and its result, not on how long the plant has been running.
 
 Each run is a process of its own. Of the two feature tables one is ten times as long as the other.
 """

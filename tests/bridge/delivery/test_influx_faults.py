@@ -86,7 +86,7 @@ def spooled(edge: Edge, *batches: SampleBatch) -> Spool:
 
 
 def stored(store: InfluxStore, *tags: str) -> pl.DataFrame:
-    """Everything in the store."""
+    """All samples in the store."""
     return pl.concat([samples_of("none", 0, 0), *store.read(tags, *EVER)]).sort("tag", "timestamp")
 
 

@@ -84,5 +84,5 @@ def stored(store: MemoryStore) -> pl.DataFrame:
 
 
 def healthy_rows(count: int) -> pl.DataFrame:
-    """What the healthy source reports in all."""
+    """All rows that the healthy source reports."""
     return raw(*(("a", number, float(number)) for number in range(count)))

@@ -108,7 +108,7 @@ def stored(plant: Path, tag: str) -> pl.DataFrame:
 
 
 def holes(samples: pl.DataFrame) -> list[tuple[datetime, datetime]]:
-    """(last time before, first time after) wherever the sequence of values skips a number."""
+    """(last time before, first time after) each gap in the sequence of values."""
     previous = pl.col("value").shift()
     skips = samples.with_columns(before=pl.col("timestamp").shift()).filter(pl.col("value") != previous + 1)
     return skips.select("before", "timestamp").rows()

@@ -222,7 +222,7 @@ def test_registers_show_the_pressure_in_every_type_and_order(bar: float) -> None
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What `penstock simulate` prints from a process of its own; it must not say anything else until it ends."""
+    """The output of a `penstock simulate` process, which must print nothing else until it ends."""
     directory = tmp_path_factory.mktemp("served")
     options = ["--plant-dir", str(directory), "--history", "1m", "--burst-every", "300ms", "--rate", "200", "--json"]
     command = [str(PENSTOCK), "simulate", *options]

@@ -15,7 +15,7 @@ from historian.plant.plant import Plant
 
 
 def run(*arguments: str) -> str:
-    """What the command prints."""
+    """The output of a command."""
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout

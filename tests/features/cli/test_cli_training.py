@@ -192,7 +192,7 @@ def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Ca
 def test_mistakes_end_with_advice(
     history: Path, penstock: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    """Before anything is written."""
+    """The error is raised before anything is written."""
     monkeypatch.chdir(history)
     Path("labels.csv").write_text("asset,event_timestamp\nc101,2026-03-01T00:01:00Z\n")
     with pytest.raises(HistorianError, match=message):
@@ -281,7 +281,7 @@ def test_a_directory_with_anything_else_in_it_is_left_alone(
 def test_a_target_may_have_any_name_and_be_infinite(
     history: Path, penstock: Callable[..., Any], column: str, values: list[str]
 ) -> None:
-    """A remaining life that nobody knows; no trace of how classes are counted."""
+    """An unknown remaining life is infinite; a column named `rows` is counted like any other."""
     rows = [f"c101,2026-03-01T00:01:0{number}Z,{value}" for number, value in enumerate(values)]
     (history / "labels.csv").write_text("\n".join([f"asset,event_timestamp,{column}", *rows]) + "\n")
     answer = penstock(

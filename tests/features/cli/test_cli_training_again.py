@@ -46,7 +46,7 @@ READERS: dict[str, Callable[[Path], pa.Table]] = {
 
 
 def test_an_artefact_is_the_same_in_every_format(history: Path, penstock: Callable[..., Any]) -> None:
-    """The same parts with the same rows and content hash; it can be made again, and says what its columns mean."""
+    """The parts have the same rows and content hash; it can be made again, and has the meaning of its columns."""
     for as_format in get_args(Format):
         options = ["--split", "asset", "--hold-out", "c102", "--shares", "100,0,0", "-f", RMS, "--format", as_format]
         penstock("training-set", history / "rule.toml", "--out", history / as_format, *options)
@@ -220,7 +220,7 @@ def test_a_version_its_table_never_had_is_a_difference(finished: Path, penstock:
 
 
 def test_a_set_with_values_of_the_future_has_failed(finished: Path) -> None:
-    """Whether it was made or made again as it was; the join makes none, so the record is written by hand."""
+    """Making and verifying fail; the join never gives such values, so the record is written by hand."""
     manifest = json.loads((finished / "manifest.json").read_text())
     assert not has_failed(artefact_written(manifest, finished, None)[0])
     leakage = {**manifest["leakage"], "values_not_known_at_their_label": 3, "columns": {"rms": 3}}

@@ -92,7 +92,7 @@ def at(now: datetime) -> Callable[[], datetime]:
 
 
 def stored(site: Plant, view: View) -> pl.DataFrame:
-    """Every row of the view's table, sorted."""
+    """All rows of the view's table, sorted."""
     return FeatureTable(site, view).scan().sort("asset", "event_timestamp", "created_timestamp").collect()
 
 

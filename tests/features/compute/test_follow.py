@@ -40,7 +40,7 @@ def write(plant: Plant, first: float, last: float, level: float) -> None:
 
 
 def peak_to_peak(plant: Plant) -> tuple[object, datetime | None]:
-    """What is online of c101: value and event timestamp."""
+    """The online value of c101 and its event timestamp."""
     (found,) = readings(feast_repo.open_feature_store(plant), [f"{NAME}:de_h_p2p"], "c101", now=NOW)
     return found.value, found.event_timestamp
 

@@ -97,7 +97,7 @@ def test_bands_are_the_feature_sets_own() -> None:
 
 
 def test_a_point_with_limits_has_a_zone() -> None:
-    """Where its velocity is computed; the limits and the standard they are from stand in its definition."""
+    """Its velocity must be computed; the limits and their standard are in the zone's definition."""
     limits = {"limits": [1.4, 2.8, 4.5], "source": "ISO 20816-3:2022, group 2, rigid"}
     points = {**POINTS, "de_h": POINTS["de_h"] | {"zones": limits}}
     site = replace(plant(), classes={"compressor": AssetClass.model_validate({"points": points})})

@@ -19,14 +19,14 @@ NEEDS_SPEED = NEEDS_BEARING | {"ses_mean", "order_05x", "order_1x", "order_2x", 
 
 
 def values(windows: Floats, shaft: Floats, bearing: Bearing | None = CWRU, rate: float = RATE) -> dict[str, Floats]:
-    """Every feature of windows [windows, N]."""
+    """All features of windows [windows, N]."""
     waveforms = Waveforms(windows, rate, "g")
     batch = Diagnosis(waveforms, spectra(waveforms), shaft, bearing)
     return {spec.name: spec.kernel(batch) for spec in SPECS}
 
 
 def missing(found: dict[str, Floats]) -> set[str]:
-    """What is undefined in the first window."""
+    """The undefined features of the first window."""
     return {name for name, value in found.items() if np.isnan(value[0])}
 
 

@@ -20,7 +20,7 @@ RATE = 12_800.0
 
 
 def spectra(windows: Floats, rate: float = RATE, shaft: float | Floats = 30.0) -> Envelopes:
-    """Of windows [windows, N]."""
+    """The envelope spectra of windows [windows, N]."""
     centred = windows - windows.mean(axis=1, keepdims=True)
     return envelopes(rfft(centred, axis=1), windows.shape[1], rate, np.broadcast_to(shaft, len(windows)))
 

@@ -17,7 +17,7 @@ RATE = 25_600.0
 
 
 def found(windows: Floats, rate: float = RATE) -> Kurtogram:
-    """Of windows [windows, N]."""
+    """The kurtogram features of windows [windows, N]."""
     centred = windows - windows.mean(axis=1, keepdims=True)
     return kurtogram(rfft(centred, axis=1), windows.shape[1], rate)
 

@@ -1,4 +1,4 @@
-"""Versions: a table goes on with newer ones, reports what is stale, and recomputes it with --stale."""
+"""Versions of features: a table takes newer ones, reports stale rows, and recomputes them with --stale."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Event = tuple[str, str, int, int, int]
 
 
 def at(hours: float) -> datetime:
-    """So many hours after T0."""
+    """An instant in hours after T0."""
     return T0 + hours * HOUR
 
 

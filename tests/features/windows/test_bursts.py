@@ -28,7 +28,7 @@ def store(*times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> MemoryStore:
 
 
 def widened(samples: MemoryStore, first: int, last: int, *, look: int = 10_000) -> tuple[int, int]:
-    """Where the bursts around first and last begin and end, after START, at 1 kHz."""
+    """Start and end of the bursts around first and last, after START, at 1 kHz."""
     found = whole_bursts(samples, [TAG], START + first, START + last, gap=1500, look=look)
     return found[0] - START, found[1] - START
 

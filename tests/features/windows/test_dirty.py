@@ -44,7 +44,7 @@ def intervals(*rows: tuple[str, float, float]) -> pl.DataFrame:
 
 
 def test_a_change_makes_windows_dirty_that_end_within_the_lookback() -> None:
-    """From just after its first sample to the lookback after its last, per asset, over all tags of the view."""
+    """They end from just after its first sample to the lookback after its last, per asset, over all tags."""
     changes = ledger(("a.x", 10, 12), ("b.x", 100, 100), ("a.y", 13, 14), ("other", 0, 1000))
     found = dirty_intervals(changes, tags(("a.x", "a", 2, None), ("a.y", "a", 2, None), ("b.x", "b", 5, None)))
     assert_frame_equal(found, intervals(("a", 10, 16), ("b", 100, 105)))

@@ -62,7 +62,7 @@ def test_retry_after_is_read(
 @CALLS
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 def test_no_error_shows_the_token(path: str, call: Callable[[Wire], None], status: int) -> None:
-    """Nor does its cause: libraries would print the header of a token that ends in a line end."""
+    """Its cause does not either: libraries would print the header of a token that ends in a line end."""
     with answering({"": (status, {}, '{"message": "no"}')}) as port:
         error: BaseException | None = refused(port, path, call)
     while error is not None:

@@ -38,7 +38,7 @@ def after(entries: pl.DataFrame, cursor: datetime) -> pl.DataFrame:
 
 
 def uncovered(changes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """The changes that lie in no single row found of their tag and source."""
+    """The changes that no single row found of their tag and source covers."""
     pairs = changes.with_row_index().join(found, on=["tag", "source"], suffix="_found")
     covering = (pl.col("first_found") <= pl.col("first")) & (pl.col("last") <= pl.col("last_found"))
     return changes.with_row_index().join(pairs.filter(covering), on="index", how="anti")

@@ -1,4 +1,4 @@
-"""Whatever was written, joined and compacted: the lake reads what the store in memory reads.
+"""After any writes, merges and compactions the lake reads what the store in memory reads.
 
 Row groups, files and pages are small here, so that every path of a read is taken within a few hundred samples.
 """

@@ -106,7 +106,7 @@ def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, 
     ],
 )
 def test_what_is_no_number_becomes_text(content: Any, kind: ua.VariantType, text: str) -> None:
-    """So does an integer that float64 would change, and an array of a tag without sample rate."""
+    """This includes integers that float64 would change, and arrays of a tag without sample rate."""
     assert rows_of(PROCESS, value(content, kind)) == [(None, text, 0)]
 
 

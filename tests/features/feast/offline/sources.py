@@ -20,7 +20,7 @@ Layout = Literal["file", "directory", "delta"]
 
 
 def at(*seconds: float | None) -> pl.Series:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return pl.Series([None if s is None else START + timedelta(seconds=s) for s in seconds], dtype=TIME)
 
 

@@ -27,7 +27,7 @@ TTLS = [None, timedelta(0), timedelta(seconds=2), timedelta(days=1, seconds=3), 
 
 
 def instants(seconds: list[int | None], unit: str, zone: str | None) -> pl.Series:
-    """So many seconds after START, in any of the ways a file may hold it."""
+    """Times in seconds after START, in any of the forms a file may hold."""
     times = pl.Series(
         [None if s is None else START + timedelta(seconds=s) for s in seconds], dtype=pl.Datetime("us", "UTC")
     )

@@ -45,7 +45,7 @@ def rows(seed: int) -> pl.DataFrame:
 
 
 def labels() -> pl.DataFrame:
-    """Of known and unknown assets, in no order."""
+    """Labels of known and unknown assets, in no order."""
     random = np.random.default_rng(3)
     assets = [f"c{number}" for number in random.integers(0, 11, 3_000)]
     times = [START + timedelta(seconds=int(second)) for second in random.integers(-5, 600, 3_000)]

@@ -31,7 +31,7 @@ STORED = ["bag", "place", "bins"]
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 

@@ -45,7 +45,7 @@ SHOP = Entity(name="shop", join_keys=["shop"], value_type=ValueType.STRING)
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 

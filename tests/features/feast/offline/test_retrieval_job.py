@@ -39,7 +39,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 

@@ -28,7 +28,7 @@ LAYOUTS = ["file", "directory", "delta"]
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 

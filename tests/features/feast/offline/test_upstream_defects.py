@@ -28,7 +28,7 @@ TYPES = {"asset": String, "line": String, "unit": Int64}
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=float(second)) for second in seconds]
 
 
@@ -263,7 +263,7 @@ for repo in {repos!r}:
 def test_d11_materialising_takes_no_more_memory_for_ten_times_the_rows(
     tmp_path: Path, opened: Callable[..., FeatureStore]
 ) -> None:
-    """Of ten assets at 50 Hz, 300,000 rows, then 3,000,000: upstream's stores hold the whole range."""
+    """Ten assets at 50 Hz have 300,000 rows, then 3,000,000: upstream's stores hold the whole range."""
     (tmp_path / "rows").mkdir()
     for part in range(10):
         number = pl.int_range(part * 300_000, (part + 1) * 300_000)
