@@ -17,7 +17,7 @@ from historian.cli.main import app
 
 @contextmanager
 def as_in_a_process() -> Iterator[None]:
-    """Connections that are still open at the end are no fault: a command leaves them to the end of its process."""
+    """Ignores connections left open at the end, as a command leaves them to the end of its process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield

@@ -69,7 +69,7 @@ http {{
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
+    """A port nobody listens on."""
     with create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -144,7 +144,7 @@ class Server:
         raise AssertionError(f"{self.command} does not answer")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Stops it, with kill -9 if asked to."""
+        """Stops it, optionally with kill -9."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(number)
             self.process.wait(30)
@@ -194,7 +194,7 @@ Answer = tuple[int, dict[str, str], str]
 
 @contextmanager
 def answering(answers: Mapping[str, Answer]) -> Iterator[int]:
-    """A server on loopback that gives each path its answer, and the others that of `""`; gives its port."""
+    """Runs a server on loopback with a given answer per path, `""` for all others; yields its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # the name is http.server's, as are the next two
@@ -209,7 +209,7 @@ def answering(answers: Mapping[str, Answer]) -> Iterator[int]:
         do_GET = do_POST  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -253,7 +253,7 @@ def two_ray_nodes() -> Iterator[str]:
 
 @contextmanager
 def complaints(address: str) -> Iterator[None]:
-    """Lets the cluster say all the time that a node has died, as it does when one has."""
+    """Makes the cluster log node deaths all the time, as it does when a node has died."""
     client: Any = needed_module("ray._raylet").GcsClient(address=address)
     publish: Any = needed_module("ray._private.utils").publish_error_to_driver
     enough = Event()

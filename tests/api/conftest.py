@@ -33,7 +33,7 @@ CASE = Path(__file__).parents[1] / "cases" / "feast"
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the plant of every test lies: Feast's registry holds absolute paths, so a copy works only in one place."""
+    """The directory of every test's plant: Feast's registry holds absolute paths, so a copy works only in one place."""
     return tmp_path_factory.mktemp("api") / "plant"
 
 

@@ -31,15 +31,15 @@ def test_the_server_says_where_it_listens_and_serves(served: Plant) -> None:
             assert len(httpx.get(f"{ready['url']}/v1/tags", timeout=60).json()) == len(served.tags)
         finally:
             server.send_signal(signal.SIGINT)
-            _, told = server.communicate(timeout=60)
-    assert "Traceback" not in told
+            _, stderr = server.communicate(timeout=60)
+    assert "Traceback" not in stderr
 
 
 def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
-    """Looked up over HTTP, kept when the server ends, and found right by `penstock consistency`."""
+    """Values served over HTTP are logged, and `penstock consistency` recomputes the same ones offline."""
     file = served.root / "plant.toml"
     file.write_text(f'{file.read_text()}\n[online]\nlog = "30d"\n', encoding="utf-8")
-    asked = {
+    body = {
         "features": ["compressor_vibration:de_h_rms_ac", "compressor_process:oil_temp_mean"],
         "entities": {"asset": ["c101", "c102", "c999"]},
     }
@@ -47,7 +47,7 @@ def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         url = json.loads(server.stdout.readline())["url"]
-        statuses = [httpx.post(f"{url}/get-online-features", json=asked, timeout=60).status_code for _ in range(3)]
+        statuses = [httpx.post(f"{url}/get-online-features", json=body, timeout=60).status_code for _ in range(3)]
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=60)
 
@@ -58,11 +58,11 @@ def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["values"], found["wrong"]) == (3 * 2 * 3, [])
-    assert {row["feature"]: row["match"] for row in found["features"]} == dict.fromkeys(asked["features"], 9)
+    assert {row["feature"]: row["match"] for row in found["features"]} == dict.fromkeys(body["features"], 9)
 
 
-def test_a_port_in_use_is_told(plant: Plant) -> None:
-    """With advice, and exit code 2."""
+def test_a_port_in_use_is_reported(plant: Plant) -> None:
+    """The error says what to do, and the exit code is 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [PENSTOCK, "serve", "--port", port, "--plant", str(plant.root)]

@@ -1,4 +1,4 @@
-"""`penstock demo --historian URL` says at once which secret it lacks, before anything is written."""
+"""`penstock demo --historian URL` names the missing secret before anything is written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from historian.errors import ConfigError
 def test_the_demo_names_the_variable_of_the_token(
     url: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For 2.x a token, for a user of 1.x a password."""
+    """InfluxDB 2.x needs a token; 1.x with a user name needs a password."""
     monkeypatch.delenv("PENSTOCK_HISTORIAN_TOKEN", raising=False)
     with pytest.raises(ConfigError, match=message):
         demo(directory=tmp_path / "demo", historian=url)

@@ -32,9 +32,9 @@ def columns(answer: Any) -> dict[str, tuple[list[Any], list[str]]]:
 
 
 def test_features_of_several_assets_are_answered_as_feast_answers(client: Client, served: Plant) -> None:
-    """Entities first, then the features; an unknown asset is not found, not an error."""
-    asked = {"features": [RMS, OIL], "entities": {"asset": ["c101", "c999"]}}
-    answer = client.post("/get-online-features", json=asked)
+    """Entities come first, then the features; an unknown asset has the status NOT_FOUND and is no error."""
+    body = {"features": [RMS, OIL], "entities": {"asset": ["c101", "c999"]}}
+    answer = client.post("/get-online-features", json=body)
     assert answer.status_code == 200
     assert columns(answer.json()) == {
         "asset": (["c101", "c999"], ["PRESENT", "PRESENT"]),
@@ -45,14 +45,14 @@ def test_features_of_several_assets_are_answered_as_feast_answers(client: Client
 
 
 def test_a_feature_service_stands_for_all_its_features(client: Client, served: Plant) -> None:
-    """With full names, and the versions of the views if asked for."""
-    asked = {
+    """The answer has full names and, on request, the versions of the views."""
+    body = {
         "feature_service": "pump",
         "entities": {"asset": ["p201"]},
         "full_feature_names": True,
         "include_feature_view_version_metadata": True,
     }
-    answer = client.post("/get-online-features", json=asked).json()
+    answer = client.post("/get-online-features", json=body).json()
     assert columns(answer)["pump_process__flow_mean"] == ([3.0], ["PRESENT"])
     assert columns(answer)["pump_process__flow_valid"] == ([True], ["PRESENT"])
     assert [view["name"] for view in answer["metadata"]["feature_view_metadata"]] == ["pump_process"]
@@ -61,13 +61,13 @@ def test_a_feature_service_stands_for_all_its_features(client: Client, served: P
 def test_a_feature_past_its_ttl_is_blank(served: Plant, samples: MemoryStore, url_of: Callable[[FastAPI], str]) -> None:
     """Oil temperature lives for five minutes; vibration for ever."""
     url = url_of(create_app(served, samples, clock=lambda: START + timedelta(seconds=311)))
-    asked = {"features": [RMS, OIL], "entities": {"asset": ["c101"]}}
-    answer = columns(post(f"{url}/get-online-features", json=asked).json())
+    body = {"features": [RMS, OIL], "entities": {"asset": ["c101"]}}
+    answer = columns(post(f"{url}/get-online-features", json=body).json())
     assert (answer["de_h_rms_ac"], answer["oil_temp_mean"]) == (([1.0], ["PRESENT"]), ([None], ["OUTSIDE_MAX_AGE"]))
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "told"),
+    ("body", "status", "message"),
     [
         ({"features": [RMS], "entities": {"machine": ["c101"]}}, 422, 'entities must be {"asset": [...]}, not machine'),
         ({"features": [], "entities": {"asset": ["c101"]}}, 422, "name features, or a feature_service"),
@@ -75,27 +75,27 @@ def test_a_feature_past_its_ttl_is_blank(served: Plant, samples: MemoryStore, ur
         ({"feature_service": "pumps", "entities": {"asset": ["c101"]}}, 404, "did you mean pump?"),
     ],
 )
-def test_a_question_that_has_no_answer_says_why(
-    client: Client, served: Plant, asked: Any, status: int, told: str
+def test_a_request_that_cannot_be_answered_says_why(
+    client: Client, served: Plant, body: Any, status: int, message: str
 ) -> None:
-    """Where Feast's own server would answer 500."""
-    answer = client.post("/get-online-features", json=asked)
+    """Feast's own server would answer these with 500."""
+    answer = client.post("/get-online-features", json=body)
     assert answer.status_code == status
-    assert told in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
 
 
-def test_before_the_first_apply_nothing_can_be_asked(client: Client) -> None:
-    """The server runs, and says what to do."""
+def test_before_the_first_apply_no_features_are_served(client: Client) -> None:
+    """The server runs, and its answer says to run `penstock apply`."""
     answer = client.post("/get-online-features", json={"features": [RMS], "entities": {"asset": ["c101"]}})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "incomplete")
 
 
 def test_an_apply_is_seen_without_a_restart(client: Client, served: Plant) -> None:
-    """A view that leaves the plant leaves the running server too."""
-    asked = {"feature_service": "compressor", "entities": {"asset": ["c101"]}}
-    before = columns(client.post("/get-online-features", json=asked).json())
+    """A view removed from the plant is no longer served by the running server."""
+    body = {"feature_service": "compressor", "entities": {"asset": ["c101"]}}
+    before = columns(client.post("/get-online-features", json=body).json())
     apply(replace(served, views={name: view for name, view in served.views.items() if name != "compressor_process"}))
-    after = columns(client.post("/get-online-features", json=asked).json())
+    after = columns(client.post("/get-online-features", json=body).json())
     assert {name for name in before if name not in after} == {name for name in before if name.startswith("oil_temp")}
     gone = client.post("/get-online-features", json={"features": [OIL], "entities": {"asset": ["c101"]}})
     assert gone.status_code == 404
@@ -110,7 +110,7 @@ def remote(served: Plant, client: Client, tmp_path: Path) -> FeatureStore:
 
 
 def test_feasts_remote_online_store_reads_from_the_server(remote: FeatureStore) -> None:
-    """Features by reference and by service, present and absent."""
+    """Features are read by reference and by service, both present and absent ones."""
     by_reference = remote.get_online_features([RMS, OIL], [{"asset": "c101"}, {"asset": "c999"}]).to_dict()
     assert by_reference == {"asset": ["c101", "c999"], "de_h_rms_ac": [1.0, None], "oil_temp_mean": [2.0, None]}
     service = remote.get_feature_service("pump")
@@ -120,7 +120,7 @@ def test_feasts_remote_online_store_reads_from_the_server(remote: FeatureStore) 
 
 
 def test_feasts_remote_online_store_reads_a_view(remote: FeatureStore) -> None:
-    """Its lower level too: one view, entity keys in, event timestamps and values out."""
+    """Reading a single view by entity key returns event timestamps and values."""
     view = remote.get_feature_view("compressor_vibration")
     keys = [EntityKey(join_keys=["asset"], entity_values=[Value(string_val=asset)]) for asset in ("c102", "c999")]
     found = remote.provider.online_read(remote.config, view, keys, ["de_h_rms_ac"])
@@ -131,8 +131,8 @@ def test_feasts_remote_online_store_reads_a_view(remote: FeatureStore) -> None:
 
 
 @pytest.mark.parametrize("assets", [[], ["c101"] * 1_001])
-def test_nobody_and_too_many_are_refused(client: Client, served: Plant, assets: list[str]) -> None:
-    """A 422 that says where, before any work is done."""
+def test_no_assets_and_too_many_assets_are_refused(client: Client, served: Plant, assets: list[str]) -> None:
+    """The answer is 422 with the place of the error, before any work is done."""
     body = {"features": ["compressor_vibration:de_h_rms_ac"], "entities": {"asset": assets}}
     answer = client.post("/get-online-features", json=body)
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""What the API says of the plant, and of itself."""
+"""The API's routes for the plant, its tags and the server's own health."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_a_server_is_up_before_anything_is_there(client: Client) -> None:
-    """/healthz asks nothing of anybody."""
+    """/healthz depends on no other service."""
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 def test_a_server_is_ready_once_features_are_online(client: Client, served: Plant) -> None:
-    """Samples, registry and online store answer."""
+    """/readyz checks the sample store, the registry and the online store."""
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 def test_a_server_becomes_ready_by_an_apply_while_it_runs(client: Client, plant: Plant) -> None:
-    """Before, it says what is missing and what to do; it needs no restart."""
+    """Before the apply, the answer says what is missing and what to do; no restart is needed."""
     before = client.get("/readyz")
     apply(plant)
     assert before.status_code == 503
@@ -46,13 +46,13 @@ def test_a_server_becomes_ready_by_an_apply_while_it_runs(client: Client, plant:
 
 
 def test_a_lost_online_store_is_not_ready(client: Client, served: Plant) -> None:
-    """A file someone deleted while nobody had it open."""
+    """The online store's file was deleted while no process had it open."""
     (served.state / "online.db").unlink()
     assert "the online store cannot be read" in client.get("/readyz").json()["error"]["message"]
 
 
 def test_every_tag_is_listed_with_its_newest_sample(client: Client, samples: MemoryStore) -> None:
-    """Also those without samples, and those whose newest sample is bad."""
+    """Tags without samples and tags whose newest sample is Bad are listed too."""
     rows = [
         ("c101.oil", START, 60.5, None, GOOD),
         ("c101.oil", START + timedelta(seconds=5), None, None, BAD_TIMEOUT),
@@ -79,7 +79,7 @@ def test_every_tag_is_listed_with_its_newest_sample(client: Client, samples: Mem
 
 
 class CountedTags(tuple[Tag, ...]):
-    """The tags of a connection, which count how often one of them is looked at."""
+    """The tags of a connection, which count how often each of them is read."""
 
     looks = 0
 
@@ -101,7 +101,7 @@ def test_each_tag_of_a_connection_is_looked_at_once_for_the_list_of_tags(plant: 
 
 
 def test_every_asset_is_listed_with_points_and_views(client: Client) -> None:
-    """A point that no tag fills is there, and empty."""
+    """A point that no tag fills is listed without a tag."""
     answer = client.get("/v1/assets").json()
     assert [asset["asset"] for asset in answer] == ["c101", "c102", "p201"]
     assert answer[0] == {
@@ -118,10 +118,10 @@ def test_every_asset_is_listed_with_points_and_views(client: Client) -> None:
     ("method", "path", "status", "code"),
     [("GET", "/v1/nothing", 404, "not_found"), ("DELETE", "/v1/tags", 405, "method_not_allowed")],
 )
-def test_a_wrong_address_is_told_in_the_one_shape(
+def test_an_unknown_route_has_the_common_error_format(
     client: Client, method: str, path: str, status: int, code: str
 ) -> None:
-    """Code, message and problems, as with every error."""
+    """The body has code, message and problems, as with every error."""
     answer = client.request(method, path)
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == code

@@ -1,4 +1,4 @@
-"""Which error becomes which response, and what a caller never gets to see."""
+"""The HTTP status of each error, and what is never sent to a caller."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class UnlistedError(HistorianError):
 
 
 def test_every_error_has_a_status() -> None:
-    """Also those that have none of their own and inherit a code."""
+    """Errors without a code of their own inherit that of their base class."""
     ours = [error for error in subclasses(HistorianError) if error.__module__ == historian.errors.__name__]
     assert len(ours) > 15
     assert {error.code for error in ours} <= STATUS.keys()
 
 
-def test_an_unexpected_error_is_for_the_log_alone(
+def test_an_unexpected_error_is_only_logged(
     plant: Plant, url_of: Callable[[FastAPI], str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller learns that something failed; what failed may be a secret, and is in the log with its traceback."""
+    """The caller learns only that something failed; the error, which may contain a secret, is logged."""
     url = url_of(create_app(plant, BrokenStore(RuntimeError(DETAIL))))
     response = get(f"{url}/v1/tags")
     assert response.status_code == 500
@@ -68,10 +68,10 @@ def test_an_unexpected_error_is_for_the_log_alone(
     assert str(record.exc_info[1]) == DETAIL
 
 
-def test_an_error_with_an_unknown_code_is_a_500_with_its_own_words(
+def test_an_error_with_an_unknown_code_is_a_500_with_its_message(
     plant: Plant, url_of: Callable[[FastAPI], str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its text is written for people, unlike that of an unexpected error; the log has one line, no traceback."""
+    """Its message is meant for users, unlike that of an unexpected error; one line is logged, without a traceback."""
     url = url_of(create_app(plant, BrokenStore(UnlistedError("the cabinet is too hot; open its door"))))
     with caplog.at_level(logging.ERROR):
         response = get(f"{url}/v1/tags")
@@ -87,6 +87,6 @@ def test_an_error_with_an_unknown_code_is_a_500_with_its_own_words(
 
 
 def test_a_refused_store_is_unavailable(client: Client) -> None:
-    """The statuses that callers act on: try again later, or mend the request."""
+    """The statuses that callers act on: try again later, or correct the request."""
     assert client.get("/v1/nothing").status_code == STATUS["not_found"]
     assert (STATUS["unavailable"], STATUS["refused"], STATUS["invalid"]) == (503, 503, 422)

@@ -1,4 +1,4 @@
-"""What the tests of the bridge share: an edge database, tags, and connections with scripted sources."""
+"""Fixtures of the bridge's tests: an edge database, tags, and connections with scripted sources."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ScriptedSource:
         return line
 
     async def close(self) -> None:
-        """Counts; fails if told so."""
+        """Counts; fails if the test wants it."""
         self.closed += 1
         if self.close_error is not None:
             raise self.close_error
@@ -120,8 +120,8 @@ class FrameArchive:
         return {tag: (first, last + timedelta(microseconds=1)) for tag, first, last in times.rows()}
 
 
-class MoodyStore:
-    """A store in memory that can be down, and that refuses samples with certain values; remembers each write's size."""
+class FlakyStore:
+    """A store in memory that can be down, and that refuses samples with certain values; records write sizes."""
 
     def __init__(self, *refused: float) -> None:
         self.memory = MemoryStore()
@@ -133,9 +133,9 @@ class MoodyStore:
         """See `Sink.write`."""
         if self.down:
             raise StoreUnavailable("the store is down")
-        guilty = batch["value"].is_in(self.refused)
-        if guilty.any():
-            raise InvalidBatch(f"{guilty.sum()} of {batch.height} values are refused")
+        refused = batch["value"].is_in(self.refused)
+        if refused.any():
+            raise InvalidBatch(f"{refused.sum()} of {batch.height} values are refused")
         self.writes.append(batch.height)
         self.memory.write(batch, source=source, now=now)
 
@@ -153,9 +153,9 @@ class MoodyStore:
 
 
 @pytest.fixture
-def make_store() -> Callable[..., MoodyStore]:
+def make_store() -> Callable[..., FlakyStore]:
     """The class, which a test cannot import from here."""
-    return MoodyStore
+    return FlakyStore
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""What tsfel and tsfresh say of the same real windows: the same number where conventions agree, else by a relation.
+"""Compares tsfel and tsfresh with ours on real windows: equal where conventions agree, else by a relation.
 
-docs/comparison-with-other-libraries.md tells these relations to the reader; its tables have a row for each of them.
+docs/comparison-with-other-libraries.md documents these relations; its tables have a row for each of them.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def assert_agrees(batch: Waveforms, ours: str, relation: Relation) -> None:
 
 @pytest.mark.parametrize("pair", TSFEL, ids="-".join)
 def test_agrees_with_tsfel_by_the_stated_relation(batch: Waveforms, pair: tuple[str, str]) -> None:
-    """On every window."""
+    """The relation holds on every window."""
     assert_agrees(batch, pair[0], TSFEL[pair])
 
 
 @pytest.mark.parametrize("pair", TSFRESH, ids="-".join)
 def test_agrees_with_tsfresh_by_the_stated_relation(batch: Waveforms, pair: tuple[str, str]) -> None:
-    """On every window."""
+    """The relation holds on every window."""
     assert_agrees(batch, pair[0], TSFRESH[pair])
 
 
@@ -118,16 +118,16 @@ def test_power_is_tsfels_power(batch: Waveforms) -> None:
 
 
 @pytest.mark.parametrize("name", ["centroid", "spread", "entropy"])
-def test_spectral_figures_differ_as_they_come(batch: Waveforms, name: str) -> None:
-    """In the median by 1.5 to 120 %, as the page says: nobody may take one for the other."""
+def test_spectral_features_differ_without_the_relation(batch: Waveforms, name: str) -> None:
+    """Their medians differ by 1.5 to 120 %, as the page says, so that they are not interchangeable."""
     function = getattr(tsfel, f"spectral_{name}")
     theirs = np.array([function(window, batch.sample_rate) for window in batch.samples])
     assert 0.015 < np.median(np.abs(theirs / figures(batch)[name] - 1)) < 1.2
 
 
 @pytest.mark.parametrize(("library", "relations"), [("tsfel", TSFEL), ("tsfresh", TSFRESH)])
-def test_the_page_tells_every_relation(library: str, relations: dict[tuple[str, str], Relation]) -> None:
-    """And no other; those that need none say so."""
+def test_the_page_states_every_relation(library: str, relations: dict[tuple[str, str], Relation]) -> None:
+    """It states no other relation, and says so for features that need none."""
     section = PAGE.read_text(encoding="utf-8").split(f"\n## {library}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.*?) \|$", section, re.MULTILINE)
     assert {(ours, theirs) for ours, theirs, _ in rows} == set(relations)

@@ -106,7 +106,7 @@ def test_what_is_written_is_read_exactly(store: Store) -> None:
     assert_frame_equal(everything(store, 'käse, "x" = y/%20\\', "c101.de_h", "c101.state"), batch, check_exact=True)
 
 
-def test_ranges_are_half_open_and_only_the_tags_asked_for(store: Store) -> None:
+def test_ranges_are_half_open_and_only_the_requested_tags_are_read(store: Store) -> None:
     """start <= timestamp < end, to the microsecond."""
     store.write(numbers("a", 1, 2, 3, 4), source="s", now=NOW)
     store.write(numbers("b", 9, 9, 9, 9), source="s", now=NOW)
@@ -115,7 +115,7 @@ def test_ranges_are_half_open_and_only_the_tags_asked_for(store: Store) -> None:
 
 
 def test_writing_again_overwrites(store: Store) -> None:
-    """The same (tag, timestamp) is one sample: the last written."""
+    """Of several writes of the same (tag, timestamp) the last one is kept."""
     store.write(numbers("a", 1, 2, 3), source="s", now=NOW)
     store.write(numbers("a", 7, start=T0 + SECOND), source="s", now=NOW)
     store.write(numbers("a", 7, start=T0 + SECOND), source="s", now=NOW - timedelta(days=1))
@@ -132,8 +132,8 @@ def test_latest_is_the_newest_sample_not_the_last_written(store: Store) -> None:
     assert store.latest([]).is_empty()
 
 
-def test_changes_list_each_write_once_a_tag(store: Store) -> None:
-    """The ledger says which source wrote which stretch of which tag."""
+def test_changes_list_each_write_once_per_tag(store: Store) -> None:
+    """The ledger says which source wrote which interval of which tag."""
     both = sample_batch(pl.concat([numbers("a", 1, 2), numbers("b", 5)]))
     store.write(both, source="line1", now=NOW)
     expected = pl.DataFrame(
@@ -145,7 +145,7 @@ def test_changes_list_each_write_once_a_tag(store: Store) -> None:
 
 
 def test_the_cursor_never_misses_nor_repeats_a_write(store: Store) -> None:
-    """`ingested_at` strictly increases even when clocks stand still or go back."""
+    """`ingested_at` strictly increases even if clocks stand still or go back."""
     seen: list[datetime] = []
     for number, now in enumerate([NOW, NOW, NOW - timedelta(hours=1), NOW + SECOND]):
         store.write(numbers("a", number, start=T0 + number * SECOND), source="s", now=now)
@@ -157,14 +157,14 @@ def test_the_cursor_never_misses_nor_repeats_a_write(store: Store) -> None:
 
 
 def test_an_empty_batch_leaves_no_trace(store: Store) -> None:
-    """No samples, no ledger row."""
+    """It adds no samples and no ledger row."""
     store.write(empty_batch(), source="s", now=NOW)
     assert store.changes(None).is_empty()
     assert list(store.read(["a"], *EVER)) == []
 
 
 def test_pages_are_bounded_and_follow_one_another_in_time(open_store: Open) -> None:
-    """Each page lies wholly after the one before, and all together are everything."""
+    """Each page is entirely after the one before, and all together are complete."""
     store = open_store(100)
     batch = sample_batch(pl.concat([numbers("a", *range(500)), numbers("b", *range(500))]))
     store.write(batch, source="s", now=NOW)
@@ -201,13 +201,13 @@ def test_any_history_of_writes_reads_like_a_dictionary(
 
 
 def test_the_lake_has_a_directory_of_its_own(tmp_path: Path) -> None:
-    """Opening makes it; opening again finds what was written."""
+    """Opening creates it; opening again finds what was written."""
     LakeStore(tmp_path / "new" / "lake").write(numbers("a", 1), source="s", now=NOW)
     assert_frame_equal(everything(LakeStore(tmp_path / "new" / "lake"), "a"), numbers("a", 1))
 
 
 def test_extremes_show_what_a_plot_can_show(store: Store) -> None:
-    """Per tag and stretch the lowest and the highest number; texts, Bad samples and overwritten numbers are none."""
+    """Each tag and interval has its lowest and highest number; texts, Bad and overwritten samples are left out."""
     store.write(numbers("a", 5, 1, None, 3, 7, 9), source="s", now=NOW)
     store.write(numbers("b", -1), source="s", now=NOW)
     store.write(numbers("a", 99, start=T0 + 9 * SECOND), source="s", now=NOW)

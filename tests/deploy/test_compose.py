@@ -76,7 +76,7 @@ def parsed(command: list[str]) -> dict[str, Any]:
 
 
 def dockerfile(instruction: str) -> list[str]:
-    """What follows each such instruction."""
+    """The arguments of each instruction of this name."""
     return [rest for word, rest in DOCKERFILE if word == instruction]
 
 
@@ -117,7 +117,7 @@ def test_a_service_is_an_image_with_a_version_that_is_watched(name: str) -> None
 
 @each(list(SERVICES))
 def test_a_health_check_uses_programs_of_its_image(name: str) -> None:
-    """The slim images lack curl and more; what is asked for is there."""
+    """The slim images lack curl and more; the programs used are there."""
     kind, *command = SERVICES[name]["healthcheck"]["test"]
     image = SERVICES[name]["image"].partition(":")[0]
     parts = command[0].split("|") if kind == "CMD-SHELL" else [shlex.join(command)]
@@ -128,8 +128,8 @@ def test_a_health_check_uses_programs_of_its_image(name: str) -> None:
         compile(command[2], name, "exec")
 
 
-def test_the_api_is_asked_at_an_address_it_has() -> None:
-    """Its health check asks its own port for a route there is."""
+def test_the_health_check_of_the_api_uses_a_route_it_has() -> None:
+    """It requests an existing route on the API's own port."""
     check = SERVICES["api"]["healthcheck"]["test"][-1]
     url = re.search(r"http://127\.0\.0\.1:8000(/\w+)", check)
 
@@ -163,7 +163,7 @@ def test_a_service_that_has_stopped_working_is_unhealthy(
 
 
 def test_networks_keep_plant_and_data_apart() -> None:
-    """The simulator sees only the bridge, the plant only the bridge; the API alone can be reached from outside."""
+    """Only the bridge shares a network with the simulator; only the API can be reached from outside."""
     members = {
         network: {name for name, service in SERVICES.items() if network in service["networks"]}
         for network in STACK["networks"]
@@ -189,7 +189,7 @@ def test_volumes_are_named_and_the_plant_is_read_only() -> None:
 
 
 def test_the_bridge_shares_its_state_with_nobody() -> None:
-    """Features write what the API reads; the bridge's database is the bridge's."""
+    """Features write what the API reads; only the bridge uses the bridge's database."""
     assert {name: mounts(name)[STATE] for name in SERVICES if STATE in mounts(name)} == {
         "bridge": ["bridge-state"],
         "features": ["features-state"],
@@ -197,8 +197,8 @@ def test_the_bridge_shares_its_state_with_nobody() -> None:
     }
 
 
-def test_the_api_can_write_down_what_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a volume of its own, which features read for `penstock consistency`; its owner is that of the image's."""
+def test_the_api_can_log_what_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log has a volume of its own, which features read for `penstock consistency`; the image's user owns it."""
     monkeypatch.setenv("INFLUX_TOKEN", "secret")
     plant = load_plant(PLANT)
     place = str(served_path(plant))
@@ -223,7 +223,7 @@ def test_no_secret_has_a_default() -> None:
 
 @each(list(SERVICES))
 def test_a_secret_comes_from_the_environment_only(name: str) -> None:
-    """What is called a token or a password is a variable and nothing else; no other place of a service has one."""
+    """Each token and password is a variable, and no other part of a service contains one."""
     service = dict(SERVICES[name])
     environment = service.pop("environment", {})
     secret = {key: value for key, value in environment.items() if re.search("TOKEN|PASSWORD|AUTH", key)}
@@ -233,31 +233,31 @@ def test_a_secret_comes_from_the_environment_only(name: str) -> None:
 
 
 @each(OURS)
-def test_penstock_knows_what_it_is_told(name: str) -> None:
-    """Every command is one of ours, with options it has and values it takes."""
+def test_every_penstock_command_is_valid(name: str) -> None:
+    """Every command exists, with options it has and values it accepts."""
     assert [parsed(command) for command in penstock_commands(name)]
 
 
 def test_features_start_again_when_a_command_fails(tmp_path: Path) -> None:
     """The loop ends with the failed command's exit code, so that the failure shows and Docker starts it again."""
-    told = tmp_path / "told"
-    (tmp_path / "penstock").write_text(f'#!/bin/sh\necho $1 >> {told}\n[ "$1" != materialize ] || exit 2\n')
+    calls = tmp_path / "calls"
+    (tmp_path / "penstock").write_text(f'#!/bin/sh\necho $1 >> {calls}\n[ "$1" != materialize ] || exit 2\n')
     (tmp_path / "penstock").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
     ended = subprocess.run(SERVICES["features"]["command"], env=environment, timeout=20, check=False)
 
     assert ended.returncode == 2
-    assert told.read_text().split() == ["apply", "compute", "materialize"]
+    assert calls.read_text().split() == ["apply", "compute", "materialize"]
 
 
 @pytest.mark.parametrize("wrong", [True, False])
 def test_features_are_verified_and_the_rounds_go_on(tmp_path: Path, *, wrong: bool) -> None:
-    """In the first round, then no more within the hour; a disagreement is told on standard error and stops nothing."""
-    told = tmp_path / "told"
+    """Verification runs in the first round, then at most hourly; differences go to standard error and stop nothing."""
+    calls = tmp_path / "calls"
     programs = {
-        "penstock": f'echo $1 >> {told}\n[ "$1" != verify-features ] || exit {int(wrong)}',
-        "sleep": f"[ $(grep -c compute {told}) -lt 3 ]",
+        "penstock": f'echo $1 >> {calls}\n[ "$1" != verify-features ] || exit {int(wrong)}',
+        "sleep": f"[ $(grep -c compute {calls}) -lt 3 ]",
     }
     for name, script in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -268,7 +268,7 @@ def test_features_are_verified_and_the_rounds_go_on(tmp_path: Path, *, wrong: bo
     ended = subprocess.run(command, env=environment, timeout=20, check=False, stderr=subprocess.PIPE, text=True)
 
     a_round = ["compute", "materialize"]
-    assert told.read_text().split() == ["apply", *a_round, "verify-features", *a_round, *a_round]
+    assert calls.read_text().split() == ["apply", *a_round, "verify-features", *a_round, *a_round]
     assert ended.stderr.startswith("WARNING: penstock verify-features") is wrong
     assert (tmp_path / "round").exists()
 
@@ -290,7 +290,7 @@ def test_the_image_is_ours_alone_and_not_root() -> None:
 
 
 def test_the_plant_of_the_stack_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the image looks for it, with its state in the volume and its samples in the stack's own InfluxDB."""
+    """It is where the image looks for it, with its state in the volume and its samples in the stack's own InfluxDB."""
     monkeypatch.setenv("INFLUX_TOKEN", "secret")
     init = SERVICES["influxdb"]["environment"]
 
@@ -321,14 +321,14 @@ def test_what_serves_features_can_open_the_stacks_redis(monkeypatch: pytest.Monk
 def test_the_plant_of_the_stack_is_the_simulators() -> None:
     """Its classes, assets and live tags are those of the simulator's own plant file, at the addresses it is given."""
     template = files("bridge.simulator.template")
-    told = parsed(next(penstock_commands("simulator")))
+    options = parsed(next(penstock_commands("simulator")))
     text = template.joinpath("plant.toml").read_text(encoding="utf-8")
     for name in ("host", "opcua_port", "modbus_port"):
-        text = text.replace(f"@{name.upper()}@", str(told[name]))
+        text = text.replace(f"@{name.upper()}@", str(options[name]))
     simulated = tomllib.loads(text)
     ours = tomllib.loads((PLANT / "plant.toml").read_text(encoding="utf-8"))
 
-    assert told["host"] == "simulator"
+    assert options["host"] == "simulator"
     assert {key: ours[key] for key in ("classes", "assets", "sources")} == {
         key: simulated[key] for key in ("classes", "assets", "sources")
     }
@@ -336,8 +336,8 @@ def test_the_plant_of_the_stack_is_the_simulators() -> None:
         assert (PLANT / "tags" / name).read_text() == template.joinpath(name).read_text()
 
 
-def test_the_simulator_listens_where_it_is_told(tmp_path: Path) -> None:
-    """On the address given, not on 127.0.0.1, and the plant it writes says so."""
+def test_the_simulator_listens_on_the_given_address(tmp_path: Path) -> None:
+    """It does not listen on 127.0.0.1, and the plant it writes has the same address."""
     options = ["--host", "127.0.0.2", "--plant-dir", str(tmp_path), "--json"]
     command = [str(Path(sys.executable).with_name("penstock")), "simulate", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:

@@ -1,4 +1,4 @@
-"""The commits of a Delta table with times of our choice, where a test cannot wait for them."""
+"""Sets the commit times of a Delta table, for tests that cannot wait for them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def commit_file(table: Path, version: int) -> Path:
-    """What a commit has left in the log."""
+    """The path of a commit in the table's log."""
     return table / "_delta_log" / f"{version:020}.json"
 
 
 def set_commit_times(table: Path, times: Mapping[int, datetime]) -> None:
-    """Lets versions have been committed at these times, in whole milliseconds."""
+    """Sets the commit times of versions, in whole milliseconds."""
     for version, at in times.items():
         commit = commit_file(table, version)
         first, *rest = commit.read_text().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""What lies in a directory."""
+"""The contents of files and directories."""
 
 from __future__ import annotations
 

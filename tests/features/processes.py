@@ -1,4 +1,4 @@
-"""Python in a process of its own, to see what memory it takes."""
+"""Runs Python in a process of its own, to measure the memory it takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def took(script: str, directory: Path) -> list[list[str]]:
-    """What follows `took` in each line the script prints that begins so. Two threads: each reads ahead for itself."""
+    """The rest of each printed line that starts with `took`. Two threads: each reads ahead by itself."""
     run = subprocess.run(
         [sys.executable, "-c", script],
         check=True,

@@ -1,4 +1,4 @@
-"""What a command takes follows its setting and its answer, not how long the plant has been running.
+"""The memory of a command depends on its setting and its result, not on how long the plant has been running.
 
 Each run is a process of its own. Of the two feature tables one is ten times as long as the other.
 """
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 
 def keys(first: int, until: int, *, apart: int = 1) -> pl.DataFrame:
-    """(asset, event_timestamp) in order of time: each asset once, so many minutes apart."""
+    """(asset, event_timestamp) in order of time: each asset once, this many minutes apart."""
     number = pl.int_range(first, until, eager=True)
     minutes = (number // len(ASSETS)).cast(pl.Duration("us")) * 60_000_000 * apart
     return pl.DataFrame({"asset": pl.Series(ASSETS).gather(number % len(ASSETS)), "event_timestamp": START + minutes})
@@ -65,10 +65,10 @@ def plants(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Path]:
 
 
 def peak(run: str, *arguments: str | int | Path) -> int:
-    """What a function of this module takes at most, in MiB."""
+    """The peak memory of a function of this module, in MiB."""
     call = [sys.executable, "-c", CALL.format(run, [*map(str, arguments)])]
-    told = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return int(told.splitlines()[-1]) // MEBIBYTE
+    output = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return int(output.splitlines()[-1]) // MEBIBYTE
 
 
 def command(arguments: list[str]) -> None:
@@ -78,20 +78,20 @@ def command(arguments: list[str]) -> None:
 
 
 def test_materialize_takes_no_more_for_a_longer_history(plants: Mapping[int, Path]) -> None:
-    """Fifty rows are the newest of ten times as many; the keys and times of all at once are 140 MiB more."""
+    """Only the fifty newest rows are needed; all keys and times at once would take 140 MiB more."""
     peaks = [peak("command", "materialize", "--plant", plants[rows]) for rows in (SHORT, LONG)]
     assert peaks[1] - peaks[0] < 80, peaks
 
 
 def test_a_training_set_takes_no_more_for_a_longer_history(plants: Mapping[int, Path], tmp_path: Path) -> None:
-    """As many labels, spread over ten times as many rows; all keys and times at once are 140 MiB more."""
+    """Labels are as many, spread over ten times the rows; all keys and times at once would take 140 MiB more."""
     peaks = []
     for rows in (SHORT, LONG):
         labels, out = tmp_path / f"{rows}.parquet", tmp_path / str(rows)
         keys(0, 10_000, apart=rows // 10_000).with_columns(target=pl.Series([0, 1] * 5_000)).write_parquet(labels)
         features = [option for name in ("mean", "max", "std") for option in ("-f", f"{VIEW}:oil_temp_{name}")]
-        asked = ["--target", "target", "--memory", "16MiB", *features]
-        peaks.append(peak("command", "training-set", labels, "--plant", plants[rows], "--out", out, *asked))
+        options = ["--target", "target", "--memory", "16MiB", *features]
+        peaks.append(peak("command", "training-set", labels, "--plant", plants[rows], "--out", out, *options))
     assert peaks[1] - peaks[0] < 80, peaks
 
 

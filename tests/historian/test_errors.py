@@ -23,7 +23,7 @@ def test_problems_are_listed_in_order_with_their_place() -> None:
 
 
 def test_near_misses_help() -> None:
-    """Close names first, the whole list where it is short, nothing where it would be a wall of text."""
+    """Suggestions are similar names, or the whole list if it is short, or nothing."""
     assert near_misses("de_hh", ["de_h", "de_v", "speed"]) == "; did you mean de_h, de_v?"
     assert near_misses("zzz", ["b", "a"]) == "; known: a, b"
     assert near_misses("zzz", map(str, range(50))) == ""

@@ -53,7 +53,7 @@ def test_union_holds_the_same_instants_in_the_fewest_intervals(given_pieces: lis
 
 @given(pieces, st.integers(0, 5))
 def test_union_within_a_distance_fills_just_the_gaps_up_to_it(given_pieces: list[Piece], within: int) -> None:
-    """Gaps that are longer stay."""
+    """Longer gaps stay."""
     joined = union(frame(*given_pieces), within=timedelta(microseconds=within))
     holes = [
         (tag, (later - end) // timedelta(microseconds=1))
@@ -65,7 +65,7 @@ def test_union_within_a_distance_fills_just_the_gaps_up_to_it(given_pieces: list
 
 
 def test_union_takes_other_columns() -> None:
-    """Whatever the key and the ends are called."""
+    """Key and ends may have any names."""
     named = frame(("a", 0, 2), ("a", 2, 4)).rename({"tag": "asset", "start": "after", "end": "until"})
     assert union(named, by="asset", start="after", end="until").rows() == [("a", at(0), at(4))]
 
@@ -82,5 +82,5 @@ def test_gaps_are_the_complement(given_pieces: list[Piece], start: int, length: 
 
 @given(pieces, pieces)
 def test_overlap_is_a_common_instant(some: list[Piece], others: list[Piece]) -> None:
-    """Of the same tag."""
+    """Only intervals of the same tag overlap."""
     assert overlap(frame(*some), frame(*others)) == bool(instants(frame(*some)) & instants(frame(*others)))

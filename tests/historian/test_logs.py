@@ -1,4 +1,4 @@
-"""The log: text for people, JSON for machines, and never a secret in a trace."""
+"""The log: text for people, JSON for machines, and no secret in a traceback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _restored() -> Iterator[None]:
 
 
 def logged(form: Format) -> str:
-    """What two events and a fault look like; `token` is a local variable of the function that fails."""
+    """The log of two events and an error; `token` is a local variable of the function that fails."""
     stream = StringIO()
     configure_logging(form, stream=stream)
     log = get_logger("bridge.test")
@@ -44,7 +44,7 @@ def logged(form: Format) -> str:
 
 
 def test_text_is_for_people() -> None:
-    """Time, level, event and fields on a line."""
+    """A line has time, level, event and fields."""
     connected, careful, fault, *_ = logged("text").splitlines()
     assert "[info     ] connected" in connected
     assert connected.endswith("source=line1")
@@ -53,7 +53,7 @@ def test_text_is_for_people() -> None:
 
 
 def test_json_is_for_machines() -> None:
-    """One object a line."""
+    """Each line is an object."""
     first, careful, fault = map(json.loads, logged("json").splitlines())
     assert {key: first[key] for key in ("event", "level", "source")} == {
         "event": "connected",
@@ -67,5 +67,5 @@ def test_json_is_for_machines() -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_trace_shows_no_local_variables(form: Format) -> None:
-    """Tokens and passwords are among them."""
+    """Tokens and passwords may be among them."""
     assert "secret-token" not in logged(form).replace('token = "secret-token"', "")

@@ -1,4 +1,4 @@
-"""A producer that runs ahead of its consumer changes nothing but the time it takes."""
+"""A producer in another thread runs ahead of its consumer without changing the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from historian.prefetch import prefetch, run_concurrently
 
 
 def numbers(count: int, log: list[str], *, fail_at: int = -1) -> Generator[int]:
-    """Counts, and notes what happens to it."""
+    """Counts, and records how it ends."""
     try:
         for number in range(count):
             if number == fail_at:
@@ -25,14 +25,14 @@ def numbers(count: int, log: list[str], *, fail_at: int = -1) -> Generator[int]:
 
 
 def test_items_come_in_order_and_the_producer_is_closed() -> None:
-    """All of them, however slow either side is."""
+    """No item is lost if either side is slow."""
     log: list[str] = []
     assert list(prefetch(numbers(100, log), depth=3)) == list(range(100))
     assert log[-1] == "closed"
 
 
 def test_an_error_comes_after_what_was_made_before_it() -> None:
-    """As if there were no thread between."""
+    """The order is the same as without a thread."""
     log: list[str] = []
     items = prefetch(numbers(9, log, fail_at=4), depth=2)
     assert list(islice(items, 4)) == [0, 1, 2, 3]
@@ -40,8 +40,8 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
         next(items)
 
 
-def test_it_runs_ahead_no_further_than_asked() -> None:
-    """While the consumer is busy with the first item, `depth` wait and one is in hand."""
+def test_it_runs_ahead_no_further_than_its_depth() -> None:
+    """While the consumer is busy with the first item, `depth` items wait and one is being produced."""
     log: list[str] = []
     items = prefetch(numbers(100, log), depth=3)
     next(items)
@@ -60,8 +60,8 @@ def test_a_consumer_that_leaves_early_stops_the_producer() -> None:
     assert threading.active_count() == before - 1
 
 
-def test_side_by_side_all_is_done_and_only_so_much_is_taken_at_once() -> None:
-    """Of the items no more are taken than threads work on, and one that waits."""
+def test_parallel_work_is_complete_and_takes_a_bounded_number_of_items() -> None:
+    """At most one item per thread and one that waits are taken from the producer."""
     log: list[str] = []
     ahead_of_done: list[int] = []
     done: list[int] = []
@@ -76,8 +76,8 @@ def test_side_by_side_all_is_done_and_only_so_much_is_taken_at_once() -> None:
     assert max(ahead_of_done) <= 3 + 2, "those in work, one that waits, one just taken"
 
 
-def test_side_by_side_the_first_error_ends_it() -> None:
-    """What is in work is finished; no more is begun, and the producer is not asked again."""
+def test_parallel_work_ends_with_the_first_error() -> None:
+    """Items in progress are finished; no more are started or taken from the producer."""
     log: list[str] = []
 
     def work(number: int) -> None:

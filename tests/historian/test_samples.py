@@ -40,24 +40,24 @@ def raw(*rows: Row) -> pl.DataFrame:
     ],
 )
 def test_what_is_not_a_batch_is_refused_with_the_reason(frame: pl.DataFrame, complaint: str) -> None:
-    """Each way of being wrong has its words."""
+    """Each defect has its own message."""
     with pytest.raises(InvalidInput, match=complaint):
         sample_batch(frame)
 
 
 def test_exact_repeats_are_dropped_and_contradictions_are_set_aside() -> None:
-    """The first given stays; a later row with other contents is a conflict, not an overwrite."""
+    """The first row stays; a later one with other content is a conflict, not an overwrite."""
     rows = raw(
         ("b", 5, 1, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0), ("b", 5, 7, None, 0), ("a", 1, 0, None, 0)
     )
-    settled = normalise(rows)
-    assert_frame_equal(settled.batch, raw(("a", 1, 0, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0)))
-    assert_frame_equal(settled.conflicts, raw(("b", 5, 7, None, 0)))
+    normalised = normalise(rows)
+    assert_frame_equal(normalised.batch, raw(("a", 1, 0, None, 0), ("a", 9, 2, None, 0), ("b", 5, 1, None, 0)))
+    assert_frame_equal(normalised.conflicts, raw(("b", 5, 7, None, 0)))
 
 
 def test_a_value_that_is_no_number_becomes_quality() -> None:
-    """NaN and infinities leave a row with BadNoData, unless the source had a worse word for it."""
-    settled = normalise(
+    """NaN and infinities become BadNoData, unless the source gave a worse quality."""
+    normalised = normalise(
         raw(
             ("a", 0, float("nan"), None, GOOD),
             ("a", 1, float("-inf"), None, UNCERTAIN),
@@ -71,8 +71,8 @@ def test_a_value_that_is_no_number_becomes_quality() -> None:
         ("a", 2, None, None, BAD_TIMEOUT),
         ("a", 3, 1.5, None, GOOD),
     )
-    assert_frame_equal(settled.batch, expected)
-    assert settled.conflicts.is_empty()
+    assert_frame_equal(normalised.batch, expected)
+    assert normalised.conflicts.is_empty()
 
 
 VALUES = st.one_of(st.none(), st.sampled_from([0.0, 1.0, float("nan"), float("inf")]))
@@ -88,23 +88,23 @@ ROWS = st.lists(
 
 
 @given(ROWS)
-def test_settling_loses_nothing_but_exact_repeats(rows: list[Row]) -> None:
+def test_normalising_drops_only_exact_repeats(rows: list[Row]) -> None:
     """Batch and conflicts together are the distinct rows; the batch has one row a key: the first given."""
-    settled = normalise(raw(*rows))
-    together = pl.concat([settled.batch, settled.conflicts])
+    normalised = normalise(raw(*rows))
+    together = pl.concat([normalised.batch, normalised.conflicts])
     assert together.height == together.unique().height
     keys = {row[:2] for row in rows}
-    assert settled.batch.height == len(keys)
+    assert normalised.batch.height == len(keys)
     first_text: dict[tuple[str, datetime], str | None] = {}
     for row in rows:
         first_text.setdefault((row[0], T0 + timedelta(microseconds=row[1])), row[3])
-    kept = zip(settled.batch["tag"], settled.batch["timestamp"], settled.batch["text"], strict=True)
+    kept = zip(normalised.batch["tag"], normalised.batch["timestamp"], normalised.batch["text"], strict=True)
     assert {(tag, at): text for tag, at, text in kept} == first_text
 
 
 @given(ROWS)
-def test_settling_twice_is_settling_once(rows: list[Row]) -> None:
-    """A settled batch has nothing left to normalise."""
+def test_normalising_twice_changes_nothing(rows: list[Row]) -> None:
+    """A normalised batch stays the same."""
     batch = normalise(raw(*rows)).batch
     again = normalise(batch)
     assert_frame_equal(again.batch, batch)
@@ -112,7 +112,7 @@ def test_settling_twice_is_settling_once(rows: list[Row]) -> None:
 
 
 def test_the_newest_write_wins_by_order_or_by_column() -> None:
-    """Without a column the later row wins; with one, the later stamp, wherever the row stands."""
+    """Without a column the later row wins; with one, the later stamp wins in any order of rows."""
     rows = raw(("a", 1, 1, None, 0), ("a", 0, 5, None, 0), ("a", 1, 2, None, 0))
     assert newest_wins(rows)["value"].to_list() == [5, 2]
     assert newest_wins(rows.with_columns(at=pl.Series([9, 0, 3])), written="at")["value"].to_list() == [5, 1]

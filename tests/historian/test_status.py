@@ -1,4 +1,4 @@
-"""The status of a bridge: written as it runs, read by whoever wants to know."""
+"""The status of a bridge, written as it runs and read by other processes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STORE = SinkStatus(name="store", state="ok", updated_at=T0, written=5, last_writ
 
 
 def tags(**last: datetime) -> pl.DataFrame:
-    """What is said of tags of line1."""
+    """The status records of line1's tags."""
     rows = [(tag, "line1", at, timedelta(seconds=2)) for tag, at in last.items()]
     return pl.DataFrame(rows, schema=TAGS, orient="row")
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    """Records replace those of the same name; the others stay."""
+    """A record replaces the one of the same name; the others stay."""
     status = StatusFile(tmp_path)
     status.write([LINE1, replace(LINE1, name="line2")], [STORE], tags(a=T0, b=T0))
     later = replace(LINE1, state="waiting", last_error="cut", error_since=T0)
@@ -44,8 +44,8 @@ def test_before_any_bridge_has_run_there_is_nothing_and_no_file_is_made(tmp_path
     assert not (tmp_path / "state").exists()
 
 
-def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
-    """With its path."""
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    """The error has its path."""
     (tmp_path / "status.db").write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(HistorianError, match=r"status\.db cannot be read"):
         StatusFile(tmp_path).bridge()
@@ -76,8 +76,8 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_all_is_well_or_it_says_what_is_not(source: SourceStatus | None, sink: SinkStatus, problem: str | None) -> None:
-    """A sentence a problem, with since when and why."""
+def test_problems_are_listed_or_all_is_well(source: SourceStatus | None, sink: SinkStatus, problem: str | None) -> None:
+    """Each problem is a sentence with its start and its reason."""
     found = problems_of(BridgeStatus((source,) if source else (), (sink,)), {"line1": object()}, now=T0)
     assert len(found) == (problem is not None)
     assert not problem or problem in found[0]

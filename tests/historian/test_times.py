@@ -27,13 +27,13 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
     ],
 )
 def test_durations_are_read(text: str, span: timedelta) -> None:
-    """A number and a unit."""
+    """A duration is a number and a unit."""
     assert parse_duration(text) == span
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "-1s", "1y", "1s 2m", "0s", "0.1us", "999999999999w"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    """With the word that is wrong in the message."""
+    """The error has the wrong word."""
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
@@ -45,9 +45,9 @@ def test_a_duration_survives_being_written(micro: int) -> None:
     assert parse_duration(format_duration(span)) == span
 
 
-@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 - the zone is given beside
+@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 - the zone is the next argument
 def test_microseconds_are_exact(instant: datetime) -> None:
-    """No float rounding on the way to the epoch and back."""
+    """Conversion to the epoch and back has no float rounding."""
     assert from_micros(micros(instant)) == instant
 
 
@@ -70,6 +70,6 @@ def test_instants_are_read() -> None:
     ],
 )
 def test_a_time_without_a_zone_is_refused(text: str, advice: str) -> None:
-    """The message says how to write it."""
+    """The error says how to write it."""
     with pytest.raises(InvalidInput, match=advice):
         parse_instant(text, now=NOW)

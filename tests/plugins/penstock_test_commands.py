@@ -1,8 +1,8 @@
-"""A command in a package of its own, found by entry point as any third party's would be."""
+"""A command in a separate package, found by entry point like a third party's."""
 
 from __future__ import annotations
 
 
 def hello() -> None:
-    """Greets whoever reads it."""
+    """Greet the reader."""
     print("hello")

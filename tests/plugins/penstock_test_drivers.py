@@ -1,4 +1,4 @@
-"""Two drivers in a package of their own, found by entry point as any third party's would be. They open nothing."""
+"""Two drivers in a separate package, found by entry point like a third party's. They open nothing."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from historian.plant.model import Model
 
 
 class Options(Model):
-    """What stands in plant.toml."""
+    """Keys of plant.toml."""
 
     port: int = Field(1, ge=1, le=65535)
 
 
 class Address(Model):
-    """What a tag list adds."""
+    """Columns of the tag list."""
 
     mode: Literal["fast", "safe"] = "safe"
 
 
 class Silent:
-    """A source that has nothing to say, and an archive that is empty."""
+    """A source without samples."""
 
     def __init__(self, connection: ConnectionConfig) -> None:
         self.connection = connection

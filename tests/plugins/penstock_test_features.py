@@ -1,4 +1,4 @@
-"""Groups of features in a package of their own, found by entry point as any third party's would be."""
+"""Feature groups in a separate package, found by entry point like a third party's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def turns(batch: Diagnosis) -> Floats:
 
 
 def pieces(batch: HeldWindows) -> Floats:
-    """How many values held."""
+    """The number of held values."""
     return batch.pieces.astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Runs `penstock` commands in the process of the test, so that a story of a dozen commands imports Feast once."""
+"""Runs `penstock` commands in the process of the test, so that a story of many commands imports Feast once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.commands import record_of
 
 @dataclass(frozen=True)
 class InProcess:
-    """A `Runner`: what ends runs here, what stays runs in a process of its own."""
+    """A `Runner`: commands that end run here, those that stay run in a process of their own."""
 
     commands: Commands
 

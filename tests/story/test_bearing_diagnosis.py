@@ -1,4 +1,4 @@
-"""The bearing diagnosis example, on real records with known faults, run as its manual says."""
+"""The bearing diagnosis example on real records with known faults."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ RUN = ROOT / "examples" / "bearing-diagnosis" / "run.py"
 
 
 def printed(*options: str | Path) -> str:
-    """What the example prints."""
+    """The output of the example."""
     command = [sys.executable, "-W", "error", RUN, *options]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, text=True, timeout=90).stdout
 
 
 @pytest.fixture(scope="module")
-def told(shared_data: Path) -> list[dict[str, Any]]:
-    """Its verdicts."""
+def verdicts(shared_data: Path) -> list[dict[str, Any]]:
+    """The verdicts of the example."""
     verdicts: list[dict[str, Any]] = json.loads(printed("--data", shared_data, "--json"))
     return verdicts
 
 
-def test_names_every_fault_that_can_be_seen_and_no_other(told: list[dict[str, Any]]) -> None:
-    """Inner and outer races in ten records; nothing on the healthy bearing and two honestly invisible ball faults."""
-    fault = {Path(one["file"]).stem: one["verdict"] for one in told}
+def test_names_every_fault_that_can_be_seen_and_no_other(verdicts: list[dict[str, Any]]) -> None:
+    """It names races in ten records, and nothing for the healthy bearing and two ball faults that do not show."""
+    fault = {Path(one["file"]).stem: one["verdict"] for one in verdicts}
     none, inner, outer = "no confident fault", "inner race", "outer race"
     assert fault == {
         "97_Normal_0": none,
@@ -47,13 +47,13 @@ def test_names_every_fault_that_can_be_seen_and_no_other(told: list[dict[str, An
         "OuterRaceFault_vload_1": outer,
         "OuterRaceFault_vload_4": outer,
     }
-    assert [one["outcome"] for one in told].count("right") == 11
-    assert [one["outcome"] for one in told].count("missed") == 2
+    assert [one["outcome"] for one in verdicts].count("right") == 11
+    assert [one["outcome"] for one in verdicts].count("missed") == 2
 
 
-def test_finds_the_lines_where_they_were_published(told: list[dict[str, Any]]) -> None:
+def test_finds_the_lines_where_they_were_published(verdicts: list[dict[str, Any]]) -> None:
     """Within 0.1 % of the frequencies known of the long records, and 1.5 % of those expected."""
-    named = {Path(one["file"]).stem: one for one in told if one["verdict"] != "no confident fault"}
+    named = {Path(one["file"]).stem: one for one in verdicts if one["verdict"] != "no confident fault"}
     known = {
         "12k_DE_IR007_105_0": 161.70,
         "12k_DE_IR007_108_3": 154.93,
@@ -67,15 +67,15 @@ def test_finds_the_lines_where_they_were_published(told: list[dict[str, Any]]) -
     assert min(one["snr"] for one in named.values()) > 7
 
 
-def test_does_not_believe_a_cage_frequency_that_cannot_be(told: list[dict[str, Any]]) -> None:
-    """MFPT's stored FTF is its complement; the verdicts rest on the geometry."""
-    refused = {one["file"].split("/")[0]: one["refused_metadata"] for one in told}
+def test_ignores_an_impossible_cage_frequency(verdicts: list[dict[str, Any]]) -> None:
+    """MFPT's stored FTF is its complement; the verdicts use the geometry."""
+    refused = {one["file"].split("/")[0]: one["refused_metadata"] for one in verdicts}
     assert refused["cwru"] == []
     assert refused["mfpt"] == ["FTF is 0.5935 x shaft but must be BPFO / rolling elements = 0.4056"]
 
 
 def test_prints_a_table(shared_data: Path) -> None:
-    """A line a record, and below what was not believed."""
+    """Each record has a line; ignored metadata are listed below."""
     lines = printed("--data", shared_data).splitlines()
     assert len(lines) == 1 + 13 + 1 + 1
     assert (
@@ -85,7 +85,7 @@ def test_prints_a_table(shared_data: Path) -> None:
 
 
 def test_a_record_without_a_line_has_dashes_in_the_table() -> None:
-    """There are no numbers of a line that was not found."""
+    """A line that was not found has no numbers."""
     names = ("found_hz", "expected_hz", "snr", "depth")
     one = {"file": "short.mat", "truth": "no fault", "verdict": "no confident fault", "outcome": "right"}
     table = runpy.run_path(str(RUN))["table"]

@@ -17,15 +17,15 @@ NAMES = [figure.name for figure in FIGURES]
 
 
 def test_every_figure_is_listed_with_the_script_that_measures_it() -> None:
-    """Without running or importing one."""
+    """No script is run or imported."""
     command = [sys.executable, "-m", "benchmarks", "--list"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split()[0] for line in listed] == NAMES
     assert len(set(NAMES)) == len(NAMES)
 
 
-def test_every_script_is_run_and_prints_the_lines_that_are_looked_for() -> None:
-    """The module has a main part, and the name of each of its lines somewhere in its text."""
+def test_every_script_can_be_run_and_prints_the_expected_lines() -> None:
+    """The module has a main part, and the name of each line occurs in its text."""
     scripts = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.py")}
     runnable = {name for name, text in scripts.items() if '__name__ == "__main__"' in text} - {"__main__"}
     assert runnable == SCRIPTS.keys()
@@ -36,8 +36,8 @@ def test_every_script_is_run_and_prints_the_lines_that_are_looked_for() -> None:
         assert [part for part in parts if part not in scripts[figure.script]] == []
 
 
-def test_an_unknown_script_is_a_mistake() -> None:
-    """Named with those there are."""
+def test_an_unknown_script_is_an_error() -> None:
+    """The error lists the scripts."""
     command = [sys.executable, "-m", "benchmarks", "feature"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -45,7 +45,7 @@ def test_an_unknown_script_is_a_mistake() -> None:
 
 
 def test_the_lines_of_a_script_become_results() -> None:
-    """By name and by what else the line says; one line may hold several figures."""
+    """Results are found by name and by the rest of the line; one line may have several figures."""
     line = {"name": "feature_job_vs_kernels", "ratio": 0.3, "samples": 16_000_000}
     assert [(found.name, found.value) for found in results_in("jobs", line)] == [
         ("feature_job_vs_kernels_16m", (0.3, 0.3))
@@ -60,7 +60,7 @@ def test_the_lines_of_a_script_become_results() -> None:
 
 
 def test_every_figure_has_a_result_and_the_target_of_today() -> None:
-    """With the commit and the date of its run."""
+    """Each has the commit and the date of its run."""
     results = read_results()
     assert list(results) == NAMES
     for figure in FIGURES:
@@ -72,7 +72,7 @@ def test_every_figure_has_a_result_and_the_target_of_today() -> None:
 
 
 def test_results_are_kept_from_run_to_run(tmp_path: Path) -> None:
-    """A run replaces what it has measured and nothing else; figures that are no longer measured go."""
+    """A run replaces only what it has measured; figures that are no longer measured are dropped."""
     first, second = FIGURES[0], FIGURES[1]
     gone = Result("gone", (1, 1), None, "s", "lower", "0000000", "2026-01-01")
     old = {figure.name: measured(figure, 1.5, commit="0000000", date="2026-01-01") for figure in (first, second)}
@@ -82,7 +82,7 @@ def test_results_are_kept_from_run_to_run(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_value_and_target() -> None:
-    """One number for one run, a range for several, and a dash where nothing is known."""
+    """One run has a number, several have a range, and none a dash."""
     page = benchmarks_page({"follow_latency_p99": Result("", (1.0, 1.75), 2, "s", "lower", "abc1234", "2026-02-01")})
     assert (
         "| `follow_latency_p99` | the same: 99th percentile | – | 1 to 1.75 s | at most 2 s | abc1234, 2026-02-01 |"

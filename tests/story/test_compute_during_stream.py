@@ -1,4 +1,4 @@
-"""The bridge streams into the lake while another process computes from it, as both do in a plant, day and night."""
+"""The bridge streams into the lake while another process computes from it, as in a plant."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def stored(plant: Plant, view: View) -> pl.DataFrame:
 
 
 def newest(plant: Plant, view: View) -> pl.DataFrame:
-    """Each window as it counts."""
+    """The newest row of each window."""
     return stored(plant, view).unique(KEY, keep="last", maintain_order=True).drop("created_timestamp")
 
 
 def test_computing_during_the_stream_leaves_what_computing_after_it_would(tmp_path: Path) -> None:
-    """No window is missing, none is stored twice alike, and what is online is right."""
+    """No window is missing or stored twice with the same values, and the online values are right."""
     penstock = InProcess(Commands(tmp_path, print))
     with penstock.ready("simulate", "--plant-dir", ".", "--burst-every", "300ms"):
         file = tmp_path / "plant.toml"

@@ -1,4 +1,4 @@
-"""The demo and the examples, run as the README says, on the simulator and on real data."""
+"""The demo and the examples of the README, on the simulator and on real data."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def record_of(*command: str | Path) -> dict[str, Any]:
-    """The JSON a command prints."""
+    """The JSON that a command prints."""
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT)
     record: dict[str, Any] = json.loads(done.stdout)
     return record
 
 
-def test_the_demo_does_the_main_job_and_leaks_nothing() -> None:
-    """One object, with every step's count, and a leakage check that is not the join's own."""
+def test_the_demo_runs_every_step_without_leakage() -> None:
+    """One object has every step's count, and a leakage check that does not use the join."""
     result = record_of(Path(sys.executable).with_name("penstock"), "demo", "--stream-for", "4s", "--json")
     assert list(result) == [
         "samples_backfilled", "samples_streamed", "feature_rows", "training_rows", "leakage_rows", "online", "seconds",
@@ -42,7 +42,7 @@ def test_the_demo_does_the_main_job_and_leaks_nothing() -> None:
 def test_the_demo_does_the_same_on_influxdb(
     tmp_path: Path, influx1_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The samples go to InfluxDB 1.6; commands that end run in this process."""
+    """Samples go to InfluxDB 1.6; commands that end run in this process."""
     monkeypatch.setenv("PENSTOCK_HISTORIAN", f"influxdb://127.0.0.1:{influx1_server.port}/demo")
     runner = InProcess(Commands(tmp_path, print))
     with as_in_a_process():
@@ -52,7 +52,7 @@ def test_the_demo_does_the_same_on_influxdb(
 
 
 def check_demo(result: dict[str, Any]) -> None:
-    """Whether the demo did the whole job, whatever keeps its samples."""
+    """Checks that every step of the demo ran, with any store."""
     assert result["samples_backfilled"] > 720 * 2 * 2560
     assert result["samples_streamed"] > 2 * 2560
     assert result["feature_rows"] > 720
@@ -64,8 +64,8 @@ def check_demo(result: dict[str, Any]) -> None:
 RIG = sys.executable, "examples/bearing-rig/run.py", "--data"
 
 
-def test_the_bearing_rig_says_the_same_on_influxdb(shared_data: Path, tmp_path: Path, influx1_server: Server) -> None:
-    """On the first and the last snapshots of each bearing: the server takes a minute for five million samples."""
+def test_the_bearing_rig_gives_the_same_on_influxdb(shared_data: Path, tmp_path: Path, influx1_server: Server) -> None:
+    """It uses the first and the last snapshots of each bearing, as five million samples take the server a minute."""
     for name in ("Bearing1_1_acc.parquet", "Bearing2_1_acc.parquet"):
         run = pl.read_parquet(shared_data / "femto" / name)
         pl.concat([run.head(100), run.tail(50)]).write_parquet(tmp_path / name)
@@ -81,7 +81,7 @@ def test_the_bearing_rig_says_the_same_on_influxdb(shared_data: Path, tmp_path: 
 
 
 def test_the_bearing_rig_finds_when_each_bearing_began_to_fail(shared_data: Path) -> None:
-    """Real run-to-failure data: a conflict is no overwrite, and a bearing held out is verified to be held out."""
+    """On real data a conflict does not overwrite, and verification confirms that a bearing is held out."""
     result = record_of(*RIG, shared_data / "femto")
     assert result == {
         "bearing1_1": {
@@ -113,8 +113,8 @@ def test_the_bearing_rig_finds_when_each_bearing_began_to_fail(shared_data: Path
     }
 
 
-def test_the_pump_loop_says_where_it_knows_nothing(shared_data: Path) -> None:
-    """Windows over the recorder's pauses have no features; every label keeps its row."""
+def test_the_pump_loop_reports_windows_without_data(shared_data: Path) -> None:
+    """Windows over the recorder's gaps have no features; every label keeps its row."""
     result = record_of(sys.executable, "examples/pump-loop/run.py", "--data", shared_data / "skab")
     assert result == {
         "samples": 108_728,

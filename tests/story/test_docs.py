@@ -1,4 +1,4 @@
-"""What the documentation tells people to type works: every `sh` block of the README is run, in order."""
+"""Commands of the documentation work: every `sh` block of the README is run, in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "exa
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
-    """A newcomer who types them one after the other gets to the end."""
+    """Typed one after the other, they succeed."""
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) == README.count("```sh") > 6
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -31,7 +31,7 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
 
 
 def test_every_directory_of_tests_is_run() -> None:
-    """By `make test`, or by `make compare`."""
+    """It is run by `make test` or by `make compare`."""
     configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     run = {*configuration["tool"]["pytest"]["ini_options"]["testpaths"], "tests/compare"}
     assert {f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/*/**/test_*.py")} == run
@@ -39,13 +39,13 @@ def test_every_directory_of_tests_is_run() -> None:
 
 
 def test_every_command_is_in_the_readme_or_the_reference() -> None:
-    """Nothing is left for people to find out by themselves."""
+    """No command is undocumented."""
     reference = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     assert [name for name in entry_points(group="penstock.commands").names if f"penstock {name}" not in reference] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_between_pages_are_valid(page: Path) -> None:
     """Relative links name files that exist."""
     links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []

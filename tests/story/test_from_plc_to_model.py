@@ -1,4 +1,4 @@
-"""The whole job as a plant would do it, with commands and HTTP alone; then the same numbers worked out by hand."""
+"""The whole path from PLC to model, with commands and HTTP alone; then the same numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tm
         assert penstock.run("check")["tags"] == 6
         plant = load_plant(tmp_path)
 
-        # Years of history come first; here it is twenty minutes in three files of three shapes, warts included.
+        # Years of history come first; here it is twenty minutes in three files of three layouts, with defects.
         would = penstock.run("backfill", "--dry-run")
         assert (would["samples_backfilled"], set(would["archives"])) == (0, {"vibration", "slow", "pressure"})
         backfilled = penstock.run("backfill")
-        # 120 bursts of two points, and the slow tags.
+        # 120 bursts of two points, and the process tags.
         assert backfilled["samples_backfilled"] > 2 * 120 * 2560
         # The one impossible temperature was kept out, with its reason.
         assert backfilled["quarantined"] == 1
         assert "outside" in json.dumps(penstock.run("quarantine")["reasons"])
-        # Asking again costs nothing: what is covered is not read twice.
+        # A second backfill costs nothing: covered time is not read again.
         assert penstock.run("backfill")["samples_backfilled"] == 0
 
         # Then the PLCs, live: OPC UA waveforms and Modbus registers.

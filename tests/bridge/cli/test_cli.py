@@ -1,4 +1,4 @@
-"""The bridge's commands on a plant with a folder of files and a source that nobody answers for."""
+"""The bridge's commands on a plant with a folder of files and a source that never connects."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Answers = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def answers(plant: Path, capsys: pytest.CaptureFixture[str]) -> Answers:
-    """Runs a command on the plant and gives its JSON answer."""
+    """Runs a command on the plant and returns its JSON output."""
 
     def run(command: Callable[..., None], *arguments: str | None, **options: Any) -> dict[str, Any]:
         capsys.readouterr()
@@ -73,10 +73,10 @@ def answers(plant: Path, capsys: pytest.CaptureFixture[str]) -> Answers:
     return run
 
 
-def test_a_backfill_is_planned_made_and_not_made_again(
+def test_a_backfill_is_planned_run_and_not_repeated(
     plant: Path, answers: Answers, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A dry run touches nothing; a second run finds nothing to do; what was refused is in quarantine, with reasons."""
+    """A dry run writes nothing; a second run finds nothing to do; rejected samples are in quarantine, with reasons."""
     dry = answers(backfill, dry_run=True)
     assert (dry["samples_backfilled"], dry["archives"]["history"]["slices"]) == (0, 3)
 
@@ -97,7 +97,7 @@ def penstock(plant: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_quarantine_is_shown_exported_replayed_and_purged(plant: Path, answers: Answers) -> None:
-    """An engineer finds a range too narrow: the sample it kept out goes to the store after all."""
+    """After its range was widened, a tag's quarantined sample is replayed into the store."""
     answers(backfill)
     shown = json.loads(penstock(plant, "quarantine", "--json").stdout)
     reasons = {(reason["reason"], reason["rows"]) for reason in shown["reasons"]}
@@ -119,8 +119,8 @@ def test_the_quarantine_is_shown_exported_replayed_and_purged(plant: Path, answe
     assert penstock(plant, "quarantine").stdout == "nothing is in quarantine\n"
 
 
-def test_a_purge_wants_to_know_what(plant: Path, answers: Answers) -> None:
-    """Nothing is deleted for good by a slip."""
+def test_a_purge_needs_a_selection(plant: Path, answers: Answers) -> None:
+    """Without a filter or --all nothing is deleted."""
     answers(backfill)
     with pytest.raises(InvalidInput, match="say which rows to delete"):
         answers(purge)
@@ -131,17 +131,17 @@ def test_a_purge_wants_to_know_what(plant: Path, answers: Answers) -> None:
 def test_a_broken_file_is_named_at_the_end_and_stops_nothing_else(
     plant: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The rest is in the store; the command answers, and then fails with what it could not read."""
+    """Everything else is stored; the command prints its result, then fails and names what it could not read."""
     (plant / "c_history.csv").write_text("nothing that anyone could read\n")
     with pytest.raises(SourceError, match=r"c_history\.csv"):
         backfill(plant=plant, as_json=True)
     assert json.loads(capsys.readouterr().out)["samples_backfilled"] == 180
 
 
-def test_an_archive_that_cannot_be_looked_at_is_not_called_complete(
+def test_an_archive_that_cannot_be_read_is_not_reported_as_complete(
     plant: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing of it is known to be in the store."""
+    """If the extent cannot be read, nothing is known to be stored."""
     for name in ("a_history.csv", "b_history.csv"):
         (plant / name).unlink()
     with pytest.raises(SourceError, match="no file matches"):
@@ -149,8 +149,8 @@ def test_an_archive_that_cannot_be_looked_at_is_not_called_complete(
     assert capsys.readouterr().out == "history: nothing could be read\n"
 
 
-def test_a_stream_without_an_answer_says_what_is_the_matter(plant: Path) -> None:
-    """As a process: it keeps trying until it is stopped, and its exit code says that nothing was ever connected."""
+def test_a_stream_that_never_connects_says_why(plant: Path) -> None:
+    """The process keeps trying until it is stopped, and its exit code says that no source ever connected."""
     command = [str(PENSTOCK), "stream", "--plant", str(plant), "--source", "line1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
@@ -166,7 +166,7 @@ def test_a_stream_without_an_answer_says_what_is_the_matter(plant: Path) -> None
 
 
 def test_a_stream_ends_when_its_time_is_over(answers: Answers, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the counts of every source."""
+    """The output has the counts of every source."""
     with pytest.raises(typer.Exit):
         answers(stream, span="300ms")
     record = json.loads(capsys.readouterr().out)
@@ -189,6 +189,6 @@ def test_a_stream_ends_when_its_time_is_over(answers: Answers, capsys: pytest.Ca
 def test_mistakes_are_explained(
     plant: Path, command: Callable[..., None], options: dict[str, Any], message: str
 ) -> None:
-    """What, which, what to do."""
+    """The error says what is wrong, which item it concerns and what to do."""
     with pytest.raises(InvalidInput, match=message):
         command(plant=plant, **options)

@@ -1,4 +1,4 @@
-"""The spool in front of a real InfluxDB that fails in every way: afterwards every sample is counted."""
+"""The spool in front of a real InfluxDB that fails in every way: no sample is lost or stored twice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 EVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 
 
-def stretch(tag: str, first: int, count: int, *, start: datetime = T0) -> SampleBatch:
+def samples_of(tag: str, first: int, count: int, *, start: datetime = T0) -> SampleBatch:
     """`count` samples a millisecond apart, whose value is their number."""
     numbers = pl.int_range(first, first + count, eager=True)
     columns = {
@@ -73,7 +73,7 @@ def edge(tmp_path: Path) -> Iterator[Edge]:
 
 
 def command(server: Server, text: str) -> None:
-    """An administrator's command."""
+    """Runs an administrative command."""
     httpx.post(f"{server.base}/query", params={"q": text}, timeout=30).raise_for_status()
 
 
@@ -86,12 +86,12 @@ def spooled(edge: Edge, *batches: SampleBatch) -> Spool:
 
 
 def stored(store: InfluxStore, *tags: str) -> pl.DataFrame:
-    """Everything in the store."""
-    return pl.concat([stretch("none", 0, 0), *store.read(tags, *EVER)]).sort("tag", "timestamp")
+    """All samples in the store."""
+    return pl.concat([samples_of("none", 0, 0), *store.read(tags, *EVER)]).sort("tag", "timestamp")
 
 
 def drain(runner: SinkRunner) -> None:
-    """Forwards until nothing waits."""
+    """Forwards until the spool is empty."""
     while runner.forward(NOW):
         pass
 
@@ -99,7 +99,7 @@ def drain(runner: SinkRunner) -> None:
 @pytest.mark.slow
 def test_a_server_killed_in_mid_batch_loses_and_doubles_nothing(edge: Edge, store: InfluxStore, server: Server) -> None:
     """kill -9 three times while the runner writes; the batch in flight is written again when the server is back."""
-    batches = [stretch("a", number * 50_000, 50_000) for number in range(12)]
+    batches = [samples_of("a", number * 50_000, 50_000) for number in range(12)]
     spool = spooled(edge, *batches)
     runner = SinkRunner(edge, store, ["line1"])
 
@@ -126,9 +126,9 @@ def test_a_server_killed_in_mid_batch_loses_and_doubles_nothing(edge: Edge, stor
 
 
 def test_an_outage_is_caught_up_with_in_order(edge: Edge, store: InfluxStore, server: Server) -> None:
-    """Three hours of samples wait in the spool while the store is down; then the oldest go first."""
+    """Three hours of samples wait in the spool while the store is down; the oldest are written first."""
     server.stop()
-    hours = [stretch("a", 0, 1_000, start=T0 + timedelta(hours=number)) for number in range(3)]
+    hours = [samples_of("a", 0, 1_000, start=T0 + timedelta(hours=number)) for number in range(3)]
     spool = spooled(edge, *hours)
     runner = SinkRunner(edge, store, ["line1"])
     for _ in range(3):
@@ -147,7 +147,7 @@ def test_a_full_disk_of_the_server_is_an_outage(edge: Edge, tmp_path: Path) -> N
     InfluxDB 1.6 refuses writes even when there is room again, until it is restarted.
     """
     noise = pl.Series(np.random.default_rng(0).normal(size=800_000))  # which it cannot compress
-    samples = sample_batch(stretch("a", 0, 800_000).with_columns(value=noise))
+    samples = sample_batch(samples_of("a", 0, 800_000).with_columns(value=noise))
     with small_disk(tmp_path, 32) as disk:
         (disk / "ballast").write_bytes(bytes(24 * 2**20))
         server = influx1(disk)
@@ -171,15 +171,15 @@ def test_a_full_disk_of_the_server_is_an_outage(edge: Edge, tmp_path: Path) -> N
         server.stop()
 
 
-def test_a_busy_server_says_when_to_come_back(edge: Edge, tmp_path: Path, server: Server) -> None:
-    """A proxy before it answers 429 or 503 with Retry-After: the batch stays in the spool for as long as it asks."""
+def test_retry_after_of_a_busy_server_is_respected(edge: Edge, tmp_path: Path, server: Server) -> None:
+    """A proxy in front of it answers 429 or 503 with Retry-After: the batch stays in the spool for that long."""
     for status in (429, 503):
         directory = tmp_path / str(status)
         directory.mkdir()
         limited = shim(directory, server, busy=status)
         limited.start()
         store = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{limited.port}/north?bucket=north"), "any"))
-        spool = spooled(edge, stretch("a", 0, 10))
+        spool = spooled(edge, samples_of("a", 0, 10))
         with pytest.raises(StoreUnavailable, match=f"answers {status}") as refused:
             SinkRunner(edge, store, ["line1"]).forward(NOW)
         assert refused.value.retry_after == 17
@@ -189,22 +189,22 @@ def test_a_busy_server_says_when_to_come_back(edge: Edge, tmp_path: Path, server
 
 
 def test_what_goes_over_a_network_is_compressed(server: Server) -> None:
-    """An address that is not this machine's own loopback gets gzip; the server reads it all the same."""
+    """An address other than this machine's loopback gets gzip, which the server reads."""
     store = InfluxStore(open_wire(parse_address(f"influxdb://0.0.0.0:{server.port}/north"), ""))
-    batch = stretch("a", 0, 30_000)
+    batch = samples_of("a", 0, 30_000)
     store.write(batch, source="line1", now=NOW)
     assert_frame_equal(stored(store, "a"), batch)
     store.close()
 
 
-def test_a_guilty_sample_goes_to_quarantine_with_the_servers_reason(
+def test_a_refused_sample_goes_to_quarantine_with_the_servers_reason(
     edge: Edge, store: InfluxStore, server: Server
 ) -> None:
-    """Points beyond retention are refused one by one; the good ones beside them are stored."""
+    """Points older than the retention are refused one by one; the good ones in the same batch are stored."""
     command(server, "CREATE DATABASE brief WITH DURATION 1h")
     brief = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{server.port}/brief"), ""))
     now = datetime.now(UTC)
-    fresh, old = stretch("a", 0, 100, start=now), stretch("b", 0, 3, start=now - timedelta(days=30))
+    fresh, old = samples_of("a", 0, 100, start=now), samples_of("b", 0, 3, start=now - timedelta(days=30))
     spooled(edge, sample_batch(pl.concat([fresh, old])))
     drain(SinkRunner(edge, brief, ["line1"]))
     assert_frame_equal(stored(brief, "a", "b"), fresh)
@@ -215,10 +215,10 @@ def test_a_guilty_sample_goes_to_quarantine_with_the_servers_reason(
 
 
 def test_a_field_of_another_type_is_quarantined_whole(edge: Edge, store: InfluxStore, server: Server) -> None:
-    """Somebody else wrote text into `value` that week: our numbers of that week cannot be stored, the others are."""
+    """Another client wrote text into `value` that week: our numbers of that week cannot be stored, the others can."""
     line = f'samples,tag=x value="text" {int(T0.timestamp()) * 10**9}'
     httpx.post(f"{server.base}/write", params={"db": "north"}, content=line).raise_for_status()
-    week, later = stretch("a", 0, 500), stretch("a", 0, 500, start=T0 + timedelta(days=30))
+    week, later = samples_of("a", 0, 500), samples_of("a", 0, 500, start=T0 + timedelta(days=30))
     spooled(edge, week, later)
     drain(SinkRunner(edge, store, ["line1"]))
     assert_frame_equal(stored(store, "a"), later)
@@ -228,18 +228,18 @@ def test_a_field_of_another_type_is_quarantined_whole(edge: Edge, store: InfluxS
 
 
 def test_a_body_too_large_is_halved_until_it_fits(edge: Edge, store: InfluxStore) -> None:
-    """The server takes two megabytes a request; a batch of more is stored all the same."""
-    batch = stretch("a-tag-with-a-long-name-" + "x" * 100, 0, 30_000)
+    """The server takes two megabytes a request; a larger batch is split and stored."""
+    batch = samples_of("a-tag-with-a-long-name-" + "x" * 100, 0, 30_000)
     spooled(edge, batch)
     drain(SinkRunner(edge, store, ["line1"]))
     assert_frame_equal(stored(store, batch["tag"][0]), batch)
     assert Quarantine(edge).counts().is_empty()
 
 
-def test_a_missing_database_stops_with_the_command_that_makes_it(edge: Edge, server: Server) -> None:
-    """Trying again cannot help; what was read stays in the spool."""
+def test_a_missing_database_stops_with_the_command_that_creates_it(edge: Edge, server: Server) -> None:
+    """Retrying cannot help; what was read stays in the spool."""
     absent = InfluxStore(open_wire(parse_address(f"influxdb://127.0.0.1:{server.port}/absent"), ""))
-    spool = spooled(edge, stretch("a", 0, 10))
+    spool = spooled(edge, samples_of("a", 0, 10))
     with pytest.raises(AccessDenied, match="penstock store init"):
         SinkRunner(edge, absent, ["line1"]).forward(NOW)
     with pytest.raises(AccessDenied, match="penstock store init"):
@@ -249,13 +249,13 @@ def test_a_missing_database_stops_with_the_command_that_makes_it(edge: Edge, ser
 
 
 def test_a_wrong_password_stops_with_what_to_check(edge: Edge, tmp_path: Path) -> None:
-    """401 is not an outage."""
+    """A 401 is not treated as an outage."""
     (tmp_path / "auth").mkdir()
     guarded = influx1(tmp_path / "auth", auth=True)
     guarded.start()
     command(guarded, "CREATE USER admin WITH PASSWORD 'right' WITH ALL PRIVILEGES")
     store = InfluxStore(open_wire(parse_address(f"influxdb://admin@127.0.0.1:{guarded.port}/north"), "wrong"))
-    spooled(edge, stretch("a", 0, 10))
+    spooled(edge, samples_of("a", 0, 10))
     with pytest.raises(AccessDenied, match=r"does not let us use database north .*check \[historian\] token"):
         SinkRunner(edge, store, ["line1"]).forward(NOW)
     store.close()
@@ -263,19 +263,19 @@ def test_a_wrong_password_stops_with_what_to_check(edge: Edge, tmp_path: Path) -
 
 
 def test_an_edge_whose_clock_is_ahead_hides_nothing(store: InfluxStore) -> None:
-    """Ten minutes ahead in sample times and in its own clock: the ledger goes by the server's clock."""
+    """The edge's clock and its samples are ten minutes ahead: the ledger uses the server's clock."""
     ahead = datetime.now(UTC) + timedelta(minutes=10)
-    store.write(stretch("a", 0, 10, start=ahead), source="line1", now=ahead)
+    store.write(samples_of("a", 0, 10, start=ahead), source="line1", now=ahead)
     cursor = store.changes(None)["ingested_at"].to_list()[-1]
     assert cursor < ahead
-    store.write(stretch("b", 0, 10), source="line2", now=NOW)
+    store.write(samples_of("b", 0, 10), source="line2", now=NOW)
     assert store.changes(cursor)["tag"].to_list() == ["b"]
     assert store.latest(["a"])["value"].to_list() == [9]
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_series_are_written_and_read(store: InfluxStore) -> None:
-    """Series are as many as tags, and asking for thousands of them works."""
+    """Each tag is a series, and a query for thousands of them works."""
     tags = pl.Series([f"plant.line{number // 1000}.tag{number:06}" for number in range(100_000)])
     columns = {"tag": tags, "timestamp": T0, "value": 1.5, "text": None, "quality": 0}
     batch = normalise(pl.DataFrame(columns, schema_overrides=dict(SCHEMA))).batch

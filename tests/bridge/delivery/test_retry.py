@@ -1,4 +1,4 @@
-"""How long to wait after which error."""
+"""The delay before a retry, by kind of error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from historian.errors import AccessDenied, NotConnected, SpoolFull, StoreUnavail
 
 
 def test_waits_double_and_stay_bounded() -> None:
-    """And no two waits are alike, so that many bridges do not call at once."""
+    """Jitter makes every delay different, so that many bridges do not retry at once."""
     for failures in range(1, 8):
         longest = min(LONGEST_S, FIRST_S * 2 ** (failures - 1))
         waits = {backoff(failures) for _ in range(20)}
@@ -30,12 +30,12 @@ def test_waits_double_and_stay_bounded() -> None:
     ],
 )
 def test_every_error_is_of_one_kind(error: Exception, kind: str) -> None:
-    """What nobody foresaw is a fault in a program."""
+    """An unexpected error counts as a defect in the program."""
     assert kind_of(error) == kind
 
 
-def test_a_pause_that_was_demanded_is_kept() -> None:
-    """If it is longer than our own."""
+def test_a_requested_pause_is_respected() -> None:
+    """It applies if it is longer than our own back-off."""
     assert wait_after(StoreUnavailable("busy", retry_after=45.0), 1) == 45.0
     assert wait_after(StoreUnavailable("busy", retry_after=0.0), 9) >= LONGEST_S / 2
     assert wait_after(AccessDenied("no"), 1) == PERMANENT_S

@@ -1,4 +1,4 @@
-"""The runner of a sink: from the spool to the store, through outages and refusals, without loss."""
+"""The runner of a sink moves samples from the spool to the store, through outages and refusals, without loss."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def spooled(edge: Edge, *batches: SampleBatch) -> Spool:
 
 
 def test_what_is_stored_leaves_the_spool_and_widens_coverage(edge: Edge) -> None:
-    """In one round; another would find nothing to do."""
+    """One round is enough; another would find nothing to do."""
     store, spool = MemoryStore(), Spool(edge)
     spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
     runner = SinkRunner(edge, store, ["s"])
@@ -65,7 +65,7 @@ def test_what_is_stored_leaves_the_spool_and_widens_coverage(edge: Edge) -> None
 
 
 def test_small_batches_become_one_write(edge: Edge, make_store: Stores) -> None:
-    """A store with a file a write would drown otherwise."""
+    """A store that makes a file per write would otherwise be flooded with files."""
     store = make_store()
     spooled(edge, *(numbered(number, 1) for number in range(50)))
     SinkRunner(edge, store, ["s"]).forward(NOW)
@@ -73,7 +73,7 @@ def test_small_batches_become_one_write(edge: Edge, make_store: Stores) -> None:
 
 
 def test_a_backlog_takes_several_writes_without_waiting_in_between(edge: Edge, make_store: Stores) -> None:
-    """Each as large as a write may be; the live trickle, in contrast, is gathered for a while."""
+    """Each write is as large as allowed; only live samples are collected for a while before a write."""
     store = make_store()
     seconds = pl.DataFrame({"timestamp": pl.int_range(0, 600_000, eager=True) * timedelta(seconds=1) + T0})
     rest = numbered(0, 1).drop("timestamp")
@@ -84,8 +84,8 @@ def test_a_backlog_takes_several_writes_without_waiting_in_between(edge: Edge, m
     assert spool.waiting() == {}
 
 
-def test_live_samples_are_gathered_between_writes(edge: Edge, make_store: Stores) -> None:
-    """However often they come, the store is written about once in the time given."""
+def test_live_samples_are_collected_between_writes(edge: Edge, make_store: Stores) -> None:
+    """However often samples arrive, there is about one write per interval."""
     store, spool = make_store(), Spool(edge)
 
     async def trickle() -> None:
@@ -110,7 +110,7 @@ def test_only_its_own_sources_are_forwarded(edge: Edge) -> None:
 
 
 def test_while_the_store_is_down_nothing_leaves_the_spool(edge: Edge, make_store: Stores) -> None:
-    """And nothing counts as covered."""
+    """Nothing counts as covered either."""
     store, spool = make_store(), Spool(edge)
     spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
     store.down = True
@@ -123,10 +123,10 @@ def test_while_the_store_is_down_nothing_leaves_the_spool(edge: Edge, make_store
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(st.sets(st.integers(0, 19)), st.lists(st.integers(1, 8), min_size=1, max_size=5))
 def test_exactly_the_refused_samples_go_to_quarantine(
-    tmp_path_factory: pytest.TempPathFactory, make_store: Stores, guilty: set[int], sizes: list[int]
+    tmp_path_factory: pytest.TempPathFactory, make_store: Stores, bad_values: set[int], sizes: list[int]
 ) -> None:
-    """Whichever they are, and however the batches were cut."""
-    edge, store, first = Edge(tmp_path_factory.mktemp("edge") / "edge.db"), make_store(*map(float, guilty)), 0
+    """This holds for any set of refused samples and any division into batches."""
+    edge, store, first = Edge(tmp_path_factory.mktemp("edge") / "edge.db"), make_store(*map(float, bad_values)), 0
     for size in sizes:
         spooled(edge, numbered(first, size))
         first += size
@@ -134,7 +134,7 @@ def test_exactly_the_refused_samples_go_to_quarantine(
     while runner.forward(NOW):
         pass
     expected = numbered(0, first)
-    refused = pl.col("value").is_in(list(map(float, guilty)))
+    refused = pl.col("value").is_in(list(map(float, bad_values)))
     assert_frame_equal(stored(store), expected.filter(~refused))
     kept = Quarantine(edge).rows()
     assert_frame_equal(kept.select(SCHEMA.names()).sort("timestamp"), expected.filter(refused))
@@ -145,7 +145,7 @@ def test_exactly_the_refused_samples_go_to_quarantine(
 
 
 def test_it_waits_out_an_outage_and_then_catches_up(edge: Edge, make_store: Stores) -> None:
-    """Without anyone telling it."""
+    """The runner resumes by itself when the store is back."""
     store = make_store()
     store.down = True
     spool = spooled(edge, numbered(0, 3))
@@ -165,8 +165,8 @@ def test_it_waits_out_an_outage_and_then_catches_up(edge: Edge, make_store: Stor
 
 
 @pytest.mark.parametrize("down", [True, False])
-def test_at_the_end_it_empties_the_spool_if_the_store_lets_it(edge: Edge, make_store: Stores, *, down: bool) -> None:
-    """If not, it ends all the same; the spool keeps what waits."""
+def test_when_stopped_it_empties_the_spool_if_the_store_is_up(edge: Edge, make_store: Stores, *, down: bool) -> None:
+    """If the store is down, the runner ends all the same and the spool keeps its content."""
     store = make_store()
     store.down = down
     spool = spooled(edge, numbered(0, 3))
@@ -181,8 +181,8 @@ def test_at_the_end_it_empties_the_spool_if_the_store_lets_it(edge: Edge, make_s
     assert spool.waiting() == ({"s": 3} if down else {})
 
 
-class OddStore:
-    """A store that fails as it is told, for some sources, until it is mended."""
+class FailingStore:
+    """A store that raises the given error for some sources, until it is repaired."""
 
     def __init__(self, error: Exception, *sources: str) -> None:
         self.memory = MemoryStore()
@@ -197,7 +197,7 @@ class OddStore:
 
 
 def rounds(runner: SinkRunner, count: int) -> list[float]:
-    """The waits after so many rounds."""
+    """The delays after this many rounds."""
 
     async def main() -> list[float]:
         return [await runner._round(lambda: NOW, 1.0) for _ in range(count)]
@@ -214,9 +214,9 @@ def rounds(runner: SinkRunner, count: int) -> list[float]:
         (ValueError("a fault in the store's client"), "unexpected"),
     ],
 )
-def test_whatever_fails_is_said_and_tried_again(edge: Edge, error: Exception, kind: str) -> None:
-    """No error ends the runner; it says what is wrong and since when, and that it is well again."""
-    store = OddStore(error, "s")
+def test_every_failure_is_logged_and_retried(edge: Edge, error: Exception, kind: str) -> None:
+    """No error ends the runner; it logs what is wrong and since when, and when it is well again."""
+    store = FailingStore(error, "s")
     spool = spooled(edge, numbered(0, 3))
     runner = SinkRunner(edge, store, ["s"])
     rounds(runner, 3)
@@ -229,9 +229,9 @@ def test_whatever_fails_is_said_and_tried_again(edge: Edge, error: Exception, ki
     assert_frame_equal(stored(store.memory), numbered(0, 3))
 
 
-def test_waits_grow_from_failure_to_failure_and_begin_anew_after_a_success(edge: Edge) -> None:
-    """A store that is down is not hammered."""
-    store = OddStore(StoreUnavailable("down"), "s")
+def test_back_off_grows_with_each_failure_and_is_reset_by_a_success(edge: Edge) -> None:
+    """A store that is down is not flooded with requests."""
+    store = FailingStore(StoreUnavailable("down"), "s")
     spooled(edge, numbered(0, 3))
     runner = SinkRunner(edge, store, ["s"])
     waits = rounds(runner, 7)
@@ -244,17 +244,17 @@ def test_waits_grow_from_failure_to_failure_and_begin_anew_after_a_success(edge:
     assert rounds(runner, 1)[0] <= FIRST_S
 
 
-def test_a_store_that_says_how_long_to_wait_is_heeded(edge: Edge) -> None:
-    """Retry-After, if it is longer than our own wait."""
+def test_retry_after_is_respected(edge: Edge) -> None:
+    """The delay the store requests is used if it is longer than the back-off."""
     spooled(edge, numbered(0, 3))
-    assert rounds(SinkRunner(edge, OddStore(StoreUnavailable("busy", retry_after=90.0), "s"), ["s"]), 1) == [90.0]
-    short = SinkRunner(edge, OddStore(StoreUnavailable("busy", retry_after=0.01), "s"), ["s"])
+    assert rounds(SinkRunner(edge, FailingStore(StoreUnavailable("busy", retry_after=90.0), "s"), ["s"]), 1) == [90.0]
+    short = SinkRunner(edge, FailingStore(StoreUnavailable("busy", retry_after=0.01), "s"), ["s"])
     assert rounds(short, 1)[0] >= FIRST_S / 2
 
 
 def test_a_fault_with_one_source_does_not_hold_up_the_others(edge: Edge) -> None:
-    """Whatever is wrong with its samples."""
-    store = OddStore(ValueError("odd samples"), "s")
+    """This holds whatever is wrong with that source's samples."""
+    store = FailingStore(ValueError("odd samples"), "s")
     spool = spooled(edge, numbered(0, 3))
     spool.append(numbered(5, 2), source="z", now=NOW)
     runner = SinkRunner(edge, store, ["s", "z"])
@@ -264,8 +264,8 @@ def test_a_fault_with_one_source_does_not_hold_up_the_others(edge: Edge) -> None
     assert runner.status.state == "unexpected"
 
 
-def test_coverage_is_added_before_the_spool_forgets(edge: Edge) -> None:
-    """If coverage cannot be written, the samples stay in the spool: what it would prove is not lost."""
+def test_coverage_is_added_before_the_spool_deletes(edge: Edge) -> None:
+    """If coverage cannot be written, the samples stay in the spool, so that no coverage is lost."""
     spool = Spool(edge)
     spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
     with edge.transaction() as database:
@@ -281,11 +281,11 @@ def test_coverage_is_added_before_the_spool_forgets(edge: Edge) -> None:
 
 
 def test_another_sink_has_its_own_pace_and_covers_nothing(edge: Edge) -> None:
-    """The store goes on while it fails, and only the store's writing makes an interval covered."""
+    """The store continues while the other sink fails, and only writes to the store add coverage."""
     spool, store = Spool(edge), MemoryStore()
     spool.register("store", "mqtt")
     spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
-    broker = OddStore(StoreUnavailable("no broker"), "s")
+    broker = FailingStore(StoreUnavailable("no broker"), "s")
     publisher = SinkRunner(edge, broker, ["s"], name="mqtt")
     rounds(publisher, 1)
     rounds(SinkRunner(edge, store, ["s"]), 1)

@@ -16,7 +16,7 @@ def mailbox(*, size: int = 3, silence_s: float = 60.0) -> Mailbox[int]:
 
 
 def test_everything_that_came_is_taken_at_once_and_in_order() -> None:
-    """So that a burst is one reading."""
+    """A burst is therefore a single reading."""
 
     async def main() -> list[int]:
         box = mailbox()
@@ -28,7 +28,7 @@ def test_everything_that_came_is_taken_at_once_and_in_order() -> None:
 
 
 def test_when_it_is_full_the_sender_waits() -> None:
-    """That is the back-pressure; nothing is dropped."""
+    """This is the back-pressure; nothing is dropped."""
 
     async def main() -> tuple[bool, list[int]]:
         box, found = mailbox(size=2), list[int]()
@@ -49,13 +49,13 @@ async def _put_all(box: Mailbox[int], count: int) -> None:
 
 
 def test_silence_is_a_lost_connection() -> None:
-    """It says for how long nothing was heard."""
+    """The error says how long nothing was received."""
     with pytest.raises(NotConnected, match=r"lost plc:1: nothing was heard for 0\.\d s, not even a keep-alive"):
         asyncio.run(mailbox(silence_s=0.01).take())
 
 
 def test_what_came_before_the_end_is_still_read() -> None:
-    """The first reason for the end is the one that is given."""
+    """If the mailbox is ended twice, the first reason is reported."""
 
     async def main() -> list[int]:
         box = mailbox()
@@ -70,7 +70,7 @@ def test_what_came_before_the_end_is_still_read() -> None:
     assert asyncio.run(main()) == [7]
 
 
-def test_the_driver_may_know_better() -> None:
-    """Its check is asked while nothing comes."""
+def test_the_driver_may_detect_a_lost_connection_itself() -> None:
+    """Its check is called while nothing arrives, and gives the reason."""
     with pytest.raises(NotConnected, match="the socket is closed"):
         asyncio.run(mailbox().take(check=lambda: "the socket is closed"))

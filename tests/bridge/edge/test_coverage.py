@@ -1,4 +1,4 @@
-"""Coverage at rest."""
+"""Coverage as it is stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def frame(*pieces: tuple[str, int, int]) -> pl.DataFrame:
 
 
 def test_it_joins_what_touches_and_keeps_the_rest(edge: Edge) -> None:
-    """Whatever the order in which intervals are added."""
+    """Intervals may be added in any order."""
     coverage = Coverage(edge)
     for piece in (("a", 0, 10), ("a", 20, 30), ("b", 0, 5), ("a", 90, 99), ("a", 10, 20)):
         coverage.add(frame(piece))
@@ -34,7 +34,7 @@ def test_it_joins_what_touches_and_keeps_the_rest(edge: Edge) -> None:
 
 
 def test_adding_the_same_intervals_again_changes_nothing(edge: Edge) -> None:
-    """A write that is repeated after a crash is harmless here too."""
+    """A write that is repeated after a crash does no harm."""
     coverage = Coverage(edge)
     covered = frame(("a", 0, 10), ("b", 5, 6), ("b", 8, 9))
     coverage.add(covered)

@@ -1,4 +1,4 @@
-"""The edge database's versions: an older file becomes the present one with everything in it; a newer one is refused."""
+"""The edge database's versions: an older file is migrated without loss; a newer one is refused."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_an_older_database_keeps_everything(old: Path) -> None:
-    """What waits is delivered with what it covers, counts go on, the quarantine has its rows."""
+    """Waiting batches are delivered with their coverage, counters continue, and the quarantine keeps its rows."""
     edge = Edge(old)
     spool = Spool(edge)
     assert (spool.waiting(), spool.accepted()) == ({"s": 10}, {"s": 20})
@@ -95,7 +95,7 @@ def test_an_older_database_keeps_everything(old: Path) -> None:
 
 
 def test_opening_again_changes_nothing(old: Path) -> None:
-    """Each step is made once."""
+    """Each migration step runs once."""
     Edge(old).close()
     edge = Edge(old)
     assert edge.rows("PRAGMA user_version") == [(VERSION,)]
@@ -104,7 +104,7 @@ def test_opening_again_changes_nothing(old: Path) -> None:
 
 
 def test_a_step_that_fails_leaves_the_version_before(old: Path) -> None:
-    """With everything that was there: nothing is half migrated."""
+    """A failed step is rolled back; nothing is half migrated."""
     with closing(sqlite3.connect(old)) as database, database:
         database.execute("UPDATE quarantine SET payload = x'00'")
     with pytest.raises(Exception, match=r".+"):
@@ -115,7 +115,7 @@ def test_a_step_that_fails_leaves_the_version_before(old: Path) -> None:
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:
-    """It says which versions are known, and leaves the file alone."""
+    """The error names the known versions, and the file is not changed."""
     path = tmp_path / "edge.db"
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA user_version = 99")

@@ -1,4 +1,4 @@
-"""The quarantine: nothing that entered it is lost, and nothing enters twice."""
+"""The quarantine loses no row and keeps none twice."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def kept(rows: pl.DataFrame, *, source: str = "s", origin: str = "file 1") -> pl
 
 
 def test_rows_are_kept_with_reason_source_origin_and_time(edge: Edge) -> None:
-    """Exactly as they came."""
+    """The rows themselves are unchanged."""
     Quarantine(edge).add(HOT, source="s", origin="file 1", now=NOW)
     assert_frame_equal(Quarantine(edge).rows(), kept(HOT))
 
 
 def test_rows_read_again_are_not_kept_twice(edge: Edge) -> None:
-    """Whether a repeated backfill cuts its pages in the same way or not, and from whichever file."""
+    """This holds for a repeated backfill with other page sizes or other files."""
     quarantine = Quarantine(edge)
     quarantine.add(HOT[:1], source="s", origin="file 1", now=NOW)
     quarantine.add(pl.concat([HOT, HOT]), source="s", origin="file 1", now=NOW)
@@ -51,7 +51,7 @@ def test_rows_read_again_are_not_kept_twice(edge: Edge) -> None:
 
 
 def test_rows_that_differ_in_anything_are_kept(edge: Edge) -> None:
-    """Another value, another reason, another source."""
+    """The value, the reason or the source may differ."""
     quarantine = Quarantine(edge)
     other_value = HOT.with_columns(value=pl.lit(1.0))
     other_reason = HOT.with_columns(reason=pl.lit("doubtful"))
@@ -70,20 +70,20 @@ def test_a_row_without_tag_or_time_is_kept_once_too(edge: Edge) -> None:
 
 
 def test_counts_say_how_many_and_why(edge: Edge) -> None:
-    """A row a source and reason, the most frequent first."""
+    """There is one row per source and reason, the most frequent first."""
     Quarantine(edge).add(HOT, source="s", origin="file 1", now=NOW)
     assert Quarantine(edge).counts().rows() == [("s", "too hot", 2, 0), ("s", "text", 1, 0)]
 
 
 def test_an_empty_quarantine_has_no_rows(edge: Edge) -> None:
-    """And says so in the same columns."""
+    """The frame has the same columns."""
     assert_frame_equal(Quarantine(edge).rows(), KEPT.to_frame())
     assert Quarantine(edge).counts().is_empty()
 
 
 @pytest.mark.parametrize("name", ["kept.parquet", "kept.csv"])
 def test_everything_can_be_exported(edge: Edge, tmp_path: Path, name: str) -> None:
-    """To Parquet or CSV, for the person who decides."""
+    """Exports are Parquet or CSV."""
     Quarantine(edge).add(HOT, source="s", origin="file 1", now=NOW)
     assert Quarantine(edge).export(tmp_path / name) == 3
     read = pl.read_parquet if name.endswith("parquet") else pl.read_csv
@@ -92,25 +92,25 @@ def test_everything_can_be_exported(edge: Edge, tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize(("name", "message"), [("kept.xlsx", "ends in .parquet or .csv"), ("no/k.csv", "cannot write")])
 def test_an_export_that_cannot_be_written_says_why(edge: Edge, tmp_path: Path, name: str, message: str) -> None:
-    """The name or the directory is at fault."""
+    """The error says whether the file name or the directory is wrong."""
     with pytest.raises(InvalidInput, match=message):
         Quarantine(edge).export(tmp_path / name)
 
 
 def test_rejected_adds_one_reason_to_all_rows() -> None:
-    """In the columns of the quarantine."""
+    """The result has the columns of the quarantine."""
     rows = HOT.select(SCHEMA.names())
     expected = rows.with_columns(reason=pl.lit("why"), detail=pl.lit("row 7"))
     assert_frame_equal(rejected(rows, "why", detail="row 7"), expected)
 
 
 def out_of_range(first: int, count: int, reason: str = "too hot") -> pl.DataFrame:
-    """So many rows of one tag with one reason."""
+    """This many rows of one tag with one reason."""
     return refused(*(("a", number, 900.0, None, reason) for number in range(first, first + count)))
 
 
 def test_adding_costs_the_same_however_much_is_there(edge: Edge) -> None:
-    """One tag that is out of range for days must not stop the edge: what SQLite does for one row stays the same."""
+    """The number of SQLite steps per row is constant, so that one tag out of range for days does not stop the edge."""
     quarantine = Quarantine(edge)
 
     def steps(number: int) -> int:
@@ -132,8 +132,8 @@ def test_adding_costs_the_same_however_much_is_there(edge: Edge) -> None:
     assert steps(50_000) <= few * 1.5
 
 
-def test_beyond_its_bound_the_oldest_of_the_most_frequent_reason_go(edge: Edge) -> None:
-    """They are counted, and what is rare stays."""
+def test_when_full_the_oldest_rows_of_the_most_frequent_reason_are_deleted(edge: Edge) -> None:
+    """Deleted rows are counted, and rows of rare reasons stay."""
     quarantine = Quarantine(edge, max_rows=10)
     quarantine.add(out_of_range(0, 2, "rare"), source="s", origin="s", now=NOW)
     for first in range(100, 120, 5):
@@ -145,7 +145,7 @@ def test_beyond_its_bound_the_oldest_of_the_most_frequent_reason_go(edge: Edge) 
 
 
 def test_rows_expire(edge: Edge) -> None:
-    """After the retention."""
+    """Rows older than the retention are deleted."""
     quarantine = Quarantine(edge)
     quarantine.add(out_of_range(0, 3), source="s", origin="s", now=NOW - timedelta(days=40))
     quarantine.add(out_of_range(10, 2), source="s", origin="s", now=NOW - timedelta(days=20))
@@ -165,7 +165,7 @@ def test_rows_expire(edge: Edge) -> None:
     ],
 )
 def test_a_selection_is_purged_and_the_rest_stays(edge: Edge, selection: Selection, left: int) -> None:
-    """By source, reason, tag and age; the counts agree with the rows."""
+    """Rows are selected by source, reason, tag and age; the counts agree with the rows."""
     quarantine = Quarantine(edge)
     quarantine.add(HOT, source="s", origin="file 1", now=NOW)
     quarantine.add(HOT[:1].with_columns(reason=pl.lit("too hot"), tag=pl.lit("c")), source="t", origin="f", now=NOW)

@@ -1,4 +1,4 @@
-"""The spool: what it accepted survives, in order, within its bound."""
+"""The spool keeps what it accepted, in order, within its bound."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def numbered(first: int, count: int, *, tag: str = "a") -> SampleBatch:
 
 
 def drained(spool: Spool, source: str, *, rows: int) -> list[pl.DataFrame]:
-    """Everything that waits, as it leaves."""
+    """All waiting items, in the order of delivery."""
     found: list[pl.DataFrame] = []
     while item := spool.oldest(source, now=T0, rows=rows):
         found.append(item.batch)
@@ -68,7 +68,7 @@ def test_a_batch_comes_out_as_it_went_in(
 
 
 def test_batches_leave_in_the_order_they_came_source_by_source(edge: Edge) -> None:
-    """And joined into larger ones, up to about so many samples."""
+    """Batches are joined into larger ones, up to about this many samples."""
     spool = Spool(edge)
     for first in range(0, 50, 10):
         spool.append(numbered(first, 10), source="s", now=T0, covered=NOTHING)
@@ -83,7 +83,7 @@ def test_batches_leave_in_the_order_they_came_source_by_source(edge: Edge) -> No
 
 
 def test_a_sample_given_again_replaces_the_earlier_one_when_joined(edge: Edge) -> None:
-    """As it would in the store."""
+    """The store would do the same."""
     spool = Spool(edge)
     spool.append(numbered(0, 2), source="s", now=T0, covered=NOTHING)
     again = sample_batch(numbered(1, 1).with_columns(value=pl.lit(9.0)))
@@ -93,8 +93,8 @@ def test_a_sample_given_again_replaces_the_earlier_one_when_joined(edge: Edge) -
     assert item.batch["value"].to_list() == [0.0, 9.0]
 
 
-def test_an_item_carries_what_is_proven_once_it_is_stored(edge: Edge) -> None:
-    """The stretches of all batches joined in it; an empty batch may carry some, too."""
+def test_an_item_carries_what_is_covered_once_it_is_stored(edge: Edge) -> None:
+    """It has the intervals of all batches joined in it; an empty batch may have intervals, too."""
     spool = Spool(edge)
     day, minute = intervals(["a", "b"], T0, T0 + timedelta(days=1)), intervals(["a"], T0, T0 + timedelta(minutes=1))
     spool.append(numbered(0, 1), source="s", now=T0, covered=minute)
@@ -105,7 +105,7 @@ def test_an_item_carries_what_is_proven_once_it_is_stored(edge: Edge) -> None:
 
 
 def test_a_full_spool_refuses_and_accepts_again_when_drained(edge: Edge) -> None:
-    """What was refused is neither kept nor counted."""
+    """A refused batch is neither kept nor counted."""
     spool = Spool(edge, max_bytes=1_500)
     spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
     with pytest.raises(SpoolFull, match="drains as soon as the store can be written"):
@@ -117,7 +117,7 @@ def test_a_full_spool_refuses_and_accepts_again_when_drained(edge: Edge) -> None
     assert spool.accepted() == {"other": 1, "s": 2}
 
 
-def test_a_batch_larger_than_the_bound_is_let_into_an_empty_spool(edge: Edge) -> None:
+def test_a_batch_larger_than_the_bound_is_accepted_by_an_empty_spool(edge: Edge) -> None:
     """Refusing it for ever would stop the source for good."""
     spool = Spool(edge, max_bytes=10)
     spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
@@ -125,7 +125,7 @@ def test_a_batch_larger_than_the_bound_is_let_into_an_empty_spool(edge: Edge) ->
 
 
 def test_a_full_disk_is_a_full_spool(tmp_path: Path) -> None:
-    """The source waits until there is space; nothing half-written stays behind."""
+    """The source waits until there is space; no partial row stays behind."""
     edge = Edge(tmp_path / "edge.db")
     with edge.transaction() as database:
         pages = database.execute("PRAGMA page_count").fetchone()[0]
@@ -177,7 +177,7 @@ def open_and_append(path: Path, source: str) -> None:
 
 
 def test_several_processes_share_one_database(tmp_path: Path) -> None:
-    """From its first moment on."""
+    """They may even create it at the same time."""
     names = ["s0", "s1"]
     processes = [SPAWN.Process(target=open_and_append, args=(tmp_path / "edge.db", name)) for name in names]
     for process in processes:
@@ -190,14 +190,14 @@ def test_several_processes_share_one_database(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """With what to do about it."""
+    """The error says what to do."""
     (tmp_path / "edge.db").write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(HistorianError, match="move the file away to start with an empty one"):
         Edge(tmp_path / "edge.db")
 
 
 def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
-    """Not even what an inner one had done."""
+    """Changes of a nested transaction are rolled back, too."""
 
     def fail() -> None:
         with edge.transaction() as database:
@@ -210,7 +210,7 @@ def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
 
 
 def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
-    """The pages that SQLite looks at for one append do not grow with what is in the spool."""
+    """The number of SQLite steps per append does not grow with the spool's content."""
     spool = Spool(edge)
 
     def steps() -> int:
@@ -235,14 +235,14 @@ def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
 
 
 def test_a_batch_of_one_sample_is_small(edge: Edge) -> None:
-    """Less than 1 kB, its mark included."""
+    """It takes less than 1 kB, its mark included."""
     Spool(edge).append(numbered(0, 1), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(seconds=1)))
     assert Spool(edge).sizes()["s"] < 1_000
 
 
 @pytest.mark.parametrize("column", ["payload", "covered"])
 def test_a_damaged_batch_is_set_aside_and_stops_nothing(edge: Edge, column: str) -> None:
-    """It is counted, its bytes are kept, and all that waits behind it is delivered."""
+    """It is counted, its bytes are kept, and all batches after it are delivered."""
     spool = Spool(edge)
     for first in (0, 10, 20):
         spool.append(numbered(first, 10), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(days=1)))
@@ -272,7 +272,7 @@ def test_what_relied_on_a_damaged_batch_is_not_covered(edge: Edge) -> None:
 
 
 def test_every_sink_gets_every_batch_at_its_own_pace(edge: Edge) -> None:
-    """A batch is deleted once all have it; a new sink gets what is there, and one that is gone holds up nothing."""
+    """A batch is deleted once all sinks have it; a new sink gets what is there; a removed sink blocks nothing."""
     spool = Spool(edge)
     spool.append(numbered(0, 10), source="s", now=T0)
     spool.register("store", "mqtt")
@@ -290,7 +290,7 @@ def test_every_sink_gets_every_batch_at_its_own_pace(edge: Edge) -> None:
     assert edge.rows("SELECT count(*) FROM spool") == [(0,)]
 
 
-def test_two_that_empty_one_queue_do_not_disturb_each_other(edge: Edge) -> None:
+def test_two_consumers_of_one_queue_do_not_disturb_each_other(edge: Edge) -> None:
     """Both may deliver an item; it counts once."""
     spool = Spool(edge)
     spool.append(numbered(0, 10), source="s", now=T0)

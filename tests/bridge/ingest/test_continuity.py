@@ -1,4 +1,4 @@
-"""The newest value across interruptions: never an old one for the present, never Bad while Good samples flow."""
+"""The newest value across interruptions: never an outdated value, never Bad while Good samples arrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def at(second: float) -> datetime:
-    """So many seconds after noon."""
+    """An instant in seconds after noon."""
     return T0 + timedelta(seconds=second)
 
 
@@ -38,8 +38,8 @@ def tags(make_tag: Callable[..., Tag]) -> list[Tag]:
     return [make_tag("a"), make_tag("b")]
 
 
-def test_an_outage_is_a_bad_sample_a_tag_from_when_the_source_was_last_heard(tags: list[Tag]) -> None:
-    """Not from when the loss was noticed."""
+def test_an_outage_is_a_bad_sample_per_tag_from_when_the_source_was_last_heard(tags: list[Tag]) -> None:
+    """The time at which the loss was noticed is later and is not used."""
     known = Continuity(tags)
     known.follow(rows(("a", 0, 1.0), ("b", 5, 1.0)), now=at(5))
     marks = known.interrupted(at(8))
@@ -48,14 +48,14 @@ def test_an_outage_is_a_bad_sample_a_tag_from_when_the_source_was_last_heard(tag
 
 
 def test_it_comes_after_the_newest_sample_even_of_a_clock_that_is_ahead(tags: list[Tag]) -> None:
-    """Otherwise the old value would stand for the present."""
+    """Otherwise the old value would be reported as the present one."""
     known = Continuity(tags)
     known.follow(rows(("a", 60, 1.0)), now=at(5))
     assert stamps(known.interrupted(at(8))) == [("a", 60.000001), ("b", 8)]
 
 
 def test_on_a_clock_that_is_behind_good_samples_outrank_it_at_once(tags: list[Tag]) -> None:
-    """The mark lies on the device's clock."""
+    """The Bad sample is stamped on the device's clock."""
     known = Continuity(tags)
     for second in (10, 20, 30):
         known.follow(rows(("a", second - 3600, 1.0)), now=at(second))
@@ -66,7 +66,7 @@ def test_on_a_clock_that_is_behind_good_samples_outrank_it_at_once(tags: list[Ta
 
 
 def test_a_node_that_did_not_change_is_written_again_with_the_time_of_reading(tags: list[Tag]) -> None:
-    """The server repeats its old value with its old timestamp; once is enough."""
+    """The server repeats its old value with its old timestamp; the value is written again once."""
     known = Continuity(tags)
     known.follow(rows(("a", 0, 7.0)), now=at(1))
     known.interrupted(at(10))
@@ -75,7 +75,7 @@ def test_a_node_that_did_not_change_is_written_again_with_the_time_of_reading(ta
 
 
 def test_on_a_clock_that_is_behind_it_is_written_with_the_devices_time(tags: list[Tag]) -> None:
-    """So that the next change, stamped behind our clock, is the newest."""
+    """The next change, stamped behind our clock, is then the newest."""
     known = Continuity(tags)
     known.follow(rows(("a", -3600, 7.0)), now=at(0))
     known.follow(rows(("a", -3590, 7.5)), now=at(10))
@@ -84,21 +84,21 @@ def test_on_a_clock_that_is_behind_it_is_written_with_the_devices_time(tags: lis
 
 
 def test_of_several_old_values_the_last_one_is_the_present(tags: list[Tag]) -> None:
-    """A server may report what queued up before."""
+    """A server may report values that it queued earlier."""
     known = Continuity(tags)
     known.interrupted(at(10))
     assert_frame_equal(known.follow(rows(("a", 1, 1.0), ("a", 2, 2.0)), now=at(20)), rows(("a", 20, 2.0)))
 
 
 def test_nothing_is_repeated_that_is_newer_than_the_outage(tags: list[Tag]) -> None:
-    """A change during the outage speaks for itself."""
+    """A tag that changed during the outage needs no repeated value."""
     known = Continuity(tags)
     known.interrupted(at(10))
     assert known.follow(rows(("a", 12, 1.0), ("b", 1, 1.0), ("b", 13, 2.0)), now=at(20)).is_empty()
 
 
 def test_bad_values_and_waveforms_are_not_repeated(make_tag: Callable[..., Tag]) -> None:
-    """A second copy of a stretch of vibration would be data that never was."""
+    """A second copy of a waveform would be data that was never measured."""
     known = Continuity([make_tag("a"), make_tag("w", kind="vibration", sample_rate=25_600.0)])
     known.interrupted(at(10))
     bad = rows(("a", 1, 1.0)).with_columns(quality=pl.lit(BAD, pl.UInt32))
@@ -106,12 +106,12 @@ def test_bad_values_and_waveforms_are_not_repeated(make_tag: Callable[..., Tag])
 
 
 def test_without_an_interruption_nothing_is_repeated(tags: list[Tag]) -> None:
-    """The first report of the first session is just that."""
+    """The first report of the first session is stored unchanged."""
     assert Continuity(tags).follow(rows(("a", -1e6, 1.0)), now=at(0)).is_empty()
 
 
-def test_what_an_earlier_run_knew_goes_on(tags: list[Tag]) -> None:
-    """After a restart of the bridge the marks lie on the device's clock too."""
+def test_the_state_of_an_earlier_run_is_used(tags: list[Tag]) -> None:
+    """After a restart of the bridge, Bad samples are stamped on the device's clock too."""
     before = Continuity(tags)
     for second in (0, 10):
         before.follow(rows(("a", second - 3600, 1.0)), now=at(second))

@@ -1,4 +1,4 @@
-"""The limits of a tag: every sample lands on exactly one side, and the reason says why."""
+"""The limits of a tag: every sample is either accepted or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def batch(*rows: Row) -> SampleBatch:
     ],
 )
 def test_a_sample_is_accepted_or_rejected(rules: tuple[Rule, ...], row: Row, reason: str | None) -> None:
-    """By its tag, its time, its type and its range; a Bad one by tag and time alone."""
+    """It is checked by tag, time, type and range; a Bad sample only by tag and time."""
     verdict = apply_rules(batch(row), rules, now=NOW)
     assert verdict.rejected["reason"].to_list() == ([reason] if reason else [])
     assert_frame_equal(pl.concat([verdict.accepted, verdict.rejected.select(SCHEMA.names())]), batch(row))
@@ -82,7 +82,7 @@ def test_a_sample_is_accepted_or_rejected(rules: tuple[Rule, ...], row: Row, rea
 def test_an_archive_may_be_old_but_not_from_the_zero_of_a_clock(
     make_tag: Callable[..., Tag], instant: datetime, reason: list[str]
 ) -> None:
-    """Unix, OLE and .NET write their zeros where there is no time."""
+    """Unix, OLE and .NET write the zero of their clock where there is no time."""
     rules = contract_of([make_tag("oil")], live=False)
     assert apply_rules(batch(("oil", instant, 1.0, None, 0)), rules, now=NOW).rejected["reason"].to_list() == reason
 
@@ -99,7 +99,7 @@ rows = st.tuples(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, max_size=30))
 def test_no_sample_is_lost_or_changed(rules: tuple[Rule, ...], given_rows: list[Row]) -> None:
-    """Accepted and rejected together are the batch, and what was accepted is a batch still."""
+    """Accepted and rejected samples together are the batch, and the accepted ones form a valid batch."""
     given_batch = batch(*given_rows)
     verdict = apply_rules(given_batch, rules, now=NOW)
     sample_batch(verdict.accepted)

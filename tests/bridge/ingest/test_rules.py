@@ -1,4 +1,4 @@
-"""Rules as objects: they may keep memory, reject, or mark; the first that rejects gives the reason."""
+"""Rules may keep memory, reject samples, or mark them; the first that rejects gives the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TooFast:
         return Findings(qualities=qualities)
 
 
-class Refuses:
+class Rejects:
     """Rejects one value."""
 
     def __init__(self, value: float, reason: str) -> None:
@@ -37,8 +37,8 @@ class Refuses:
 
     def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
         """See `Rule.check`."""
-        guilty = pl.when(pl.col("value") == self._value).then(pl.lit(self._reason))
-        return Findings(reasons=samples.select(reason=guilty)["reason"])
+        reason = pl.when(pl.col("value") == self._value).then(pl.lit(self._reason))
+        return Findings(reasons=samples.select(reason=reason)["reason"])
 
 
 def batch(first: int, *values: float) -> SampleBatch:
@@ -48,7 +48,7 @@ def batch(first: int, *values: float) -> SampleBatch:
 
 
 def test_a_rule_may_remember_and_mark() -> None:
-    """What it saw in one batch counts in the next."""
+    """Memory from one batch is used in the next."""
     rule = TooFast()
     first = apply_rules(batch(0, 1.0, 2.0, 50.0), [rule], now=T0)
     second = apply_rules(batch(3, 90.0, 91.0), [rule], now=T0)
@@ -58,8 +58,8 @@ def test_a_rule_may_remember_and_mark() -> None:
 
 
 def test_the_first_rule_that_rejects_gives_the_reason() -> None:
-    """And a rejected sample keeps the quality that another rule has given it."""
-    rules: list[Rule] = [TooFast(), Refuses(50.0, "first"), Refuses(50.0, "second"), Refuses(2.0, "other")]
+    """A rejected sample keeps the quality that another rule has given it."""
+    rules: list[Rule] = [TooFast(), Rejects(50.0, "first"), Rejects(50.0, "second"), Rejects(2.0, "other")]
     verdict = apply_rules(batch(0, 1.0, 2.0, 50.0), rules, now=T0)
     assert_frame_equal(verdict.accepted, batch(0, 1.0))
     rejected = verdict.rejected.select("value", "reason", "quality").rows()
@@ -67,5 +67,5 @@ def test_the_first_rule_that_rejects_gives_the_reason() -> None:
 
 
 def test_without_rules_everything_is_accepted() -> None:
-    """As it is."""
+    """The batch is returned unchanged."""
     assert_frame_equal(apply_rules(batch(0, 1.0), [], now=T0).accepted, batch(0, 1.0))

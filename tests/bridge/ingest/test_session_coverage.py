@@ -1,4 +1,4 @@
-"""What a live session covers: nothing that was not read, whatever the timestamps say."""
+"""A live session covers only what was read, whatever the timestamps say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Covered = list[tuple[str, Any, Any]]
 
 
 def at(second: float) -> datetime:
-    """So many seconds after the session began."""
+    """An instant in seconds after the start of the session."""
     return T0 + timedelta(seconds=second)
 
 
@@ -30,7 +30,7 @@ def rows(*given: tuple[str, float] | tuple[str, float, int]) -> pl.DataFrame:
 
 
 def covered(*steps: tuple[float, pl.DataFrame], tags: tuple[str, ...] = ("a", "b")) -> Covered:
-    """What a session covers that reads each frame at its second: (tag, from, to) in seconds."""
+    """The coverage (tag, from, to) in seconds of a session that reads each frame at its second."""
     session = SessionCoverage(tags, began=T0)
     found = [session.extend(frame, now=at(second)) for second, frame in steps]
     seconds = [(tag, start - T0, end - T0) for tag, start, end in pl.concat(found).rows()]
@@ -38,7 +38,7 @@ def covered(*steps: tuple[float, pl.DataFrame], tags: tuple[str, ...] = ("a", "b
 
 
 def test_every_change_covers_the_time_since_the_one_before() -> None:
-    """From the session's begin to the last sample; a tag that changes once an hour is covered all the same."""
+    """Coverage runs from the session's start to the last sample, even for a tag that changes once an hour."""
     assert covered((1, rows(("a", 1))), (3600, rows(("a", 3600), ("b", 3599)))) == [
         ("a", 0, pytest.approx(1)),
         ("a", 1, pytest.approx(3600)),
@@ -47,36 +47,36 @@ def test_every_change_covers_the_time_since_the_one_before() -> None:
 
 
 def test_a_polled_source_covers_nothing() -> None:
-    """What was between two readings is unknown."""
+    """Changes between two polls are unknown."""
     assert covered((1, rows(("a", 1))), (2, rows(("a", 2))), tags=()) == []
 
 
 def test_other_tags_than_those_reported_in_full_cover_nothing() -> None:
-    """Tag by tag."""
+    """Coverage is decided per tag."""
     assert covered((1, rows(("a", 1), ("b", 1))), tags=("b",)) == [("b", 0, pytest.approx(1))]
 
 
 @pytest.mark.parametrize("before", [-60.0, -86_400.0 * 365 * 26, -86_400.0 * 365 * 56])
 def test_a_first_report_of_an_old_value_covers_nothing_before_the_session(before: float) -> None:
-    """A node that has not changed for long has its old timestamp; the next change is covered from the begin on."""
+    """An unchanged node has its old timestamp; the next change is covered from the session's start."""
     assert covered((0.5, rows(("a", before))), (30, rows(("a", 30)))) == [("a", 0, pytest.approx(30))]
 
 
 @pytest.mark.parametrize("wrong", [-86_400.0 * 365 * 26, -3600.0, -1.0])
 def test_a_clock_that_jumps_covers_nothing_across_the_jump(wrong: float) -> None:
-    """Changes were stamped in the past while it was wrong: only from the second good sample on is there coverage."""
+    """While the clock was wrong, changes had timestamps in the past: coverage starts at the second good sample."""
     steps = [(10, rows(("a", 10))), (20, rows(("a", wrong))), (30, rows(("a", 30))), (40, rows(("a", 40)))]
     assert covered(*steps) == [("a", 0, pytest.approx(10)), ("a", 30, pytest.approx(40))]
 
 
 def test_a_jump_within_one_reading_is_seen_too() -> None:
-    """In the order in which the rows came, whatever their timestamps."""
+    """Rows are checked in the order in which they arrived, whatever their timestamps."""
     steps = [(100, rows(("a", 90), ("a", -1e9), ("a", 99))), (110, rows(("a", 110)))]
     assert covered(*steps) == [("a", 0, pytest.approx(90)), ("a", 99, pytest.approx(110))]
 
 
 def test_a_clock_set_forward_covers_nothing_across_the_step() -> None:
-    """An hour that the device never had may be full of samples elsewhere."""
+    """The skipped hour may be full of samples in an archive."""
     behind = [(60, rows(("a", 30))), (70, rows(("a", 40))), (80, rows(("a", 80))), (90, rows(("a", 90)))]
     assert covered(*behind) == [
         ("a", 0, pytest.approx(30)),
@@ -86,12 +86,12 @@ def test_a_clock_set_forward_covers_nothing_across_the_step() -> None:
 
 
 def test_a_device_whose_clock_is_ahead_covers_nothing_of_the_future() -> None:
-    """Beyond what queues and networks may cost."""
+    """Only the tolerance for queues and networks is allowed."""
     assert covered((10, rows(("a", 600))), (20, rows(("a", 610)))) == []
 
 
 def test_a_device_whose_clock_is_behind_covers_on_its_own_clock() -> None:
-    """From where its timestamps have reached the session's begin."""
+    """Coverage starts once its timestamps are past the session's start."""
     steps = [(second, rows(("a", second - 15))) for second in (10, 20, 30)]
     assert covered(*steps) == [("a", 0, pytest.approx(5)), ("a", 5, pytest.approx(15))]
 
@@ -103,7 +103,7 @@ def test_nothing_before_a_loss_is_covered() -> None:
 
 
 def test_an_empty_reading_covers_nothing() -> None:
-    """And disturbs nothing."""
+    """The session's coverage continues unchanged."""
     assert covered((5, rows()), (9, rows(("a", 9)))) == [("a", 0, pytest.approx(9))]
 
 

@@ -27,13 +27,13 @@ def batch(tag: str, values: list[float | None]) -> SampleBatch:
 
 @given(st.lists(st.none() | st.floats(-1e6, 1e6), max_size=20), st.floats(-100, 100), st.floats(-100, 100))
 def test_values_become_raw_times_scale_plus_offset(values: list[float | None], scale: float, offset: float) -> None:
-    """And nothing else changes; a sample without value stays without."""
+    """Nothing else changes; a sample without a value stays without one."""
     expected = batch("a", [None if value is None else value * scale + offset for value in values])
     assert_frame_equal(scaled(batch("a", values), {"a": (scale, offset)}), expected, check_exact=True)
 
 
 def test_tags_without_a_scale_stay_as_they_are() -> None:
-    """Even next to one that has it."""
+    """This holds in a batch with tags that have one."""
     both = sample_batch(pl.concat([batch("a", [1.0, None]), batch("b", [1.0])]))
     expected = pl.concat([batch("a", [1.0, None]), batch("b", [-39.0])])
     assert_frame_equal(scaled(both, {"b": (0.0625, -39.0625)}), expected)
@@ -41,13 +41,13 @@ def test_tags_without_a_scale_stay_as_they_are() -> None:
 
 @given(finite, finite, finite)
 def test_a_result_that_float64_cannot_hold_becomes_bad(value: float, scale: float, offset: float) -> None:
-    """The outcome is a batch, whatever goes in."""
+    """The result is a valid batch for any input."""
     result = normalise(scaled(batch("a", [value]), {"a": (scale, offset)})).batch
     assert result["value"].is_null().to_list() == (result["quality"] == BAD_NO_DATA).to_list()
 
 
 def test_there_is_no_transform_where_there_is_nothing_to_do(make_tag: Callable[..., Tag]) -> None:
-    """The pipeline is a tuple of steps; most often an empty one."""
+    """The pipeline is a tuple of steps, which is usually empty."""
     assert pipeline([make_tag("a"), make_tag("b")]) == ()
     [step] = pipeline([make_tag("a"), make_tag("b", scale=2.0, offset=1.0)])
     assert step(batch("b", [3.0]))["value"].to_list() == [7.0]

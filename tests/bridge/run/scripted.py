@@ -1,4 +1,4 @@
-"""What the tests of streaming share: a clock that is set, rows, and a bridge that runs until something is so."""
+"""Helpers of the streaming tests: a settable clock, rows, and a bridge that runs until a condition holds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Clock:
         return self.now
 
     def at(self, second: float) -> Callable[[], None]:
-        """A step of a script that sets it."""
+        """A step of a script that sets the clock."""
 
         def step() -> None:
             self.now = T0 + second * SECOND
@@ -57,13 +57,13 @@ def outage(second: float, *tags: str) -> pl.DataFrame:
 def bridge_of(
     edge: Edge, store: Any, connections: Sequence[ConnectionConfig], directory: Path, clock: Clock | None = None
 ) -> Bridge:
-    """A bridge that connects again at once."""
+    """A bridge that reconnects at once."""
     status = StatusFile(directory)
     return Bridge(connections, edge, store, status, clock=clock or Clock(), wait=lambda _, __: 0.0)
 
 
 def run(bridge: Bridge, *, until: Callable[[], bool] | None = None) -> StreamReport:
-    """Stream until all sources have ended, or until something has come about."""
+    """Stream until all sources have ended, or until a condition holds."""
 
     async def main() -> StreamReport:
         stop = asyncio.Event()
@@ -84,5 +84,5 @@ def stored(store: MemoryStore) -> pl.DataFrame:
 
 
 def healthy_rows(count: int) -> pl.DataFrame:
-    """What the healthy source reports in all."""
+    """All rows that the healthy source reports."""
     return raw(*(("a", number, float(number)) for number in range(count)))

@@ -1,4 +1,4 @@
-"""Backfill: everything once, nothing twice, and on from where it stopped."""
+"""A backfill reads everything once, stores nothing twice, and resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def minutes(tag: str, first: int, count: int, *, plus: float = 0) -> pl.DataFram
 
 
 def run(
-    edge: Edge, store: Any, feed: ConnectionConfig, *, start: datetime | None = None, end: datetime | None = None
+    edge: Edge, store: Any, connection: ConnectionConfig, *, start: datetime | None = None, end: datetime | None = None
 ) -> Backfill:
-    """Plans and makes a backfill."""
-    backfill = Backfill(feed, edge, store, clock=lambda: NOW, wait=lambda _, __: 0.0)
+    """Plans and runs a backfill."""
+    backfill = Backfill(connection, edge, store, clock=lambda: NOW, wait=lambda _, __: 0.0)
 
     async def main() -> None:
         async with asyncio.timeout(30):
@@ -68,7 +68,7 @@ pieces = st.lists(
 def test_slices_hold_every_gap_and_nothing_that_all_tags_have(
     covered: list[tuple[str, int, int]], first: int, length: int
 ) -> None:
-    """Slices do not overlap, stay within the range, and none is without need."""
+    """Slices do not overlap, stay within the range, and contain a gap of each of their tags."""
     start, end = T0 + first * MINUTE, T0 + (first + length) * MINUTE
     known = [(tag, T0 + begin * MINUTE, T0 + stop * MINUTE) for tag, begin, stop in covered]
     open_ = {
@@ -96,7 +96,7 @@ def _needs(piece: Slice, tag: str, open_: set[tuple[str, int]]) -> bool:
 
 
 def test_a_range_is_cut_into_a_bounded_number_of_slices() -> None:
-    """None shorter than an hour, so that small archives are read in one go."""
+    """No slice is shorter than an hour, so that small archives are read in one request."""
     nothing = INTERVALS.to_frame()
     assert slices(nothing, intervals(["a"], T0, T0 + 30 * MINUTE)) == [Slice(T0, T0 + 30 * MINUTE, ("a",))]
     odd = 9999 * HOUR + timedelta(microseconds=1)
@@ -104,7 +104,7 @@ def test_a_range_is_cut_into_a_bounded_number_of_slices() -> None:
 
 
 def test_an_archive_comes_into_the_store_completely(edge: Edge, archived: Connections) -> None:
-    """Every sample, in as many pages as it likes; its whole time counts as covered then."""
+    """Every sample is stored, in any number of pages; the archive's whole time is then covered."""
     store = MemoryStore()
     frames = [minutes("a", 0, 100), minutes("b", 50, 100), minutes("a", 100, 50)]
     backfill = run(edge, store, archived("old", frames))
@@ -114,8 +114,8 @@ def test_an_archive_comes_into_the_store_completely(edge: Edge, archived: Connec
     assert_frame_equal(Coverage(edge).of(["a", "b"], T0, NOW), covered)
 
 
-def test_a_backfill_can_be_told_to_read_again(edge: Edge, archived: Connections, make_archive: Any) -> None:
-    """After an address was corrected, or a file came late, what is covered is read all the same."""
+def test_a_backfill_can_be_forced_to_read_again(edge: Edge, archived: Connections, make_archive: Any) -> None:
+    """After an address was corrected or a file arrived late, covered time is read again."""
     store, archive = MemoryStore(), make_archive([minutes("a", 0, 30)])
     run(edge, store, archived("old", archive))
     task = Backfill(archived("old", archive), edge, store)
@@ -125,7 +125,7 @@ def test_a_backfill_can_be_told_to_read_again(edge: Edge, archived: Connections,
 
 
 def test_a_second_backfill_reads_nothing(edge: Edge, archived: Connections, make_archive: Any) -> None:
-    """And a wider range reads only what is new, but never beyond what the archive has."""
+    """A wider range reads only what is new, and never more than the archive has."""
     store, archive = MemoryStore(), make_archive([minutes("a", 0, 300), minutes("b", 0, 300)])
     run(edge, store, archived("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
     run(edge, store, archived("old", archive), start=T0 + HOUR, end=T0 + 2 * HOUR)
@@ -137,7 +137,7 @@ def test_a_second_backfill_reads_nothing(edge: Edge, archived: Connections, make
 
 
 def test_what_live_samples_cover_is_not_read_again(edge: Edge, archived: Connections, make_archive: Any) -> None:
-    """Tag by tag."""
+    """Coverage is used tag by tag."""
     archive = make_archive([minutes("a", 0, 60), minutes("b", 0, 60)])
     Coverage(edge).add(intervals(["a"], T0 + 30 * MINUTE, T0 + 90 * MINUTE))
     Coverage(edge).add(intervals(["b"], T0, T0 + 90 * MINUTE))
@@ -156,7 +156,7 @@ def test_what_live_samples_cover_is_not_read_again(edge: Edge, archived: Connect
 def test_an_interrupted_backfill_resumes(
     edge: Edge, archived: Connections, make_archive: Any, fails: dict[int, Exception], stored_first: int
 ) -> None:
-    """A lost archive ends it, a broken part of one does not; what failed is read next time, and only that."""
+    """A lost archive ends it, a damaged part of one does not; the next run reads only what failed."""
     store, archive = MemoryStore(), make_archive([minutes("a", 0, 300)], fails=fails)
     with pytest.raises(SourceError, match="gone"):
         run(edge, store, archived("old", archive))
@@ -171,7 +171,7 @@ def test_an_interrupted_backfill_resumes(
 def test_an_archive_that_is_lost_for_a_while_is_opened_again(
     edge: Edge, archived: Connections, make_archive: Any
 ) -> None:
-    """The slice is read again from its beginning; nothing is missing and nothing in conflict."""
+    """The slice is read again from its start; nothing is missing or in conflict."""
     frames = [minutes("a", 0, 100), minutes("a", 100, 100)]
     archive, store = make_archive(frames, fails={1: NotConnected("gone"), 2: NotConnected("gone")}), MemoryStore()
     backfill = run(edge, store, archived("old", archive))
@@ -181,18 +181,18 @@ def test_an_archive_that_is_lost_for_a_while_is_opened_again(
 
 
 def test_a_backfill_with_the_store_down_keeps_what_it_read(edge: Edge, archived: Connections, make_store: Any) -> None:
-    """And proves nothing, so that the next one may read it again."""
-    store, feed = make_store(), archived("old", [minutes("a", 0, 100)])
+    """Nothing is covered, so that the next run may read it again."""
+    store, connection = make_store(), archived("old", [minutes("a", 0, 100)])
     store.down = True
-    run(edge, store, feed)
+    run(edge, store, connection)
     assert Coverage(edge).of(["a"], T0, NOW).is_empty()
     store.down = False
-    run(edge, store, feed)
+    run(edge, store, connection)
     assert_frame_equal(stored(store), minutes("a", 0, 100))
 
 
 def test_samples_that_contradict_each_other_across_pages_are_conflicts(edge: Edge, archived: Connections) -> None:
-    """The page that came first stays, what contradicts it goes to quarantine, what repeats it is nothing new."""
+    """The first page is kept, contradicting samples go to quarantine, repeats are ignored."""
     store = MemoryStore()
     frames = [minutes("a", 0, 10), minutes("a", 5, 10, plus=0.5), minutes("a", 0, 3), minutes("b", 5, 5)]
     backfill = run(edge, store, archived("old", frames))
@@ -205,13 +205,13 @@ def test_samples_that_contradict_each_other_across_pages_are_conflicts(edge: Edg
 
 
 def test_a_live_source_cannot_be_backfilled(edge: Edge, live: Connections) -> None:
-    """Which is found before anything is read."""
+    """The error is raised before anything is read."""
     with pytest.raises(ConfigError, match="it cannot backfill"):
         Backfill(live("s", []), edge, MemoryStore())
 
 
 class Locked:
-    """A store that does not let us in; nothing can be read from it either."""
+    """A store that denies access to reads and writes."""
 
     def __init__(self, error: StoreError) -> None:
         self.error = error
@@ -225,7 +225,7 @@ class Locked:
         raise self.error
 
 
-def test_a_store_that_does_not_let_us_in_ends_a_backfill(edge: Edge, archived: Connections) -> None:
+def test_a_store_that_denies_access_ends_a_backfill(edge: Edge, archived: Connections) -> None:
     """Otherwise it would fill the spool and then wait for ever."""
     with pytest.raises(AccessDenied, match="the token has expired; what was read stays in the spool"):
         run(edge, Locked(AccessDenied("the token has expired")), archived("old", [minutes("a", 0, 3000)]))
@@ -233,7 +233,7 @@ def test_a_store_that_does_not_let_us_in_ends_a_backfill(edge: Edge, archived: C
 
 
 def test_pages_that_overlap_do_not_wait_for_ever_for_a_store_that_is_down(edge: Edge, archived: Connections) -> None:
-    """Nobody can compare them with what the store holds; the backfill says so and resumes when run again."""
+    """They cannot be compared with the store's content; the backfill reports this and resumes when run again."""
     backfill = Backfill(
         archived("old", [minutes("a", 0, 10), minutes("a", 5, 10)]),
         edge,
@@ -252,7 +252,7 @@ def test_pages_that_overlap_do_not_wait_for_ever_for_a_store_that_is_down(edge: 
 
 
 def test_a_damaged_batch_leaves_its_slice_uncovered(edge: Edge, archived: Connections, make_store: Any) -> None:
-    """It is read again by the next backfill, and then nothing is missing."""
+    """The next backfill reads it again, and then nothing is missing."""
     store, connection = make_store(), archived("old", [minutes("a", 0, 30)])
     store.down = True
     run(edge, store, connection)

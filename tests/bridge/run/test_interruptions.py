@@ -1,4 +1,4 @@
-"""Interruptions: of connections, of clocks, of the bridge itself; the newest value is never an old one."""
+"""Interruptions of connections, of clocks and of the bridge: the newest value is never an outdated one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.bridge.run.scripted import (
 def test_a_clock_that_was_wrong_covers_no_decades(
     edge: Edge, live: Connections, tmp_path: Path, wrong: datetime
 ) -> None:
-    """A PLC after a power loss, then NTP sets its clock: what an archive has of the years between is still wanted."""
+    """A PLC starts with a wrong clock which NTP then sets: the years between are not covered."""
     clock = Clock()
     second = (wrong - T0) / SECOND
     lines = [clock.at(1), raw(("a", second, -1.0)), clock.at(2), raw(("a", 2, 1.0)), clock.at(3), raw(("a", 3, 2.0))]
@@ -48,7 +48,7 @@ def test_a_clock_that_was_wrong_covers_no_decades(
 def test_a_lost_connection_is_made_again_and_the_outage_is_a_bad_sample(
     edge: Edge, live: Connections, tmp_path: Path
 ) -> None:
-    """For each tag one, from when the source was last heard; coverage has a hole there."""
+    """Each tag has one, from when the source was last heard; coverage has a gap there."""
     store, clock = MemoryStore(), Clock()
     lines = [
         *(clock.at(1), raw(("a", 1, 1.0)), clock.at(2), raw(("b", 2, 1.0)), clock.at(60), NotConnected("cut")),
@@ -83,8 +83,8 @@ def test_a_node_that_did_not_change_is_good_again_after_an_outage(
     assert_frame_equal(store.latest(["a"]), raw(("a", 30, 7.0)))
 
 
-def test_a_restart_of_the_bridge_leaves_a_mark(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """From when the source was last heard by the run before; the first run of all leaves none."""
+def test_a_restart_of_the_bridge_is_a_bad_sample(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """It is stamped when the previous run last heard the source; the first run writes none."""
     store, clock = MemoryStore(), Clock()
     run(bridge_of(edge, store, [live("s", [clock.at(5), raw(("a", 5, 1.0))])], tmp_path, clock))
     assert_frame_equal(stored(store), raw(("a", 5, 1.0)))
@@ -95,8 +95,10 @@ def test_a_restart_of_the_bridge_leaves_a_mark(edge: Edge, live: Connections, tm
     assert_frame_equal(stored(store), expected.sort("tag", "timestamp"))
 
 
-def test_after_a_kill_the_mark_is_behind_all_that_was_accepted(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """The status is only written now and then, and may be lost: what the spool accepted last counts too."""
+def test_after_a_kill_the_bad_sample_is_later_than_all_accepted_samples(
+    edge: Edge, live: Connections, tmp_path: Path
+) -> None:
+    """The status is written only now and then and may be lost: what the spool accepted last counts too."""
     store, clock = MemoryStore(), Clock()
     run(bridge_of(edge, store, [live("s", [clock.at(5), raw(("a", 5, 1.0))])], tmp_path, clock))
     (tmp_path / "status.db").unlink()

@@ -1,4 +1,4 @@
-"""`penstock stream` killed at random moments: what it had accepted is in the store once, and nothing is missing."""
+"""After `penstock stream` is killed at random moments, every accepted sample is stored once and none is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from historian.stores.open import open_store
 KILLS = 5
 PENSTOCK = Path(sys.executable).with_name("penstock")
 IN_FLIGHT = timedelta(seconds=5)
-"""What had reached the killed process, but not yet its disk, is no older than this; on a busy machine, too."""
+"""Upper bound on the age of samples that the killed process had received and not yet written, on a busy machine."""
 
 PLANT = """
 [site]
@@ -51,7 +51,7 @@ burst,rig1,burst,ns=2;s=burst
 
 @dataclass(frozen=True)
 class Downtime:
-    """While nobody was subscribed: from the kill to the start of the next process."""
+    """The time without a subscription: from the kill to the start of the next process."""
 
     killed: datetime
     started: datetime
@@ -79,7 +79,7 @@ def streaming(plant: Path, *options: str) -> subprocess.Popen[bytes]:
 
 
 def accepted(plant: Path) -> int:
-    """What the spool has ever accepted."""
+    """The number of samples the spool has ever accepted."""
     edge = Edge(plant / ".penstock" / "edge.db")
     try:
         return Spool(edge).accepted().get("line1", 0)
@@ -88,7 +88,7 @@ def accepted(plant: Path) -> int:
 
 
 def killed_at_random(plant: Path, seconds: float) -> tuple[datetime, datetime]:
-    """Streams until something has been accepted and for so long more, then kills; returns when it began and ended."""
+    """Streams until a sample was accepted and then for the given time, then kills; returns start and end."""
     before, started = accepted(plant), datetime.now(UTC)
     with streaming(plant) as process:
         while accepted(plant) == before:
@@ -108,7 +108,7 @@ def stored(plant: Path, tag: str) -> pl.DataFrame:
 
 
 def holes(samples: pl.DataFrame) -> list[tuple[datetime, datetime]]:
-    """(last time before, first time after) wherever the sequence of values skips a number."""
+    """(last time before, first time after) each gap in the sequence of values."""
     previous = pl.col("value").shift()
     skips = samples.with_columns(before=pl.col("timestamp").shift()).filter(pl.col("value") != previous + 1)
     return skips.select("before", "timestamp").rows()

@@ -1,4 +1,4 @@
-"""Streaming: sources that fail, end, talk nonsense or never stop talking, next to one another."""
+"""Streaming from sources that fail, end, send invalid rows or never stop, in parallel."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from tests.bridge.run.scripted import (
 )
 
 
-def test_what_a_source_reports_reaches_the_store(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """In any order and with repeats; the time since the session began counts as covered."""
+def test_what_a_source_reports_is_stored(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """Rows may come in any order and repeat; the time since the session's start is covered."""
     store, clock = MemoryStore(), Clock()
     lines = [clock.at(5), raw(("b", 1, 5.0), ("a", 0, 1.0), ("a", 0, 1.0)), raw(), clock.at(9), raw(("a", 9, 2.0))]
     bridge = bridge_of(edge, store, [live("s", lines)], tmp_path, clock)
@@ -55,7 +55,7 @@ def test_what_a_source_reports_reaches_the_store(edge: Edge, live: Connections, 
 def test_what_breaks_the_rules_goes_to_quarantine_and_the_rest_goes_on(
     edge: Edge, live: Connections, make_tag: Callable[..., Tag], tmp_path: Path
 ) -> None:
-    """Conflicts, values out of range after scaling, unknown tags, rows without a tag."""
+    """Conflicts, values out of range after scaling, unknown tags and rows without a tag are quarantined."""
     store = MemoryStore()
     lines = [raw(("a", 0, 1.0), ("a", 0, 2.0), ("a", 1, 60.0), ("x", 1, 1.0), (None, 1, 1.0), ("a", 2, 49.0))]
     tag = make_tag("a", scale=2.0, range=(0.0, 100.0))
@@ -73,7 +73,7 @@ def test_what_breaks_the_rules_goes_to_quarantine_and_the_rest_goes_on(
 
 
 def test_what_is_rejected_is_durable_before_the_rest_is(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """If the quarantine cannot be written, nothing of the batch enters the spool: it would be taken for whole."""
+    """If the quarantine cannot be written, nothing of the batch enters the spool."""
     with edge.transaction() as database:
         database.execute("CREATE TRIGGER full BEFORE INSERT ON quarantine BEGIN SELECT RAISE(ABORT, 'no room'); END")
     lines = [raw(("a", 0, 1.0), ("x", 1, 1.0)), raw(("a", 5, 2.0))]
@@ -83,7 +83,7 @@ def test_what_is_rejected_is_durable_before_the_rest_is(edge: Edge, live: Connec
 
 
 def test_one_failing_source_does_not_stop_the_others(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """Neither one that cannot connect, nor one with a fault in its driver, nor one that cannot even be closed."""
+    """The source cannot connect, or has a defect in its driver, or cannot be closed."""
     store = MemoryStore()
     failing = live("failing", [NotConnected("nobody answers")] * 9_999)
     faulty = live("faulty", [ZeroDivisionError("a fault in the driver"), raw(("b", 1, 5.0))])
@@ -101,7 +101,7 @@ def test_one_failing_source_does_not_stop_the_others(edge: Edge, live: Connectio
 def test_rows_that_are_no_samples_at_all_are_a_fault_of_the_driver(
     edge: Edge, live: Connections, tmp_path: Path
 ) -> None:
-    """It is logged and connected again; what follows is stored."""
+    """The fault is logged and the source reconnected; later rows are stored."""
     store = MemoryStore()
     lines = [pl.DataFrame({"nonsense": [1]}), raw(("a", 0, 1.0))]
     run(bridge_of(edge, store, [live("s", lines)], tmp_path))
@@ -109,7 +109,7 @@ def test_rows_that_are_no_samples_at_all_are_a_fault_of_the_driver(
 
 
 def test_it_stops_when_it_is_stopped_and_empties_the_spool(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """Even in the middle of a read that would never return."""
+    """This holds even in the middle of a read that would never return."""
     store = MemoryStore()
     connection = live("s", [raw(("a", 0, 1.0)), asyncio.Event()])
     run(bridge_of(edge, store, [connection], tmp_path), until=lambda: "s" in Spool(edge).accepted())
@@ -144,7 +144,7 @@ class Stubborn:
 def test_a_source_that_swallows_a_cancellation_is_cancelled_again(
     edge: Edge, live: Connections, tmp_path: Path
 ) -> None:
-    """A stop always comes to an end."""
+    """A stop always ends."""
     connection, source = live("s", []), Stubborn()
     vars(connection.driver)["source"] = lambda _: source
     bridge = bridge_of(edge, MemoryStore(), [connection], tmp_path)
@@ -165,7 +165,7 @@ def test_a_source_that_swallows_a_cancellation_is_cancelled_again(
 def test_nothing_is_lost_while_the_store_is_down(
     edge: Edge, live: Connections, make_store: Any, tmp_path: Path
 ) -> None:
-    """It waits in the spool and is stored by the next run."""
+    """Samples wait in the spool and are stored by the next run."""
     store = make_store()
     store.down = True
     report = run(bridge_of(edge, store, [live("s", [raw(("a", 0, 1.0)), raw(("a", 1, 2.0))])], tmp_path))
@@ -177,7 +177,7 @@ def test_nothing_is_lost_while_the_store_is_down(
 
 
 class Locked:
-    """A store that does not let us in."""
+    """A store that denies access."""
 
     def write(self, batch: pl.DataFrame, *, source: str, now: datetime) -> None:
         """See `Sink.write`."""
@@ -185,7 +185,7 @@ class Locked:
 
 
 def test_an_expired_token_stops_no_reading(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """All that comes waits in the spool; at the end it is said what a person must change."""
+    """Samples wait in the spool; at the end the report says what a person must change."""
     lines = [raw(("a", number, float(number))) for number in range(30)]
     with pytest.raises(AccessDenied, match="the token has expired; what was read stays in the spool"):
         run(bridge_of(edge, Locked(), [live("s", lines)], tmp_path))
@@ -195,7 +195,7 @@ def test_an_expired_token_stops_no_reading(edge: Edge, live: Connections, tmp_pa
 def test_a_damaged_batch_of_one_source_stops_neither_it_nor_another(
     edge: Edge, live: Connections, tmp_path: Path
 ) -> None:
-    """Nor the next start."""
+    """The next start is not stopped either."""
     spool, store = Spool(edge), MemoryStore()
     spool.append(Ingest(live("x", []), edge, live=True).validate(raw(("b", 7, 7.0)), now=T0).batch, source="s", now=T0)
     with edge.transaction() as database:
@@ -211,7 +211,7 @@ def test_a_damaged_batch_of_one_source_stops_neither_it_nor_another(
 def test_a_source_is_not_read_while_the_spool_is_full(
     edge: Edge, live: Connections, make_store: Any, tmp_path: Path
 ) -> None:
-    """What it reported last is kept until there is room; nothing is lost."""
+    """The last reading is kept until there is room; nothing is lost."""
     store, count = make_store(), 30
     store.down = True
     connection = live("s", [raw(("a", number, float(number))) for number in range(count)])
@@ -236,8 +236,8 @@ def test_a_source_is_not_read_while_the_spool_is_full(
     assert_frame_equal(stored(store.memory), healthy_rows(count))
 
 
-def test_what_has_been_begun_is_finished_when_it_stops(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """A batch on its way to the disk is counted and stored, though the stop comes first."""
+def test_a_batch_in_progress_is_finished_when_the_bridge_stops(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """A batch that is being written when the stop comes is counted and stored."""
     store, held, busy = MemoryStore(), Event(), Event()
     bridge = bridge_of(edge, store, [live("s", [raw(("a", 0, 1.0)), asyncio.Event()])], tmp_path)
 
@@ -262,8 +262,8 @@ def test_what_has_been_begun_is_finished_when_it_stops(edge: Edge, live: Connect
     assert bridge.sources[0].ingest.samples == stored(store).height
 
 
-def test_the_status_says_how_everything_is(edge: Edge, live: Connections, tmp_path: Path) -> None:
-    """While it runs and afterwards: states, counts, errors and since when, per source, per sink and per tag."""
+def test_the_status_covers_sources_sinks_and_tags(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """States, counts and errors with their start are written per source, sink and tag, while it runs and afterwards."""
     clock, store = Clock(), MemoryStore()
     lines = [clock.at(5), raw(("a", 4, 1.0), ("x", 4, 1.0)), asyncio.Event()]
     failing = live("failing", [NotConnected("nobody answers")] * 99_999)
@@ -286,6 +286,6 @@ def test_the_status_says_how_everything_is(edge: Edge, live: Connections, tmp_pa
 
 
 def test_an_archive_cannot_be_streamed(edge: Edge, archived: Connections) -> None:
-    """Which is found before any connection opens."""
+    """The error is raised before any connection opens."""
     with pytest.raises(ConfigError, match="it cannot stream"):
         SourceRunner(archived("old", [raw()]), edge)

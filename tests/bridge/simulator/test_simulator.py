@@ -1,4 +1,4 @@
-"""The simulator: signals that are functions of time, files that hold them, and servers that speak them."""
+"""The simulator: signals as functions of time, files that contain them, and servers that publish them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _rms(minutes: float, compressor: Compressor = COMPRESSOR) -> float:
     offsets=st.lists(st.integers(-7_200_000_000, 7_200_000_000), min_size=1, max_size=50), seed=st.integers(0, 2**32)
 )
 def test_a_value_depends_on_its_instant_and_the_seed_alone(offsets: list[int], seed: int) -> None:
-    """Asked one by one, in reverse or all at once, every signal gives an instant the same value."""
+    """Queried one by one, in reverse or all at once, every signal has the same value at an instant."""
     at: Instants = np.array(offsets, np.int64) + micros(T0)
     one, same = Compressor(T0, T0 + timedelta(hours=1), seed), Compressor(T0, T0 + timedelta(hours=1), seed)
 
@@ -72,7 +72,7 @@ def test_a_value_depends_on_its_instant_and_the_seed_alone(offsets: list[int], s
 
 
 def test_the_rms_rises_from_0_4_to_4_g_as_the_fault_grows() -> None:
-    """A sound bearing stays at 0.4 g; a failed one is ten times as loud, and stays so."""
+    """A sound bearing stays at 0.4 g; a failed one stays at ten times as much."""
     grown = [round(_rms(minutes), 1) for minutes in (-60, -1, 15, 30, 45, 60, 90)]
 
     assert grown[:2] == [0.4, 0.4]
@@ -102,7 +102,7 @@ def test_the_two_directions_are_correlated_but_not_equal() -> None:
         assert 0.4 < np.corrcoef(horizontal, vertical)[0, 1] < 0.99
 
 
-def test_slow_signals_stay_in_their_ranges_and_seeds_differ() -> None:
+def test_process_signals_stay_in_their_ranges_and_seeds_differ() -> None:
     """Speed about 1,480 rpm, oil and pressure plausible, all three states occur, another seed is another machine."""
     at: Instants = np.arange(micros(T0), micros(T0 + timedelta(hours=2)), 1_000_000, dtype=np.int64)
 
@@ -142,15 +142,15 @@ def test_the_plant_that_is_written_loads(plant: Path) -> None:
     """Six tags of one compressor, each live and in an archive, and two feature sets."""
     loaded = load_plant(plant)
 
-    live = {tag.name for feed in loaded.sources.values() for tag in feed.tags}
-    archived = {tag.name for feed in loaded.archives.values() for tag in feed.tags}
+    live = {tag.name for connection in loaded.sources.values() for tag in connection.tags}
+    archived = {tag.name for connection in loaded.archives.values() for tag in connection.tags}
     assert live == archived == set(loaded.tags)
     assert len(live) == 6
     assert sorted(loaded.views) == ["compressor_process", "compressor_vibration"]
 
 
-def test_the_history_is_the_signals_and_its_three_warts(plant: Path) -> None:
-    """What the files driver reads back is what the compressor did, but for one repeat, one outage and one absurdity."""
+def test_the_history_is_the_signals_with_three_known_defects(plant: Path) -> None:
+    """The files driver reads the generated signals, except for one repeat, one outage and one impossible value."""
     archives = load_plant(plant).archives
 
     async def pages_of(connection: ConnectionConfig) -> list[Page]:
@@ -164,8 +164,8 @@ def test_the_history_is_the_signals_and_its_three_warts(plant: Path) -> None:
 
     vibration = rows["vibration"].filter(tag="c101.de_v").sort("timestamp")
     assert vibration.height == 240 * 2_560
-    truth = COMPRESSOR.acceleration("de_v", vibration["timestamp"].to_physical().to_numpy()).astype(np.float32)
-    np.testing.assert_array_equal(vibration["value"].to_numpy(), truth.astype(np.float64))
+    exact = COMPRESSOR.acceleration("de_v", vibration["timestamp"].to_physical().to_numpy()).astype(np.float32)
+    np.testing.assert_array_equal(vibration["value"].to_numpy(), exact.astype(np.float64))
     pressure = rows["pressure"]
     bar = COMPRESSOR.discharge_pressure(pressure["timestamp"].to_physical().to_numpy())
     np.testing.assert_allclose(pressure["value"].to_numpy(), bar, atol=0.00051)
@@ -179,7 +179,7 @@ def test_the_history_is_the_signals_and_its_three_warts(plant: Path) -> None:
     assert set(oil_and_states.batch.filter(tag="c101.state")["text"]) == {"running", "idle", "starting"}
 
 
-def test_labels_are_the_truth_and_some_are_given_twice(plant: Path) -> None:
+def test_labels_are_the_true_severity_and_some_are_repeated(plant: Path) -> None:
     """Forty-odd instants with the severity the bearing had; three of them are exact repeats."""
     labels = pl.read_csv(plant / "labels.csv", try_parse_dates=True)
 
@@ -206,7 +206,7 @@ def test_two_hours_of_history_are_written_in_a_few_seconds(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("bar", [0.0, 7.123456, 8.2])
 def test_registers_show_the_pressure_in_every_type_and_order(bar: float) -> None:
-    """Decoded by pymodbus where it can, so that no error of ours hides behind itself."""
+    """Pymodbus decodes them where it can, so that an error of ours cannot cancel itself out."""
     shown = registers(bar)
     types = AsyncModbusTcpClient.DATATYPE
 
@@ -222,7 +222,7 @@ def test_registers_show_the_pressure_in_every_type_and_order(bar: float) -> None
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What `penstock simulate` prints from a process of its own; it must not say anything else until it ends."""
+    """The output of a `penstock simulate` process, which must print nothing else until it ends."""
     directory = tmp_path_factory.mktemp("served")
     options = ["--plant-dir", str(directory), "--history", "1m", "--burst-every", "300ms", "--rate", "200", "--json"]
     command = [str(PENSTOCK), "simulate", *options]
@@ -237,7 +237,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 
 
 class _Received:
-    """Collects what a subscription brings, by node."""
+    """Collects the values of a subscription, by node."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[ua.DataValue]] = {}
@@ -247,7 +247,7 @@ class _Received:
 
 
 def test_opcua_nodes_follow_the_signals_and_lose_nothing(served: dict[str, Any]) -> None:
-    """Bursts come whole, both directions at once; the counter comes without a gap; `sent` keeps count."""
+    """Bursts arrive complete in both directions; the counter has no gap; `sent` has the right count."""
     names = ["c101.de_h", "c101.de_v", "c101.speed", "c101.state", "counter"]
 
     async def listen() -> tuple[dict[str, list[ua.DataValue]], dict[str, int], datetime]:
@@ -258,12 +258,12 @@ def test_opcua_nodes_follow_the_signals_and_lose_nothing(served: dict[str, Any])
             await subscription.subscribe_data_change([client.get_node(f"ns=2;s={n}") for n in names], queuesize=10_000)
             await asyncio.sleep(2.5)
             sent = json.loads(await client.get_node("ns=2;s=sent").read_value())
-            asked = datetime.now(UTC)
+            read_at = datetime.now(UTC)
             await asyncio.sleep(0.5)
             await subscription.delete()
-        return received.values, sent, asked
+        return received.values, sent, read_at
 
-    values, sent, asked = asyncio.run(listen())
+    values, sent, read_at = asyncio.run(listen())
 
     counted = [value.Value.Value for value in values["counter"]]
     assert counted == list(range(counted[0], counted[-1] + 1))
@@ -272,7 +272,7 @@ def test_opcua_nodes_follow_the_signals_and_lose_nothing(served: dict[str, Any])
     for direction in ("c101.de_h", "c101.de_v"):
         for value in values[direction]:
             assert len(value.Value.Value) == 2_560
-            assert value.SourceTimestamp < asked + timedelta(seconds=0.6)
+            assert value.SourceTimestamp < read_at + timedelta(seconds=0.6)
     horizontal = {value.SourceTimestamp: value.Value.Value for value in values["c101.de_h"]}
     vertical = {value.SourceTimestamp: value.Value.Value for value in values["c101.de_v"]}
     both = sorted(horizontal.keys() & vertical.keys())
@@ -284,10 +284,10 @@ def test_opcua_nodes_follow_the_signals_and_lose_nothing(served: dict[str, Any])
 
 def test_modbus_gives_the_pressure_to_our_driver_and_refuses_writes(served: dict[str, Any]) -> None:
     """The plant's own Modbus source reads a plausible pressure; no function writes."""
-    feed = load_plant(served["directory"]).sources["plc"]
+    connection = load_plant(served["directory"]).sources["plc"]
 
     async def poll() -> tuple[pl.DataFrame, bool, bool]:
-        source = ModbusSource(feed)
+        source = ModbusSource(connection)
         await source.connect()
         rows = await source.read()
         await source.close()
@@ -305,7 +305,7 @@ def test_modbus_gives_the_pressure_to_our_driver_and_refuses_writes(served: dict
 
 
 def test_the_plant_can_be_written_without_serving_it(tmp_path: Path) -> None:
-    """--no-serve writes files whose ports are those asked for, and ends; no client is given a port so low."""
+    """With --no-serve the files have the requested ports, below those given to clients, and the command ends."""
     options = ["--plant-dir", str(tmp_path), "--no-serve", "--history", "1m", "--opcua-port", "14840", "--json"]
 
     ended = subprocess.run([PENSTOCK, "simulate", *options], capture_output=True, text=True, timeout=60, check=True)
@@ -316,7 +316,7 @@ def test_the_plant_can_be_written_without_serving_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"serve": False}, "say where with --plant-dir"),
         ({"history": "2h"}, "say where with --plant-dir"),
@@ -324,14 +324,14 @@ def test_the_plant_can_be_written_without_serving_it(tmp_path: Path) -> None:
         ({"span": "soon"}, "'soon' is not a duration"),
     ],
 )
-def test_wrong_options_are_told_before_anything_starts(options: dict[str, Any], told: str) -> None:
-    """One sentence that says which and what to do."""
-    with pytest.raises(InvalidInput, match=told):
+def test_wrong_options_are_reported_before_anything_starts(options: dict[str, Any], message: str) -> None:
+    """One sentence says which option is wrong and what to do."""
+    with pytest.raises(InvalidInput, match=message):
         simulate(**options)
 
 
-def test_a_taken_port_is_told_before_anything_starts() -> None:
-    """The message names the port and the way out."""
+def test_a_port_in_use_is_reported_before_anything_starts() -> None:
+    """The message names the port and the option that changes it."""
     with create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InvalidInput, match=f"port {port} cannot be used: .*; choose another, or 0"):

@@ -1,4 +1,4 @@
-"""Two compressors, their failures, and the commands a person runs."""
+"""Two compressors, their failures, and the commands that users run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def penstock(plant: Plant) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def history_made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `history` copies, and the training set of its rule in `set`."""
+    """The directory that `history` copies, with the training set of its rule in `set`."""
     path = tmp_path_factory.mktemp("history")
     plant = copied_plant(path / "plant")
     rows = [

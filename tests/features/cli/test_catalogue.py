@@ -1,4 +1,4 @@
-"""`penstock features`, as a person and as a machine ask for it."""
+"""`penstock features`, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from historian.plant.plant import Plant
 
 
 def run(*arguments: str) -> str:
-    """What the command prints."""
+    """The output of a command."""
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 def test_lists_every_feature_without_a_plant(tmp_path: Path) -> None:
-    """By group, with unit and what it tells."""
+    """Features are listed by group, with unit and what they indicate."""
     nowhere = ["--plant", str(tmp_path / "plant.toml")]
     found = json.loads(run("list", "--json", *nowhere))["features"]
     assert [each["group"] for each in found if each["name"] == "mean"] == ["time", "process"]
@@ -32,18 +32,18 @@ def test_lists_every_feature_without_a_plant(tmp_path: Path) -> None:
 
 
 def test_explains_a_feature_and_where_the_plant_has_it(plant: Plant) -> None:
-    """Definition, unit, source, version, when it is missing and by which code, and the columns."""
-    told = run("explain", "kurtosis", "--plant", str(plant.root))
-    assert told.splitlines()[0] == "kurtosis (time): impacts; 3 for a healthy bearing"
+    """It prints definition, unit, source, version, when and by which code it is missing, and the columns."""
+    output = run("explain", "kurtosis", "--plant", str(plant.root))
+    assert output.splitlines()[0] == "kurtosis (time): impacts; 3 for a healthy bearing"
     for words in ("m4/m2²", "scipy.stats.kurtosis", "signal is constant", "all samples of the window are equal"):
-        assert words in told
-    assert "in compressor_vibration: de_h_kurtosis" in told
+        assert words in output
+    assert "in compressor_vibration: de_h_kurtosis" in output
     (record,) = json.loads(run("explain", "de_h_kurtosis", "--json", "--plant", str(plant.root)))["features"]
     assert (record["formula"], record["reasons"]) == ("m4/m2²", ["constant"])
 
 
 def test_the_plants_own_bands_are_explained(plant: Plant) -> None:
-    """They are features of the group spectrum like ours."""
+    """They are features of the group spectrum like the built-in ones."""
     file = plant.root / "plant.toml"
     text = file.read_text().replace('points = ["de_h"] }', 'points = ["de_h"], bands = [[20, 90]] }')
     file.write_text(text)

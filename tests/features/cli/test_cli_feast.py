@@ -1,4 +1,4 @@
-"""The commands apply, materialize and online, as a person runs them."""
+"""The commands apply, materialize and online."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RMS = "compressor_vibration:de_h_rms_ac"
 
 
 def test_from_registered_features_to_a_lookup(add_rows: Callable[..., None], penstock: Callable[..., Any]) -> None:
-    """The commands in the order of a working day; with --json nothing else is on standard output."""
+    """The commands run in their usual order; with --json standard output has only the result."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5))
     assert penstock("apply", "--json")["services"] == ["compressor", "pump"]
     materialized = penstock("materialize", "--end", "2026-03-01T00:00:10Z", "--json")
@@ -38,19 +38,19 @@ def test_from_registered_features_to_a_lookup(add_rows: Callable[..., None], pen
 
 
 def test_what_is_to_change_is_shown_even_if_it_fails(plant: Plant, penstock: Callable[..., Any]) -> None:
-    """Here the online store is away."""
-    told = penstock("apply", "--dry-run")
+    """The changes are printed although the online store is down."""
+    output = penstock("apply", "--dry-run")
     with (plant.root / "plant.toml").open("a") as file:
         file.write('\n[online]\nurl = "redis://127.0.0.1:1/0"\n')
     failed = CliRunner(env={"PENSTOCK_PLANT": str(plant.root)}).invoke(app, ["apply"])
     assert isinstance(failed.exception, StoreUnavailable)
-    assert failed.stdout == told
+    assert failed.stdout == output
 
 
 def test_the_age_of_what_is_online_is_the_age_of_the_data(
     add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """However often it is materialised; of every asset and view that has any."""
+    """It does not depend on how often materialize runs, and covers every asset and view with data."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     add_rows("compressor_process", ("c101", 20, 21, 60.0))
     penstock("apply")
@@ -66,7 +66,7 @@ def test_the_age_of_what_is_online_is_the_age_of_the_data(
 
 
 def test_apply_shows_what_it_changes(plant: Plant, penstock: Callable[..., Any]) -> None:
-    """Before it happens with --dry-run, which changes nothing; then once, and never again."""
+    """--dry-run shows the changes without making them; the next apply makes them, and a further one has none."""
     file = plant.root / "plant.toml"
     assert "add feature view compressor_process" in penstock("apply", "--dry-run")
     assert not plant.state.exists()
@@ -76,9 +76,9 @@ def test_apply_shows_what_it_changes(plant: Plant, penstock: Callable[..., Any])
         file.read_text().replace('ttl = "5m"', 'ttl = "1h"').replace('points = ["flow"]', 'points = ["flow", "head"]')
     )
     file.write_text(text.replace("[classes.pump.features]", 'head = { kind = "process" }\n[classes.pump.features]'))
-    told = penstock("apply", "--dry-run")
-    assert "change feature view compressor_process\n    ttl: 5m -> 1h\n" in told
-    assert "    + feature head_mean\n" in told
+    output = penstock("apply", "--dry-run")
+    assert "change feature view compressor_process\n    ttl: 5m -> 1h\n" in output
+    assert "    + feature head_mean\n" in output
     changes = penstock("apply", "--json")["changes"]
     assert [(each["action"], each["kind"], each["name"]) for each in changes] == [
         ("change", "feature view", "compressor_process"),
@@ -87,8 +87,8 @@ def test_apply_shows_what_it_changes(plant: Plant, penstock: Callable[..., Any])
     ]
 
 
-def test_answers_can_be_read(add_rows: Callable[..., None], penstock: Callable[..., Any]) -> None:
-    """One line a command; one line a feature, with unit and age, or `missing`."""
+def test_output_is_readable(add_rows: Callable[..., None], penstock: Callable[..., Any]) -> None:
+    """Each command prints one line; each feature one line with unit and age, or `missing`."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     add_rows("compressor_process", ("c101", 10, 11, 60.0))
     assert "north_works: registered compressor_vibration, " in penstock("apply")
@@ -102,15 +102,15 @@ def test_answers_can_be_read(add_rows: Callable[..., None], penstock: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["online", "c101"], "run penstock apply"),
         (["online", "c1o1"], "unknown asset 'c1o1'; did you mean c101"),
         (["materialize", "--end", "yesterday"], "'yesterday' is not a time"),
     ],
 )
-def test_mistakes_end_with_advice(penstock: Callable[..., Any], arguments: list[str], told: str) -> None:
-    """Before anything has been applied."""
+def test_mistakes_end_with_advice(penstock: Callable[..., Any], arguments: list[str], message: str) -> None:
+    """The commands are run before any apply."""
     with pytest.raises(HistorianError) as raised:
         penstock(*arguments)
-    assert told in str(raised.value)
+    assert message in str(raised.value)

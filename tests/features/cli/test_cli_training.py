@@ -1,4 +1,4 @@
-"""`penstock training-set`, as a person runs it: from labels or failures to a training set that can be made again."""
+"""`penstock training-set`: from labels or failures to a training set that can be made again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_file_is_labels_and_features_and_nothing_else(
 ) -> None:
     """One row a label; with --json nothing else is on standard output. What a CSV has as `03` stays so.
 
-    The newest correction counts unless --created-by-label-time asks for what was computed by then.
+    The newest correction is used unless --created-by-label-time selects what had been computed by then.
     """
     add_rows("compressor_vibration", ("c101", 0, 1, 1.5), ("c101", 10, 11, 2.5), ("c101", 0, 900, 9.5))
     penstock("apply")
@@ -48,9 +48,9 @@ def test_a_file_is_labels_and_features_and_nothing_else(
 
 
 def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock: Callable[..., Any]) -> None:
-    """Events, rule, labels, features, split, artefact, verification: one command makes it, one proves it."""
+    """One command makes it from events and a rule: labels, features, split and artefact; another verifies it."""
     out = history / "set"
-    told = penstock(
+    answer = penstock(
         "training-set", history / "rule.toml", "--out", out, "--split", "asset", "--shares", "80,0,20",
         "--hold-out", "c102", "--json",
     )  # fmt: skip
@@ -68,8 +68,8 @@ def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock:
     assert data.filter("fails")["event_timestamp"].len() == 15 + 15
     assert set(data["episode"]) == {"c101/1", "c101/2", "c102/1"}
 
-    assert told["leakage"]["values_not_known_at_their_label"] == 0
-    assert told["corrections"]["values_that_differ"] > 0
+    assert answer["leakage"]["values_not_known_at_their_label"] == 0
+    assert answer["corrections"]["values_that_differ"] > 0
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["tables"]["compressor_vibration"]["version"] >= 1
     assert manifest["columns"]["compressor_vibration__de_h_rms_ac"]["tags"] == "c101=c101.de_h, c102=c102.de_h"
@@ -77,14 +77,14 @@ def test_from_a_failure_list_to_a_verified_training_set(history: Path, penstock:
     assert "http-equiv" not in (out / "report.html").read_text()
 
     verified = penstock("training-set", "verify", out, "--json")
-    assert verified.pop("leakage") == told["leakage"]
+    assert verified.pop("leakage") == answer["leakage"]
     assert verified == {"verified": True, "rows": data.height, "differences": [], "moved_on": []}
 
 
 def test_what_the_docs_show_of_a_failure_list_is_one_command(
     history: Path, penstock: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its list, its rule and its command, as they stand there: a verified training set, an asset held out."""
+    """The list, the rule and the command of the documentation make a verified training set with a held-out asset."""
     docs = Path(__file__).parents[3] / "docs"
     page = (docs / "feast.md").read_text(encoding="utf-8")
     [events] = re.findall(r"```\n(asset,kind,happened_at\n.*?)```", page, flags=re.DOTALL)
@@ -94,15 +94,15 @@ def test_what_the_docs_show_of_a_failure_list_is_one_command(
     monkeypatch.chdir(history)
     Path("failures.csv").write_text(events)
     Path("rule.toml").write_text(rule)
-    told = penstock(*command.split(), "--json")
-    assert (told["verified"], told["differences"]) == (True, [])
-    assert told["rows"]["split"] == {"train": 50, "validation": 0, "test": 91}
+    answer = penstock(*command.split(), "--json")
+    assert (answer["verified"], answer["differences"]) == (True, [])
+    assert answer["rows"]["split"] == {"train": 50, "validation": 0, "test": 91}
 
 
-def test_rows_excluded_for_their_quality_are_told_with_their_reason(
+def test_rows_excluded_for_their_quality_are_reported_with_their_reason(
     plant: Plant, history: Path, penstock: Callable[..., Any]
 ) -> None:
-    """The reason is a column that can be asked for, and manifest and report count the label rows it excluded."""
+    """The reason is a column that can be requested; manifest and report count the label rows it excluded."""
     schema = table_schema(plant, plant.views["compressor_vibration"])
     at = datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
     row = {"asset": "c101", "event_timestamp": at, "created_timestamp": at + timedelta(hours=1)}
@@ -128,20 +128,20 @@ def test_rows_excluded_for_their_quality_are_told_with_their_reason(
 
 
 def test_a_dry_run_counts_and_writes_nothing(history: Path, penstock: Callable[..., Any]) -> None:
-    """Labels, what became of the others, the splits and their gap."""
+    """It counts the labels, the times without one, the splits and their gap."""
     out = history / "set"
-    told = penstock(
+    answer = penstock(
         "training-set", history / "rule.toml", "--out", out, "--split", "time", "--shares", "50,0,50",
         "--dry-run", "--json",
     )  # fmt: skip
     assert not out.exists()
-    assert told["gap"] == "10m30s" or told["gap"] == "630s"
-    assert told["counts"]["times"] == 241
-    assert sum(told["splits"].values()) == told["labels"]
+    assert answer["gap"] == "10m30s" or answer["gap"] == "630s"
+    assert answer["counts"]["times"] == 241
+    assert sum(answer["splits"].values()) == answer["labels"]
 
 
 def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Callable[..., Any]) -> None:
-    """In the answer and in the report; in the terminal the strongest five, and how many more there are."""
+    """Output and report list all of them; the terminal shows the strongest five and the number of others."""
     labels, first = history / "labels.csv", datetime(2026, 3, 1, tzinfo=UTC)
     names = ("outcome", "days_left", "left_2", "left_3", "left_4")
     rows = pl.DataFrame({"asset": "c101", "n": range(120)}).with_columns(
@@ -153,19 +153,19 @@ def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Ca
     )
     rows.drop("n").write_csv(labels)
     call = ("training-set", labels, "--out", history / "set", "--target", "fails", "-f", RMS)
-    told = penstock(*call, "--json")
+    answer = penstock(*call, "--json")
     aucs = [{"column": name, "measure": "auc", "value": 1.0} for name in sorted(names)]
-    assert told["leakage"]["suspects"] == [*aucs, {"column": "repaired", "measure": "auc of missing", "value": 1.0}]
-    told_of = [f"{name} alone predicts the target" for name in (*sorted(names), "repaired")]
+    assert answer["leakage"]["suspects"] == [*aucs, {"column": "repaired", "measure": "auc of missing", "value": 1.0}]
+    warnings = [f"{name} alone predicts the target" for name in (*sorted(names), "repaired")]
     report = (history / "set" / "report.html").read_text()
-    assert [text for text in told_of if text in report and text in "\n".join(told["warnings"])] == told_of
+    assert [text for text in warnings if text in report and text in "\n".join(answer["warnings"])] == warnings
     terminal = penstock(*call)
-    assert [text for text in told_of if text in terminal] == told_of[:5]
+    assert [text for text in warnings if text in terminal] == warnings[:5]
     assert terminal.endswith("  and 1 more alone predict the target; see report.html\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["labels.csv", "--out", "set.xlsx"], "has no known suffix"),
         (["nowhere.csv", "--out", "set.csv"], "there is no label file nowhere.csv"),
@@ -190,17 +190,17 @@ def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Ca
     ],
 )
 def test_mistakes_end_with_advice(
-    history: Path, penstock: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+    history: Path, penstock: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    """Before anything is written."""
+    """The error is raised before anything is written."""
     monkeypatch.chdir(history)
     Path("labels.csv").write_text("asset,event_timestamp\nc101,2026-03-01T00:01:00Z\n")
-    with pytest.raises(HistorianError, match=told):
+    with pytest.raises(HistorianError, match=message):
         penstock("training-set", *arguments)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ('horizon = "30s"\n', "", "rule.toml line 3: target: horizon belongs to kind horizon, and is needed there"),
         ('"30s"', '"soon"', "rule.toml line 6: target.horizon: 'soon' is not a duration"),
@@ -210,36 +210,36 @@ def test_mistakes_end_with_advice(
         ('["failure"]', '["failrue"]', "no event is of the kind failrue: nothing ever fails; did you mean failure"),
     ],
 )
-def test_a_wrong_rule_is_told_with_its_line(
-    history: Path, penstock: Callable[..., Any], old: str, new: str, told: str
+def test_a_wrong_rule_is_reported_with_its_line(
+    history: Path, penstock: Callable[..., Any], old: str, new: str, message: str
 ) -> None:
-    """As the plant file is."""
+    """Its errors have the same form as those of a plant file."""
     (history / "rule.toml").write_text((history / "rule.toml").read_text().replace(old, new, 1))
     with pytest.raises(HistorianError) as raised:
         penstock("training-set", history / "rule.toml", "--out", history / "set")
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("around", "told"),
+    ("around", "message"),
     [
         ('before = "1h"\nafter = "1h"', "241 times, 241 excluded, 0 censored$"),
         ('before = "40s"', r"241 times, \d+ excluded, \d+ censored, 1\d\d left out: \[negatives\] .* and none does$"),
     ],
 )
 def test_a_rule_that_labels_nothing_says_why(
-    history: Path, penstock: Callable[..., Any], around: str, told: str
+    history: Path, penstock: Callable[..., Any], around: str, message: str
 ) -> None:
-    """Also where negatives were to be drawn from what is left, for the times that fail, of which there are none."""
+    """This includes rules whose negatives would be drawn around failures of which there are none."""
     zones = f'kinds = ["failure", "repair"]\n{around}'
     rule = (history / "rule.toml").read_text().replace('kinds = ["repair"]\nafter = "5s"', zones)
     (history / "rule.toml").write_text(rule + "[negatives]\nper_positive = 5\nseed = 7\n")
-    with pytest.raises(HistorianError, match=r"rule\.toml labels nothing: " + told):
+    with pytest.raises(HistorianError, match=r"rule\.toml labels nothing: " + message):
         penstock("training-set", history / "rule.toml", "--out", history / "set")
 
 
-def test_wrong_events_are_told_with_their_row(history: Path, penstock: Callable[..., Any]) -> None:
-    """Every one of them."""
+def test_wrong_events_are_reported_with_their_row(history: Path, penstock: Callable[..., Any]) -> None:
+    """All of them are listed."""
     rows = ["c109,failure,2026-03-01T00:00:00Z,,", "c101,,2026-03-01T00:00:00Z,,", "c101,failure,2026-03-01,never,"]
     rows += ["c101,failure,2026-03-01T00:00:00Z,,2026-02-01T00:00:00Z"]
     (history / "failures.csv").write_text("\n".join(["asset,kind,happened_at,known_at,end", *rows]) + "\n")
@@ -253,7 +253,7 @@ def test_wrong_events_are_told_with_their_row(history: Path, penstock: Callable[
 def test_a_training_set_replaces_an_older_one_whole(
     history: Path, finished: Path, penstock: Callable[..., Any]
 ) -> None:
-    """Nothing of the older one stays behind, also if its manifest was of an older format."""
+    """No file of the older one stays behind, even if its manifest had an older format."""
     manifest = finished / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 1', 1))
     halves = ("--split", "time", "--shares", "50,0,50")
@@ -281,18 +281,18 @@ def test_a_directory_with_anything_else_in_it_is_left_alone(
 def test_a_target_may_have_any_name_and_be_infinite(
     history: Path, penstock: Callable[..., Any], column: str, values: list[str]
 ) -> None:
-    """A remaining life that nobody knows; no trace of how classes are counted."""
+    """An unknown remaining life is infinite; a column named `rows` is counted like any other."""
     rows = [f"c101,2026-03-01T00:01:0{number}Z,{value}" for number, value in enumerate(values)]
     (history / "labels.csv").write_text("\n".join([f"asset,event_timestamp,{column}", *rows]) + "\n")
-    told = penstock(
+    answer = penstock(
         "training-set", history / "labels.csv", "--out", history / "set", "-f", RMS, "--target", column, "--json"
     )
     balance = {"no": 1, "yes": 2} if column == "rows" else {"p0": 1.5, "p100": 2.5}
-    assert balance.items() <= told["target"]["balance"]["all"].items()
+    assert balance.items() <= answer["target"]["balance"]["all"].items()
 
 
-def test_a_split_of_ones_own_is_kept_if_it_is_one(history: Path, penstock: Callable[..., Any]) -> None:
-    """Of train, validation and test; not a path, nor anything else."""
+def test_a_given_split_is_kept_if_its_names_are_valid(history: Path, penstock: Callable[..., Any]) -> None:
+    """Valid names are train, validation and test; a path, for instance, is refused."""
     for names, wrong in (
         (["train", "test"], None),
         (["../x", "train"], "holds ../x, not just train, validation, test"),

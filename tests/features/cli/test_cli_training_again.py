@@ -30,7 +30,7 @@ RMS = "compressor_vibration:de_h_rms_ac"
 
 
 def test_the_same_request_gives_the_same_bytes(history: Path, finished: Path, penstock: Callable[..., Any]) -> None:
-    """All of them: data, manifest, report; the other was made in another directory."""
+    """Data, manifest and report are identical although the other was made in another directory."""
     penstock("training-set", history / "rule.toml", "--out", history / "two")
     assert contents(finished) == contents(history / "two")
     same = penstock("training-set", "diff", finished, history / "two", "--json")
@@ -46,10 +46,10 @@ READERS: dict[str, Callable[[Path], pa.Table]] = {
 
 
 def test_an_artefact_is_the_same_in_every_format(history: Path, penstock: Callable[..., Any]) -> None:
-    """The same parts with the same rows and content hash; it can be made again, and says what its columns mean."""
+    """The parts have the same rows and content hash; it can be made again, and has the meaning of its columns."""
     for as_format in get_args(Format):
-        asked = ["--split", "asset", "--hold-out", "c102", "--shares", "100,0,0", "-f", RMS, "--format", as_format]
-        penstock("training-set", history / "rule.toml", "--out", history / as_format, *asked)
+        options = ["--split", "asset", "--hold-out", "c102", "--shares", "100,0,0", "-f", RMS, "--format", as_format]
+        penstock("training-set", history / "rule.toml", "--out", history / as_format, *options)
     manifests = {name: json.loads((history / name / "manifest.json").read_text()) for name in READERS}
     assert len({manifest["content_hash"] for manifest in manifests.values()}) == 1
     for split in ("train", "test"):
@@ -65,9 +65,9 @@ def test_an_artefact_is_the_same_in_every_format(history: Path, penstock: Callab
     assert_frame_equal(pl.DataFrame(csv), whole, check_dtypes=False)
     unit = manifests["csv"]["columns"]["compressor_vibration__de_h_rms_ac"]["unit"]
     assert parts["arrows"].schema.field("compressor_vibration__de_h_rms_ac").metadata[b"unit"].decode() == unit == "g"
-    told = penstock("training-set", "diff", history / "parquet", history / "csv", "--json")
-    assert told["same_content"]
-    assert told["differences"][0] == 'request format: "parquet" -> "csv"'
+    answer = penstock("training-set", "diff", history / "parquet", history / "csv", "--json")
+    assert answer["same_content"]
+    assert answer["differences"][0] == 'request format: "parquet" -> "csv"'
     for as_format in ("arrows", "csv"):
         verified = penstock("training-set", "verify", history / as_format, "--json")
         assert (verified["verified"], verified["moved_on"]) == (True, [])
@@ -75,12 +75,12 @@ def test_an_artefact_is_the_same_in_every_format(history: Path, penstock: Callab
 
 @pytest.mark.parametrize("split", [True, False])
 def test_parts_by_asset_are_read_back_as_one(history: Path, penstock: Callable[..., Any], *, split: bool) -> None:
-    """The path tells split and asset, as Polars and Arrow read it; a part keeps the labels' order."""
+    """The path gives split and asset, as Polars and Arrow read it; a part keeps the labels' order."""
     rows = [f"{asset},2026-03-01T00:0{at}:30Z,{at}" for at in (3, 1, 2) for asset in ("c102", "c101")]
     (history / "labels.csv").write_text("\n".join(["asset,event_timestamp,at", *rows]) + "\n")
-    asked = ["--split", "time", "--shares", "60,0,40", "--horizon", "0", "-f", RMS] if split else ["-f", RMS]
+    options = ["--split", "time", "--shares", "60,0,40", "--horizon", "0", "-f", RMS] if split else ["-f", RMS]
     for out, more in (("whole", []), ("parts", ["--partition-by", "asset", "--verify"])):
-        penstock("training-set", history / "labels.csv", "--out", history / out, *asked, *more)
+        penstock("training-set", history / "labels.csv", "--out", history / out, *options, *more)
     manifest = json.loads((history / "parts" / "manifest.json").read_text())
     splits = ["split=test/", "split=train/"] if split else [""]
     paths = [f"data/{name}asset={asset}/part-0.parquet" for name in splits for asset in ("c101", "c102")]
@@ -97,66 +97,64 @@ def test_parts_by_asset_are_read_back_as_one(history: Path, penstock: Callable[.
         assert_frame_equal(found, whole, check_row_order=False, check_column_order=False)
 
 
-def test_lists_in_the_labels_and_csv_are_told(history: Path, penstock: Callable[..., Any]) -> None:
-    """Before anything is written: a set made earlier stays."""
+def test_lists_in_the_labels_cannot_be_written_as_csv(history: Path, penstock: Callable[..., Any]) -> None:
+    """The error is raised before anything is written: a set made earlier stays."""
     out, at = history / "set", datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
     pl.DataFrame({"asset": ["c101"], "event_timestamp": [at], "notes": [["a"]]}).write_parquet(history / "l.parquet")
-    asked = ("training-set", history / "l.parquet", "--out", out, "-f", RMS, "--format")
-    penstock(*asked, "arrow")
+    command = ("training-set", history / "l.parquet", "--out", out, "-f", RMS, "--format")
+    penstock(*command, "arrow")
     before = contents(out)
     with pytest.raises(HistorianError, match="CSV has no room for what notes holds; write Parquet or Arrow"):
-        penstock(*asked, "csv")
+        penstock(*command, "csv")
     assert contents(out) == before
 
 
-def test_an_older_manifest_lacks_the_options_that_have_come_since(finished: Path, penstock: Callable[..., Any]) -> None:
-    """What it was made from is the same, so it is verified."""
+def test_a_manifest_without_newer_options_is_verified(finished: Path, penstock: Callable[..., Any]) -> None:
+    """What it was made from is the same."""
     manifest = finished / "manifest.json"
-    told = json.loads(manifest.read_text())
-    del told["request"]["format"]
-    manifest.write_text(json.dumps(told))
+    content = json.loads(manifest.read_text())
+    del content["request"]["format"]
+    manifest.write_text(json.dumps(content))
     assert penstock("training-set", "verify", manifest, "--json")["verified"]
 
 
-def test_one_command_says_when_what_it_has_written_is_not_what_it_makes(
-    history: Path, penstock: Callable[..., Any]
-) -> None:
-    """Someone changes a part between the writing and the proof: told in words, with exit code 1."""
+def test_verify_reports_files_changed_after_writing(history: Path, penstock: Callable[..., Any]) -> None:
+    """A part is changed between writing and verification: the output says so, and the exit code is 1."""
     out = history / "set"
     part = out / "data" / "part-0.csv"
 
-    def meddle() -> None:
+    def overwrite() -> None:
         while not part.exists():
             time.sleep(0.001)
         part.write_text("asset\n")
 
-    meddler = Thread(target=meddle)
-    meddler.start()
-    asked = ("training-set", history / "rule.toml", "--out", out, "-f", RMS, "--verify")
-    told = penstock(*asked, "--format", "csv", code=1)
-    meddler.join()
-    assert "\n  197 rows made again, not what is written\n  files on disk data/part-0.csv: " in told
-    assert penstock(*asked).endswith("  197 rows made again, the same\n")
+    writer = Thread(target=overwrite)
+    writer.start()
+    command = ("training-set", history / "rule.toml", "--out", out, "-f", RMS, "--verify")
+    output = penstock(*command, "--format", "csv", code=1)
+    writer.join()
+    assert "\n  197 rows made again, not what is written\n  files on disk data/part-0.csv: " in output
+    assert penstock(*command).endswith("  197 rows made again, the same\n")
 
 
-def test_it_is_made_again_though_its_tables_have_moved_on(
+def test_it_is_made_again_although_its_tables_have_newer_versions(
     history: Path, finished: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """From the versions they had; the new state gives another set, and diff says why."""
+    """Verification reads the versions of that time; the present state gives another set, and diff says why."""
     add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
     verified = penstock("training-set", "verify", finished / "manifest.json", "--json")
     assert (verified["verified"], verified["differences"]) == (True, [])
     assert verified["moved_on"] == ["compressor_vibration: the table is now at version 2; version 1 was read"]
     penstock("training-set", history / "rule.toml", "--out", history / "two")
-    told = penstock("training-set", "diff", finished, history / "two")
-    assert told.startswith("other rows or values\ntables compressor_vibration version: 1 -> 2\n")
-    assert "columns compressor_vibration__de_h_rms_ac changed_later: " not in told
+    output = penstock("training-set", "diff", finished, history / "two")
+    assert output.startswith("other rows or values\ntables compressor_vibration version: 1 -> 2\n")
+    assert "columns compressor_vibration__de_h_rms_ac changed_later: " not in output
 
 
 def test_the_rows_of_a_vacuumed_version_are_selected_by_when_they_were_created(
     finished: Path, plant: Plant, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """The files of the version are gone; its rows are not."""
+    """The version's files are deleted, but the table still has its rows."""
     add_rows("compressor_vibration", ("c101", 20, 2000, -1.0))
     table = DeltaTable(table_path(plant, "compressor_vibration"))
     table.optimize.compact()
@@ -166,15 +164,15 @@ def test_the_rows_of_a_vacuumed_version_are_selected_by_when_they_were_created(
     assert "version 1 is gone; of version" in verified["moved_on"][0]
 
 
-def test_a_plant_file_that_has_changed_is_told_and_does_no_harm(
+def test_a_changed_plant_file_is_reported_and_does_no_harm(
     finished: Path, plant: Plant, penstock: Callable[..., Any]
 ) -> None:
-    """The rows are the same; with another version of a library their bytes need not be."""
+    """The rows are the same; with another version of a library their bytes may differ."""
     with (plant.root / "plant.toml").open("a") as file:
         file.write("# a word of explanation\n")
     manifest = finished / "manifest.json"
-    told = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "software": {**told["software"], "pyarrow": "1.0"}}))
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "software": {**content["software"], "pyarrow": "1.0"}}))
     verified = penstock("training-set", "verify", manifest, "--json")
     assert verified["verified"]
     assert [text.split(":")[0] for text in verified["moved_on"]] == ["plant files plant.toml", "software pyarrow"]
@@ -184,15 +182,15 @@ def test_tampering_is_found(finished: Path, penstock: Callable[..., Any]) -> Non
     """A changed file and a changed input are named."""
     [part] = (finished / "data").rglob("*.parquet")
     pl.read_parquet(part).head(3).write_parquet(part)
-    told = penstock("training-set", "verify", finished, code=1)
-    assert "not what is written\nfiles on disk data/part-0.parquet: " in told
+    output = penstock("training-set", "verify", finished, code=1)
+    assert "not what is written\nfiles on disk data/part-0.parquet: " in output
     inputs = finished / "inputs" / "failures.csv"
     inputs.write_text(inputs.read_text().replace("00:03:00", "00:02:00"))
     assert "\ninputs failures.csv: " in penstock("training-set", "verify", finished, code=1)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ('"threshold"', '"thresh0ld"', "not as it was written.*thresh0ld"),
         ('"created_until"', '"created_unti1"', "not as it was written.*created_until"),
@@ -201,28 +199,28 @@ def test_tampering_is_found(finished: Path, penstock: Callable[..., Any]) -> Non
         ('"software"', '"softwar3"', "no manifest of format 2"),
     ],
 )
-def test_a_manifest_that_was_tampered_with_is_told(
-    finished: Path, penstock: Callable[..., Any], old: str, new: str, told: str
+def test_a_manifest_that_was_tampered_with_is_reported(
+    finished: Path, penstock: Callable[..., Any], old: str, new: str, message: str
 ) -> None:
-    """Where what it says can no longer be done: no stack trace."""
+    """A request that can no longer be carried out gives an error without a stack trace."""
     file = finished / "manifest.json"
     file.write_text(file.read_text().replace(old, new, 1))
-    with pytest.raises(HistorianError, match=told):
+    with pytest.raises(HistorianError, match=message):
         penstock("training-set", "verify", file)
 
 
-def test_a_version_its_table_never_had_is_no_vacuumed_one(finished: Path, penstock: Callable[..., Any]) -> None:
-    """Though the rows come out the same: a changed manifest, or a table that was replaced, is a difference."""
+def test_a_version_its_table_never_had_is_a_difference(finished: Path, penstock: Callable[..., Any]) -> None:
+    """The manifest was changed or the table replaced; this is reported even if the rows are the same."""
     file = finished / "manifest.json"
     file.write_text(file.read_text().replace('"version": 1', '"version": 99', 1))
     verified = penstock("training-set", "verify", file, "--json", code=1)
-    [told] = verified["differences"]
-    assert told.startswith("manifest names version 99 of compressor_process; the table is at 1: ")
+    [difference] = verified["differences"]
+    assert difference.startswith("manifest names version 99 of compressor_process; the table is at 1: ")
     assert (verified["verified"], verified["moved_on"]) == (False, [])
 
 
 def test_a_set_with_values_of_the_future_has_failed(finished: Path) -> None:
-    """Whether it was made or made again as it was; the join makes none, so the record is written by hand."""
+    """Making and verifying fail; the join never gives such values, so the record is written by hand."""
     manifest = json.loads((finished / "manifest.json").read_text())
     assert not has_failed(artefact_written(manifest, finished, None)[0])
     leakage = {**manifest["leakage"], "values_not_known_at_their_label": 3, "columns": {"rms": 3}}

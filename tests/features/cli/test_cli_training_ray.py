@@ -21,26 +21,26 @@ from tests.servers import complaints
 def test_a_cluster_of_two_nodes_gives_the_same_bytes(
     history: Path, penstock: Callable[..., Any], ray_address: str
 ) -> None:
-    """All of them: nothing tells where a training set was made, and this machine verifies what the others made.
+    """All files are identical: none shows where the set was made, and this machine verifies what the cluster made.
 
     What the cluster says meanwhile is not part of the answer.
     """
-    asked = ["training-set", "make", history / "rule.toml", "--split", "time", "--out"]
+    command = ["training-set", "make", history / "rule.toml", "--split", "time", "--out"]
     on_ray = ["--engine", "ray", "--address", ray_address]
-    penstock(*asked, history / "here")
+    penstock(*command, history / "here")
     with complaints(ray_address):
-        made = penstock(*asked, history / "there", *on_ray, "--memory", "64MiB", "--json")
+        made = penstock(*command, history / "there", *on_ray, "--memory", "64MiB", "--json")
     assert made["out"] == str(history / "there")
     assert contents(history / "there") == contents(history / "here")
     verified = penstock("training-set", "verify", history / "there", "--json")
     assert (verified["verified"], verified["differences"], verified["moved_on"]) == (True, [], [])
 
 
-def test_a_cluster_that_does_not_answer_is_told(history: Path, penstock: Callable[..., Any]) -> None:
+def test_a_cluster_that_does_not_answer_is_reported(history: Path, penstock: Callable[..., Any]) -> None:
     """Nothing is written."""
-    asked = ["training-set", history / "rule.toml", "--out", history / "set", "--engine", "ray"]
+    command = ["training-set", history / "rule.toml", "--out", history / "set", "--engine", "ray"]
     with pytest.raises(HistorianError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
-        penstock(*asked, "--address", "127.0.0.1:1")
+        penstock(*command, "--address", "127.0.0.1:1")
     assert not (history / "set").exists()
 
 

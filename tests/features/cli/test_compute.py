@@ -1,4 +1,4 @@
-"""`penstock compute`: from the embedded store to feature tables, with an answer for people and one for machines."""
+"""`penstock compute`: from the embedded store to feature tables, with output as text and as JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_seconds(plant: Plant, tag: str, seconds: int, *, rate: int) -> None:
 
 
 def test_counts_rows_windows_and_views(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
-    """One JSON object: totals, and the same per view; a second run finds nothing to do."""
+    """One JSON object has totals and the same counts per view; a second run finds nothing to do."""
     write_seconds(plant, "c101.de_h", 3, rate=1000)
     write_seconds(plant, "p201.flow", 3600, rate=1)
     for rows in (3 + 59, 0):
@@ -41,8 +41,8 @@ def test_counts_rows_windows_and_views(plant: Plant, capsys: pytest.CaptureFixtu
     assert FeatureTable(plant, plant.views["compressor_vibration"]).scan().collect()["asset"].to_list() == ["c101"] * 3
 
 
-def test_computes_just_the_views_asked_for(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
-    """And says in words what it did."""
+def test_computes_only_the_requested_views(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text output says what was done."""
     write_seconds(plant, "c101.de_h", 3, rate=1000)
     compute(plant.root, ["compressor_vibration"])
     first, last = capsys.readouterr().out.splitlines()
@@ -51,7 +51,7 @@ def test_computes_just_the_views_asked_for(plant: Plant, capsys: pytest.CaptureF
 
 
 def test_a_dry_run_says_what_is_due_and_computes_nothing(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
-    """Per view and asset, for machines and for people."""
+    """It lists per view and asset, as JSON and as text."""
     write_seconds(plant, "c101.de_h", 3, rate=1000)
     compute(plant.root, ["compressor_vibration"], dry_run=True, as_json=True)
     found = json.loads(capsys.readouterr().out)
@@ -73,13 +73,13 @@ def test_a_dry_run_says_what_is_due_and_computes_nothing(plant: Plant, capsys: p
 
 
 def test_an_amount_of_memory_has_a_unit(plant: Plant) -> None:
-    """Otherwise nobody knows whether 2 means bytes."""
+    """A number without a unit is refused, as 2 could mean bytes."""
     with pytest.raises(InvalidInput, match="'2' is not an amount of memory; write 512MiB or 2GiB"):
         compute(plant.root, memory="2")
 
 
 def test_on_a_cluster_jobs_are_refused(plant: Plant) -> None:
-    """Its nodes say how much runs at once; an option is never ignored without a word."""
+    """The cluster's nodes decide how much runs at once; an option is never ignored silently."""
     with pytest.raises(InvalidInput, match="leave out --jobs"):
         compute(plant.root, jobs=2, engine=EngineName.ray)
 
@@ -89,7 +89,7 @@ def test_on_a_cluster_jobs_are_refused(plant: Plant) -> None:
     [{"jobs": 2}, {"engine": EngineName.ray}, {"stale": True}, {"dry_run": True}],
     ids=lambda options: next(iter(options)),
 )
-def test_follow_refuses_what_it_would_not_do(plant: Plant, options: dict[str, Any]) -> None:
-    """And says what to do instead, before anything is opened."""
+def test_follow_refuses_options_it_does_not_support(plant: Plant, options: dict[str, Any]) -> None:
+    """The error says what to do instead, before anything is opened."""
     with pytest.raises(InvalidInput, match=r"--follow .* run penstock compute with them first"):
         compute(plant.root, follow=True, **options)

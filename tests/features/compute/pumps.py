@@ -1,4 +1,4 @@
-"""Two pumps, their signals, and what the job has made of them."""
+"""A plant of two pumps, their signals, and the rows that the job computes."""
 
 from __future__ import annotations
 
@@ -92,18 +92,18 @@ def at(now: datetime) -> Callable[[], datetime]:
 
 
 def stored(site: Plant, view: View) -> pl.DataFrame:
-    """Every row of the view's table, sorted."""
+    """All rows of the view's table, sorted."""
     return FeatureTable(site, view).scan().sort("asset", "event_timestamp", "created_timestamp").collect()
 
 
 def newest(site: Plant, view: View) -> pl.DataFrame:
-    """The row created last of each window, without when that was."""
+    """The newest row of each window, without its created timestamp."""
     rows = stored(site, view).unique(["asset", "event_timestamp"], keep="last", maintain_order=True)
     return rows.drop("created_timestamp")
 
 
 def at_once(batches: Sequence[SampleBatch], view: View) -> pl.DataFrame:
-    """The newest rows when everything is there from the start."""
+    """The newest rows if all samples are stored before the first run."""
     with TemporaryDirectory() as root:
         store, site = MemoryStore(), plant(Path(root), view)
         for each in batches:

@@ -40,13 +40,13 @@ def write(plant: Plant, first: float, last: float, level: float) -> None:
 
 
 def peak_to_peak(plant: Plant) -> tuple[object, datetime | None]:
-    """What is online of c101: value and event timestamp."""
+    """The online value of c101 and its event timestamp."""
     (found,) = readings(feast_repo.open_feature_store(plant), [f"{NAME}:de_h_p2p"], "c101", now=NOW)
     return found.value, found.event_timestamp
 
 
 def test_live_and_late_samples_are_online_after_their_round(plant: Plant) -> None:
-    """What was stored before comes first; then what is written between rounds, a correction among it."""
+    """Stored samples are computed first, then what is written between rounds, including a correction."""
     feast_repo.apply(plant)
     online = online_rows(feast_repo.open_feature_store(plant), lambda: NOW)
     stop, seen = Event(), list[tuple[object, datetime | None]]()
@@ -73,8 +73,8 @@ def test_live_and_late_samples_are_online_after_their_round(plant: Plant) -> Non
     assert (stored.height, stored["event_timestamp"].n_unique()) == (4, 3)
 
 
-def test_a_store_that_fails_is_tried_again(plant: Plant) -> None:
-    """Rows that could not be written online are caught up on."""
+def test_a_store_that_fails_is_retried(plant: Plant) -> None:
+    """Rows that could not be written online are written in a later round."""
     stop, events = Event(), list[str]()
 
     def catch_up() -> None:
@@ -100,7 +100,7 @@ def test_a_store_that_fails_is_tried_again(plant: Plant) -> None:
 
 
 def test_needs_registered_features_and_a_duration(plant: Plant) -> None:
-    """Before anything is computed."""
+    """The error is raised before anything is computed."""
     with pytest.raises(NotEnoughData, match="penstock apply"):
         plant_follower(plant, open_store(plant), lambda: NOW, [], memory=2**30)
     with pytest.raises(InvalidInput, match=r"--every: 'often'"):
@@ -110,7 +110,7 @@ def test_needs_registered_features_and_a_duration(plant: Plant) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_after_the_round(plant: Plant, number: signal.Signals) -> None:
-    """One JSON line a round that did something, and exit code 0."""
+    """Each round that did something prints one JSON line, and the exit code is 0."""
     feast_repo.apply(plant)
     write(plant, 0, 3, 1.0)
     run = f"compute(Path({str(plant.root)!r}), follow=True, as_json=True)"
@@ -132,8 +132,8 @@ def test_features_of_fifty_assets_are_online_soon_after_their_window(tmp_path: P
     assert np.percentile(latencies, 99) < 10  # a round that was missed takes longer
 
 
-def test_feature_tables_that_are_away_are_tried_again(plant: Plant) -> None:
-    """Where they cannot even be opened again: a network drive that is gone for some rounds."""
+def test_unavailable_feature_tables_are_retried(plant: Plant) -> None:
+    """A network drive is gone for some rounds, so that the tables cannot even be opened."""
     stop, events = Event(), list[str]()
     tables, aside = plant.state / "features", plant.state / "aside"
 
@@ -157,12 +157,12 @@ def test_feature_tables_that_are_away_are_tried_again(plant: Plant) -> None:
 
 
 def test_waits_longer_after_each_failure_and_never_gives_up() -> None:
-    """A weekend of failures a minute apart is more than a float can double."""
+    """The delay has a bound, even after more failures than a float can double."""
     assert [wait_after(failures) for failures in (0, 1, 2, 3, 6, 5000)] == [0, 1, 3, 7, 60, 60]
 
 
 def test_a_view_registered_with_a_column_it_no_longer_has_ends_with_advice(plant: Plant) -> None:
-    """The plant file was changed, and apply not run since."""
+    """The plant file was changed without a new apply."""
     feast_repo.apply(plant)
     online = online_rows(feast_repo.open_feature_store(plant), lambda: NOW)
     rows = FeatureTable(plant, plant.views[NAME]).schema.to_frame().drop("de_h_p2p")

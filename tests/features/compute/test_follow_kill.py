@@ -1,4 +1,4 @@
-"""kill -9 of `penstock compute --follow` between table and online store: the next start puts online what is missing."""
+"""kill -9 of `penstock compute --follow` between table and online store: the next start writes missing rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NAME = "compressor_vibration"
 
 
 def follow_until_killed(root: Path) -> None:
-    """Catches up as ever, and dies where the first rows it has appended would be written online."""
+    """Follows normally, and kills itself before the first appended rows are written online."""
     plant = load_plant(root)
 
     def die(_view: View, _rows: pl.DataFrame) -> None:
@@ -51,7 +51,7 @@ def killed(plant: Plant) -> None:
 
 
 def follow_until_reported(plant: Plant) -> dict[str, object]:
-    """The command itself, until it has done something; and what that was."""
+    """Runs the command until its first report, which is returned."""
     command: list[str | Path] = [Path(sys.executable).with_name("penstock")]
     command += ["compute", "--follow", "--json", "--plant", plant.root]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -78,7 +78,7 @@ def stored(plant: Plant) -> pl.DataFrame:
 
 
 def online(plant: Plant, asset: str) -> dict[str, object]:
-    """What is online of it, and of when."""
+    """The asset's online value and its event timestamp."""
     columns = [name for name in stored(plant).columns if name not in {"asset", "event_timestamp", "created_timestamp"}]
     refs = [f"{NAME}:{name}" for name in columns]
     found = readings(feast_repo.open_feature_store(plant), refs, asset, now=START + timedelta(hours=1))
@@ -88,14 +88,14 @@ def online(plant: Plant, asset: str) -> dict[str, object]:
 
 
 def newest(plant: Plant, asset: str) -> dict[str, object]:
-    """The same of the asset's newest stored row."""
+    """The value and event timestamp of the asset's newest stored row."""
     rows = stored(plant).filter(pl.col("asset") == asset).drop("asset", "created_timestamp")
     return rows.row(-1, named=True)
 
 
 @pytest.mark.slow
 def test_rows_appended_before_a_kill_are_online_after_the_next_start(plant: Plant) -> None:
-    """On a new online store and on one that had caught up before; none of them is appended again."""
+    """This holds for a new online store and an existing one; no row is appended again."""
     feast_repo.apply(plant)
     write(plant, "c101", 0, 3)
     killed(plant)

@@ -1,4 +1,4 @@
-"""A run of the job: the rows it appends, what it leaves alone, and how it reports."""
+"""A run of the job: the rows it appends, those it leaves alone, and its report."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_row_has_the_features_of_the_samples_before_its_end(tmp_path: Path) ->
 
 
 def test_a_second_run_appends_nothing(tmp_path: Path) -> None:
-    """No change, no row, and not even a commit; nothing is due either."""
+    """Without a change there is no row and no commit, and nothing is due."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH, PROCESS)
     store.write(signal("p1.de_h", 0, 3), source="live", now=NOW)
     assert ViewJob(site, EPOCH, store, at(NOW)).plan(budget(MEMORY, 1)).samples == 3000
@@ -81,7 +81,7 @@ def test_no_more_rows_wait_in_memory_than_a_commit_may_have(tmp_path: Path, rows
 
 
 def test_late_samples_correct_the_rows_they_touch(tmp_path: Path) -> None:
-    """A hole is filled later: its windows get a younger row, the old ones stay, and no other row is touched."""
+    """Filling a gap later gives its windows newer rows; the old rows stay, and no other window has a new row."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
     store.write(signal("p1.de_h", 0, 2.25), source="live", now=NOW)
     store.write(signal("p1.de_h", 2.75, 2.25), source="live", now=NOW)
@@ -96,7 +96,7 @@ def test_late_samples_correct_the_rows_they_touch(tmp_path: Path) -> None:
 
 
 def test_a_backfill_of_earlier_time_adds_its_rows(tmp_path: Path) -> None:
-    """Live first, history afterwards: as if it had come in order."""
+    """The rows are the same as if the samples had arrived in order."""
     for view in (EPOCH, BURST):
         store, site = MemoryStore(), plant(tmp_path, view)
         store.write(signal("p1.de_h", 1000, 3), source="live", now=NOW)
@@ -108,7 +108,7 @@ def test_a_backfill_of_earlier_time_adds_its_rows(tmp_path: Path) -> None:
 
 
 def test_a_bad_sample_makes_its_windows_invalid(tmp_path: Path) -> None:
-    """The row says how many samples there were, and has no features."""
+    """The row has the number of samples and no features."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
     good, bad = signal("p1.de_h", 0, 1.5), batch("p1.de_h", [micros(START) + 700_000], [None], quality=BAD)
     store.write(good, source="live", now=NOW)
@@ -134,7 +134,7 @@ def test_values_at_the_end_of_float64_give_missing_features(tmp_path: Path) -> N
 
 
 def test_a_silent_process_tag_does_not_hold_up_its_neighbours(tmp_path: Path) -> None:
-    """A value that has not changed is known up to the newest sample of the asset, as long as it is fresh."""
+    """While it is fresh, a value that has not changed is valid up to the asset's newest sample."""
     store, site = MemoryStore(), plant(tmp_path, PROCESS)
     store.write(signal("p1.oil_temp", 0, 10, period=1), source="live", now=NOW)
     store.write(signal("p1.pressure", 0, 12.5, period=0.5), source="live", now=NOW)
@@ -157,7 +157,7 @@ class Busy:
 
 
 def test_a_sample_is_in_no_row_created_before_it_was_ingested(tmp_path: Path) -> None:
-    """One that arrives while the job runs: rows are stamped when they are appended, not when the run began."""
+    """Samples may arrive during the run: rows are stamped when they are appended, not when the run started."""
     ticks = count()
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
 
@@ -174,7 +174,7 @@ def test_a_sample_is_in_no_row_created_before_it_was_ingested(tmp_path: Path) ->
 
 
 def test_an_unknown_view_is_named(tmp_path: Path) -> None:
-    """With a hint, before anything is computed."""
+    """The error suggests a similar name, before anything is computed."""
     with pytest.raises(UnknownFeature, match=r"pump_proces.*did you mean pump_process"):
         compute(plant(tmp_path, PROCESS), MemoryStore(), at(NOW), views=["pump_proces"])
 
@@ -188,7 +188,7 @@ def test_reads_report_their_progress(tmp_path: Path) -> None:
 
 
 def test_works_on_the_lake(tmp_path: Path) -> None:
-    """The embedded store and the fake lead to the same rows."""
+    """The embedded store and the store in memory give the same rows."""
     batches = [signal("p1.de_h", 0, 3), signal("p1.oil_temp", 0, 30, period=0.5), signal("p2.de_h", 1.3, 3)]
     site, store = plant(tmp_path, EPOCH, BURST, PROCESS), LakeStore(tmp_path / "lake", page_rows=1500)
     for each in batches:
@@ -210,8 +210,8 @@ def test_no_row_uses_what_came_after_its_event_timestamp() -> None:
         assert_frame_equal(at_once([past, future], view)[: known.height], known)
 
 
-def test_an_asset_that_runs_did_not_know_yet_is_computed_from_its_first_sample(tmp_path: Path) -> None:
-    """Samples came while features followed by the plant file of before: the ledger's cursor has passed them."""
+def test_an_asset_added_to_the_plant_is_computed_from_its_first_sample(tmp_path: Path) -> None:
+    """Its samples arrived while the plant file did not list it, so the ledger's cursor has passed them."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
     tags = {name: tag for name, tag in site.tags.items() if tag.asset == "p1"}
     before = replace(site, assets={"p1": site.assets["p1"]}, tags=tags)

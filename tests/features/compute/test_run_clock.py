@@ -1,4 +1,4 @@
-"""Clocks that are wrong: what lies in the future waits for its time, and nothing waits for ever."""
+"""Wrong clocks: windows in the future wait until their time has come, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.features.compute.pumps import (
 
 
 def test_a_wild_clock_does_no_harm(tmp_path: Path) -> None:
-    """One sample dated 2099 in a batch: its own window is reported, and the years between are not searched."""
+    """One sample dated 2099: its own window is reported, and the years between are not searched."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH, PROCESS)
     future = micros(datetime(2099, 1, 1, tzinfo=UTC))
     for tag in ("p1.de_h", "p1.oil_temp"):
@@ -45,7 +45,7 @@ def test_a_wild_clock_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_ahead_does_not_end_the_waiting(tmp_path: Path) -> None:
-    """A sample stamped tomorrow: windows that end after now stay pending; once their time has come they are listed."""
+    """After a sample stamped tomorrow, windows that end after now stay pending and are listed once they are past."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
     noon = START + SECOND * 3.3
     store.write(signal("p1.de_h", 0, 3.3), source="live", now=noon)
@@ -63,7 +63,7 @@ def test_a_clock_that_is_ahead_does_not_end_the_waiting(tmp_path: Path) -> None:
 
 
 def test_a_burst_that_waited_for_the_clock_is_listed(tmp_path: Path) -> None:
-    """Its window ended after now, and a sample stamped tomorrow had come; the next run with a change lists it."""
+    """Its window ended after now, and a sample stamped tomorrow had arrived; the next run with a change lists it."""
     noon, tomorrow = START + SECOND * 0.3, micros(START + timedelta(days=1))
     store, site = MemoryStore(), plant(tmp_path, BURST)
     batches = [signal("p1.de_h", 0, 0.25), batch("p1.de_h", [tomorrow], [1.0]), signal("p1.nde_h", 50, 1)]
@@ -76,8 +76,8 @@ def test_a_burst_that_waited_for_the_clock_is_listed(tmp_path: Path) -> None:
     assert_frame_equal(newest(site, BURST), at_once(batches, BURST))
 
 
-def test_what_waited_for_the_clock_is_listed_though_others_wrote_meanwhile(tmp_path: Path) -> None:
-    """An asset whose device is four seconds ahead falls silent; its neighbour goes on, then all is quiet."""
+def test_pending_windows_are_listed_although_another_asset_wrote_meanwhile(tmp_path: Path) -> None:
+    """An asset whose clock is four seconds ahead stops reporting; another one goes on for a while."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
     store.write(signal("p1.de_h", 0, 10), source="live", now=START + 6 * SECOND)
     compute(site, store, at(START + 6 * SECOND))

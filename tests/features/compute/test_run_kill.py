@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a run: run again, no window is missing and none is there twice."""
+"""kill -9 in the middle of a run: after the next run no window is missing and none is stored twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ run(Path(sys.argv[1]), jobs=int(sys.argv[2]))
 
 
 def run(root: Path, *, jobs: int = 1) -> None:
-    """The vibration view in small pieces, each appended by itself; says when it has one."""
+    """Computes the vibration view in small partitions and prints a line for each that is appended."""
     plant = load_plant(root)
     store = open_store(plant)
     job = ViewJob(plant, plant.views["compressor_vibration"], store, utc_now)
@@ -57,7 +57,7 @@ def fill(plant: Plant) -> None:
 
 
 def killed_after(root: Path, pieces: int, jobs: int) -> None:
-    """A run in a process of its own, killed as soon as it has begun with so many pieces; how it ended is checked."""
+    """A run in its own process, killed once this many partitions have started; checks how it ended."""
     code = VICTIM.replace("tests.features.compute.test_run_kill", "test_run_kill")
     path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
     with subprocess.Popen(
@@ -75,7 +75,7 @@ def killed_after(root: Path, pieces: int, jobs: int) -> None:
 def test_a_killed_run_neither_skips_nor_repeats_a_window(
     plant: Plant, tmp_path: Path, pieces: tuple[int, ...], jobs: int
 ) -> None:
-    """Several times on the same table; in the end it has the rows of an undisturbed run, and each once."""
+    """After several kills the table has the rows of an undisturbed run, each once."""
     fill(plant)
     for number in pieces:
         killed_after(plant.root, number, jobs)

@@ -1,4 +1,4 @@
-"""--memory bounds what a run takes, whatever the range."""
+"""--memory bounds the memory of a run, whatever the range."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(root: Path) -> None:
 
 
 def follow(root: Path) -> None:
-    """The same by following, with nothing online, until all that was stored is computed."""
+    """Follows with nothing online, until everything stored is computed; prints the peak in bytes."""
     stop, online = Event(), Online(lambda _view, _rows: None, lambda: None)
     follower = Follower(plant(root, EPOCH), LakeStore(root / "lake"), at(NOW), [], online, memory=ALLOWED)
     follower.run(stop, pause=0, report=lambda _: stop.set())

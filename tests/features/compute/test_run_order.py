@@ -1,4 +1,4 @@
-"""In whatever order samples arrive, and wherever a run dies, the newest rows are those of one look at everything."""
+"""In any order of arrival, and wherever a run dies, the newest rows are those of a single complete run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def second(*seconds: float) -> list[int]:
 def test_rows_of_windows_that_no_longer_exist_are_withdrawn(
     tmp_path: Path, view: View, early: list[SampleBatch], late: SampleBatch
 ) -> None:
-    """What late samples leave is what one look at everything finds; Delta's history has the withdrawn rows."""
+    """The remaining rows are those of a single complete run; Delta's history has the withdrawn rows."""
     store, site = MemoryStore(), plant(tmp_path, view)
     for each in early:
         store.write(each, source="live", now=NOW)
@@ -92,14 +92,14 @@ def test_the_burst_before_a_change_keeps_its_row(tmp_path: Path) -> None:
 
 
 class Failing:
-    """A store that is gone after some pages."""
+    """A store that becomes unavailable after some pages."""
 
     def __init__(self, store: MemoryStore, pages: int) -> None:
         self.store = store
         self.pages = pages
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
-        """As many pages as are left, then the end."""
+        """Yields the remaining pages, then fails."""
         for page in self.store.read(tags, start, end):
             if self.pages == 0:
                 raise StoreUnavailable("the store is gone")
@@ -107,18 +107,18 @@ class Failing:
             yield page
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
-        """Works."""
+        """Returns the newest samples."""
         return self.store.latest(tags)
 
     def changes(self, since: datetime | None) -> pl.DataFrame:
-        """Works."""
+        """Returns the ledger rows."""
         return self.store.changes(since)
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=3), st.sampled_from([EPOCH, BURST, PROCESS]))
 @settings(max_examples=6)
 def test_a_run_that_dies_leaves_no_trace(deaths: list[int], view: View) -> None:
-    """Wherever it died, and however often: rerun, it has the very rows of a run that did not die."""
+    """After a rerun the rows are those of a run that did not die, wherever and however often it died."""
     period = 1.0 if view is PROCESS else 0.001
     tags = [f"{asset}.{point}" for asset in ("p1", "p2") for point in view.points]
     batches = [signal(tag, 0.3, 4000 * period, period=period) for tag in tags]
@@ -138,10 +138,10 @@ def test_a_run_that_dies_leaves_no_trace(deaths: list[int], view: View) -> None:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[list[tuple[str, float, float, int]]]:
-    """Runs of the job: for each, the stretches (tag, start, seconds, quality) that arrived before it, in any order."""
+    """Runs of the job: for each, the intervals (tag, start, seconds, quality) that arrived before it, in any order."""
     tag, start = st.sampled_from(["p1.a", "p1.b", "p2.a"]), st.integers(0, 48).map(lambda quarter: quarter / 4)
-    stretch = st.tuples(tag, start, st.sampled_from([0.25, 1.0, 2.1, 4.0]), st.sampled_from([0, 0, 0, BAD]))
-    return draw(st.lists(st.lists(stretch, max_size=3), min_size=2, max_size=5))
+    interval = st.tuples(tag, start, st.sampled_from([0.25, 1.0, 2.1, 4.0]), st.sampled_from([0, 0, 0, BAD]))
+    return draw(st.lists(st.lists(interval, max_size=3), min_size=2, max_size=5))
 
 
 @given(arrivals(), st.sampled_from([EPOCH, BURST, PROCESS]), st.sampled_from([700, 10**6]))
@@ -149,14 +149,14 @@ def arrivals(draw: st.DrawFn) -> list[list[tuple[str, float, float, int]]]:
 def test_any_order_of_arrival_leads_to_the_same_newest_rows(
     arrived: list[list[tuple[str, float, float, int]]], view: View, page_rows: int
 ) -> None:
-    """Live, late, backfilled, with the job run in between: the newest rows are those of one look at everything."""
+    """Samples arrive live, late or as backfill between runs: the newest rows are those of a single complete run."""
     scale = 5.0 if view is PROCESS else 1.0
     names = dict(zip("ab", view.points, strict=True))
     batches: list[SampleBatch] = []
     with TemporaryDirectory() as root:
         store, site = MemoryStore(page_rows=page_rows), plant(Path(root), view)
-        for number, stretches in enumerate(arrived):
-            for tag, start, seconds, quality in stretches:
+        for number, intervals in enumerate(arrived):
+            for tag, start, seconds, quality in intervals:
                 name, period = f"{tag[:-1]}{names[tag[-1]]}", 0.7 if view is PROCESS else 0.001
                 batches.append(signal(name, start * scale, seconds * scale, period=period, quality=quality))
                 store.write(batches[-1], source="test", now=NOW)
@@ -169,7 +169,7 @@ def test_any_order_of_arrival_leads_to_the_same_newest_rows(
 )
 @settings(max_examples=8)
 def test_bursts_that_arrive_in_pieces_are_tiled_as_one(lengths: list[float], runs: list[int]) -> None:
-    """However a driver cuts bursts into batches, and whenever the job runs: windows start where the burst starts."""
+    """Windows start where the burst starts, for any division into batches and any times of the runs."""
     batches, start = [], 0.0
     for length in lengths:
         batches += [signal("p1.de_h", start, length / 2), signal("p1.de_h", start + length / 2, length / 2)]

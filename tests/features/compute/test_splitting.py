@@ -1,4 +1,4 @@
-"""Where a range is split, by where its samples lie, and how large pieces may get."""
+"""Where a time range is split, by its sample density, and how large partitions may be."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def at(seconds: float) -> int:
 
 
 def test_a_density_counts_what_was_written_evenly() -> None:
-    """Overlapping writes add up; between them there is nothing."""
+    """Overlapping writes add up; between writes there is nothing."""
     density = sample_density(ledger((0, 100, 1000), (50, 100, 1000), (1000, 1000, 7)))
     found = [density.between(at(a), at(b)) for a, b in ((0, 50), (50, 100), (100, 999), (999, 1001), (-5, 2000))]
     assert found == pytest.approx([500, 1500, 0, 7, 2007], abs=1)
 
 
 def test_a_range_is_split_where_the_samples_are() -> None:
-    """Into pieces of about as many samples, whatever lies between; a range that is small enough is left whole."""
+    """Partitions have about the same number of samples; a range that is small enough is left whole."""
     density = sample_density(ledger((0, 1000, 100_000), (9000, 10_000, 100_000)))
     whole = EndRange(at(0), at(10_000), at(10_000))
     found = split_points(whole, density, samples=50_000, rows=10**9, hop=HOP, lookback=1_001_000)
@@ -55,7 +55,7 @@ def test_a_range_is_split_where_the_samples_are() -> None:
 )
 @settings(max_examples=50)
 def test_split_points_are_inside_and_far_enough_apart(writes: list[tuple[int, int, int]], samples: int) -> None:
-    """Eight lookbacks at least: otherwise more would be read twice than once."""
+    """They are at least eight lookbacks apart, as otherwise too much would be read twice."""
     density = sample_density(ledger(*((first, first + length, rows) for first, length, rows in writes)))
     whole = EndRange(at(0), at(6000), at(6000))
     found = split_points(whole, density, samples=samples, rows=10**9, hop=HOP, lookback=2_000_000)
@@ -64,13 +64,13 @@ def test_split_points_are_inside_and_far_enough_apart(writes: list[tuple[int, in
 
 
 def test_memory_is_shared_by_what_is_computed_at_once() -> None:
-    """Twice the processes, half the samples a partition; never so few that starting would be all the work."""
+    """Twice the processes means half the samples per partition, with a minimum that is worth starting one."""
     idle = 192 * 2**20
     two, four = budget(2**30 + idle, 2), budget(2**30 + 3 * idle, 4)
     assert two.samples == 2 * four.samples
     assert budget(1, 64).samples == 50_000
 
 
-def test_no_more_processes_than_memory_is_for() -> None:
-    """One a core, if each can have what makes it worth while; one in any case."""
+def test_the_number_of_processes_is_bounded_by_memory() -> None:
+    """There is one per core if memory allows, and always at least one."""
     assert [most_jobs(memory * 2**30, 8) for memory in (0, 2, 64)] == [1, 4, 8]

@@ -1,4 +1,4 @@
-"""`penstock verify-features`: silent while everything agrees, and exact about what does not."""
+"""`penstock verify-features` prints nothing while everything agrees, and names every difference."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def served(plant: Plant) -> Plant:
 
 
 def lose(plant: Plant, *assets: str) -> None:
-    """Deletes what is online of assets, behind the back of whoever wrote it."""
+    """Deletes assets from the online store directly."""
     with sqlite3.connect(open_feature_store(plant).config.online_store.path) as online:
         [(rows,)] = online.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?", (f"%{NAME}%",)
@@ -66,7 +66,7 @@ def lose(plant: Plant, *assets: str) -> None:
 
 @pytest.fixture
 def verdict(capsys: pytest.CaptureFixture[str]) -> Callable[[Plant], tuple[bool, dict[str, Any]]]:
-    """Runs the command; whether it was content, and what it says of the vibration view."""
+    """Runs the command; whether it succeeded, and its result for the vibration view."""
 
     def run(plant: Plant) -> tuple[bool, dict[str, Any]]:
         capsys.readouterr()
@@ -83,7 +83,7 @@ def verdict(capsys: pytest.CaptureFixture[str]) -> Callable[[Plant], tuple[bool,
 def test_what_was_computed_and_materialised_agrees(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
 ) -> None:
-    """Every row, and both assets online."""
+    """Every row and both online assets are checked."""
     content, found = verdict(served)
     assert content
     assert (found["match"], found["online"], found["differences"]) == (40, 2, [])
@@ -92,7 +92,7 @@ def test_what_was_computed_and_materialised_agrees(
 def test_a_value_that_was_tampered_with_is_found(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
 ) -> None:
-    """With asset, time, column and both values, in the table and, for the newest row, online."""
+    """It is reported with asset, time, column and both values, in the table and, for the newest row, online."""
     DeltaTable(table_path(served, NAME)).update(
         updates={"de_h_mean": "99.0"}, predicate="asset = 'c101' AND event_timestamp = '2026-03-01T00:00:20Z'"
     )
@@ -108,7 +108,7 @@ def test_a_value_that_was_tampered_with_is_found(
 def test_rows_that_are_gone_or_came_from_nowhere_are_counted(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
 ) -> None:
-    """Extra: the samples make it, the table lacks it. Missing: the other way round."""
+    """Extra: the samples give it, the table lacks it. Missing: the other way round."""
     table = FeatureTable(served, served.views[NAME])
     row = table.scan().filter(asset="c101").sort("event_timestamp").collect()[:1].drop("created_timestamp")
     table.append(row.with_columns(pl.col("event_timestamp") + SECOND / 2), now=START)
@@ -121,7 +121,7 @@ def test_rows_that_are_gone_or_came_from_nowhere_are_counted(
 def test_windows_that_are_due_are_left_out(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
 ) -> None:
-    """A correction has arrived that compute has not seen: that is no disagreement."""
+    """A correction that compute has not processed yet is no difference."""
     write(served, "c101.de_h", 5, 6, seed=1)
     content, found = verdict(served)
     assert content
@@ -129,7 +129,7 @@ def test_windows_that_are_due_are_left_out(
 
 
 def test_the_last_bits_may_differ(served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]) -> None:
-    """Another processor adds up in another order; the tenth digit is its own."""
+    """Another processor may add in another order; a change in the tenth digit is accepted."""
     at = "asset = 'c101' AND event_timestamp = '2026-03-01T00:00:07Z'"
     DeltaTable(table_path(served, NAME)).update({"de_h_rms_ac": "de_h_rms_ac * (1 + 1e-12)"}, predicate=at)
     assert verdict(served)[0]
@@ -140,7 +140,7 @@ def test_the_last_bits_may_differ(served: Plant, verdict: Callable[[Plant], tupl
 def test_rows_of_another_machine_are_left_out(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
 ) -> None:
-    """An asset whose point has another tag now is stale, not wrong, until `penstock compute --stale` has come to it."""
+    """Rows of a point that has another tag now are stale, not wrong, until `penstock compute --stale` has run."""
     tags = served.root / "tags.csv"
     tags.write_text(tags.read_text(encoding="utf-8").replace("c101.de_h,", "c101.de_x,"), encoding="utf-8")
     write(served, "c101.de_x", 0, 20, seed=1)
@@ -153,7 +153,7 @@ def test_rows_of_another_machine_are_left_out(
 
 
 def test_an_empty_table_is_right(plant: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]) -> None:
-    """There is nothing to be wrong."""
+    """There are no rows to differ."""
     content, found = verdict(plant)
     assert (content, found["match"]) == (True, 0)
 
@@ -161,7 +161,7 @@ def test_an_empty_table_is_right(plant: Plant, verdict: Callable[[Plant], tuple[
 def test_an_asset_that_is_no_longer_online_is_missing(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Counted and named, in JSON and in words, with what to do; also when every asset is gone."""
+    """It is counted and named, as JSON and as text, with what to do; also when every asset is missing."""
     lose(served, "c101")
     content, found = verdict(served)
     assert not content
@@ -185,7 +185,7 @@ def test_an_asset_that_is_no_longer_online_is_missing(
 def test_an_asset_whose_newest_row_is_not_online_is_behind(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is online is right for its own time, and yet not what is to be served."""
+    """The online value is right for its own time, but it is not the newest."""
     lose(served, "c101")
     old = FeatureTable(served, served.views[NAME]).scan().filter(asset="c101", event_timestamp=START + 7 * SECOND)
     store = open_feature_store(served)
@@ -194,8 +194,12 @@ def test_an_asset_whose_newest_row_is_not_online_is_behind(
     assert not content
     assert (found["online"], found["online_mismatch"], found["online_missing"]) == (1, 0, 0)
     assert found["online_behind"] == 1
-    [told] = found["differences"]
-    assert (told["asset"], told["found"], told["expected"]) == ("c101", "2026-03-01T00:00:07Z", "2026-03-01T00:00:20Z")
+    [difference] = found["differences"]
+    assert (difference["asset"], difference["found"], difference["expected"]) == (
+        "c101",
+        "2026-03-01T00:00:07Z",
+        "2026-03-01T00:00:20Z",
+    )
 
     with pytest.raises(typer.Exit):
         verify_features(served.root, [NAME], seed=1)
@@ -207,7 +211,7 @@ def test_an_asset_whose_newest_row_is_not_online_is_behind(
 def test_what_was_computed_after_the_last_materialisation_is_behind(
     served: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]]
 ) -> None:
-    """Until the next one has come to it: a materialisation that has stopped must not go unnoticed."""
+    """A materialisation that has stopped is reported until the next one has run."""
     write(served, "c101.de_h", 20, 25)
     compute(served.root, as_json=True)
     content, found = verdict(served)
@@ -219,7 +223,7 @@ def test_what_was_computed_after_the_last_materialisation_is_behind(
 
 
 def test_only_rows_that_could_be_served_must_be_online(served: Plant) -> None:
-    """Within the ttl, both ends included, and neither of the future nor made since: these are still on their way."""
+    """Rows within the ttl count, both ends included; rows of the future or made since are left out."""
     table, now = FeatureTable(served, served.views[NAME]), utc_now()
     age = now - (START + 20 * SECOND)
 
@@ -232,10 +236,10 @@ def test_only_rows_that_could_be_served_must_be_online(served: Plant) -> None:
     assert missing(None, START + 60 * SECOND) == 0
 
 
-def test_a_plant_that_was_never_materialised_is_told_so(
+def test_a_plant_that_was_never_materialised_is_reported(
     plant: Plant, verdict: Callable[[Plant], tuple[bool, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one sentence, with the count in JSON: who only makes training sets needs nothing online."""
+    """One sentence says so, and JSON has the count: training sets alone need nothing online."""
     write(plant, "c101.de_h", 0, 20)
     compute(plant.root, as_json=True)
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The catalogue has the promised features, agrees with the plant file's checks, and takes in other packages."""
+"""The catalogue has the documented features, agrees with the plant file's checks, and includes other packages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_has_the_registered_features() -> None:
-    """Twelve of the time domain, ten of the spectrum, nine of process tags, and those that need the machine."""
+    """There are twelve of the time domain, ten of the spectrum, nine of process tags, and the machine's."""
     assert " ".join(spec.name for spec in TIME) == (
         "mean std rms_ac peak p2p crest skewness kurtosis shape impulse clearance zero_crossing_rate"
     )
@@ -47,7 +47,7 @@ def test_has_the_registered_features() -> None:
 
 
 def test_the_plant_file_is_checked_by_what_the_groups_need() -> None:
-    """What `penstock check` knows of our groups is what their specs say; every kind of point has its defaults."""
+    """`penstock check` uses the needs stated in the specs; every kind of point has its defaults."""
     assert {name: group.needs for name, group in GROUPS.items()} == BUILT_IN
     assert all(kind in needs_of(group).kinds for kind, groups in DEFAULTS.items() for group in groups)
     assert tuple(GROUPS[name] for name in DEFAULTS["vibration"]) == DEFAULT_GROUPS
@@ -57,14 +57,14 @@ def test_the_plant_file_is_checked_by_what_the_groups_need() -> None:
 
 
 def test_a_plant_file_is_checked_without_kernels() -> None:
-    """`penstock check` starts at once: what groups need is known without NumPy's heavier friends."""
+    """`penstock check` starts quickly: it does not import the kernels' libraries."""
     code = "import sys, historian.plant.load; print(sorted({'numba', 'scipy', 'numpy', 'polars'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_every_feature_that_can_be_missing_says_by_which_code() -> None:
-    """Other packages may leave that to `other`; ours never do."""
+    """Other packages may leave this to `other`; built-in features may not."""
     for group in GROUPS.values():
         for spec in group.specs:
             assert bool(spec.undefined) == bool(spec.reasons), spec.name
@@ -87,7 +87,7 @@ def test_every_feature_that_can_be_missing_says_by_which_code() -> None:
     ],
 )
 def test_a_group_that_cannot_be_used_is_refused(group: str, words: str) -> None:
-    """With what is wrong and with which."""
+    """The error says what is wrong and with which group."""
     with pytest.raises(ConfigError, match=words):
         find_group(group)
 

@@ -1,4 +1,4 @@
-"""The reference page has all there is to know of a feature, from the specs."""
+"""The reference page documents every feature, from the specs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from historian.plant.plant import Plant
 
 
 def test_the_page_lists_every_feature_once_per_group() -> None:
-    """The Markdown tables have a row a feature, and cells that a pipe in a formula does not split."""
+    """Each feature has a table row, and a pipe in a formula does not split a cell."""
     page = reference_markdown()
     tables = page.partition("## Features by group")[2].partition("## Why")[0]
     rows = [line for line in tables.splitlines() if line.startswith("| `")]
@@ -22,7 +22,7 @@ def test_the_page_lists_every_feature_once_per_group() -> None:
 
 
 def test_the_page_says_by_which_conventions_and_why_features_are_missing() -> None:
-    """Conventions, windows and the table of reasons; nothing of the code's own words for itself."""
+    """It has conventions, windows and the table of reasons, and no internal names of the code."""
     page = reference_markdown()
     assert "The mean is removed" in page
     assert "labelled by its end" in page
@@ -30,7 +30,7 @@ def test_the_page_says_by_which_conventions_and_why_features_are_missing() -> No
 
 
 def test_a_feature_is_explained_with_where_the_plant_has_it(plant: Plant) -> None:
-    """By its name or by a column's; a name of several groups is told for each."""
+    """It is found by its name or by a column's; a name of several groups is explained for each."""
     (kurtosis,) = explained("kurtosis", plant)
     assert kurtosis.columns == {"compressor_vibration": ["de_h_kurtosis"]}
     assert [entry.group for entry in explained("mean", None)] == ["time", "process"]
@@ -40,12 +40,12 @@ def test_a_feature_is_explained_with_where_the_plant_has_it(plant: Plant) -> Non
 
 
 def test_an_unknown_feature_has_near_misses(plant: Plant) -> None:
-    """And the way to see them all."""
+    """The error suggests similar names and how to list all of them."""
     with pytest.raises(UnknownFeature, match="no feature 'kurtosi'; did you mean kurtosis"):
         explained("kurtosi", plant)
 
 
-def test_every_feature_has_words() -> None:
-    """A unit, what it tells, a definition and where that can be looked up."""
+def test_every_feature_is_documented() -> None:
+    """It has a unit, what it indicates, a definition and a reference."""
     assert [each.spec.name for each in entries(None) if not (each.spec.what and each.spec.formula)] == []
     assert [each.spec.name for each in entries(None) if not each.spec.source] == []

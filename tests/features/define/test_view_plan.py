@@ -1,4 +1,4 @@
-"""What a view computes is resolved once: columns in order, tags and bearings by asset, and a plan that can be sent."""
+"""The plan of a view: its columns in order, tags and bearings by asset, in a form that can be sent."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_view_has_the_columns_of_its_points_in_order() -> None:
 
 
 def test_a_view_with_a_speed_says_which() -> None:
-    """Also where only a group asks for one, and the plant file gives the assets theirs."""
+    """This holds if only a group needs one and the plant file gives it to the assets."""
     for view in (vibration("de_h", speed="speed"), vibration("de_h", features=("time", "orders"))):
         assert names(view)[-2:] == ["de_h_rpm", "de_h_rpm_source"]
     assert "de_h_order_1x" in names(vibration("de_h", features=("orders",)))
@@ -88,7 +88,7 @@ def test_a_view_with_a_speed_says_which() -> None:
 
 
 def test_bands_are_the_feature_sets_own() -> None:
-    """Each becomes a feature of its own, in place of the usual ones."""
+    """Each becomes a feature in place of the default ones."""
     view = View(
         "v", "compressor", ("de_h",), "vibration", SECOND, SECOND, "epoch", None, bands=((2.5, 40), (1000, 12800.25))
     )
@@ -97,7 +97,7 @@ def test_bands_are_the_feature_sets_own() -> None:
 
 
 def test_a_point_with_limits_has_a_zone() -> None:
-    """Where its velocity is computed; the limits and the standard they are from stand in its definition."""
+    """Its velocity must be computed; the limits and their standard are in the zone's definition."""
     limits = {"limits": [1.4, 2.8, 4.5], "source": "ISO 20816-3:2022, group 2, rigid"}
     points = {**POINTS, "de_h": POINTS["de_h"] | {"zones": limits}}
     site = replace(plant(), classes={"compressor": AssetClass.model_validate({"points": points})})
@@ -121,7 +121,7 @@ def test_a_process_view_has_process_columns() -> None:
 
 
 def test_a_digital_point_may_be_a_number_and_a_state() -> None:
-    """By itself it is a state; with both groups every column is there once."""
+    """By default it is a state; with both groups every column is there once."""
     assert "pump_on_share_off" in names(process("pump_on"))
     assert "pump_on_mean" not in names(process("pump_on"))
     both = names(process("pump_on", "oil_temp", features=("process", "states")))
@@ -131,7 +131,7 @@ def test_a_digital_point_may_be_a_number_and_a_state() -> None:
 
 @pytest.mark.usefixtures("_plugins")
 def test_a_group_of_another_package_becomes_columns() -> None:
-    """It is named like ours, computed like ours, and what it needs follows from its specs."""
+    """It is named, computed and checked like the built-in ones."""
     assert names(vibration("de_h", features=("time", "acme")))[12] == "de_h_sixth_moment"
     assert names(vibration("de_h", features=("acme_turns",)))[-1] == "de_h_rpm_source"
     assert names(process("oil_temp", features=("acme_dials",)))[0] == "oil_temp_pieces"
@@ -168,8 +168,8 @@ def test_an_asset_has_the_tags_that_fill_its_points_and_where_its_speed_comes_fr
     assert (alone.speed, alone.fixed_rpm, alone.points) == (None, 1500.0, ("de_h", "nde_h"))
 
 
-def test_a_window_looks_back_as_far_as_the_slowest_of_its_tags_needs() -> None:
-    """A waveform by one sample more than its length; what holds by its max_staleness."""
+def test_a_window_looks_back_as_far_as_any_of_its_tags_needs() -> None:
+    """A waveform needs one sample more than its length; a held value needs its max_staleness."""
     (asset,) = view_plan(turning(CWRU), vibration("de_h", speed="speed")).assets
     (waveform,) = asset.tags
     assert waveform.lookback == SECOND + timedelta(microseconds=84)  # a sample at 12 kHz, rounded up
@@ -188,7 +188,7 @@ def test_two_groups_with_a_feature_of_one_name_are_refused() -> None:
 
 @pytest.mark.usefixtures("_plugins")
 def test_a_plan_is_the_same_after_it_was_sent() -> None:
-    """To another process, in a few kilobytes: kernels go by name, so they need not be picklable."""
+    """Kernels are sent by name, so that the plan takes a few kilobytes and kernels need not be picklable."""
     view = vibration("de_h", features=("time", "spectrum", "envelope", "acme"), speed="speed")
     (asset,) = view_plan(turning(CWRU), view).assets
     sent = pickle.dumps(asset)

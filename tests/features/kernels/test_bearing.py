@@ -1,4 +1,4 @@
-"""Fault orders follow from geometry, and what cannot be true of a bearing is told why."""
+"""Fault orders follow from the geometry, and an impossible bearing is reported with the reason."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_gives_the_published_orders_of_a_bearing_with_contact_angle() -> None:
     assert found == pytest.approx((236.4, 296.9, 279.8, 14.8), rel=3e-3)
 
 
-def test_a_geometry_no_bearing_has_is_told_why() -> None:
-    """Exchanged diameters, and balls that would overlap."""
+def test_an_impossible_geometry_is_reported_with_the_reason() -> None:
+    """Diameters are exchanged, or balls would overlap."""
     exchanged = Bearing(balls=9, ball_diameter=39, pitch_diameter=7.9)
     assert misfits(exchanged) == ["ball_diameter 39 is not smaller than pitch_diameter 7.9; are they exchanged?"]
     crowded = Bearing(balls=19, ball_diameter=7.94, pitch_diameter=39.04)
@@ -60,7 +60,7 @@ def test_a_geometry_no_bearing_has_is_told_why() -> None:
 
 
 def test_what_a_maker_states_must_agree_with_the_geometry() -> None:
-    """Impossible in itself, or of another bearing; rounded to three digits it agrees."""
+    """Stated orders that are impossible or of another bearing are refused; rounded to three digits they agree."""
     stated = StatedOrders(bpfo=3.58, bpfi=5.42, bsf=2.36, ftf=0.398)
     assert misfits(CWRU.model_copy(update={"orders": stated})) == []
     complement = stated.model_copy(update={"ftf": 0.602})

@@ -1,4 +1,4 @@
-"""The features that need speed and bearing: complete, undefined without them, independent of the batch."""
+"""The features that need speed and bearing are complete, undefined without them, and independent of the batch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NEEDS_SPEED = NEEDS_BEARING | {"ses_mean", "order_05x", "order_1x", "order_2x", 
 
 
 def values(windows: Floats, shaft: Floats, bearing: Bearing | None = CWRU, rate: float = RATE) -> dict[str, Floats]:
-    """Every feature of windows [windows, N]."""
+    """All features of windows [windows, N]."""
     waveforms = Waveforms(windows, rate, "g")
     batch = Diagnosis(waveforms, spectra(waveforms), shaft, bearing)
     return {spec.name: spec.kernel(batch) for spec in SPECS}
 
 
 def missing(found: dict[str, Floats]) -> set[str]:
-    """What is undefined in the first window."""
+    """The undefined features of the first window."""
     return {name for name, value in found.items() if np.isnan(value[0])}
 
 
@@ -36,7 +36,7 @@ def noise(count: int = 1, size: int = 12_000) -> Floats:
 
 
 def test_every_feature_has_a_name_of_its_own_and_a_definition() -> None:
-    """24 features; units are the point's, its square, Hz or none."""
+    """There are 24 features; units are the point's, its square, Hz or none."""
     assert len({spec.name for spec in SPECS}) == len(SPECS) == 24
     assert {spec.unit for spec in SPECS} == {"{unit}", "{unit}²", "Hz", ""}
     assert all(spec.formula and spec.source and spec.undefined and spec.what and spec.reasons for spec in SPECS)
@@ -53,12 +53,12 @@ def test_all_are_defined_for_a_second_of_a_known_machine() -> None:
     "bearing", [None, Bearing(balls=9, ball_diameter=39.04, pitch_diameter=7.94)], ids=["none", "impossible"]
 )
 def test_without_a_bearing_there_are_no_fault_lines(bearing: Bearing | None) -> None:
-    """Nor with one that cannot be; what does not need it is there."""
+    """The same holds for an impossible bearing; features that need none are defined."""
     assert missing(values(noise(), np.array([29.95]), bearing)) == NEEDS_BEARING
 
 
 def test_without_speed_there_are_no_lines() -> None:
-    """In that window alone: its neighbour keeps them."""
+    """Only that window has none: its neighbour keeps them."""
     found = values(noise(2), np.array([np.nan, 29.95]))
     assert missing(found) == NEEDS_SPEED
     assert all(np.isfinite(value[1]) for value in found.values())
@@ -74,21 +74,21 @@ def test_a_short_window_does_not_guess() -> None:
 
 
 def test_a_constant_signal_has_no_lines() -> None:
-    """Its orders are zero, as its bands are; the rest is undefined."""
+    """Its orders and bands are zero; all other features are undefined."""
     found = values(np.full((1, 12_000), 0.1), np.array([29.95]))
     assert {name for name, value in found.items() if value[0] == 0} == {spec.name for spec in ORDERS}
     assert missing(found) == found.keys() - {spec.name for spec in ORDERS}
 
 
 def test_samples_too_large_to_square_are_undefined() -> None:
-    """No warning and no error: what overflows is not finite."""
+    """Overflow gives undefined features, without a warning or an error."""
     with np.errstate(over="ignore", invalid="ignore"):
         found = values(noise() * 1e160, np.array([29.95]))
     assert not any(np.isfinite(value[0]) for value in found.values())
 
 
-def test_a_window_gives_the_same_bits_in_any_company() -> None:
-    """Alone and among windows of other, and of unknown, speeds."""
+def test_a_window_gives_the_same_bits_in_any_batch() -> None:
+    """It is computed alone and with windows of other and of unknown speeds."""
     windows, shaft = noise(9), np.array([29.95, 120, np.nan, 3, 30, 31, 32, 29, 150.0])
     together = values(windows, shaft)
     alone = [values(windows[i : i + 1], shaft[i : i + 1]) for i in range(9)]

@@ -1,4 +1,4 @@
-"""The squared-envelope spectrum agrees with filter and Hilbert, and its lines are where and as high as they are."""
+"""The squared-envelope spectrum agrees with filter and Hilbert, and its lines have the right place and height."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE = 12_800.0
 
 
 def spectra(windows: Floats, rate: float = RATE, shaft: float | Floats = 30.0) -> Envelopes:
-    """Of windows [windows, N]."""
+    """The envelope spectra of windows [windows, N]."""
     centred = windows - windows.mean(axis=1, keepdims=True)
     return envelopes(rfft(centred, axis=1), windows.shape[1], rate, np.broadcast_to(shaft, len(windows)))
 
@@ -61,8 +61,8 @@ def test_agrees_with_filter_and_hilbert_on_real_bearings(shared_data: Path) -> N
 
 @given(st.floats(12, 900), st.floats(0.05, 0.9), st.floats(-0.01, 0.01))
 @settings(max_examples=60)
-def test_finds_the_rhythm_and_its_depth(rhythm: float, depth: float, slip: float) -> None:
-    """To a tenth of a line, and in height between the Hann window's worst, -15 %, and the truth."""
+def test_finds_the_modulation_frequency_and_its_depth(rhythm: float, depth: float, slip: float) -> None:
+    """The frequency is right to a tenth of a line, the height to the Hann window's worst case of -15 %."""
     batch = spectra(modulated(rhythm * (1 + slip), depth))
     line = fault_lines(batch, np.array([[rhythm]]))
     assert line.frequency[0, 0] == pytest.approx(rhythm * (1 + slip), abs=0.1)
@@ -71,12 +71,12 @@ def test_finds_the_rhythm_and_its_depth(rhythm: float, depth: float, slip: float
 
 
 def test_a_skirt_is_found_where_its_line_is() -> None:
-    """The search for 85 Hz ends at 86.7; the line at 87.3 whose skirt it meets is told by the frequency."""
+    """The search for 85 Hz ends at 86.7; the found frequency shows that it met the skirt of the line at 87.3."""
     line = fault_lines(spectra(modulated(87.3, 1)), np.array([[85.0]]))
     assert line.frequency[0, 0] == pytest.approx(87.3, abs=0.1)
 
 
-def test_noise_stands_as_high_as_rayleigh_says() -> None:
+def test_noise_has_the_heights_of_a_rayleigh_distribution() -> None:
     """A given line of noise is t floors high with a chance of 2^(-t²), within 10 % at t = 1 and 2."""
     random = np.random.default_rng(5)
     batch = spectra(random.normal(size=(400, 12_800)))
@@ -86,21 +86,21 @@ def test_noise_stands_as_high_as_rayleigh_says() -> None:
     assert np.mean(height > 2) == pytest.approx(2**-4, rel=0.1)
 
 
-def test_slow_rhythms_and_low_rates_are_undefined() -> None:
+def test_low_frequencies_and_low_rates_are_undefined() -> None:
     """Fewer than 10 periods, no frequency, a second harmonic outside half the band, no band, no power."""
     noise = np.random.default_rng(6).normal(size=(1, 12_800))
-    asked = np.array([[9.9, 10.0, np.nan, 950.0, 1200.0]])
-    line = fault_lines(spectra(noise), asked)
+    frequencies = np.array([[9.9, 10.0, np.nan, 950.0, 1200.0]])
+    line = fault_lines(spectra(noise), frequencies)
     for part in line:
         assert np.isnan(part).tolist() == [[True, False, True, False, True]]
-    slow = spectra(noise, rate=2_400.0)
-    assert np.isnan(fault_lines(slow, np.array([[100.0]]))).all()
+    low_rate = spectra(noise, rate=2_400.0)
+    assert np.isnan(fault_lines(low_rate, np.array([[100.0]]))).all()
     constant = spectra(np.full((1, 12_800), 0.1))
     assert np.isnan(fault_lines(constant, np.array([[100.0]]))).all()
 
 
 def test_the_band_starts_above_ten_turns_of_a_fast_shaft() -> None:
-    """A rhythm on a 3 kHz carrier is gone once the shaft turns 315 times a second, and not before."""
+    """A modulation of a 3 kHz carrier disappears once the shaft turns 315 times a second, and not before."""
     batch = spectra(modulated(100, 1).repeat(3, axis=0), shaft=np.array([30.0, 200.0, 315.0]))
     depth = fault_lines(batch, np.full((3, 1), 100.0)).amplitude[:, 0]
     assert depth[:2] == pytest.approx(2, rel=0.01)
@@ -109,8 +109,8 @@ def test_the_band_starts_above_ten_turns_of_a_fast_shaft() -> None:
 
 @given(st.integers(1, 5), st.sampled_from([4096, 12_000, 12_800]), st.integers(0, 2**32))
 @settings(max_examples=15)
-def test_a_window_gives_the_same_bits_in_any_company(count: int, size: int, seed: int) -> None:
-    """Alone, and among windows of other speeds."""
+def test_a_window_gives_the_same_bits_in_any_batch(count: int, size: int, seed: int) -> None:
+    """It is computed alone and with windows of other speeds."""
     random = np.random.default_rng(seed)
     windows, shaft = random.normal(size=(count, size)), random.uniform(5, 300, count)
     frequency = shaft[:, None] * np.array([3.6, 5.4, 0.4])

@@ -1,4 +1,4 @@
-"""The kurtogram finds the band an impulsive signal lives in, is zero on noise, and agrees with filter and Hilbert."""
+"""The kurtogram finds the band of an impulsive signal, is low for noise, and agrees with filter and Hilbert."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE = 25_600.0
 
 
 def found(windows: Floats, rate: float = RATE) -> Kurtogram:
-    """Of windows [windows, N]."""
+    """The kurtogram features of windows [windows, N]."""
     centred = windows - windows.mean(axis=1, keepdims=True)
     return kurtogram(rfft(centred, axis=1), windows.shape[1], rate)
 
@@ -50,7 +50,7 @@ def test_noise_is_not_impulsive() -> None:
 
 
 def test_the_step_between_the_window_s_ends_is_not_an_impulse() -> None:
-    """A slow tone a hundred times the noise, that does not fit the window, leaves the noise above it as it is."""
+    """A low tone a hundred times the noise, that does not fit the window, does not change the result above it."""
     noise = np.random.default_rng(3).normal(size=(1, 25_600))
     tone = 100 * np.sin(2 * np.pi * 30.25 * np.arange(25_600) / RATE)
     assert found(noise + tone).maximum[0] < 0.8
@@ -78,8 +78,8 @@ def test_is_undefined_for_short_and_for_constant_windows() -> None:
     assert np.isfinite(found(np.random.default_rng(4).normal(size=(1, 569))).maximum[0])
 
 
-def test_a_window_gives_the_same_bits_in_any_company() -> None:
-    """Alone and in a crowd."""
+def test_a_window_gives_the_same_bits_in_any_batch() -> None:
+    """It is computed alone and in a batch."""
     windows = np.vstack([ringing(3_000.0, seed)[:, :4096] for seed in range(9)])
     together = found(windows)
     alone = [found(windows[i : i + 1]) for i in range(9)]

@@ -1,4 +1,4 @@
-"""The amplitude at multiples of the shaft's speed is that of the tone, wherever it lies, or undefined."""
+"""The amplitude at a multiple of the shaft's speed is that of the tone, or undefined."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def found(batch: Waveforms, *shaft: float) -> Floats:
 @given(st.floats(20, 400), st.tuples(*[st.floats(0.1, 5)] * 4), st.floats(-0.01, 0.01))
 @settings(max_examples=60)
 def test_finds_the_amplitude_of_each_order(shaft: float, amplitudes: tuple[float, ...], error: float) -> None:
-    """To 1 % of the largest, between the lines of the spectrum too, and with a speed that is 1 % wrong."""
+    """It is right to 1 % of the largest, also between two lines, and with a speed that is 1 % wrong."""
     expected = np.array(amplitudes)
     got = found(tones(shaft, expected), shaft * (1 + error))[0]
     np.testing.assert_allclose(got, expected, atol=0.01 * max(amplitudes))
@@ -54,12 +54,12 @@ def test_is_undefined_without_speed_turns_or_band() -> None:
 
 
 def test_a_constant_signal_has_no_order_amplitude() -> None:
-    """Zero, as its RMS is."""
+    """It is zero, as its RMS is."""
     assert found(Waveforms(np.full((1, int(RATE)), 0.1), RATE, "g"), 30.0).tolist() == [[0, 0, 0, 0]]
 
 
-def test_a_window_gives_the_same_bits_in_any_company() -> None:
-    """Alone and among windows of other speeds."""
+def test_a_window_gives_the_same_bits_in_any_batch() -> None:
+    """It is computed alone and with windows of other speeds."""
     windows = np.random.default_rng(1).normal(size=(7, int(RATE)))
     shaft = np.array([25.0, 30.0, np.nan, 300.0, 7.0, 50.0, 49.3])
     together = found(Waveforms(windows, RATE, "g"), *shaft)

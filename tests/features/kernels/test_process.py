@@ -1,4 +1,4 @@
-"""Time-weighted statistics agree with a walk from sample to sample, and never use what was not known at the time."""
+"""Time-weighted statistics agree with a loop over samples, and never use what was not known at the time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def features(given: Samples, wanted: EndRange = ALWAYS) -> dict[int, dict[str, f
 
 
 def oracle(given: Samples) -> dict[int, dict[str, float]]:
-    """The same, window by window and sample by sample."""
+    """The same features, window by window and sample by sample."""
     times, values, usable = (array.tolist() for array in given)
     found = {}
     for end in range(START, times[-1] + LENGTH + STALENESS + 1, HOP):
@@ -99,8 +99,8 @@ def _statistics(pieces: list[tuple[float, float, float]]) -> dict[str, float]:
 
 @given(samples())
 @settings(max_examples=100)
-def test_agrees_with_a_plain_walk(given: Samples) -> None:
-    """Every window about which anything is known, and every statistic of it, to 1e-9."""
+def test_agrees_with_a_plain_loop(given: Samples) -> None:
+    """Every window with a known value and each of its statistics agree to 1e-9."""
     found, expected = features(given), oracle(given)
     assert list(found) == list(expected)
     for end, values in expected.items():
@@ -109,8 +109,8 @@ def test_agrees_with_a_plain_walk(given: Samples) -> None:
 
 @given(samples(), st.integers(0, 40))
 @settings(max_examples=50)
-def test_a_window_gives_the_same_bits_in_any_company(given: Samples, cut: int) -> None:
-    """A window computed by itself, from just the samples it can touch, is bitwise the same."""
+def test_a_window_gives_the_same_bits_in_any_batch(given: Samples, cut: int) -> None:
+    """A window computed alone from the samples it can use is bitwise the same."""
     whole = features(given)
     end = sorted(whole)[cut % len(whole)]
     times, values, usable = given
@@ -127,7 +127,7 @@ def test_event_spaced_samples_are_weighted_by_time() -> None:
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
-def test_a_stale_value_is_not_stretched() -> None:
+def test_a_stale_value_is_not_held() -> None:
     """One sample at the start of a minute holds for its 30 s: half is known, too little for statistics."""
     found = features((np.array([START]), np.array([5.0]), np.array([True])))[START + LENGTH]
     assert (found["good_share"], found["count"], found["valid"]) == (0.5, 1, False)
@@ -157,8 +157,8 @@ def test_a_sample_at_the_end_belongs_to_the_next_window() -> None:
     assert (found["max"], found["last"], found["count"]) == (1.0, 1.0, 2)
 
 
-def test_how_long_a_value_stands_still() -> None:
-    """To the last change before the end; a repeated value is no change, and a whole window without one says so."""
+def test_time_since_the_last_change() -> None:
+    """The last change before the end counts; a repeated value is no change, and without one it is the whole window."""
     times = START + np.array([0, 15, 30, 45, 60, 75, 90, 105]) * SECOND
     found = features((times, np.array([1.0, 1, 2, 2, 2, 2, 2, 2]), np.ones(8, np.bool_)))
     assert [found[START + second * SECOND]["seconds_since_change"] for second in (60, 80, 120)] == [30, 50, 60]

@@ -27,9 +27,9 @@ def kernels(windows: Floats, sample_rate: float) -> dict[str, Floats]:
 
 def assert_agree(windows: Floats, sample_rate: float) -> None:
     """To 1e-9 relative; the absolute floor is for skewness and mean, which symmetry makes zero."""
-    truth = [naive_features(window, sample_rate) for window in windows]
+    reference = [naive_features(window, sample_rate) for window in windows]
     for name, found in kernels(windows, sample_rate).items():
-        expected = [row[name] for row in truth]
+        expected = [row[name] for row in reference]
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12, err_msg=name)
 
 

@@ -1,4 +1,4 @@
-"""What the features say of a bearing that was run until it failed: impacts first, then levels, then everything."""
+"""Features of a bearing that was run until it failed: first impacts rise, then levels, then everything."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_new_bearing_is_noise(medians: dict[str, dict[str, float]]) -> None:
 
 
 def test_kurtosis_rises_before_the_level_does(medians: dict[str, dict[str, float]]) -> None:
-    """Two hours before the alarm there are impacts, while the RMS is that of the start within a tenth."""
+    """Two hours before the alarm there are impacts, while the RMS is within a tenth of its start."""
     assert medians["rms_ac"]["before"] == pytest.approx(medians["rms_ac"]["start"], rel=0.1)
     assert medians["kurtosis"]["before"] > 3.4
     assert medians["crest"]["before"] > 1.1 * medians["crest"]["start"]
@@ -52,14 +52,14 @@ def test_kurtosis_rises_before_the_level_does(medians: dict[str, dict[str, float
 def test_impacts_grow_to_the_alarm_and_to_the_end(
     medians: dict[str, dict[str, float]], name: str, alarm: float, end: float
 ) -> None:
-    """Past what early damage is told by at the alarm; on this bearing they do not drown in noise at the end."""
+    """At the alarm they exceed the limit for early damage; on this bearing noise does not hide them at the end."""
     found = medians[name]
     assert found["start"] < found["before"] < found["alarm"] < found["end"]
     assert (found["alarm"] > alarm, found["end"] > end) == (True, True)
 
 
-def test_a_band_tells_the_damage_more_clearly_than_the_whole(medians: dict[str, dict[str, float]]) -> None:
-    """From 1 to 2 kHz the level is more than threefold at the alarm, at which the RMS has but doubled."""
+def test_a_band_shows_the_damage_more_clearly_than_the_rms(medians: dict[str, dict[str, float]]) -> None:
+    """At the alarm the level from 1 to 2 kHz is more than threefold, the RMS only doubled."""
     band, whole = medians["band_rms_1000_2000"], medians["rms_ac"]
     assert band["start"] < band["before"] < band["alarm"] < band["end"]
     assert band["alarm"] > 3 * band["start"]
@@ -68,7 +68,7 @@ def test_a_band_tells_the_damage_more_clearly_than_the_whole(medians: dict[str, 
 
 
 def test_the_highest_band_rises_last(medians: dict[str, dict[str, float]]) -> None:
-    """From 5 to 10 kHz the bearing runs in and gets quieter, also at the alarm; only its end is heard there."""
+    """From 5 to 10 kHz the level falls as the bearing runs in, even at the alarm; it rises only at the end."""
     band = medians["band_rms_5000_10000"]
     assert band["alarm"] < 0.8 * band["start"]
     assert band["end"] > 1.8 * band["start"]

@@ -1,4 +1,4 @@
-"""Memory that is used again leaves no trace in what is computed."""
+"""Reused memory does not affect results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows(windows: np.ndarray[tuple[int, int], np.dtype[np.float64]], scratch: Sc
 @given(st.lists(st.tuples(st.integers(1, 5), st.sampled_from([31, 64, 1000])), min_size=2, max_size=5))
 @settings(max_examples=30)
 def test_batches_of_any_sizes_share_it(shapes: list[tuple[int, int]]) -> None:
-    """More, fewer, longer or shorter windows than the batch before: the same bits as in fresh memory."""
+    """A batch with more, fewer, longer or shorter windows than the one before gives the bits of fresh memory."""
     shared = Scratch()
     for seed, shape in enumerate(shapes):
         windows = np.random.default_rng(seed).normal(size=shape)

@@ -1,4 +1,4 @@
-"""The spectral kernels agree with scipy to 1e-9 on made windows, add up, and refuse what a window cannot resolve."""
+"""The spectral kernels agree with scipy to 1e-9 on generated windows and are undefined below their resolution."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kernels(windows: Floats, sample_rate: float = 25_600.0, unit: str = "g") -> 
 
 
 def oracle(windows: Floats, sample_rate: float = 25_600.0) -> dict[str, Floats]:
-    """The same with scipy, one window at a time, for accelerations in g."""
+    """The same features with scipy, one window at a time, for accelerations in g."""
     rows = [spectral_features(window, sample_rate) for window in windows]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
@@ -97,7 +97,7 @@ def test_velocity_is_right_down_to_its_lowest_line_or_missing(frequency: float) 
 
 
 def test_a_zone_counts_the_limits_that_are_exceeded() -> None:
-    """From 1 (A) to 4 (D); what just reaches a limit is still below it; without a velocity there is no zone."""
+    """Zones are 1 (A) to 4 (D); a value equal to a limit does not exceed it; without a velocity there is no zone."""
     tones = np.sin(2 * np.pi * 100 * np.arange(25_600) / 25_600) * np.array([[0.1], [0.2], [0.4], [0.8]])
     batch = spectra(Waveforms(tones, 25_600.0, "g"))
     velocity = velocity_rms(batch, low=10, high=1000)
@@ -112,8 +112,8 @@ def test_a_short_window_does_not_guess_low_frequencies() -> None:
     assert {name for name, value in found.items() if np.isnan(value[0])} == {"band_rms_10_1000", "vel_rms_10_1000"}
 
 
-def test_a_slow_signal_has_no_bands_above_its_filter() -> None:
-    """At 12 kHz what ends above 5.4 kHz is undefined, and at 1 kHz every band is."""
+def test_a_low_sample_rate_has_no_bands_above_its_filter() -> None:
+    """At 12 kHz bands that end above 5.4 kHz are undefined, and at 1 kHz every band is."""
     found = kernels(np.random.default_rng(3).normal(size=(1, 12_000)), 12_000.0)
     assert {name for name, value in found.items() if np.isnan(value[0])} == {"band_rms_5000_10000"}
     found = kernels(np.random.default_rng(3).normal(size=(1, 1000)), 1000.0)
@@ -130,8 +130,8 @@ def test_a_constant_signal_has_no_spectrum(level: float) -> None:
 
 @given(noise_windows())
 @settings(max_examples=30)
-def test_a_window_gives_the_same_bits_in_any_company(windows: Floats) -> None:
-    """Alone, in any order, and in a crowd, one of which is silent: bitwise the same."""
+def test_a_window_gives_the_same_bits_in_any_batch(windows: Floats) -> None:
+    """It is computed alone, in any order, and in a batch with a silent window."""
     together = kernels(windows)
     alone = [kernels(window[None]) for window in windows]
     backwards = kernels(windows[::-1])

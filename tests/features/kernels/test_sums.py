@@ -1,4 +1,4 @@
-"""Sums over windows are right and their bits depend on nothing but the window."""
+"""Sums over windows are right, and their bits depend only on the window."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_sums_are_those_of_exact_arithmetic(size: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_window_has_the_same_sum_at_any_place_in_memory(size: int) -> None:
-    """Alone, in a crowd, and off the alignment of a cache line."""
+    """It is computed alone, in a batch, and off the alignment of a cache line."""
     crowd = np.random.default_rng(size).normal(size=(5, size + 1))
     alone = crowd[2:3, 1:].copy()
     assert dot(crowd[:, 1:], crowd[:, 1:])[2].tobytes() == dot(alone, alone)[0].tobytes()
     assert total(crowd[:, 1:])[2].tobytes() == total(alone)[0].tobytes()
 
 
-def test_the_number_of_threads_does_not_show() -> None:
+def test_the_number_of_threads_does_not_matter() -> None:
     """BLAS with one thread and with two gives the same bits."""
     program = """
 import numpy as np

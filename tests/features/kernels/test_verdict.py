@@ -1,4 +1,4 @@
-"""The verdict names simulated faults that slip, names none on noise, and is not swayed by the length of the windows."""
+"""The verdict names simulated faults with slip and none on noise, whatever the length of the windows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAULTS = {"bpfo": "outer race", "bpfi": "inner race", "bsf2": "rolling element",
 def features(
     windows: Floats, shaft: float = SHAFT, rate: float = RATE, bearing: Bearing = BEARING
 ) -> dict[str, Floats]:
-    """The envelope's, of windows [windows, N]."""
+    """The envelope features of windows [windows, N]."""
     waveforms = Waveforms(windows, rate, "g")
     batch = Diagnosis(waveforms, spectra(waveforms), np.full(len(windows), shaft), bearing)
     return {spec.name: spec.kernel(batch) for spec in ENVELOPE}
@@ -57,16 +57,16 @@ def faulty(rate_of_impacts: float, load: float, *, seed: int = 0, strength: floa
 @pytest.mark.parametrize(("line", "load"), [("bpfo", 0.0), ("bpfi", SHAFT), ("bsf2", ORDERS.ftf * SHAFT), ("ftf", 0.0)])
 @pytest.mark.parametrize("slip", [-0.012, 0.0, 0.008])
 def test_a_simulated_fault_is_named_and_its_slip_is_seen(line: str, load: float, slip: float) -> None:
-    """Whichever part is hurt, with the modulation it has; the found frequency is that of the impacts to 0.3 %."""
+    """Each part's fault is named with its modulation; the found frequency is that of the impacts to 0.3 %."""
     impacts = getattr(ORDERS, line) * SHAFT * (1 + slip)
-    told = verdict(faulty(impacts, load, strength=24 if line == "ftf" else 6))
-    assert told.fault == FAULTS[line], told.why
-    assert told.strongest is not None
-    assert told.strongest.found == pytest.approx(impacts, rel=3e-3)
+    result = verdict(faulty(impacts, load, strength=24 if line == "ftf" else 6))
+    assert result.fault == FAULTS[line], result.why
+    assert result.strongest is not None
+    assert result.strongest.found == pytest.approx(impacts, rel=3e-3)
 
 
-def test_noise_speaks_for_nothing() -> None:
-    """Of 1,200 windows of Gaussian noise, and as many with random bursts, at most one in 500 passes at any line."""
+def test_noise_gives_no_verdict() -> None:
+    """Of 1,200 windows of noise, and as many with random bursts, at most one in 500 exceeds the limit at any line."""
     random = np.random.default_rng(9)
     ring = np.arange(200) / RATE
     decay = (np.exp(-500 * ring) * np.sin(2 * np.pi * 1_700 * ring))[None]
@@ -89,26 +89,26 @@ def test_noise_speaks_for_nothing() -> None:
 
 
 def test_a_multiple_of_the_shaft_is_no_fault() -> None:
-    """A 6203 has BPFO at 3.053 turns; impacts three times a turn are the coupling's, and are told apart."""
+    """A 6203 has BPFO at 3.053 turns; impacts three times a turn, which the coupling causes, are distinguished."""
     bearing = Bearing(balls=8, ball_diameter=0.2656, pitch_diameter=1.122)
-    told = verdict(faulty(3 * SHAFT, 0.0), bearing=bearing)
-    assert told.fault == NONE
-    assert told.strongest is not None
-    assert told.strongest.fault == "outer race"
-    assert told.strongest.snr > SNR
+    result = verdict(faulty(3 * SHAFT, 0.0), bearing=bearing)
+    assert result.fault == NONE
+    assert result.strongest is not None
+    assert result.strongest.fault == "outer race"
+    assert result.strongest.snr > SNR
 
 
 def test_one_window_is_not_enough() -> None:
-    """Nor are two: the third decides."""
+    """Two are not enough either; three are."""
     windows = faulty(ORDERS.bpfo * SHAFT, 0.0)
     assert [verdict(windows[:count]).fault for count in (1, 2, 3)] == [NONE, NONE, "outer race"]
 
 
-def test_says_what_it_needs_where_nothing_can_be_looked_for() -> None:
+def test_without_speed_it_says_that_there_are_no_lines() -> None:
     """Without speed no line is defined."""
-    told = verdict(faulty(ORDERS.bpfo * SHAFT, 0.0), shaft=np.nan)
-    assert (told.fault, told.strongest) == (NONE, None)
-    assert told.why.startswith("no window has a line to look at")
+    result = verdict(faulty(ORDERS.bpfo * SHAFT, 0.0), shaft=np.nan)
+    assert (result.fault, result.strongest) == (NONE, None)
+    assert result.why.startswith("no window has a line to look at")
 
 
 @pytest.mark.parametrize("seconds", [0.9, 1.0, 1.5, 2.0, 2.5, 3.0])
@@ -121,12 +121,12 @@ def test_the_length_of_the_windows_does_not_matter(shared_data: Path, seconds: f
         "12k_DE_B014_185_0": (12_000.0, NONE),
         "97_Normal_0": (48_000.0, NONE),
     }
-    for name, (rate, truth) in records.items():
+    for name, (rate, fault) in records.items():
         file = loadmat(shared_data / "cwru" / f"{name}.mat")
         wave = next(value for key, value in file.items() if key.endswith("_DE_time")).ravel()
         size = int(seconds * rate)
-        told = verdict(wave[: len(wave) // size * size].reshape(-1, size), 1796 / 60, rate)
-        assert told.fault == truth, (name, told.why)
+        result = verdict(wave[: len(wave) // size * size].reshape(-1, size), 1796 / 60, rate)
+        assert result.fault == fault, (name, result.why)
 
 
 def test_four_sound_bearings_on_one_shaft_have_no_fault(shared_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""The time-domain kernels agree with scipy to 1e-9 on made windows, and say when they cannot."""
+"""The time-domain kernels agree with scipy to 1e-9 on generated windows, and are undefined where they must be."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def kernels(windows: Floats, sample_rate: float = 25_600.0) -> dict[str, Floats]
 
 
 def oracle(windows: Floats, sample_rate: float = 25_600.0) -> dict[str, Floats]:
-    """The same with numpy and scipy, one window at a time."""
+    """The same features with numpy and scipy, one window at a time."""
     rows = [time_features(window, sample_rate) for window in windows]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
@@ -84,8 +84,8 @@ def test_a_sine_has_the_ratios_of_the_textbook() -> None:
 
 @given(noise_windows(), st.randoms(use_true_random=False))
 @settings(max_examples=30)
-def test_a_window_gives_the_same_bits_in_any_company(windows: Floats, random: object) -> None:
-    """Alone, in any order, and as a view into a longer signal: bitwise the same."""
+def test_a_window_gives_the_same_bits_in_any_batch(windows: Floats, random: object) -> None:
+    """It is computed alone, in any order, and as a view into a longer signal."""
     together = kernels(windows)
     alone = [kernels(window[None]) for window in windows]
     backwards = kernels(windows[::-1])

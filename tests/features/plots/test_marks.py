@@ -1,4 +1,4 @@
-"""Pictures mark what turns where a feature would know it too, and otherwise say why they do not."""
+"""Plots mark shaft and fault frequencies where the features know them, and otherwise say why not."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ Works = Callable[..., Plant]
 
 @pytest.fixture
 def works(tmp_path: Path) -> Works:
-    """A fan with a hurt outer race: its bearing, and samples (seconds, Hz, quality) of its speed."""
+    """A fan with a damaged outer race: its bearing, and samples (seconds, Hz, quality) of its speed."""
 
     def make(bearing: str | None = FITS, *speeds: tuple[float, float, int], rpm: float | None = None) -> Plant:
-        told = [f"bearing = {bearing}"] if bearing else []
-        told += [f"speed_rpm = {rpm}"] if rpm else []
-        (tmp_path / "plant.toml").write_text(FILE.format(more="\n".join(told)))
+        optional = [f"bearing = {bearing}"] if bearing else []
+        optional += [f"speed_rpm = {rpm}"] if rpm else []
+        (tmp_path / "plant.toml").write_text(FILE.format(more="\n".join(optional)))
         points = ["de_h", "motor_speed", *(["speed"] if speeds else [])]
         rows = "".join(f"f1.{name},f1,{name},{name}\n" for name in points)
         (tmp_path / "tags.csv").write_text(f"tag,asset,point,address\n{rows}")
@@ -95,7 +95,7 @@ def write(plant: Plant, tag: str, seconds: Any, values: Any, quality: Any = 0) -
 
 
 def plot(plant: Plant, kind: str, *options: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """What `penstock plot` answers, and the texts in the picture."""
+    """The result of `penstock plot`, and the texts in the picture."""
     out = plant.root / f"{kind}.svg"
     arguments = [kind, *map(str, options), "--plant", str(plant.root), "--out", str(out), "--json"]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -104,14 +104,14 @@ def plot(plant: Plant, kind: str, *options: str | Path) -> tuple[dict[str, Any],
 
 
 def look(plant: Plant, kind: str) -> tuple[dict[str, Any], str]:
-    """The same, of a waveform's spectrum or envelope; the texts as one."""
+    """The same for a waveform's spectrum or envelope, with the texts joined."""
     answer, texts = plot(plant, kind, "f1.de_h", "--at", f"{END:%FT%TZ}")
     return answer, "\n".join(texts)
 
 
 @pytest.mark.parametrize("kind", ["spectrum", "envelope"])
 def test_the_shaft_and_the_bearings_faults_are_marked(works: Works, kind: str) -> None:
-    """By the speed point the feature set names, not by the class's first; nothing is said to be missing."""
+    """The speed is that of the point the feature set names, not of the class's first; nothing is reported missing."""
     answer, texts = look(works(FITS, (0, 25, 0)), kind)
     assert answer["marks_hz"].keys() == {"shaft", *FAULTS}
     assert answer["shaft_hz"] == 25
@@ -121,8 +121,8 @@ def test_the_shaft_and_the_bearings_faults_are_marked(works: Works, kind: str) -
     assert "no marks" not in texts
 
 
-def test_the_envelope_says_how_high_each_line_stands(works: Works) -> None:
-    """The hurt race far above its floor, the others not; of the shaft and too few turns of the cage it says nothing."""
+def test_the_envelope_shows_the_height_of_each_line(works: Works) -> None:
+    """The damaged race is far above its floor, others are not; shaft and cage, with too few turns, have no height."""
     _, texts = look(works(FITS, (0, 25, 0)), "envelope")
     heights = {name: float(height) for name, height in re.findall(r"(\S+) \S+ Hz, (\S+) floors high", texts)}
     assert heights.keys() == FAULTS - {"FTF"}
@@ -139,16 +139,16 @@ def test_the_envelope_says_how_high_each_line_stands(works: Works) -> None:
     ],
     ids=["crowded", "none"],
 )
-def test_a_bearing_that_cannot_be_is_not_marked(works: Works, kind: str, bearing: str | None, why: str) -> None:
-    """The shaft is, and the picture says why the rest is not."""
+def test_an_impossible_bearing_is_not_marked(works: Works, kind: str, bearing: str | None, why: str) -> None:
+    """The shaft is marked, and the picture says why the bearing is not."""
     answer, texts = look(works(bearing, (0, 25, 0)), kind)
     assert answer["marks_hz"] == {"shaft": 25}
     assert answer["unmarked"] == {f"no bearing marks: {why}": 1}
-    assert all(told in texts for told in answer["unmarked"])
+    assert all(text in texts for text in answer["unmarked"])
 
 
 def test_exchanged_diameters_are_not_marked() -> None:
-    """Though the plant file refuses them: what is negative would be drawn nowhere, and counted."""
+    """The plant file refuses them too: negative frequencies would be counted and drawn nowhere."""
     known = Turning(25.0, Bearing(balls=9, ball_diameter=39, pitch_diameter=7.9), "")
     assert known.marks == [Mark("shaft", 25.0)]
     assert known.lacks.endswith("ball_diameter 39 is not smaller than pitch_diameter 7.9; are they exchanged?")
@@ -171,34 +171,34 @@ NO_SPEED = "for less than 80 % of the window the speed is Good, fresh and above 
 def test_without_a_steady_speed_nothing_is_marked(
     works: Works, kind: str, speeds: list[tuple[float, float, int]], why: str
 ) -> None:
-    """Varying, Bad, stale or none: the picture says which, and still shows its spectrum."""
+    """The speed is varying, Bad, stale or absent: the picture says which, and still shows its spectrum."""
     answer, texts = look(works(FITS, *speeds), kind)
     assert (answer["shaft_hz"], answer["marks_hz"]) == (None, {})
     assert answer["unmarked"] == {f"no marks: {why}": 1}
-    assert all(told in texts for told in answer["unmarked"])
-    assert "500" in texts.splitlines()  # the axis reaches as far as it does without a bearing
+    assert all(text in texts for text in answer["unmarked"])
+    assert "500" in texts.splitlines()  # the axis is as long as without a bearing
 
 
-def test_an_unsteady_moment_outside_the_waveform_does_not_matter(works: Works) -> None:
-    """Nor does a speed that came after it."""
+def test_an_unsteady_speed_outside_the_waveform_does_not_matter(works: Works) -> None:
+    """A speed that came after the waveform does not matter either."""
     answer, _ = look(works(FITS, (0, 10, 0), (0.9, 25, 0), (2.5, 0, 0)), "envelope")
     assert answer["shaft_hz"] == 25
 
 
-def test_the_plant_files_speed_counts_where_no_tag_tells_it(works: Works) -> None:
-    """As it does for features."""
+def test_the_plant_files_speed_is_used_where_there_is_no_speed_tag(works: Works) -> None:
+    """Features use it in the same way."""
     assert look(works(FITS, rpm=1_500), "spectrum")[0]["shaft_hz"] == 25
     assert look(works(FITS), "spectrum")[0]["unmarked"] == {f"no marks: {NO_SPEED}": 1}
 
 
-def test_a_slow_shaft_leaves_lines_to_look_at(works: Works) -> None:
-    """Its faults are at a few hertz; the envelope reaches further."""
+def test_a_slow_shaft_keeps_part_of_the_spectrum_visible(works: Works) -> None:
+    """Its faults are at a few hertz; the envelope's axis extends further."""
     _, texts = look(works(FITS, (0, 0.05, 0)), "envelope")
     assert "50" in texts.splitlines()
 
 
-def test_a_waterfall_marks_the_spectra_of_which_the_speed_is_known(works: Works) -> None:
-    """And counts the others, by their reason."""
+def test_a_waterfall_marks_the_spectra_with_a_known_speed(works: Works) -> None:
+    """The others are counted by their reason."""
     plant = works(FITS, (-1, 25, 0), (1, 0, 0))
     answer, texts = plot(plant, "waterfall", "f1.de_h", "--start", f"{START:%FT%TZ}", "--end", f"{END:%FT%TZ}")
     ((why, count),) = [item for item in answer["unmarked"].items() if "stands still" in item[0]]
@@ -218,7 +218,7 @@ def test_the_marks_are_those_of_the_features(works: Works) -> None:
 
 
 def test_a_velocity_has_the_zones_of_its_point(works: Works) -> None:
-    """Found by the column's name; other columns have none."""
+    """They are found by the column's name; other columns have none."""
     plant = works(FITS, (0, 25, 0))
     compute(plant.root, as_json=True)
     since = ("--start", f"{START:%FT%TZ}", "--end", f"{END:%FT%TZ}")
@@ -229,8 +229,8 @@ def test_a_velocity_has_the_zones_of_its_point(works: Works) -> None:
     assert not {"A", "Works standard 7:2024, fans"} & set(texts)
 
 
-def test_a_rate_too_low_for_an_envelope_is_said(plant: Plant) -> None:
-    """Rather than an empty picture: its band starts at 1 kHz."""
+def test_a_rate_too_low_for_an_envelope_is_an_error(plant: Plant) -> None:
+    """The picture would be empty, as the band starts at 1 kHz."""
     write(plant, "c101.de_h", np.arange(1000) / 1000, np.arange(1000) % 7.0)
     with pytest.raises(InvalidInput, match=r"c101\.de_h has no band for an envelope: 1000 Hz is too low a sample rate"):
         plot(plant, "envelope", "c101.de_h", "--at", f"{END:%FT%TZ}")

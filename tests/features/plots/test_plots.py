@@ -1,4 +1,4 @@
-"""Pictures hold what is known: what a figure draws is looked up in it, and the commands write files that open."""
+"""Plots: the traces of each figure, and the files that the commands write."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MINUTE = timedelta(minutes=1)
 PENSTOCK = Path(sys.executable).with_name("penstock")
 
 
-def test_a_signal_has_a_panel_a_tag_and_its_gaps() -> None:
-    """Between the lowest and the highest; pauses are grey."""
+def test_a_signal_has_a_panel_per_tag_and_its_gaps() -> None:
+    """Each has the lowest and the highest values; gaps are grey."""
     extremes = pl.DataFrame([("a", T0, 1.0, 2.0), ("a", T0 + MINUTE, 0.0, 3.0)], schema=EXTREMES, orient="row")
     gaps = pl.DataFrame([("b", T0, T0 + MINUTE)], schema=GAPS, orient="row")
     first, second = signal_figure(extremes, gaps, {"a": "g", "b": "degC"}, title="two").axes
@@ -36,8 +36,8 @@ def test_a_signal_has_a_panel_a_tag_and_its_gaps() -> None:
     assert (len(first.patches), len(second.patches)) == (0, 1)
 
 
-def test_a_trend_has_a_line_an_asset_that_breaks_where_nothing_is_known() -> None:
-    """And the zones of its standard as grounds."""
+def test_a_trend_has_a_line_per_asset_with_gaps_where_nothing_is_known() -> None:
+    """The zones of its standard are in the background."""
     times = [T0, T0 + MINUTE, T0 + 2 * MINUTE]
     rows = pl.DataFrame({"asset": ["a"] * 3, "event_timestamp": times, "v": [1.0, None, 2.0]})
     limits = Zones(limits=(1.4, 2.8, 4.5), source="Works standard 7:2024, fans")
@@ -48,8 +48,8 @@ def test_a_trend_has_a_line_an_asset_that_breaks_where_nothing_is_known() -> Non
     assert axes.get_title(loc="right") == "Works standard 7:2024, fans"
 
 
-def test_a_spectrum_marks_what_turns_where_with_its_harmonics() -> None:
-    """As far as the picture reaches."""
+def test_a_spectrum_marks_rotation_and_fault_frequencies_with_harmonics() -> None:
+    """Harmonics are marked up to the end of the axis."""
     frequencies = np.arange(0, 500, 1.0)
     marks = [Mark("shaft", 25), Mark("BPFO", 200, 3)]
     (axes,) = spectrum_figure(frequencies, frequencies * 0, title="", unit="g", marks=marks, until=450).axes
@@ -60,7 +60,7 @@ def test_a_spectrum_marks_what_turns_where_with_its_harmonics() -> None:
 
 
 def test_a_waterfall_counts_down_from_its_strongest_line() -> None:
-    """In decibels; silence is not minus infinity."""
+    """Levels are in decibels below it; silence is not minus infinity."""
     spectra = np.array([[0.0, 1.0], [10.0, 0.1]])
     axes = waterfall_figure([T0, T0 + MINUTE], np.array([10.0, 20.0]), spectra, title="", unit="g").axes[0]
     drawn = np.asarray(axes.collections[0].get_array()).reshape(2, 2)
@@ -68,8 +68,8 @@ def test_a_waterfall_counts_down_from_its_strongest_line() -> None:
     assert np.isfinite(drawn).all()
 
 
-def test_a_waterfall_marks_what_turns_as_courses_over_time() -> None:
-    """With a gap where it is unknown, and only what the picture reaches."""
+def test_a_waterfall_marks_frequencies_as_lines_over_time() -> None:
+    """A line has a gap where the speed is unknown, and stays within the axis."""
     marks = [[Mark("shaft", 25.0), Mark("BPFO", 500.0)], [], [Mark("shaft", 30.0), Mark("BPFO", 600.0)]]
     instants = [T0, T0 + MINUTE, T0 + 2 * MINUTE]
     axes = waterfall_figure(instants, np.array([10.0, 100.0]), np.ones((3, 2)), title="", unit="g", marks=marks).axes[0]
@@ -80,7 +80,7 @@ def test_a_waterfall_marks_what_turns_as_courses_over_time() -> None:
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A compressor whose bearing begins to fail, its past in the store."""
+    """A compressor whose bearing begins to fail, with its past in the store."""
     directory = tmp_path_factory.mktemp("plots") / "plant"
     run("simulate", "--plant-dir", directory, "--history", "10m", "--no-serve", inside=directory.parent)
     for command in ("backfill", "compute"):
@@ -94,7 +94,7 @@ def run(*command: str | Path, inside: Path) -> None:
 
 
 def plot(*command: str | Path, plant: Path) -> dict[str, Any]:
-    """What `penstock plot` answers; its errors are raised."""
+    """The result of `penstock plot`; its errors are raised."""
     done = CliRunner().invoke(app, [*map(str, command), "--plant", str(plant), "--json"])
     if done.exception:
         raise done.exception
@@ -113,7 +113,7 @@ PICTURES: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_every_picture_can_be_a_png_and_a_page(simulated: Path, tmp_path: Path, kind: str) -> None:
-    """The file's name says which."""
+    """The file's name decides."""
     starts = {"png": b"\x89PNG\r\n", "html": b"<!doctype html>"}
     for suffix, start in starts.items():
         file = tmp_path / f"{kind}.{suffix}"
@@ -122,14 +122,14 @@ def test_every_picture_can_be_a_png_and_a_page(simulated: Path, tmp_path: Path, 
 
 
 def test_the_envelope_marks_the_bearings_own_lines(simulated: Path, tmp_path: Path) -> None:
-    """From its geometry and from what the speed tag says."""
+    """They follow from its geometry and the speed tag."""
     marks = plot("envelope", "c101.de_h", "--out", tmp_path / "x.svg", plant=simulated)["marks_hz"]
     assert marks["BPFO"] + marks["BPFI"] == pytest.approx(9 * marks["shaft"])
     assert marks["shaft"] == pytest.approx(1480 / 60, rel=0.01)
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (["spectrum", "c101.oil_temp"], "c101.oil_temp is no waveform; spectra need a vibration point"),
         (["spectrum", "c101.de_x"], "there is no tag 'c101.de_x'; did you mean c101.de_"),
@@ -141,7 +141,7 @@ def test_the_envelope_marks_the_bearings_own_lines(simulated: Path, tmp_path: Pa
         (["signal", "c101.de_h", "--start", "now", "--end", "now-1h"], "--start now is not before --end now-1h"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(simulated: Path, command: list[str], told: str) -> None:
-    """By an error of ours."""
-    with pytest.raises(HistorianError, match=re.escape(told)):
+def test_what_cannot_be_drawn_is_an_error(simulated: Path, command: list[str], message: str) -> None:
+    """The error is one of Penstock's own."""
+    with pytest.raises(HistorianError, match=re.escape(message)):
         plot(*command, plant=simulated)

@@ -1,4 +1,4 @@
-"""Versions: a table goes on with newer ones, reports what is stale, and recomputes it with --stale."""
+"""Versions of features: a table takes newer ones, reports stale rows, and recomputes them with --stale."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(plant: Plant, first: int, last: int) -> None:
 
 
 def run(plant: Plant, now: datetime, *, stale: bool = False) -> ViewReport:
-    """One run at that time."""
+    """Runs the job once at that time."""
     job = ViewJob(plant, plant.views[NAME], open_store(plant), lambda: now)
     limits, engine = budget(2**30, 1), in_process(open_store(plant))
     report = job.run(job.plan(limits), engine)
@@ -57,7 +57,7 @@ def rows(plant: Plant) -> list[tuple[int, datetime]]:
 
 
 def test_another_version_leaves_the_table_usable(plant: Plant) -> None:
-    """New rows are appended, old ones stay, and what is stale is reported until it has been recomputed."""
+    """New rows are appended, old ones stay, and stale rows are reported until they are recomputed."""
     write(plant, 0, 3)
     assert run(plant, NOW).stale_columns == []
     computed_by_older_versions(plant, "de_h_rms_ac", "de_h_crest")
@@ -69,7 +69,7 @@ def test_another_version_leaves_the_table_usable(plant: Plant) -> None:
 
 
 def test_stale_rows_are_recomputed_once(plant: Plant) -> None:
-    """Those of older versions and no others, though their values come out the same; then nothing is stale."""
+    """Only rows of older versions are recomputed, even if their values stay the same; then nothing is stale."""
     write(plant, 0, 3)
     run(plant, NOW)
     computed_by_older_versions(plant, "de_h_rms_ac")
@@ -83,7 +83,7 @@ def test_stale_rows_are_recomputed_once(plant: Plant) -> None:
     assert run(plant, NOW + 3 * SECOND, stale=True).feature_rows == 0
 
 
-def test_a_refresh_that_died_goes_on_where_it_was(plant: Plant) -> None:
+def test_an_interrupted_refresh_continues(plant: Plant) -> None:
     """Rows that were recomputed before are not recomputed again."""
     write(plant, 0, 4)
     run(plant, NOW)
@@ -97,7 +97,7 @@ def test_a_refresh_that_died_goes_on_where_it_was(plant: Plant) -> None:
 
 
 def test_rows_whose_samples_are_gone_stay(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """They cannot be recomputed, and remain stale; a retention of samples must not eat features."""
+    """They cannot be recomputed and remain stale: a retention of samples must not delete features."""
     write(plant, 0, 3)
     run(plant, NOW)
     computed_by_older_versions(plant, "de_h_rms_ac")
@@ -108,7 +108,7 @@ def test_rows_whose_samples_are_gone_stay(plant: Plant, tmp_path_factory: pytest
 
 
 def test_a_new_column_is_null_in_old_rows(plant: Plant) -> None:
-    """The table gets it as soon as it is opened, and old rows are stale in it."""
+    """The table has it once it is opened, and old rows are stale."""
     view = plant.views[NAME]
     definition = definition_of(plant, view_plan(plant, view))
     schema = table_schema(plant, view)
@@ -126,7 +126,7 @@ def test_a_new_column_is_null_in_old_rows(plant: Plant) -> None:
 
 
 def test_a_column_that_is_gone_is_no_obstacle(plant: Plant) -> None:
-    """The table keeps it; new rows have null there, and readers do not see it."""
+    """The table keeps it; it is null in new rows, and readers do not see it."""
     write(plant, 0, 3)
     run(plant, NOW)
     computed_by_older_versions(plant)
@@ -141,7 +141,7 @@ def test_a_column_that_is_gone_is_no_obstacle(plant: Plant) -> None:
 
 
 def test_an_asset_with_another_tag_is_recomputed(plant: Plant) -> None:
-    """A tag list that names another tag for a point is noticed, and --stale computes rows from its samples."""
+    """If the tag list names another tag for a point, --stale recomputes rows from its samples."""
     write(plant, 0, 3)
     run(plant, NOW)
     tags = {**plant.tags, "c101.de_h": replace(plant.tags["c101.de_h"], name="c101.new")}
@@ -160,7 +160,7 @@ def test_an_asset_with_another_tag_is_recomputed(plant: Plant) -> None:
 
 
 def test_rows_of_an_asset_that_is_gone_stay(plant: Plant) -> None:
-    """The plant file no longer has it: its rows cannot be recomputed, and are no obstacle to those of others."""
+    """An asset removed from the plant file cannot be recomputed; the rows of others can."""
     write(plant, 0, 3)
     run(plant, NOW)
     computed_by_older_versions(plant, "de_h_rms_ac")

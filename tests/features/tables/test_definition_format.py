@@ -1,4 +1,4 @@
-"""The stored form of a definition: every older version is read, a newer one is refused, and so is what is none."""
+"""The stored form of a definition: every older version is read; a newer one or an invalid one is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ THIRD = {**COMMON, "provenance": [{"since": 0, "features": {"de_h_n": 1}, "asset
 
 
 def test_version_1_becomes_a_history_of_one() -> None:
-    """Its one set of versions holds from the beginning, and nothing is known of assets."""
+    """Its only set of versions holds from the beginning, and nothing is known of assets."""
     before = json.dumps(FIRST)
     assert MIGRATIONS[0](FIRST) == {**COMMON, "made": [{"since": 0, "features": {"de_h_n": 1}, "machines": {}}]}
     assert json.dumps(FIRST) == before  # a step changes nothing in place
@@ -40,14 +40,14 @@ def test_version_2_gets_its_present_names() -> None:
 
 @pytest.mark.parametrize("form", [FIRST, SECOND], ids=["version 1", "version 2"])
 def test_forms_without_a_version_are_read(form: dict[str, Any]) -> None:
-    """By all steps from the version they must be of."""
+    """All steps from the version they must have are applied."""
     found = read(json.dumps(form))
     assert found["provenance"][0]["features"] == {"de_h_n": 1}
     assert found.keys() == THIRD.keys()
 
 
 def test_the_present_form_says_its_version_and_is_read_back(plant: Plant) -> None:
-    """What is written is what is read."""
+    """Writing and reading give the same definition."""
     definition = definition_of(plant, view_plan(plant, plant.views["compressor_vibration"]))
     assert json.loads(definition.to_json())["version"] == VERSION == 3
     assert from_json(definition.to_json()) == definition
@@ -55,7 +55,7 @@ def test_the_present_form_says_its_version_and_is_read_back(plant: Plant) -> Non
 
 
 def test_a_newer_version_is_refused(plant: Plant) -> None:
-    """Also when its table is opened, with what to do; nothing is guessed."""
+    """This also holds when its table is opened; the error says what to do."""
     newer = json.dumps({"version": VERSION + 1, "shape": "unheard of"})
     with pytest.raises(FeatureError, match=r"has version 4, but this Penstock knows none after 3: .* move the table"):
         read(newer)
@@ -67,13 +67,13 @@ def test_a_newer_version_is_refused(plant: Plant) -> None:
 
 @pytest.mark.parametrize("text", ["", "rows of c101", "[1]", '{"version": "three"}', "{}"])
 def test_a_description_that_is_no_definition_is_refused(text: str) -> None:
-    """Somebody else's table, or one that was described by hand."""
+    """The table belongs to another program, or was described by hand."""
     with pytest.raises(FeatureError, match="no definition of a view"):
         read(text)
 
 
-def test_a_table_of_version_1_goes_on(plant: Plant) -> None:
-    """It opens; columns it does not know of are stale in its old rows."""
+def test_a_table_of_version_1_can_be_used(plant: Plant) -> None:
+    """It opens; columns that it does not know are stale in its old rows."""
     view = plant.views["compressor_vibration"]
     definition = definition_of(plant, view_plan(plant, view))
     before = {**COMMON, "features": {"de_h_n": 1}}

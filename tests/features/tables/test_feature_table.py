@@ -1,4 +1,4 @@
-"""Feature tables: appended once, corrected by younger rows, and the cursor moves with the rows or not at all."""
+"""Feature tables: rows are appended once and corrected by newer ones, and the cursor moves only with the rows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def contents(table: FeatureTable) -> list[tuple[str, int, float | None, datetime
 
 
 def test_is_created_empty_with_its_schema(tmp_path: Path) -> None:
-    """Feast can be told of it before any row exists."""
+    """It can be registered with Feast before any row exists."""
     table = FeatureTable(plant(tmp_path), VIEW)
     assert table.path == table_path(plant(tmp_path), "pump_process") == tmp_path / "state/features/pump_process"
     assert_frame_equal(table.scan().collect(), table_schema(plant(tmp_path), VIEW).to_frame())
@@ -52,14 +52,14 @@ def test_is_created_empty_with_its_schema(tmp_path: Path) -> None:
 
 
 def test_can_be_made_by_several_at_the_same_moment(tmp_path: Path) -> None:
-    """`apply` and `compute` may be started together on a new plant."""
+    """`apply` and `compute` may start together on a new plant."""
     with ThreadPoolExecutor(4) as pool:
         tables = list(pool.map(lambda _: FeatureTable(plant(tmp_path), VIEW), range(4)))
     assert {table.cursor() for table in tables} == {None}
 
 
 def test_appends_rows_created_now(tmp_path: Path) -> None:
-    """Every column survives, nulls included."""
+    """Every column is stored, including nulls."""
     table = FeatureTable(plant(tmp_path), VIEW)
     assert table.append(rows(("a", 1, 20.5), ("b", 1, None)), now=NOW).height == 2
     assert contents(table) == [("a", 1, 20.5, NOW), ("b", 1, None, NOW)]
@@ -81,15 +81,15 @@ def test_appending_twice_has_the_effect_of_once(tmp_path: Path) -> None:
 
 
 def test_a_row_that_changes_back_is_appended_again(tmp_path: Path) -> None:
-    """It is compared with the newest row, not with any."""
+    """A row is compared only with the newest one."""
     table = FeatureTable(plant(tmp_path), VIEW)
     for second, mean in enumerate((1.0, 2.0, 1.0)):
         table.append(rows(("a", 1, mean)), now=NOW + second * SECOND)
     assert [mean for _, _, mean, _ in contents(table)] == [1.0, 2.0, 1.0]
 
 
-def test_a_correction_is_younger_though_the_clock_was_set_back(tmp_path: Path) -> None:
-    """Otherwise the wrong row would win for ever."""
+def test_a_correction_is_newer_although_the_clock_was_set_back(tmp_path: Path) -> None:
+    """Otherwise the wrong row would be used for ever."""
     table = FeatureTable(plant(tmp_path), VIEW)
     table.append(rows(("a", 1, 1.0), ("a", 2, 1.0)), now=NOW)
     table.append(rows(("a", 1, 2.0), ("a", 3, 1.0)), now=NOW - 60 * SECOND)
@@ -100,7 +100,7 @@ def test_a_correction_is_younger_though_the_clock_was_set_back(tmp_path: Path) -
 
 
 def test_the_progress_is_written_with_the_rows(tmp_path: Path) -> None:
-    """Also where there are no rows to write; a table opened later finds it."""
+    """It is written even if there are no rows; a table opened later finds it."""
     table = FeatureTable(plant(tmp_path), VIEW)
     table.append(rows(("a", 1, 1.0)), now=NOW)
     assert table.cursor() is None
@@ -114,7 +114,7 @@ def test_the_progress_is_written_with_the_rows(tmp_path: Path) -> None:
 
 
 def test_two_writers_at_once_do_not_both_append(tmp_path: Path) -> None:
-    """The slower one is told, and nothing of its work is half done."""
+    """The later one gets an error, and nothing of its write is stored."""
     first, second = FeatureTable(plant(tmp_path), VIEW), FeatureTable(plant(tmp_path), VIEW)
     first.append(rows(("a", 1, 1.0)), now=NOW)
     with pytest.raises(StoreUnavailable, match="another penstock compute"):
@@ -123,15 +123,15 @@ def test_two_writers_at_once_do_not_both_append(tmp_path: Path) -> None:
 
 
 def minutes(asset: str, after: int, until: int) -> pl.DataFrame:
-    """A span that was computed again."""
+    """A span that was recomputed."""
     times = {"after": START + after * 60 * SECOND, "until": START + until * 60 * SECOND}
     return pl.DataFrame({"asset": asset, **times}).cast(
         {"after": pl.Datetime("us", "UTC"), "until": pl.Datetime("us", "UTC")}
     )
 
 
-def test_rows_missing_from_what_was_computed_again_are_withdrawn(tmp_path: Path) -> None:
-    """All versions of them, but of no other asset and outside the span; what is found again stays as it is."""
+def test_rows_missing_from_what_was_recomputed_are_withdrawn(tmp_path: Path) -> None:
+    """All their versions are, but no row of another asset or outside the span; rows found again stay."""
     table = FeatureTable(plant(tmp_path), VIEW)
     table.append(rows(*(("o'b", minute, 1.0) for minute in range(6)), ("c", 3, 1.0)), now=NOW)
     table.append(rows(("o'b", 3, 2.0)), now=NOW + SECOND)
@@ -142,7 +142,7 @@ def test_rows_missing_from_what_was_computed_again_are_withdrawn(tmp_path: Path)
 
 
 def test_nothing_is_committed_where_nothing_is_to_be_withdrawn(tmp_path: Path) -> None:
-    """A span that comes out as it was leaves the table's version alone."""
+    """A recomputed span with the same rows leaves the table's version unchanged."""
     table = FeatureTable(plant(tmp_path), VIEW)
     table.append(rows(("a", 1, 1.0)), now=NOW)
     version = DeltaTable(table.path).version()
@@ -151,7 +151,7 @@ def test_nothing_is_committed_where_nothing_is_to_be_withdrawn(tmp_path: Path) -
 
 
 def test_two_writers_at_once_do_not_both_withdraw(tmp_path: Path) -> None:
-    """The slower one is told, and has deleted nothing."""
+    """The later one gets an error and has deleted nothing."""
     FeatureTable(plant(tmp_path), VIEW).append(rows(("a", 1, 1.0)), now=NOW)
     first, second = FeatureTable(plant(tmp_path), VIEW), FeatureTable(plant(tmp_path), VIEW)
     first.append(rows(("a", 2, 1.0)), now=NOW)
@@ -161,7 +161,7 @@ def test_two_writers_at_once_do_not_both_withdraw(tmp_path: Path) -> None:
 
 
 def test_another_definition_is_refused(tmp_path: Path) -> None:
-    """Rows in bar and rows in degC must not mix; the message says how to go on."""
+    """Rows in bar and rows in degC must not mix; the error says how to continue."""
     FeatureTable(plant(tmp_path), VIEW)
     with pytest.raises(FeatureError, match=r"definition of pump_process: oil_temp was degC .* is K .* move or delete"):
         FeatureTable(plant(tmp_path, unit="K"), VIEW)
@@ -181,7 +181,7 @@ def test_compaction_keeps_rows_and_progress(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_used_says_so(tmp_path: Path) -> None:
-    """Which table, and why; not a stack trace."""
+    """The error names the table and the reason, without a stack trace."""
     table = FeatureTable(plant(tmp_path), VIEW)
     shutil.rmtree(table.path)
     table.path.touch()

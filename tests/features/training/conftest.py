@@ -1,4 +1,4 @@
-"""Training sets of two views, made once for all tests that only look at them."""
+"""Training sets of two views, made once for all tests that only read them."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def by_time(make: Callable[..., Made]) -> Made:
 
 @pytest.fixture(scope="session")
 def own_split(make: Callable[..., Made]) -> Made:
-    """The labels say themselves what is test; features as they had been created by then."""
+    """The labels have a split column; features are those created by each label's time."""
     return make(OWN_SPLIT, target="life", created_by_label_time=True)

@@ -1,4 +1,4 @@
-"""The audit finds by itself what every value should be, and every value that is not."""
+"""The audit computes independently what every value should be, and finds every value that differs."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def frame(columns: list[str], rows: list[tuple[object, ...]]) -> pl.DataFrame:
 @settings(max_examples=40)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("ab"), MINUTES, MINUTES), max_size=12, unique=True),
-    asked=st.lists(st.tuples(st.sampled_from("abc"), MINUTES), max_size=8),
+    labels=st.lists(st.tuples(st.sampled_from("abc"), MINUTES), max_size=8),
     then=st.booleans(),
 )
 def test_the_row_found_is_the_newest_that_was_known(
-    *, rows: list[tuple[str, int, int]], asked: list[tuple[str, int]], then: bool
+    *, rows: list[tuple[str, int, int]], labels: list[tuple[str, int]], then: bool
 ) -> None:
-    """By going through all of them; of one event timestamp the one created last."""
+    """It is compared with a search through all rows; of one event timestamp the row created last counts."""
     keys = frame(["event_timestamp", "created_timestamp"], [*rows])
-    found = known_rows(frame(["event_timestamp"], [*asked]), keys, created_by_label_time=then)
-    for (asset, at), place in zip(asked, found, strict=True):
+    found = known_rows(frame(["event_timestamp"], [*labels]), keys, created_by_label_time=then)
+    for (asset, at), place in zip(labels, found, strict=True):
         seen = [row for row in rows if row[0] == asset and row[1] <= at and (not then or row[2] <= at)]
         expected = max(seen, key=lambda row: row[1:], default=None)
         assert (rows[place] if place >= 0 else None) == expected
 
 
-def test_a_long_backfill_is_stepped_over() -> None:
+def test_a_long_backfill_is_skipped() -> None:
     """Thousands of rows computed years later lie between the label and the row that was known."""
     minutes = np.arange(3000)
     made = [START + timedelta(minutes=int(minute)) for minute in minutes]
@@ -67,7 +67,7 @@ def store(plant: Plant) -> FeatureStore:
     return open_feature_store(plant)
 
 
-def asked(*rows: tuple[str, float]) -> pl.DataFrame:
+def labelled(*rows: tuple[str, float]) -> pl.DataFrame:
     """(asset, seconds after START)."""
     data = [(asset, START + timedelta(seconds=seconds)) for asset, seconds in rows]
     return pl.DataFrame(data, schema={"asset": pl.String(), "event_timestamp": INSTANT}, orient="row")
@@ -80,16 +80,16 @@ def audited(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan, **limits: in
 
 
 def looked_up(labels: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """What the join gives."""
+    """The values that the join returns."""
     return feature_values(labels, plan, advance=lambda _: None)
 
 
 def test_a_value_from_the_future_and_an_outdated_one_are_counted(
     store: FeatureStore, add_rows: Callable[..., None]
 ) -> None:
-    """By column; what the join gives has none."""
+    """They are counted by column; the values of the join have none."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c101", 10, 60, None))
-    plan, labels = resolve(store, [RMS]), asked(("c101", 5), ("c102", 5), ("c101", 15))
+    plan, labels = resolve(store, [RMS]), labelled(("c101", 5), ("c102", 5), ("c101", 15))
     labels = labels.with_columns(split=pl.Series(["train", "test", "test"]))
     right = looked_up(labels, plan)
     wrong = pl.DataFrame({right.columns[0]: [2.0, 2.0, None]})
@@ -102,10 +102,10 @@ def test_a_value_from_the_future_and_an_outdated_one_are_counted(
     assert audits[0].shared == 0
 
 
-def test_what_is_too_old_is_told_apart_from_what_never_was(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+def test_expired_values_are_distinguished_from_missing_ones(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """The time to live is five minutes, to the microsecond."""
     add_rows("compressor_process", ("c101", 0, 1, 60.0))
-    plan, labels = resolve(store, [OIL]), asked(("c101", 300), ("c101", 300.000001), ("c102", 0), ("c101", -1))
+    plan, labels = resolve(store, [OIL]), labelled(("c101", 300), ("c101", 300.000001), ("c102", 0), ("c101", -1))
     values = looked_up(labels, plan)
     audit = audited(labels, values, plan)
     assert (audit.wrong, audit.expired.to_list()) == ({}, [False, True, False, False])
@@ -113,9 +113,9 @@ def test_what_is_too_old_is_told_apart_from_what_never_was(store: FeatureStore, 
 
 
 def test_rows_of_one_feature_row_in_two_splits_are_counted(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """A split by row does that; also rows excluded for their quality are counted, with the reason if there is one."""
+    """A split by row does that; rows excluded for their quality are counted too, with the reason if there is one."""
     add_rows("compressor_vibration", ("c101", 0, 1, None))
-    labels = asked(("c101", 5), ("c101", 6)).with_columns(split=pl.Series(["train", "test"]))
+    labels = labelled(("c101", 5), ("c101", 6)).with_columns(split=pl.Series(["train", "test"]))
     plan = resolve(store, [RMS])
     audit = audited(labels, looked_up(labels, plan), plan)
     assert audit.shared == 2

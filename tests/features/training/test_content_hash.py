@@ -1,4 +1,4 @@
-"""The hash of a training set follows from names, types and values alone."""
+"""The hash of a training set depends only on names, types and values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAME = pl.DataFrame(
 
 
 def test_it_does_not_depend_on_how_the_frame_came_about() -> None:
-    """Chunks and what lies under a null do not count."""
+    """Chunks and the bytes under a null do not count."""
     chunked = pl.concat([FRAME.head(1), FRAME.tail(1)], rechunk=False)
     under = FRAME.with_columns(rms=pl.when(pl.col("rms").is_not_null()).then(pl.Series([1.5, 7.0])))
     assert content_hash(FRAME) == content_hash(chunked) == content_hash(under)
@@ -41,5 +41,5 @@ def test_it_does_not_depend_on_how_the_frame_came_about() -> None:
     ],
 )
 def test_anything_else_is_another_hash(other: pl.DataFrame) -> None:
-    """Order, names, types, values, and null against nothing."""
+    """Order, names, types, values, and null instead of an empty value change it."""
     assert content_hash(other) != content_hash(FRAME)

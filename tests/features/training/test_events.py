@@ -1,4 +1,4 @@
-"""Event files: what may be left out, and that times are told apart from each other."""
+"""Event files: optional columns, and how their times are read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from historian.errors import InvalidInput
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_what_is_left_out_is_when_it_happened(tmp_path: Path) -> None:
-    """`known_at` and `end`, as columns or in single rows; other columns are left aside. CSV and Parquet alike."""
+def test_missing_times_default_to_the_time_of_the_event(tmp_path: Path) -> None:
+    """`known_at` and `end` may be missing as columns or in single rows; other columns are ignored."""
     path = tmp_path / "events.csv"
     path.write_text(
         "kind,asset,happened_at,end,order\n"
@@ -34,17 +34,17 @@ def test_what_is_left_out_is_when_it_happened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "message"),
     [
         ("asset,kind,known_at", "has no column 'happened_at'; it has asset, kind, known_at"),
         ("asset,kind,happened_at", "has no events"),
         ("asset,kind,kind,happened_at", "has several columns called 'kind'; give each its own name"),
     ],
 )
-def test_a_file_that_is_no_event_list_is_refused(tmp_path: Path, head: str, told: str) -> None:
-    """With the file's name."""
+def test_a_file_that_is_no_event_list_is_refused(tmp_path: Path, head: str, message: str) -> None:
+    """The error has the file's name."""
     path = tmp_path / "events.csv"
     path.write_text(head + "\n")
     with pytest.raises(InvalidInput) as raised:
         read_events(path, ["c101"])
-    assert str(raised.value) == f"events.csv: {told}"
+    assert str(raised.value) == f"events.csv: {message}"

@@ -1,4 +1,4 @@
-"""Old features are told from fresh ones: no label kept on one side looks into what the other side was computed from."""
+"""Labels kept in one split do not look into the samples behind the features of another, however old these are."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def plan_of(tables: dict[str, PinnedTable], *, created_by_label_time: bool = Fal
     return Plan(features, tables, created_by_label_time, None, LOCAL)
 
 
-def asked(*rows: tuple[str, int]) -> pl.DataFrame:
+def labelled_at(*rows: tuple[str, int]) -> pl.DataFrame:
     """(asset, hours after T0)."""
     data = [(asset, T0 + hour * HOUR) for asset, hour in rows]
     return pl.DataFrame(data, schema={"asset": pl.String(), "event_timestamp": INSTANT}, orient="row")
 
 
 def used(rows: list[Row], asset: str, at: int, ttl: int | None, *, by_created: bool) -> int | None:
-    """The event timestamp of the newest row known at `at`, by looking at all of them."""
+    """The event timestamp of the newest row known at `at`, found by a search through all of them."""
     known = [
         event for name, event, created in rows if name == asset and event <= at and (not by_created or created <= at)
     ]
@@ -54,7 +54,7 @@ def used(rows: list[Row], asset: str, at: int, ttl: int | None, *, by_created: b
 
 def test_a_label_that_looks_into_old_features_of_a_test_row_is_purged() -> None:
     """Its label ends after four hours; ten hours later the window from hour two to three is still the newest."""
-    labels = asked(("a", 0), ("a", 10))
+    labels = labelled_at(("a", 0), ("a", 10))
     label_end = labels["event_timestamp"] + 4 * HOUR
     spec = SplitSpec("time", shares=(0.5, 0, 0.5))
     purged = {}
@@ -88,8 +88,8 @@ def test_no_kept_label_looks_into_the_windows_of_a_later_row_of_another_split(
     horizon: int,
     by_created: bool,
 ) -> None:
-    """However old these windows are; no pair of splits shares a feature row either."""
-    labels = asked(*labelled)
+    """This holds for windows of any age; no pair of splits shares a feature row either."""
+    labels = labelled_at(*labelled)
     tables = {str(n): table(str(n), rows, window=w, ttl=ttl) for n, (rows, w, ttl) in enumerate(views)}
     began = features_began(labels, plan_of(tables, created_by_label_time=by_created))
     served = [

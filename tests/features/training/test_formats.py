@@ -1,4 +1,4 @@
-"""Equal tables give equal bytes in every format, and CSV says what it has no room for."""
+"""Equal tables give equal bytes in every format, and CSV refuses what it cannot hold."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def with_anything_under_nulls(seed: int) -> pa.Table:
 
 @pytest.mark.parametrize("as_format", get_args(Format))
 def test_what_lies_under_a_null_is_not_written(as_format: Format) -> None:
-    """Nor how the rows came in pieces: two ways to the same rows give the same bytes."""
+    """Chunks do not matter either: equal rows give equal bytes."""
     one, other = (with_anything_under_nulls(seed) for seed in (1, 2))
     if as_format == "csv":
         one, other = one.drop_columns(["list"]), other.drop_columns(["list"])
@@ -58,8 +58,8 @@ def test_what_lies_under_a_null_is_not_written(as_format: Format) -> None:
     assert written(one, as_format) == written(other, as_format) == written(pieces, as_format)
 
 
-def test_csv_tells_instants_in_utc() -> None:
-    """Of whatever zone and unit they are; a time without a zone stays one. Nothing and an empty text are two things."""
+def test_csv_writes_instants_in_utc() -> None:
+    """Any zone and unit is converted; a time without a zone stays one. Null and empty text differ."""
     at = pl.Series([AT])
     frame = pl.DataFrame(
         {
@@ -80,7 +80,7 @@ def test_csv_tells_instants_in_utc() -> None:
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, b"bytes", timedelta(hours=1)])
-def test_csv_has_no_room_for_what_is_no_single_word(value: Any) -> None:
-    """Named, with what to do, instead of a trace."""
+def test_csv_refuses_types_it_cannot_hold(value: Any) -> None:
+    """The error names the column and says what to do."""
     with pytest.raises(InvalidInput, match="CSV has no room for what odd holds; write Parquet or Arrow"):
         written(pa.table({"asset": ["c101"], "odd": [value]}), "csv")

@@ -1,4 +1,4 @@
-"""Label files: what is kept, and how what cannot be used is told."""
+"""Label files: the columns and rows that are kept, and the errors for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASSETS = ("c101", "c102")
 
 
 def problems(path: Path) -> str:
-    """What `read_labels` says of a file it cannot use."""
+    """The error of `read_labels` for a file it cannot use."""
     with pytest.raises(InvalidInput) as raised:
         read_labels(path, ASSETS)
     return str(raised.value)
@@ -67,8 +67,8 @@ def test_times_with_any_offset_mean_the_same_instant(text: str) -> None:
     assert checked["event_timestamp"].to_list() == [datetime(2026, 2, 28, 23, 30, 0, 250, tzinfo=UTC)]
 
 
-def test_every_problem_is_told_at_once_with_its_row(tmp_path: Path) -> None:
-    """Unknown assets, naive, unreadable and absent times are all in one message, each with advice."""
+def test_every_problem_is_reported_at_once_with_its_row(tmp_path: Path) -> None:
+    """Unknown assets and naive, unreadable or missing times are all in one message, each with advice."""
     path = csv(
         tmp_path,
         "asset,event_timestamp",
@@ -89,10 +89,10 @@ def test_every_problem_is_told_at_once_with_its_row(tmp_path: Path) -> None:
 
 
 def test_a_thousand_bad_rows_do_not_flood_the_terminal(tmp_path: Path) -> None:
-    """The first hundred are shown, and how many there are."""
-    told = problems(csv(tmp_path, "asset,event_timestamp", *["c101,never"] * 1000))
-    assert "1000 rows have problems; the first 100 of them are shown" in told
-    assert len(told.splitlines()) == 101
+    """The first hundred are shown, with the total."""
+    message = problems(csv(tmp_path, "asset,event_timestamp", *["c101,never"] * 1000))
+    assert "1000 rows have problems; the first 100 of them are shown" in message
+    assert len(message.splitlines()) == 101
 
 
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
@@ -108,13 +108,13 @@ def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
 
 
 def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Which of the two is meant nobody can know."""
+    """It is not clear which of the two is meant."""
     path = csv(tmp_path, "asset,event_timestamp,rul,note,rul,note", "c101,2026-03-01T00:00:00Z,1,2,3,4")
     assert problems(path) == "labels.csv: has several columns called 'rul', 'note'; give each its own name"
 
 
 def test_columns_of_a_csv_are_numbers_where_all_of_it_is(tmp_path: Path) -> None:
-    """Numbers a program would write; what would lose something as a number is text, and so are names and nothing."""
+    """A column is numeric if conversion loses nothing; otherwise it stays text, as do names and empty columns."""
     path = csv(
         tmp_path,
         "asset,event_timestamp,count,share,order,long,episode,empty,mixed",
@@ -139,14 +139,14 @@ def test_the_target_is_numbers_where_all_of_it_is(cells: list[str | None], read:
     assert with_target(frame, "rul").select("rul", "order").rows() == [(cell, "007") for cell in read]
 
 
-def test_a_target_that_is_no_column_is_told() -> None:
-    """With near misses."""
+def test_a_target_that_is_no_column_is_reported() -> None:
+    """The error suggests similar names."""
     with pytest.raises(InvalidInput, match="no column 'rull' to be the target; did you mean rul"):
         with_target(pl.DataFrame({"asset": ["c101"], "event_timestamp": None, "rul": "1"}), "rull")
 
 
-def test_an_absent_and_a_garbled_file_are_told_apart(tmp_path: Path) -> None:
-    """Neither ends with a stack trace."""
+def test_a_missing_and_an_unreadable_file_have_different_errors(tmp_path: Path) -> None:
+    """Neither gives a stack trace."""
     assert problems(tmp_path / "gone.csv") == f"there is no label file {tmp_path / 'gone.csv'}"
     (tmp_path / "labels.parquet").write_bytes(b"not parquet")
     assert problems(tmp_path / "labels.parquet").startswith("labels.parquet: cannot be read as Parquet: ")
@@ -170,7 +170,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "told"),
+    ("frame", "message"),
     [
         (
             {"asset": ["c101"], "event_timestamp": [datetime(2026, 3, 1)]},  # noqa: DTZ001 - a naive time is the case
@@ -186,16 +186,16 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_columns_of_the_wrong_type_are_refused_as_a_whole(frame: dict[str, list[object]], told: str) -> None:
-    """One problem for the column, not one a row."""
+def test_columns_of_the_wrong_type_are_refused_as_a_whole(frame: dict[str, list[object]], message: str) -> None:
+    """There is one problem per column, not one per row."""
     with pytest.raises(InvalidInput) as raised:
         checked_labels(pl.DataFrame(frame), ASSETS, file="request")
-    assert str(raised.value) == f"request: {told}"
+    assert str(raised.value) == f"request: {message}"
 
 
 @pytest.mark.parametrize("kind", [pl.List(pl.Int64()), pl.Duration("us"), pl.Binary(), pl.Struct({"a": pl.Int64()})])
-def test_a_target_is_numbers_flags_or_words(kind: pl.DataType) -> None:
-    """Parquet can hold others, a remaining life as a duration among them."""
+def test_a_target_is_numbers_flags_or_text(kind: pl.DataType) -> None:
+    """Parquet can hold other types, such as a remaining life as a duration."""
     frame = pl.DataFrame(schema={"asset": pl.String(), "event_timestamp": pl.Datetime("us", "UTC"), "rul": kind})
     with pytest.raises(InvalidInput, match=r"the target 'rul' holds .*make it numbers"):
         with_target(frame, "rul")

@@ -1,4 +1,4 @@
-"""The leakage check finds what it is there to find."""
+"""The leakage check finds the leaks it is meant to find."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def claim(ttl: timedelta | None = None) -> Claim:
     ],
 )
 def test_a_value_that_was_not_the_newest_known_is_a_leak(seconds: int, value: float | None, leaks: int) -> None:
-    """Neither one from the future nor an outdated one passes."""
+    """Neither a value from the future nor an outdated one passes."""
     at = T0 + timedelta(seconds=seconds)
     training = pl.DataFrame({"asset": ["c101"], "event_timestamp": [at], "vib__rms": [value]})
     assert len(leaking_rows(training, [claim()])) == leaks
@@ -52,7 +52,7 @@ def test_an_expired_value_must_be_absent() -> None:
 
 
 def test_only_complete_bursts_before_the_instant_count() -> None:
-    """A burst in progress and a short one are passed over."""
+    """A burst in progress and a short one are ignored."""
     rng = np.random.default_rng(7)
     values = rng.normal(size=(3, 100))
     micro = np.arange(100) * 1000

@@ -1,4 +1,4 @@
-"""Manifests of two small training sets, against what a person has worked out by hand."""
+"""Manifests of two small training sets, against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ TABLES: Final = {  # version 0 is the empty table
 }
 
 
-def told(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Without what depends on libraries' versions, and the versions of a table's features and machines."""
+def without_versions(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest without what depends on versions of libraries, features and machines."""
     kept = json.loads(json.dumps({key: part for key, part in manifest.items() if key != "software"}))
     rows_by = [table["definition"].pop("provenance")[0]["features"] for table in kept["tables"].values()]
     assert [versions[name] for versions, name in zip(rows_by, ("oil_temp_mean", "de_h_rms_ac"), strict=True)] == [1, 1]
@@ -65,7 +65,7 @@ def told(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def surroundings(plant: Plant, labels: str) -> dict[str, Any]:
-    """What is told of files and tables."""
+    """The entries for files and tables."""
     files = {name: digest((plant.root / name).read_bytes()) for name in ("plant.toml", "tags.csv")}
     return {
         "format": 2,
@@ -92,7 +92,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
     """Six rows are left of eight; later corrections count."""
     manifest = write_artefact(by_time, tmp_path / "set")
     files = [f"data/split={name}/part-0.parquet" for name in ("test", "train")]
-    assert told(manifest) == {
+    assert without_versions(manifest) == {
         **surroundings(two_view_plant, BY_TIME),
         "request": {
             "labels": "labels.csv",
@@ -140,7 +140,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
 
 def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Plant, own_split: Made) -> None:
     """Nothing is purged, so rows are shared; later corrections do not count."""
-    assert told(own_split.manifest) == {
+    assert without_versions(own_split.manifest) == {
         **surroundings(two_view_plant, OWN_SPLIT),
         "request": {
             "labels": "labels.csv",
@@ -188,7 +188,7 @@ def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Pl
 
 
 def test_a_part_of_the_artefact_says_what_its_columns_mean(by_time: Made, tmp_path: Path) -> None:
-    """Whoever is handed one file has units, formulas and tags."""
+    """Each single file has units, formulas and tags."""
     write_artefact(by_time, tmp_path / "set")
     schema = pq.read_schema(tmp_path / "set" / "data" / "split=test" / "part-0.parquet")
     found = {

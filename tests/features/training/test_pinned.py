@@ -1,4 +1,4 @@
-"""A feature table as it stood at an instant: by its versions, and by created timestamps where these are gone."""
+"""A feature table as it was at an instant: by its versions, or by created timestamps where these are gone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RMS = f"{VIEW}:de_h_rms_ac"
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds after START."""
+    """An instant in seconds after START."""
     return START + timedelta(seconds=seconds)
 
 
@@ -56,13 +56,13 @@ def store(plant: Plant) -> FeatureStore:
 
 @pytest.fixture
 def path(plant: Plant) -> Path:
-    """Where the feature table lies; its version 0 is empty."""
+    """The path of the feature table; its version 0 is empty."""
     return table_path(plant, VIEW)
 
 
 @pytest.fixture
 def held(store: FeatureStore) -> Callable[..., PinnedTable]:
-    """The table as of so many seconds after START."""
+    """The table as of the given seconds after START."""
 
     def pinned(seconds: float) -> PinnedTable:
         return pin(store.get_feature_view(VIEW), as_of=at(seconds))
@@ -71,7 +71,7 @@ def held(store: FeatureStore) -> Callable[..., PinnedTable]:
 
 
 def values(table: PinnedTable) -> list[float | None]:
-    """What the table has of c101, in order of time."""
+    """The table's values of c101, in order of time."""
     rows = table.rows(["de_h_rms_ac"]).filter(asset="c101")
     return rows.sort("event_timestamp", "created_timestamp").collect()["de_h_rms_ac"].to_list()
 
@@ -79,13 +79,13 @@ def values(table: PinnedTable) -> list[float | None]:
 def test_a_row_withdrawn_since_was_known_until_it_was_withdrawn(
     store: FeatureStore, path: Path, add_rows: Callable[..., None]
 ) -> None:
-    """To the millisecond, and the values beside it are still its own."""
+    """This is exact to the millisecond, and the other values of that time are kept."""
     add_rows(VIEW, ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c101", 20, 21, 3.0))
     DeltaTable(path).delete(f"event_timestamp = '{at(10).isoformat()}'")
     set_commit_times(path, {0: at(0), 1: at(30), 2: at(100)})
-    asked = labelled(("c101", 5), ("c101", 15), ("c101", 25))
+    labels = labelled(("c101", 5), ("c101", 15), ("c101", 25))
     found = {
-        seconds: training_set(asked, resolve(store, [RMS], as_of=at(seconds) if seconds else None))[2]
+        seconds: training_set(labels, resolve(store, [RMS], as_of=at(seconds) if seconds else None))[2]
         for seconds in (0, 29.999999, 30, 99.999999, 100, 1000)
     }
     with_it, without = [1.0, 2.0, 3.0], [1.0, 1.0, 3.0]
@@ -102,7 +102,7 @@ def test_a_row_withdrawn_since_was_known_until_it_was_withdrawn(
 def test_a_value_written_over_was_known_until_then(
     path: Path, held: Callable[..., PinnedTable], add_rows: Callable[..., None]
 ) -> None:
-    """Also if the row still says that it was created before."""
+    """This holds even if the row has an earlier created timestamp."""
     add_rows(VIEW, ("c101", 0, 1, 1.0))
     write_deltalake(path, pl.read_delta(str(path)).with_columns(de_h_rms_ac=pl.lit(9.0)), mode="overwrite")
     DeltaTable(path).restore(1)
@@ -114,7 +114,7 @@ def test_a_value_written_over_was_known_until_then(
 def test_what_was_created_later_is_left_out_whatever_the_version_says(
     path: Path, held: Callable[..., PinnedTable], add_rows: Callable[..., None]
 ) -> None:
-    """A late correction, in a commit whose clock was behind."""
+    """A late correction is in a commit whose clock was behind."""
     add_rows(VIEW, ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0))
     set_commit_times(path, {0: at(0), 1: at(10)})
     assert {seconds: values(held(seconds)) for seconds in (59.999999, 60)} == {
@@ -123,10 +123,10 @@ def test_what_was_created_later_is_left_out_whatever_the_version_says(
     }
 
 
-def test_a_version_that_was_vacuumed_is_told_by_created_timestamps(
+def test_a_vacuumed_version_is_replaced_by_created_timestamps(
     path: Path, held: Callable[..., PinnedTable], add_rows: Callable[..., None]
 ) -> None:
-    """Nobody is left to believe that withdrawn rows are there."""
+    """A warning says that withdrawn rows are missing."""
     add_rows(VIEW, ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0))
     add_rows(VIEW, ("c101", 20, 200, 3.0))
     DeltaTable(path).delete(f"event_timestamp = '{at(10).isoformat()}'")
@@ -134,7 +134,7 @@ def test_a_version_that_was_vacuumed_is_told_by_created_timestamps(
     before = held(250)
     assert (before.version.as_of, values(before)) == ("committed", [1.0, 2.0, 3.0])
     DeltaTable(path).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
-    set_commit_times(path, {4: at(400), 5: at(400)})  # a vacuum tells when it starts and when it ends
+    set_commit_times(path, {4: at(400), 5: at(400)})  # a vacuum commits when it starts and when it ends
     after = held(100)
     assert (after.version.as_of, after.version.number, values(after)) == ("vacuumed", 5, [1.0])
     assert not after.stand_in
@@ -144,10 +144,10 @@ def test_a_version_that_was_vacuumed_is_told_by_created_timestamps(
     ]
 
 
-def test_a_log_that_was_cleaned_up_is_told(
+def test_a_log_that_was_cleaned_up_is_reported(
     path: Path, held: Callable[..., PinnedTable], add_rows: Callable[..., None]
 ) -> None:
-    """Delta forgets its commits after a month."""
+    """Delta deletes its commits after a month."""
     add_rows(VIEW, ("c101", 0, 1, 1.0))
     add_rows(VIEW, ("c101", 20, 200, 3.0))
     set_commit_times(path, {0: at(0), 1: at(30), 2: at(200)})
@@ -158,10 +158,10 @@ def test_a_log_that_was_cleaned_up_is_told(
     assert found == {100: ("vacuumed", [1.0]), 200: ("committed", [1.0, 3.0])}
 
 
-def test_before_the_first_version_created_timestamps_alone_tell(
+def test_before_the_first_version_created_timestamps_are_used(
     path: Path, held: Callable[..., PinnedTable], add_rows: Callable[..., None]
 ) -> None:
-    """A table brought from elsewhere has rows that are older than its first commit."""
+    """A table copied from elsewhere has rows that are older than its first commit."""
     add_rows(VIEW, ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0))
     set_commit_times(path, {0: at(100), 1: at(110)})
     young = held(5)
@@ -185,10 +185,10 @@ def test_compaction_neither_loses_nor_doubles_rows(
     assert [held(seconds).version.as_of for seconds in expected] == ["vacuumed", "vacuumed", "committed", "committed"]
 
 
-def test_a_feature_the_table_has_got_since_was_not_known(
+def test_a_feature_added_to_the_table_later_was_not_known(
     path: Path, held: Callable[..., PinnedTable], add_rows: Callable[..., None]
 ) -> None:
-    """It is null, of the type it has now: to move the table away would help nobody."""
+    """It is null, with its present type."""
     add_rows(VIEW, ("c101", 0, 1, 1.0))
     DeltaTable(path).alter.add_columns(
         Schema.from_arrow(pl.DataFrame(schema={"new": pl.Int64}).to_arrow().schema).fields
@@ -209,11 +209,11 @@ def test_the_times_of_files_do_not_matter(
     assert [held(seconds).version.number for seconds in (5, 10)] == [0, 1]
 
 
-def test_a_commit_tells_its_time_in_one_of_two_places_or_not_at_all(tmp_path: Path) -> None:
-    """In-commit timestamps are the ones that count where a table has them."""
-    told = ('{"timestamp": 9000, "inCommitTimestamp": 1000}', '{"timestamp": 2000}', "{}")
+def test_the_time_of_a_commit_is_in_one_of_two_places_or_missing(tmp_path: Path) -> None:
+    """In-commit timestamps are used where a table has them."""
+    commit_infos = ('{"timestamp": 9000, "inCommitTimestamp": 1000}', '{"timestamp": 2000}', "{}")
     (tmp_path / "_delta_log").mkdir()
-    for version, about in enumerate(told):
+    for version, about in enumerate(commit_infos):
         commit_file(tmp_path, version).write_text(f'{{"commitInfo": {about}}}\n{{"add": {{}}}}\n')
     commit_file(tmp_path, 3).write_text('{"add": {}}\n')
     commit_file(tmp_path, 4).write_text("")
@@ -237,7 +237,7 @@ Row = tuple[str, int, float, float]
 
 
 def changed(path: Path, rows: list[Row], change: tuple[str, object], number: int) -> list[Row]:
-    """Commits a change to the table; returns its rows after that. No two rows were created at one time."""
+    """Commits a change to the table; returns its rows after that. No two rows have the same created timestamp."""
     kind, what = change
     if kind == "append" and isinstance(what, list):
         fresh = [(*row[:2], row[2] + (number + place) / 100, float(number + place)) for place, row in enumerate(what)]
@@ -252,7 +252,7 @@ def changed(path: Path, rows: list[Row], change: tuple[str, object], number: int
 
 
 def known(rows: list[Row], asset: str, second: int, as_of: float, *, then: bool) -> float | None:
-    """What the newest of the rows says that were created by `as_of` and, if asked, by the label's own time."""
+    """The value of the newest row created by `as_of` and, with `then`, by the label's own time."""
     until = min(as_of, second) if then else as_of
     seen = [row for row in rows if row[0] == asset and row[1] <= second and row[2] <= until]
     return max(seen, key=lambda row: row[1:3])[3] if seen else None
@@ -273,7 +273,7 @@ def test_any_history_gives_what_was_there_at_any_time(
     clock: list[int],
     then: bool,
 ) -> None:
-    """By brute force over rows appended, withdrawn and joined; the committing clock may be set back."""
+    """Rows are appended, withdrawn and compacted, and the committing clock may be set back; compared by brute force."""
     path = tmp_path_factory.mktemp("table")
     states: dict[int, list[Row]] = {}
     rows: list[Row] = []
@@ -288,11 +288,11 @@ def test_any_history_gives_what_was_there_at_any_time(
     view = FeatureView(
         name="v", entities=[ENTITY], source=source, schema=[field], ttl=timedelta(0), tags={"window": "1s"}
     )
-    asked = [(asset, second) for asset in "ab" for second in range(10)]
-    labels = labelled(*asked)
+    keys = [(asset, second) for asset in "ab" for second in range(10)]
+    labels = labelled(*keys)
     for second in range(10):
         plan = Plan((VALUE,), {"v": pin(view, as_of=at(second))}, then, at(second), LOCAL)
         found = feature_values(labels, plan, advance=lambda _: None)
         version = max((version for version, when in committed.items() if when <= second), default=max(committed))
-        expected = [known(states[version], asset, when, second, then=then) for asset, when in asked]
+        expected = [known(states[version], asset, when, second, then=then) for asset, when in keys]
         assert found["v__value"].to_list() == expected

@@ -31,16 +31,16 @@ c102,2026-03-01T00:20:03Z
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "corrections"),
     [
         (False, {"rule": "true history", "compared_with": "created by label time", "values_that_differ": 1}),
         (True, {"rule": "created by label time", "compared_with": "true history", "values_that_differ": 1}),
     ],
 )
 def test_as_of_holds_for_both_rules_and_for_the_audit(
-    make: Callable[..., Made], *, rule: bool, told: dict[str, Any]
+    make: Callable[..., Made], *, rule: bool, corrections: dict[str, Any]
 ) -> None:
-    """What was corrected or came after it is no difference between the rules, and no value the audit would expect."""
+    """Later corrections and rows are no difference between the rules, and the audit does not expect them."""
     made = make(AS_OF, created_by_label_time=rule, as_of=datetime(2026, 3, 1, 0, 20, 1, tzinfo=UTC))
     # 9, 7, 7, 5, known then were 1, 7, 7, 5; today 9, 8, 8, -. And 60, then missing as too old; today 63 once.
     assert made.table["compressor_vibration__de_h_rms_ac"].to_pylist() == [1 if rule else 9, 7, 7, 5]
@@ -50,11 +50,11 @@ def test_as_of_holds_for_both_rules_and_for_the_audit(
         (0.0, 0.0, 1),
         (0.75, 0.75, 0),
     ]
-    assert made.manifest["corrections"] == told
+    assert made.manifest["corrections"] == corrections
     assert made.manifest["leakage"]["values_not_known_at_their_label"] == 0
     shown = cells(sections(page(made))["Made from"])
     assert ["as of", "2026-03-01T00:20:01Z"] in shown
-    assert ["rule", f"{told['rule']}; 1 values differ from {told['compared_with']}"] in shown
+    assert ["rule", f"{corrections['rule']}; 1 values differ from {corrections['compared_with']}"] in shown
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_as_of_holds_for_both_rules_and_for_the_audit(
 def test_what_is_purged_for_age_follows_from_what_was_known(
     make: Callable[..., Made], mode: dict[str, Any], purged: int
 ) -> None:
-    """A late row serves under one rule, and under the others an old one that the labels of train look into."""
+    """With one rule a late row is used, with the others an old one that the labels of train look into."""
     spec = SplitSpec("time", shares=(0.5, 0, 0.5))
     made = make(OLD_OR_LATE, split=spec, horizon=timedelta(seconds=30), **mode)
     assert made.manifest["rows"]["purged_for_age"] == {"train": purged, "validation": 0, "test": 0}

@@ -7,7 +7,7 @@ from tests.features.training.two_views import cells, page, sections
 
 
 def test_the_report_shows_every_plot_and_table(by_time: Made) -> None:
-    """With the numbers of the manifest."""
+    """Its numbers are those of the manifest."""
     report = page(by_time)
     shown = sections(report)
     assert {title: text.count("<svg") for title, text in shown.items()} == {
@@ -47,5 +47,5 @@ def test_the_report_shows_every_plot_and_table(by_time: Made) -> None:
 
 
 def test_the_report_warns_of_shared_rows(own_split: Made) -> None:
-    """And says which splits have none."""
+    """It names the splits that share none."""
     assert "3 rows use a row of compressor_vibration that another split uses too; a split by" in page(own_split)

@@ -1,4 +1,4 @@
-"""Labels made by rule are those a person would make who goes through the events one by one."""
+"""Labels made by rule agree with going through the events one by one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Event = tuple[str, str, int, int, int]
 
 
 def at(hours: float) -> datetime:
-    """So many hours after T0."""
+    """An instant in hours after T0."""
     return T0 + hours * HOUR
 
 
 def events(*rows: Event) -> pl.DataFrame:
     """(asset, kind, happened, known, end), in hours after T0."""
-    told = [(asset, kind, *map(at, hours)) for asset, kind, *hours in rows]
-    return pl.DataFrame(told, schema=EVENTS, orient="row")
+    data = [(asset, kind, *map(at, hours)) for asset, kind, *hours in rows]
+    return pl.DataFrame(data, schema=EVENTS, orient="row")
 
 
 def times(*rows: tuple[str, int]) -> pl.DataFrame:
@@ -40,7 +40,7 @@ def times(*rows: tuple[str, int]) -> pl.DataFrame:
 
 
 def rule(**tables: Any) -> LabelRule:
-    """Fails within four hours, unless told otherwise."""
+    """A rule of failures within four hours, with the given tables changed."""
     target = {"kind": "horizon", "failures": ["failure"], "horizon": "4h"}
     return LabelRule.model_validate(
         {"events": "e.csv", "target": target, "times": {"view": "v"}, **tables, "observed_until": at(100)}
@@ -48,7 +48,7 @@ def rule(**tables: Any) -> LabelRule:
 
 
 def by_hand(asset: str, hour: int, rows: list[Event], wanted: LabelRule, until: int) -> tuple[object, ...] | str:
-    """One time, looked at by itself: (target, episode, censored, hours at least), or why there is no label."""
+    """The label of one time: (target, episode, censored, hours at least), or why there is none."""
     mine = [row for row in rows if row[0] == asset]
     if hour > until:
         return "unseen"
@@ -80,15 +80,15 @@ ROWS = st.builds(
 @settings(max_examples=50)
 @given(
     rows=st.lists(ROWS, max_size=10),
-    asked=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(-3, 36)), max_size=30),
+    label_times=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(-3, 36)), max_size=30),
     kind=st.sampled_from(["horizon", "remaining_life"]),
     zones=st.booleans(),
     as_of=st.none() | st.integers(0, 40),
 )
 def test_every_label_is_what_going_through_the_events_gives(
-    *, rows: list[Event], asked: list[tuple[str, int]], kind: str, zones: bool, as_of: int | None
+    *, rows: list[Event], label_times: list[tuple[str, int]], kind: str, zones: bool, as_of: int | None
 ) -> None:
-    """Outcome, episode and censoring of each time, and how many are excluded, with and without a point of view."""
+    """Outcome, episode, censoring and the number excluded are compared, with and without `as_of`."""
     rows = [("c", "failure", -9, -9, -9), *rows]
     target: dict[str, Any] = {"kind": kind, "failures": ["failure"], "censored": "keep"}
     wanted = rule(
@@ -96,23 +96,23 @@ def test_every_label_is_what_going_through_the_events_gives(
         episodes={"restart": ["overhaul"]},
         exclude=[{"kinds": ["alarm"], "before": "1h", "after": "2h"}] if zones else [],
     )
-    made = rule_labels(times(*asked), events(*rows), wanted, as_of=None if as_of is None else at(as_of))
+    made = rule_labels(times(*label_times), events(*rows), wanted, as_of=None if as_of is None else at(as_of))
     until = 100 if as_of is None else as_of
     known = [row for row in rows if row[3] <= until]
-    told = {key: by_hand(*key, known, wanted, until) for key in sorted(set(asked))}
-    expected = [(asset, at(hour), *label) for (asset, hour), label in told.items() if isinstance(label, tuple)]
+    by_key = {key: by_hand(*key, known, wanted, until) for key in sorted(set(label_times))}
+    expected = [(asset, at(hour), *label) for (asset, hour), label in by_key.items() if isinstance(label, tuple)]
     assert made.labels.rows() == expected
-    assert made.excluded == list(told.values()).count("excluded")
+    assert made.excluded == list(by_key.values()).count("excluded")
     assert made.censored == sum(row[4] is True for row in expected)
 
 
 def test_a_censored_run_is_left_out_or_kept_without_a_label() -> None:
-    """It was running when last seen: it lasted at least so long."""
+    """The asset was running when last observed: it lasted at least that long."""
     rows = events(("a", "failure", 10, 10, 10), ("b", "alarm", 0, 0, 0))
     target = {"kind": "remaining_life", "failures": ["failure"]}
-    asked = times(("a", 4), ("b", 4))
-    assert rule_labels(asked, rows, rule(target=target)).labels.rows() == [("a", at(4), 6 * 3600.0, "a/1")]
-    kept = rule_labels(asked, rows, rule(target={**target, "censored": "keep"})).labels
+    label_times = times(("a", 4), ("b", 4))
+    assert rule_labels(label_times, rows, rule(target=target)).labels.rows() == [("a", at(4), 6 * 3600.0, "a/1")]
+    kept = rule_labels(label_times, rows, rule(target={**target, "censored": "keep"})).labels
     assert kept.columns == [
         "asset", "event_timestamp", "remaining_life_s", "episode", "censored", "at_least_s",
     ]  # fmt: skip
@@ -120,7 +120,7 @@ def test_a_censored_run_is_left_out_or_kept_without_a_label() -> None:
 
 
 def test_a_label_ends_with_its_horizon_or_its_run() -> None:
-    """That is how far they look, and what a split must keep apart."""
+    """A split keeps this interval apart from others."""
     rows = events(("a", "failure", 10, 10, 10))
     target = {"kind": "remaining_life", "failures": ["failure"]}
     assert rule_labels(times(("a", 1), ("a", 8)), rows, rule()).label_end.to_list() == [at(5), at(12)]
@@ -128,22 +128,22 @@ def test_a_label_ends_with_its_horizon_or_its_run() -> None:
 
 
 def test_a_failure_reported_later_was_not_known() -> None:
-    """As of hour 12 the asset was believed to run; its last four hours are censored."""
+    """As of hour 12 the asset seemed to run; its last four hours are censored."""
     rows = events(("a", "failure", 10, 20, 10), ("b", "failure", 1, 1, 1))
-    asked = times(("a", 5), ("a", 9), ("a", 11))
-    assert rule_labels(asked, rows, rule()).labels["fails_within"].to_list() == [False, True, False]
-    made = rule_labels(asked, rows, rule(), as_of=at(12))
+    label_times = times(("a", 5), ("a", 9), ("a", 11))
+    assert rule_labels(label_times, rows, rule()).labels["fails_within"].to_list() == [False, True, False]
+    made = rule_labels(label_times, rows, rule(), as_of=at(12))
     assert (made.labels["fails_within"].to_list(), made.censored) == ([False], 2)
 
 
 def test_negatives_are_drawn_by_seed_and_stay() -> None:
-    """The same seed draws the same rows, also when other rows come first; positives all stay."""
+    """The same seed draws the same rows, even if other rows are added; all positives are kept."""
     rows = events(("a", "failure", 50, 50, 50))
-    asked = times(*(("a", hour) for hour in range(90)))
+    label_times = times(*(("a", hour) for hour in range(90)))
 
     def drawn(seed: int, extra: pl.DataFrame | None = None) -> list[datetime]:
         wanted = rule(negatives={"per_positive": 3, "seed": seed})
-        made = rule_labels(asked if extra is None else pl.concat([extra, asked]), rows, wanted)
+        made = rule_labels(label_times if extra is None else pl.concat([extra, label_times]), rows, wanted)
         assert (made.labels["fails_within"].sum(), made.labels.height, made.unsampled) == (4, 16, 73)
         return made.labels.filter(~pl.col("fails_within"))["event_timestamp"].to_list()
 

@@ -1,4 +1,4 @@
-"""Columns that know the outcome are found, and told with a number that a reference gives too."""
+"""Columns that reveal the target are found, with a measure that a reference implementation confirms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOTS = RNG.random(ROWS)
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.none() | st.integers(-3, 3), st.booleans()), min_size=1, max_size=60))
 def test_the_area_is_that_of_all_pairs(rows: list[tuple[int | None, bool]]) -> None:
-    """The share of pairs told right, ties half; by going through the pairs."""
+    """It is the share of pairs in the right order, ties half, compared with a loop over the pairs."""
     ones = [value for value, flag in rows if flag and value is not None]
     zeros = [value for value, flag in rows if not flag and value is not None]
     found = auc(
@@ -37,7 +37,7 @@ def test_the_area_is_that_of_all_pairs(rows: list[tuple[int | None, bool]]) -> N
 
 
 def test_what_was_written_with_hindsight_is_named_with_its_number() -> None:
-    """A column that gives the outcome away, one that is filled in only afterwards, and an innocent one."""
+    """A revealing column and one filled in only afterwards are found; an unrelated one is not."""
     columns = pl.DataFrame(
         {
             "days_left": np.where(FAILS, 1.0, 9.0),
@@ -50,8 +50,8 @@ def test_what_was_written_with_hindsight_is_named_with_its_number() -> None:
     assert found == [Suspect("days_left", "auc", 1.0), Suspect("repaired_by", "auc of missing", 1.0)]
 
 
-def test_a_quantity_is_told_by_rank_correlation() -> None:
-    """As scipy gives it; NaN and nulls left out."""
+def test_a_quantity_is_measured_by_rank_correlation() -> None:
+    """It is that of scipy; NaN and nulls are left out."""
     life, near = RNG.random(ROWS), RNG.random(ROWS)
     near[:5] = np.nan
     [found] = association(pl.DataFrame({"near": near}), pl.Series("life", life))
@@ -63,24 +63,24 @@ def test_a_quantity_is_told_by_rank_correlation() -> None:
 @pytest.mark.parametrize(
     "target", [pl.Series(["seal", "ok"] * 100), pl.Series([1, 0] * 100), pl.Series([True, False] * 100)]
 )
-def test_a_target_of_few_values_is_told_class_by_class(target: pl.Series) -> None:
-    """Whether it is written as words, numbers or flags."""
-    columns = pl.DataFrame({"tells": [1, 0] * 100})
-    assert association(columns, target) == [Suspect("tells", "auc", 1.0)]
+def test_a_target_of_few_values_is_measured_per_class(target: pl.Series) -> None:
+    """It may be text, numbers or flags."""
+    columns = pl.DataFrame({"revealing": [1, 0] * 100})
+    assert association(columns, target) == [Suspect("revealing", "auc", 1.0)]
 
 
-def test_a_target_of_many_words_tells_nothing() -> None:
-    """Work order numbers, say."""
+def test_a_target_of_many_words_is_not_measured() -> None:
+    """Work order numbers are an example."""
     assert association(pl.DataFrame({"n": range(100)}), pl.Series([f"W{number}" for number in range(100)])) == []
 
 
-def test_a_constant_column_is_innocent() -> None:
-    """It has no rank correlation at all."""
+def test_a_constant_column_is_no_suspect() -> None:
+    """It has no rank correlation."""
     [found] = association(pl.DataFrame({"n": [1.0] * ROWS}), pl.Series(RNG.random(ROWS)))
     assert found.value == 0.0
 
 
-def test_a_correlation_counts_as_far_as_an_area_does() -> None:
+def test_a_correlation_is_compared_on_the_scale_of_an_area() -> None:
     """(1 + |rho|)/2 of a threshold of 0.95 is |rho| 0.9, whatever its sign."""
     life = RNG.random(ROWS)
     columns = pl.DataFrame({"near": life + 0.1 * RNG.normal(size=ROWS), "far": -life + 0.2 * RNG.normal(size=ROWS)})
@@ -92,8 +92,8 @@ def test_a_correlation_counts_as_far_as_an_area_does() -> None:
 
 
 @pytest.mark.parametrize("dtype", [pl.String(), pl.Categorical(), pl.Enum(["burst", "seal", "sound", "well"])])
-def test_words_that_are_the_target_tell_it(dtype: pl.DataType) -> None:
-    """Several words a class; and those that only failures have."""
+def test_words_that_are_the_target_are_suspects(dtype: pl.DataType) -> None:
+    """A class may have several words, and words may occur only with failures."""
     outcome = np.where(FAILS, np.where(RNG.random(ROWS) < 0.5, "seal", "burst"), np.where(LOTS < 0.5, "sound", "well"))
     only_failures = [str(word) if fails else None for word, fails in zip(outcome, FAILS, strict=True)]
     columns = pl.DataFrame({"outcome": pl.Series(outcome, dtype=dtype), "found": pl.Series(only_failures, dtype=dtype)})
@@ -106,8 +106,8 @@ def test_words_that_are_the_target_tell_it(dtype: pl.DataType) -> None:
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.05])
 @pytest.mark.parametrize("rows", [400, 401])
 @pytest.mark.parametrize("words", [1, 2, 20, 100, 200, 400])
-def test_words_that_have_nothing_to_do_with_the_target_are_innocent(share: float, rows: int, words: int) -> None:
-    """From one word for all rows to a few rows a word, for a target of classes and for a quantity."""
+def test_words_unrelated_to_the_target_are_no_suspects(share: float, rows: int, words: int) -> None:
+    """From one word for all rows to a few rows per word, for a target of classes and for a quantity."""
     rng = np.random.default_rng(words)
     note = pl.DataFrame({"note": [f"w{number}" for number in rng.permutation(rows) % words]})
     targets = pl.Series(rng.permutation(rows) < share * rows), pl.Series(rng.random(rows))
@@ -124,16 +124,16 @@ def test_names_are_no_suspects_for_being_rare(positives: int) -> None:
     assert [found.value for found in association(columns, pl.Series(numbers < positives))] == [0.5, 0.5]
 
 
-def test_words_that_are_nearly_right_count_for_what_they_are() -> None:
-    """Every 21st is wrong: as an area of all pairs, ties half, 20/21."""
+def test_words_that_are_nearly_right_are_measured_exactly() -> None:
+    """Every 21st is wrong: as an area of all pairs, ties half, this is 20/21."""
     fails = np.arange(420) < 210
     word = pl.Series("word", np.where(fails ^ (np.arange(420) % 21 == 0), "worn", "well"))
     [found] = association(word.to_frame(), pl.Series(fails))
     assert found.value == pytest.approx(20 / 21, abs=0.005)
 
 
-def test_words_and_gaps_tell_a_quantity_too() -> None:
-    """A word for each tenth of life; and a finding that is written down near its end only."""
+def test_words_and_gaps_can_reveal_a_quantity_too() -> None:
+    """A word for each tenth of life, or a finding that is written down only near its end."""
     life = RNG.random(ROWS)
     columns = pl.DataFrame(
         {
@@ -146,8 +146,8 @@ def test_words_and_gaps_tell_a_quantity_too() -> None:
     assert [(each.column, each.measure) for each in found] == [("finding", "auc of missing"), ("wear", "spearman")]
 
 
-def test_times_count_from_their_label() -> None:
-    """As times, days or text: a repair after each failure, and one that is told for all rows, soon or late."""
+def test_times_are_measured_from_their_label() -> None:
+    """Times, days or text: a repair after each failure is a suspect, a time that all rows have is not."""
     at = [datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=number) for number in range(ROWS)]
     repair = [time + timedelta(days=2 if fails else 40) for time, fails in zip(at, FAILS, strict=True)]
     labels = pl.DataFrame(
@@ -171,15 +171,15 @@ def test_times_count_from_their_label() -> None:
 
 
 def test_what_a_label_consists_of_is_no_suspect() -> None:
-    """What a rule or a split adds, that is; a column that none of them makes is."""
+    """Columns added by a rule or a split are excluded, others are not."""
     own = ("asset", "event_timestamp", "fails", "episode", "split", "censored", "at_least_s")
     labels = pl.DataFrame([dict.fromkeys((*own, "note"), 1)])
     assert label_columns(labels, "fails").columns == ["note"]
     assert label_columns(labels.drop("note"), "fails").shape == (1, 0)
 
 
-def test_what_is_neither_number_nor_word_may_tell_by_being_there() -> None:
-    """A list of parts, the bytes of a picture; how long a repair took is a number."""
+def test_columns_of_other_types_may_reveal_the_target_by_being_present() -> None:
+    """A list of parts or the bytes of a picture; the duration of a repair is a number."""
     columns = pl.DataFrame(
         {
             "parts": [["seal"] if fails else None for fails in FAILS],

@@ -1,4 +1,4 @@
-"""From a label file to a training set."""
+"""Training sets from a label file."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def test_a_label_gets_the_features_known_at_its_time(store: FeatureStore, add_ro
     """All label columns stay as they are, whatever their type; a feature column is called view__feature."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c102", 0, 1, 5.0))
     add_rows("compressor_process", ("c101", 0, 1, 60.0))
-    asked = labels(("c102", 5), ("c101", 5), ("c101", 400), rul=[None, 7, 6], note=["x", None, "y"])
-    found = pl.DataFrame(training_set(asked, resolve(store, [OIL, RMS])))
-    expected = asked.with_columns(
+    label_rows = labels(("c102", 5), ("c101", 5), ("c101", 400), rul=[None, 7, 6], note=["x", None, "y"])
+    found = pl.DataFrame(training_set(label_rows, resolve(store, [OIL, RMS])))
+    expected = label_rows.with_columns(
         compressor_process__oil_temp_mean=pl.Series([None, 60.0, None]),  # expired after five minutes
         compressor_vibration__de_h_rms_ac=pl.Series([5.0, 1.0, 2.0]),
     )
     assert_frame_equal(found, expected)
 
 
-def test_without_features_named_it_is_all_of_the_assets_classes(plant: Plant, store: FeatureStore) -> None:
+def test_without_features_those_of_the_assets_classes_are_used(plant: Plant, store: FeatureStore) -> None:
     """Labels of two classes get the features of both services."""
     of_one = refs_of_assets(store, plant, ["p201"])
     of_two = refs_of_assets(store, plant, ["p201", "c101"])
@@ -66,7 +66,7 @@ def test_without_features_named_it_is_all_of_the_assets_classes(plant: Plant, st
 
 
 def test_a_correction_made_later_is_left_out_on_request(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """`created_by_label_time` gives what a model in service would have been given."""
+    """`created_by_label_time` gives what a model in service would have received."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0))
     values = [
         training_set(labels(("c101", 30)), resolve(store, [RMS], created_by_label_time=then))[2].to_pylist()
@@ -78,7 +78,7 @@ def test_a_correction_made_later_is_left_out_on_request(store: FeatureStore, add
 def test_a_table_older_than_the_registered_view_is_named(
     plant: Plant, store: FeatureStore, add_rows: Callable[..., None]
 ) -> None:
-    """It lacks a column: advice, not a traceback."""
+    """It lacks a column: the error says what to do, without a traceback."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
     path = table_path(plant, "compressor_vibration")
     older = pl.read_delta(str(path)).drop("de_h_rms_ac")
@@ -88,12 +88,12 @@ def test_a_table_older_than_the_registered_view_is_named(
 
 
 def test_the_same_request_gives_the_same_bytes(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """In every format, also after more rows were added that are not asked for."""
+    """This holds in every format, also after rows were added that the request does not use."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c102", 0, 1, 5.0))
-    asked = labels(("c102", 5), ("c101", 5))
+    label_rows = labels(("c102", 5), ("c101", 5))
 
     def contents() -> list[bytes]:
-        table = training_set(asked, resolve(store, [RMS]))
+        table = training_set(label_rows, resolve(store, [RMS]))
         sinks = [io.BytesIO() for _ in get_args(Format)]
         for sink, as_format in zip(sinks, get_args(Format), strict=True):
             write(table, sink, as_format)
@@ -141,8 +141,8 @@ def test_the_schema_says_what_a_column_means(
     assert json.loads(schema.metadata[b"penstock"]) == {"features": [RMS], "created_by_label_time": True}
 
 
-def test_the_share_of_missing_values_is_told(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """Missing means null, whether nothing was known or the feature was undefined."""
+def test_the_share_of_missing_values_is_counted(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """Missing means null: nothing was known, or the feature was undefined."""
     add_rows("compressor_vibration", ("c101", 0, 1, None), ("c102", 0, 1, 5.0))
     plan = resolve(store, [RMS])
     table = training_set(labels(("c101", 5), ("c102", 5), ("c102", -5), ("c102", 9)), plan)
@@ -150,49 +150,51 @@ def test_the_share_of_missing_values_is_told(store: FeatureStore, add_rows: Call
 
 
 def test_unknown_features_are_all_named_with_near_misses(store: FeatureStore) -> None:
-    """A typing error costs one round, not one a feature."""
+    """All of them are in one error."""
     with pytest.raises(UnknownFeature) as raised:
         training_set(labels(("c101", 5)), resolve(store, [RMS, "compressor_vibration:de_h_rms", "nothing"]))
-    told = str(raised.value).splitlines()
-    assert told[0].startswith("unknown feature 'compressor_vibration:de_h_rms'; did you mean ")
-    assert RMS in told[0]
-    assert told[1] == "unknown feature 'nothing'"
+    lines = str(raised.value).splitlines()
+    assert lines[0].startswith("unknown feature 'compressor_vibration:de_h_rms'; did you mean ")
+    assert RMS in lines[0]
+    assert lines[1] == "unknown feature 'nothing'"
 
 
-def test_a_label_column_in_a_features_place_is_refused(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+def test_a_label_column_with_a_features_name_is_refused(store: FeatureStore, add_rows: Callable[..., None]) -> None:
     """The answer would have two columns of one name."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
-    asked = labels(("c101", 5), compressor_vibration__de_h_rms_ac=[1.0])
+    label_rows = labels(("c101", 5), compressor_vibration__de_h_rms_ac=[1.0])
     with pytest.raises(InvalidInput, match="compressor_vibration__de_h_rms_ac; rename"):
-        training_set(asked, resolve(store, [RMS]))
+        training_set(label_rows, resolve(store, [RMS]))
 
 
 def test_a_view_never_computed_says_what_to_do(store: FeatureStore) -> None:
-    """There is nothing to join yet."""
+    """It has no table to join."""
     with pytest.raises(NotEnoughData, match="no features have been computed yet; run penstock compute"):
         training_set(labels(("c101", 5)), resolve(store, [RMS]))
 
 
-def test_a_suffix_nobody_writes_is_refused() -> None:
-    """Before any work is done."""
+def test_an_unknown_file_suffix_is_refused() -> None:
+    """The error is raised before any work is done."""
     with pytest.raises(InvalidInput, match=r"set\.xlsx has no known suffix; end it in one of \.parquet"):
         format_of(Path("set.xlsx"))
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """A file stands where a directory is needed."""
+def test_a_path_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    """The path of a directory is that of a file."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInput, match="cannot be written to"):
         save(pa.table({"a": [1]}), tmp_path / "file" / "set.parquet")
 
 
 def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """For every label alike, on top of `created_by_label_time`: what did we know on 1 March?"""
+    """It applies to every label, in addition to `created_by_label_time`."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 0, 60, 9.0), ("c101", 10, 70, 2.0))
-    asked = labels(("c101", 5), ("c101", 65), ("c101", 80))
+    label_rows = labels(("c101", 5), ("c101", 65), ("c101", 80))
     instants = {0: None, **{seconds: START + timedelta(seconds=seconds) for seconds in (1, 59, 60, 70)}}
     found = {
-        (then, seconds): training_set(asked, resolve(store, [RMS], created_by_label_time=then, as_of=at))[2].to_pylist()
+        (then, seconds): training_set(label_rows, resolve(store, [RMS], created_by_label_time=then, as_of=at))[
+            2
+        ].to_pylist()
         for then in (False, True)
         for seconds, at in instants.items()
     }
@@ -208,9 +210,11 @@ def test_as_of_leaves_out_what_was_computed_later(store: FeatureStore, add_rows:
         (True, 60): [1.0, 9.0, 9.0],
         (True, 70): [1.0, 9.0, 2.0],
     }
-    made = training_set(asked, resolve(store, [RMS], created_by_label_time=True, as_of=START + timedelta(seconds=70)))
-    asked_for = {"features": [RMS], "created_by_label_time": True, "as_of": "2026-03-01T00:01:10Z"}
-    assert json.loads(made.schema.metadata[b"penstock"]) == asked_for
+    made = training_set(
+        label_rows, resolve(store, [RMS], created_by_label_time=True, as_of=START + timedelta(seconds=70))
+    )
+    request = {"features": [RMS], "created_by_label_time": True, "as_of": "2026-03-01T00:01:10Z"}
+    assert json.loads(made.schema.metadata[b"penstock"]) == request
 
 
 @pytest.mark.parametrize("created_by_label_time", [False, True])
@@ -220,17 +224,17 @@ def test_it_is_what_feast_itself_answers(
     """Feast's historical retrieval over the same tables gives the same values."""
     add_rows("compressor_vibration", *(("c101", second, second + 5 * (second % 3), second) for second in range(40)))
     add_rows("compressor_process", *(("c102", 60 * minute, 60 * minute, minute) for minute in range(10)))
-    asked = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
-    ours = training_set(asked, resolve(store, [RMS, OIL], created_by_label_time=created_by_label_time))
+    label_rows = labels(*((asset, second) for asset in ("c101", "c102") for second in range(0, 900, 7)))
+    ours = training_set(label_rows, resolve(store, [RMS, OIL], created_by_label_time=created_by_label_time))
     feast = store.get_historical_features(
-        asked.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=created_by_label_time
+        label_rows.to_pandas(), [RMS, OIL], full_feature_names=True, filter_by_created_timestamp=created_by_label_time
     ).to_arrow()
     names = ["compressor_vibration__de_h_rms_ac", "compressor_process__oil_temp_mean"]
     assert_frame_equal(pl.DataFrame(ours.select(names)), pl.DataFrame(feast.select(names)))
 
 
-def test_csv_has_no_room_for_lists(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
-    """Told before anything is written, and nothing is left behind."""
+def test_csv_refuses_lists(store: FeatureStore, add_rows: Callable[..., None], tmp_path: Path) -> None:
+    """The error is raised before anything is written, and no file is left behind."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0))
     made = training_set(labels(("c101", 5), notes=[["a", "b"]]), resolve(store, [RMS]))
     with pytest.raises(InvalidInput, match=r"no room for what notes holds; write Parquet"):

@@ -1,4 +1,4 @@
-"""Labels, and the feature rows of two views, for training sets that a person has worked out by hand."""
+"""Labels and feature rows of two views, for training sets worked out by hand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ c101,2026-03-01T00:20:04Z,,test
 
 
 def add_two_views(plant: Plant) -> None:
-    """The rows that the labels meet."""
+    """Adds the feature rows that the labels use."""
     append_rows(
         plant,
         "compressor_vibration",
@@ -59,16 +59,16 @@ def add_two_views(plant: Plant) -> None:
 
 
 def page(made: Made) -> str:
-    """Its report."""
+    """The report's HTML."""
     return report_html(made.manifest, made.prepared, made.audits)
 
 
 def sections(report: str) -> dict[str, str]:
-    """What stands below each heading."""
+    """The content below each heading."""
     return dict(part.split("</h2>", 1) for part in report.split("<h2>")[1:])
 
 
 def cells(section: str) -> list[list[str]]:
-    """The section's table, its head first."""
+    """The section's table, with its head first."""
     rows = re.findall("<tr>(.*?)</tr>", section)
     return [[unescape(cell) for cell in re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]

@@ -1,4 +1,4 @@
-"""The ends of bursts: found however long a burst is, but not searched for ever in a signal that has none."""
+"""The ends of bursts are found for any length, with a bounded search in a signal that has none."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def store(*times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> MemoryStore:
 
 
 def widened(samples: MemoryStore, first: int, last: int, *, look: int = 10_000) -> tuple[int, int]:
-    """Where the bursts around first and last begin and end, after START, at 1 kHz."""
+    """Start and end of the bursts around first and last, after START, at 1 kHz."""
     found = whole_bursts(samples, [TAG], START + first, START + last, gap=1500, look=look)
     return found[0] - START, found[1] - START
 
 
 def test_an_interval_is_widened_to_the_bursts_it_cuts() -> None:
-    """To the first sample of one and the last of the other, many looks away; a gap is left alone."""
+    """It extends to the first sample of one burst and the last of the other, many reads away; gaps are left alone."""
     samples = store(np.arange(0, 800_000, 1000), np.arange(2_000_000, 2_900_000, 1000))
     assert widened(samples, 400_000, 2_100_000) == (0, 2_899_000)
     assert widened(samples, 1_000_000, 1_500_000) == (1_000_000, 1_500_000)
@@ -42,7 +42,7 @@ def test_an_interval_is_widened_to_the_bursts_it_cuts() -> None:
 
 @pytest.mark.parametrize(("first", "last"), [(0, 1000), (29_990_000, 29_999_000)], ids=["later", "earlier"])
 def test_a_continuous_signal_is_not_searched_for_ever(first: int, last: int) -> None:
-    """Ten thousand windows without a gap are no burst; the message says which alignment is meant."""
+    """Ten thousand windows without a gap are no burst; the error says which alignment is meant."""
     samples = store(np.arange(0, 30_000_000, 1000))
     with pytest.raises(ConfigError, match=r'p1.de_h: .* is continuous; write align = "epoch"'):
         widened(samples, first, last, look=2_000)

@@ -1,4 +1,4 @@
-"""Which windows a change makes dirty: all whose content it changed, and no other."""
+"""The windows that a change makes dirty: exactly those whose content it changed."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def intervals(*rows: tuple[str, float, float]) -> pl.DataFrame:
 
 
 def test_a_change_makes_windows_dirty_that_end_within_the_lookback() -> None:
-    """From just after its first sample to the lookback after its last, per asset, over all tags of the view."""
+    """They end from just after its first sample to the lookback after its last, per asset, over all tags."""
     changes = ledger(("a.x", 10, 12), ("b.x", 100, 100), ("a.y", 13, 14), ("other", 0, 1000))
     found = dirty_intervals(changes, tags(("a.x", "a", 2, None), ("a.y", "a", 2, None), ("b.x", "b", 5, None)))
     assert_frame_equal(found, intervals(("a", 10, 16), ("b", 100, 105)))
 
 
 def test_late_and_live_changes_stay_apart() -> None:
-    """A backfill of last hour does not make what lies between dirty."""
+    """A backfill of the last hour does not make the time between dirty."""
     found = dirty_intervals(ledger(("a.x", 3600, 3610), ("a.x", 10, 20)), tags(("a.x", "a", 1, None)))
     assert_frame_equal(found, intervals(("a", 10, 21), ("a", 3600, 3611)))
 
 
-def test_windows_that_were_pending_are_looked_at_again() -> None:
-    """They end within the lookback of the sample that was the newest then; assets without changes have none."""
+def test_pending_windows_are_computed_again() -> None:
+    """They end within the lookback of the sample that was then the newest; assets without changes have none."""
     known = tags(("a.x", "a", 2, 100), ("a.y", "a", 3, 90), ("b.x", "b", 2, 100))
     newer = known.with_columns(newest=pl.Series([at(501), at(92), at(100)]))
     found = dirty_intervals(ledger(("a.x", 500, 501), ("a.y", 92, 92)), newer)
@@ -65,7 +65,7 @@ def test_windows_that_were_pending_are_looked_at_again() -> None:
 
 
 def test_a_tag_that_is_silent_has_nothing_pending_once_its_last_value_is_too_old() -> None:
-    """Its windows were known up to the newest sample of the asset: a dead tag is not looked at with every change."""
+    """Its windows were final up to the asset's newest sample, so that a dead tag adds no work to every change."""
     for silent_since, until in ((90, 502), (499, 504)):
         silent = tags(("a.x", "a", 1, 500), ("a.y", "a", 5, silent_since))
         found = dirty_intervals(
@@ -74,30 +74,30 @@ def test_a_tag_that_is_silent_has_nothing_pending_once_its_last_value_is_too_old
         assert_frame_equal(found, intervals(("a", 500, until)))
 
 
-def test_windows_that_waited_for_the_clock_are_looked_at_again() -> None:
-    """A tag whose newest sample lay in the future: from what was known then to within the lookback of that sample."""
+def test_windows_that_waited_for_the_clock_are_computed_again() -> None:
+    """A tag's newest sample was in the future: from what was known then to within that sample's lookback."""
     waiting = tags(("a.x", "a", 2, 100)).with_columns(newest=pl.lit(at(150)))
     assert_frame_equal(dirty_intervals(ledger(("a.x", 30, 31)), waiting), intervals(("a", 30, 33), ("a", 100, 152)))
 
 
 def test_intervals_near_each_other_can_be_joined() -> None:
-    """Two intervals a minute apart become one, further ones do not; those of another asset never do."""
+    """Two intervals a minute apart become one, more distant ones do not, nor do those of another asset."""
     apart = intervals(("a", 0, 10), ("b", 5, 8), ("a", 70, 80), ("a", 141, 150))
     assert_frame_equal(join_intervals(apart, within=60 * SECOND), intervals(("a", 0, 80), ("a", 141, 150), ("b", 5, 8)))
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.integers(0, 20)), max_size=12))
 @settings(max_examples=100)
-def test_joined_intervals_cover_the_same_instants_once(stretches: list[tuple[str, int, int]]) -> None:
-    """Against sets of whole seconds."""
-    given_intervals = intervals(*((asset, start, start + length) for asset, start, length in stretches))
+def test_joined_intervals_cover_the_same_instants_once(given_rows: list[tuple[str, int, int]]) -> None:
+    """They are compared with sets of whole seconds."""
+    given_intervals = intervals(*((asset, start, start + length) for asset, start, length in given_rows))
     joined = join_intervals(given_intervals)
     seconds = [
         (asset, second)
         for asset, after, until in joined.rows()
         for second in range((after - START) // SECOND, (until - START) // SECOND + 1)
     ]
-    expected = {(asset, start + i) for asset, start, length in stretches for i in range(length + 1)}
+    expected = {(asset, start + i) for asset, start, length in given_rows for i in range(length + 1)}
     assert sorted(seconds) == sorted(expected)
 
 

@@ -86,7 +86,7 @@ def test_each_sample_is_in_window_over_hop_windows(rate: tuple[int, int], hops: 
 @given(broken_signals())
 @settings(max_examples=50)
 def test_each_sample_is_in_just_as_many_listed_windows(signal: Signal) -> None:
-    """Whatever is missing or bad around it: on the epoch's grid it is in length/hop stretches, valid or not."""
+    """On the epoch's grid each sample is in length/hop windows, valid or not, with any gaps or Bad samples around."""
     windows = epoch_windows(signal.times, signal.usable, SMALL, ALWAYS)
     start, stop = (np.searchsorted(signal.times, edge) for edge in (windows.end - SMALL.length, windows.end))
     inside = np.zeros(len(signal.times), np.int64)
@@ -98,7 +98,7 @@ def test_each_sample_is_in_just_as_many_listed_windows(signal: Signal) -> None:
 @given(broken_signals())
 @settings(max_examples=100)
 def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
-    """Against an oracle that looks at every end on the grid and at every sample before it."""
+    """They are compared with an oracle that tries every end on the grid with every sample before it."""
     expected, reasons = [], []
     for end in range(START, int(signal.times[-1]) + SMALL.length + 1, SMALL.hop):
         inside = (signal.times >= end - SMALL.length) & (signal.times < end)
@@ -130,7 +130,7 @@ def test_epoch_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
 @given(broken_signals())
 @settings(max_examples=100)
 def test_burst_windows_are_those_a_plain_search_finds(signal: Signal) -> None:
-    """Against an oracle that walks along the runs."""
+    """They are compared with an oracle that goes through the runs."""
     times = signal.times.tolist()
     edges = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(times)) if not 500 <= b - a <= 1500)]
     expected, reasons, partial_windows = [], [], 0
@@ -203,7 +203,7 @@ def test_a_window_after_the_newest_sample_is_pending() -> None:
 
 
 def test_a_window_is_ready_with_its_last_sample() -> None:
-    """The newest sample plus one period reaches the end: no later sample is waited for."""
+    """The newest sample plus one period is the end: no later sample is needed."""
     times = steady(2560)
     wanted = EndRange(0, 2 * START, int(times[-1]) + 40)
     for lay in (epoch_windows, burst_windows):
@@ -267,14 +267,14 @@ def test_a_burst_shorter_than_a_window_is_reported() -> None:
 
 
 def test_a_burst_that_is_broken_inside_has_a_gap() -> None:
-    """What follows within the window's time tells a hole from an end."""
+    """Samples that follow within the window's length make it a gap instead of an end."""
     times = np.delete(steady(2560), np.arange(1000, 1100))
     windows = burst_windows(times, good(times), FAST, ALWAYS)
     assert reasons_of(windows) == ["gap", "length"]
 
 
 def test_no_samples_have_no_windows() -> None:
-    """Nothing in, nothing out."""
+    """Empty input gives an empty result."""
     nothing = np.zeros(0, np.int64)
     assert [array.tolist() for array in runs(nothing, 1000.0)] == [[], []]
     for lay in (epoch_windows, burst_windows):
@@ -283,7 +283,7 @@ def test_no_samples_have_no_windows() -> None:
 
 @pytest.mark.parametrize("place", [1, 65_535, 65_536, 65_537, 131_072, 199_999])
 def test_a_gap_is_found_wherever_it_lies_in_a_long_signal(place: int) -> None:
-    """Steps are looked at block by block; one that is too short is a gap as well."""
+    """Steps are checked block by block; one that is too short is a gap as well."""
     for shift in (30_000, -30):
         times = steady(200_000)
         times[place:] += shift

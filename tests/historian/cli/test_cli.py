@@ -1,4 +1,4 @@
-"""The command itself, as a process: help, check, store upkeep, and mistakes without stack traces."""
+"""The command as a process: help, check, store maintenance, and errors without stack traces."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def penstock(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_lists_every_command_with_a_sentence() -> None:
-    """As it is generated from the command's own help; `make check` compares all of them."""
+    """`make check` compares the help with each command's own."""
     shown = " ".join(penstock("--help").stdout.replace("│", " ").split())
     summaries: dict[str, str] = json.loads(SUMMARIES.read_text(encoding="utf-8"))
     assert summaries.keys() == entry_points(group=COMMANDS).names
@@ -40,14 +40,14 @@ def test_help_lists_every_command_with_a_sentence() -> None:
 
 
 def test_a_command_of_another_package_is_listed_and_runs() -> None:
-    """It is found by its entry point; its sentence is its own."""
+    """It is found by its entry point and has its own help."""
     shown = " ".join(penstock("--help").stdout.split())
     assert "acme-hello Greets whoever reads it." in shown.replace("│ ", "")
     assert penstock("acme-hello").stdout == "hello\n"
 
 
-def test_check_answers_in_words_and_in_json() -> None:
-    """The same facts for people and machines."""
+def test_check_prints_text_and_json() -> None:
+    """Both have the same facts."""
     plant = TESTS / "cases" / "plant" / "valid"
     assert penstock("check", "--plant", plant).stdout == (
         "north-works: 1 assets, 3 tags (1 process, 1 state, 1 vibration), no problems\n"
@@ -57,8 +57,8 @@ def test_check_answers_in_words_and_in_json() -> None:
     assert record["tags"] == 3
 
 
-def test_a_mistake_ends_with_words_and_code_2() -> None:
-    """No stack trace: what, which, what to do."""
+def test_a_mistake_gives_a_message_and_exit_code_2() -> None:
+    """There is no stack trace: the message says what, which and what to do."""
     failed = penstock("check", "--plant", TESTS / "cases" / "plant" / "no_tag_list")
     assert failed.returncode == 2
     assert failed.stderr.splitlines() == [
@@ -68,7 +68,7 @@ def test_a_mistake_ends_with_words_and_code_2() -> None:
 
 
 def test_an_unknown_command_is_a_mistake_too() -> None:
-    """Typer's own message, no trace."""
+    """Typer's own message is printed, without a trace."""
     failed = penstock("chekc")
     assert failed.returncode == 2
     assert "chekc" in failed.stderr
@@ -76,13 +76,13 @@ def test_an_unknown_command_is_a_mistake_too() -> None:
 
 
 def test_the_schema_is_printed() -> None:
-    """For editors."""
+    """Editors use it."""
     assert json.loads(penstock("schema").stdout)["title"] == "PlantFile"
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_upkeep_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool) -> None:
-    """Compact merges, vacuum lists first and then deletes; a bad --keep is explained."""
+def test_maintenance_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool) -> None:
+    """Compact merges files, vacuum lists them first and then deletes; a bad --keep is explained."""
 
     def run(*arguments: str) -> Result:
         return CliRunner(env={"PENSTOCK_PLANT": str(tmp_path)}).invoke(app, ["store", *arguments])
@@ -112,8 +112,8 @@ def checked(url: str, token: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def test_check_misses_the_token_of_an_influxdb_2(tmp_path: Path) -> None:
-    """With file and line, and the variable that may hold it; InfluxDB 1 may do without."""
+def test_check_finds_a_missing_token_of_influxdb_2(tmp_path: Path) -> None:
+    """The error has file and line and names the variable; InfluxDB 1 needs no token."""
     for file in (TESTS / "cases" / "plant" / "valid").iterdir():
         (tmp_path / file.name).write_text(file.read_text())
     plant = tmp_path / "plant.toml"
@@ -138,7 +138,7 @@ def test_check_misses_the_token_of_an_influxdb_2(tmp_path: Path) -> None:
     ],
 )
 def test_check_finds_a_store_that_could_not_be_opened(url: str, token: str, words: str) -> None:
-    """Where the url comes from the environment, that is the place; secrets are not shown."""
+    """If the url comes from the environment, the error names the variable; secrets are not shown."""
     failed = checked(url, token)
     assert failed.returncode == 2
     assert failed.stderr.startswith("penstock: PENSTOCK_HISTORIAN: ")
@@ -147,7 +147,7 @@ def test_check_finds_a_store_that_could_not_be_opened(url: str, token: str, word
 
 
 def test_a_token_from_a_file_may_end_in_a_line_end(tmp_path: Path) -> None:
-    """As `${NAME}` in the plant file, where TOML would take it for a mistake."""
+    """`${NAME}` in the plant file is replaced without the line end, which TOML would refuse."""
     for file in (TESTS / "cases" / "plant" / "valid").iterdir():
         (tmp_path / file.name).write_text(file.read_text())
     url = "influxdb://influx:8086/north?bucket=raw"
@@ -158,8 +158,8 @@ def test_a_token_from_a_file_may_end_in_a_line_end(tmp_path: Path) -> None:
     assert subprocess.run(command, capture_output=True, env=environment, check=False).returncode == 0
 
 
-def test_upkeep_is_for_the_embedded_store(tmp_path: Path) -> None:
-    """InfluxDB looks after its own files; a copy needs a source that is there."""
+def test_maintenance_is_for_the_embedded_store(tmp_path: Path) -> None:
+    """InfluxDB maintains its own files; a copy needs a source that exists."""
     environment = {**os.environ, "PYTHONPATH": str(TESTS / "plugins"), "PENSTOCK_HISTORIAN": "influxdb://influx/north"}
     command = [str(PENSTOCK), "store", "compact", "--plant", str(TESTS / "cases" / "plant" / "valid")]
     failed = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -1,4 +1,4 @@
-"""Progress on long work, as whoever waits for it sees it."""
+"""Progress of long work on the terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from historian.cli.console import answer, progress
 
 
 class Screen(io.StringIO):
-    """Keeps what a terminal is sent."""
+    """Records what is written to a terminal."""
 
     def isatty(self) -> bool:
-        """As a terminal says."""
+        """Returns true, as a terminal does."""
         return True
 
 
@@ -34,34 +34,34 @@ def drawn(screen: io.StringIO, *, total: int | None = None, seconds: int = 0, qu
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "ending"),
     [
         (0, "0/120000 – samples/s -:--:--"),
         (3, "4500/120000 1,500 samples/s 0:01:17"),
         (80, "120000/120000 1,500 samples/s 0:00:00"),
     ],
 )
-def test_progress_tells_rate_and_time_left(seconds: int, told: str) -> None:
-    """What is done of the whole, how fast it goes, and how long the rest takes at that rate."""
+def test_progress_shows_rate_and_time_left(seconds: int, ending: str) -> None:
+    """It shows what is done of the total, the rate, and how long the rest takes at that rate."""
     last = drawn(Screen(), total=120_000, seconds=seconds)[-1]
     assert "copying" in last
-    assert " ".join(last.split()).endswith(told)
+    assert " ".join(last.split()).endswith(ending)
 
 
 def test_work_of_unknown_length_has_a_rate_and_no_time_left() -> None:
-    """Nobody can tell."""
+    """Without a total the time left cannot be computed."""
     last = drawn(Screen(), seconds=3)[-1]
     assert " ".join(last.split()).endswith("4500/? 1,500 samples/s")
 
 
-def test_nothing_is_drawn_for_machines() -> None:
-    """Neither when told to be quiet nor into a file."""
+def test_nothing_is_drawn_when_quiet_or_into_a_file() -> None:
+    """No progress is written with `quiet`, nor if the output is not a terminal."""
     assert drawn(Screen(), total=9000, seconds=3, quiet=True) == []
     assert drawn(io.StringIO(), total=9000, seconds=3) == []
 
 
-def test_what_is_printed_meanwhile_is_no_part_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    """By a library, say, in the middle of the work."""
+def test_what_is_printed_meanwhile_is_not_part_of_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """A library may print in the middle of the work."""
     with progress("copying", unit="samples", quiet=True):
         print("by the way")
     answer({"copied": 1}, "", as_json=True)

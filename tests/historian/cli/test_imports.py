@@ -1,4 +1,4 @@
-"""What a command imports before it can work: seconds of start-up are packages that it does not use."""
+"""The packages that a command imports before it can work, as unused ones cost seconds of start-up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 
 
 def run(script: str, *arguments: str | Path) -> str:
-    """What a Python process of its own writes to standard error."""
+    """Returns what a new Python process writes to standard error."""
     environment = {**os.environ, "PYTHONPATH": str(TESTS / "plugins")}
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stderr
@@ -41,7 +41,7 @@ def imported_by(*arguments: str | Path) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
 def test_commands_are_listed_without_importing_them(arguments: list[str]) -> None:
-    """Neither they nor the packages they need."""
+    """The packages they need are not imported either."""
     imported = imported_by(*arguments)
     assert imported & HEAVY == set()
     ours = {name for name in imported if name.split(".")[0] in ("historian", "bridge", "features", "api")}
@@ -49,7 +49,7 @@ def test_commands_are_listed_without_importing_them(arguments: list[str]) -> Non
 
 
 def test_a_plant_is_checked_without_anything_heavy(tmp_path: Path) -> None:
-    """With each driver of our own: their libraries are imported when a connection is opened."""
+    """The libraries of our drivers are imported only when a connection is opened."""
     write_plant(tmp_path, host="127.0.0.1", opcua_port=4840, modbus_port=1502)
     assert imported_by("check", "--plant", tmp_path) & HEAVY == set()
 

@@ -1,4 +1,4 @@
-"""`penstock status`: what an operator sees, and the exit code a monitor goes by."""
+"""`penstock status`: its output, and the exit code for monitoring."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plant(tmp_path: Path) -> Path:
 
 
 def test_a_bridge_that_is_well(plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0, and a line a source and sink."""
+    """The exit code is 0, and each source and sink has a line."""
     now = utc_now()
     source = SourceStatus(name="line1", state="connected", since=now, updated_at=now, connections=1, samples=1200)
     sink = SinkStatus(name="store", state="ok", updated_at=now, written=1200, last_write=now - timedelta(seconds=3))
@@ -51,7 +51,7 @@ def test_a_bridge_that_is_well(plant: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_bridge_that_is_not_running(plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1, and why; the same for machines."""
+    """The exit code is 1 and the reason is printed, as text and as JSON."""
     with pytest.raises(typer.Exit) as ended:
         status(plant, as_json=True)
     assert ended.value.exit_code == 1

@@ -53,7 +53,7 @@ def test_a_tag_knows_its_role(plant: Plant) -> None:
 
 
 def test_an_archive_may_bring_the_history_of_a_live_tag(plant: Plant) -> None:
-    """One tag, two feeds, each with an address of its own."""
+    """One tag has two connections, each with an address of its own."""
     live, old = plant.sources["line1"].tags[0], plant.archives["old"].tags[0]
     assert (live.name, old.name) == ("c101.de_h", "c101.de_h")
     assert (live.address, old.address) == ("ns=2;s=c101.de_h", "DE_H")
@@ -78,7 +78,7 @@ def test_feature_sets_become_views(plant: Plant) -> None:
 
 
 def test_features_that_need_the_machine_are_resolved() -> None:
-    """Which speed counts for which asset, and which bearing is under which point."""
+    """Each asset has its speed, and each point its bearing."""
     plant = load_plant(CASES / "machine")
     view = plant.views["compressor_bearing"]
     assert (view.features, view.bands) == (("time", "spectrum", "orders", "envelope"), ((10, 1000), (1000, 6000)))
@@ -92,7 +92,7 @@ def test_features_that_need_the_machine_are_resolved() -> None:
 
 
 def test_a_group_of_another_package_is_checked_like_ours(tmp_path: Path) -> None:
-    """It is found by entry point; what it needs, the plant file must have."""
+    """It is found by entry point; the plant file must have what it needs."""
     text = (CASES / "machine" / "plant.toml").read_text()
     text = text.replace(
         'features = ["time", "spectrum", "orders", "envelope"], speed = "speed"', 'features = ["acme_turns"]'
@@ -110,7 +110,7 @@ def test_a_group_of_another_package_is_checked_like_ours(tmp_path: Path) -> None
 def test_a_group_that_cannot_be_used_is_a_problem_of_the_plant_file(
     group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the line that names it."""
+    """The error has the line that names it."""
     monkeypatch.syspath_prepend(PLUGINS / "broken")
     text = (CASES / "machine" / "plant.toml").read_text().replace('"orders", "envelope"', f'"{group}"')
     (tmp_path / "plant.toml").write_text(text)
@@ -119,14 +119,14 @@ def test_a_group_that_cannot_be_used_is_a_problem_of_the_plant_file(
         load_plant(tmp_path)
 
 
-def test_paths_start_at_the_plant_file(plant: Plant) -> None:
-    """Whatever directory the command is started in."""
+def test_paths_are_relative_to_the_plant_file(plant: Plant) -> None:
+    """The working directory of the command does not matter."""
     assert plant.root == CASES / "valid"
     assert plant.state == CASES / "valid" / ".penstock"
 
 
 def test_secrets_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`${NAME}` is replaced, quotes and backslashes and all."""
+    """`${NAME}` is replaced; the value may have quotes and backslashes."""
     monkeypatch.setenv("SITE_STATE", 'a "quoted" \\ path')
     text = (CASES / "valid" / "plant.toml").read_text().replace("[classes", 'state = "${SITE_STATE}"\n[classes', 1)
     (tmp_path / "plant.toml").write_text(text)
@@ -163,13 +163,13 @@ def test_a_secret_of_a_connection_is_needed_by_those_who_use_it(
 
 
 def test_a_source_is_not_opened_without_its_secret(tmp_path: Path) -> None:
-    """As an archive is not."""
+    """The same holds for an archive."""
     with pytest.raises(ConfigError, match=r"line 23: the environment has no LINE1_PORT"):
         open_source(load_plant(plant_with_secrets(tmp_path)).sources["line1"])
 
 
 def test_a_check_reports_the_secrets_of_all_connections(tmp_path: Path) -> None:
-    """Each with its line, together with what else is wrong."""
+    """Each has its line, together with the other problems."""
     plant_with_secrets(tmp_path)
     (tmp_path / "old.csv").unlink()
     with pytest.raises(ConfigError) as refusal:
@@ -182,7 +182,7 @@ def test_a_check_reports_the_secrets_of_all_connections(tmp_path: Path) -> None:
 
 
 def test_a_missing_number_is_a_missing_variable(tmp_path: Path) -> None:
-    """Outside quotation marks the reference would be no TOML."""
+    """Outside quotation marks the reference would not be valid TOML."""
     plant_with_secrets(tmp_path)
     file = tmp_path / "plant.toml"
     file.write_text(file.read_text().replace('"${OLD_PORT}"', "${OLD_PORT}"))
@@ -191,7 +191,7 @@ def test_a_missing_number_is_a_missing_variable(tmp_path: Path) -> None:
 
 
 def test_a_value_from_the_environment_is_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password may look like one."""
+    """A password may look like a reference."""
     monkeypatch.setenv("SITE_STATE", "${NOTHING}")
     text = (CASES / "valid" / "plant.toml").read_text().replace("[classes", 'state = "${SITE_STATE}"\n[classes', 1)
     (plant_with_secrets(tmp_path) / "plant.toml").write_text(text)
@@ -199,13 +199,13 @@ def test_a_value_from_the_environment_is_no_reference(tmp_path: Path, monkeypatc
 
 
 def test_an_absent_plant_file_says_what_to_do(tmp_path: Path) -> None:
-    """Name one, or see the demo."""
+    """The error says to name one, and points to the demo."""
     with pytest.raises(ConfigError, match=r"no plant file .*; name one with --plant"):
         load_plant(tmp_path)
 
 
 def test_the_schema_knows_every_drivers_keys() -> None:
-    """Editors can complete `port` under a source of the test driver, and refuse `prot`."""
+    """Editors can complete `port` under a source of the test driver, and mark `prot` as wrong."""
     schema = plant_schema()
     driver = schema["$defs"]["test-live_driver"]
     assert driver["properties"]["port"]["maximum"] == 65535

@@ -1,4 +1,4 @@
-"""What a person meets who has the wrong token, bucket or organisation: the commands against a real InfluxDB 2.8."""
+"""Commands with the wrong token, bucket or organisation against a real InfluxDB 2.8."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tokens(influx2_server: Server) -> dict[str, str]:
 
 
 def run(server: Server, token: str, *command: str, org: str = "north", bucket: str = "rights") -> tuple[int, str]:
-    """The exit code and all that a command prints, in which the token must not be."""
+    """The exit code and the output of a command, in which the token must not occur."""
     url = f"influxdb://127.0.0.1:{server.port}/{org}?bucket={bucket}"
     settings = {"PENSTOCK_HISTORIAN": url, "PENSTOCK_HISTORIAN_TOKEN": token, "PYTHONPATH": str(TESTS / "plugins")}
     line: list[str | Path] = [PENSTOCK, *command, "--plant", TESTS / "cases" / "plant" / "valid"]
@@ -59,7 +59,7 @@ def run(server: Server, token: str, *command: str, org: str = "north", bucket: s
 def test_reading_without_the_right_says_so(
     influx2_server: Server, tokens: dict[str, str], token: str, words: str, command: tuple[str, ...]
 ) -> None:
-    """And not that the bucket is missing, nor that we may not write."""
+    """The error does not say that the bucket is missing, nor that writing is not allowed."""
     code, printed = run(influx2_server, tokens[token], *command)
     assert code == 2
     assert words in printed
@@ -68,7 +68,7 @@ def test_reading_without_the_right_says_so(
 
 @pytest.mark.parametrize("token", ["read", "both", "admin"])
 def test_a_token_that_may_read_reads(influx2_server: Server, tokens: dict[str, str], token: str) -> None:
-    """Whatever it may do besides, and with a line end after it."""
+    """It may have other rights, too, and a line end after it."""
     for command in (("store", "status"), ("values",)):
         assert run(influx2_server, tokens[token], *command)[0] == 0
 
@@ -81,19 +81,17 @@ def test_a_token_that_may_read_reads(influx2_server: Server, tokens: dict[str, s
         ("wrong", "does not know the token"),
     ],
 )
-def test_init_with_too_small_a_token_says_which_it_takes(
+def test_init_without_the_rights_says_which_token_it_needs(
     influx2_server: Server, tokens: dict[str, str], token: str, words: str
 ) -> None:
-    """No traceback."""
+    """There is no traceback."""
     code, printed = run(influx2_server, tokens[token], "store", "init")
     assert code == 2
     assert words in printed
 
 
-def test_init_of_a_bucket_that_is_not_there_takes_an_administrator(
-    influx2_server: Server, tokens: dict[str, str]
-) -> None:
-    """A token of another bucket cannot make one."""
+def test_init_of_a_missing_bucket_needs_an_administrator(influx2_server: Server, tokens: dict[str, str]) -> None:
+    """A token of another bucket cannot create one."""
     for token in ("write", "both"):
         code, printed = run(influx2_server, tokens[token], "store", "init", bucket="made")
         assert (code, "this takes a token with all access to the organisation" in printed) == (2, True)
@@ -105,7 +103,7 @@ def test_init_of_a_bucket_that_is_not_there_takes_an_administrator(
 def test_a_wrong_organisation_is_named(
     influx2_server: Server, tokens: dict[str, str], command: tuple[str, ...]
 ) -> None:
-    """And nobody is sent to `store init`."""
+    """The error does not say to run `store init`."""
     code, printed = run(influx2_server, tokens["admin"], *command, org="south", bucket="elsewhere")
     assert code == 2
     assert "has no organisation 'south'; correct ORG in [historian] url" in printed

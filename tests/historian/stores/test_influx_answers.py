@@ -1,4 +1,4 @@
-"""What each wire makes of a server's answer: how long to wait, and no word of the token."""
+"""How each protocol version interprets a server's answer: delays, errors, and never the token."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NOT_FOUND: Answer = (200, {}, '{"results": [{"statement_id": 0, "error": "databa
 
 
 def write(wire: Wire) -> None:
-    """A write."""
+    """Writes a sample."""
     wire.write(b"samples,tag=a value=1 1", precision="us")
 
 
 def query(wire: Wire) -> None:
-    """A query."""
+    """Reads samples."""
     list(wire.query("SELECT 1"))
 
 
 def refused(port: int, path: str, call: Callable[[Wire], None]) -> HistorianError:
-    """The error of a call."""
+    """The error that a call raises."""
     wire = open_wire(parse_address(f"influxdb://127.0.0.1:{port}/{path}"), TOKEN + "\n")
     with pytest.raises(HistorianError) as caught:
         call(wire)
@@ -48,10 +48,10 @@ CALLS = pytest.mark.parametrize("call", [write, query])
     ("wait", "seconds"),
     [("17", 17.0), ("Mon, 30 Nov 2026 12:01:30 GMT", 90.0), ("Mon, 30 Nov 2026 11:00:00 GMT", 0.0), ("soon", None)],
 )
-def test_how_long_to_wait_comes_through(
+def test_retry_after_is_read(
     path: str, call: Callable[[Wire], None], status: int, wait: str, seconds: float | None
 ) -> None:
-    """As seconds or as a date, which counts from the server's own clock."""
+    """It is in seconds or a date, which counts from the server's own clock."""
     with answering({"": (status, {"Date": DATE, "Retry-After": wait}, "")}) as port:
         error = refused(port, path, call)
     assert isinstance(error, StoreUnavailable)
@@ -62,7 +62,7 @@ def test_how_long_to_wait_comes_through(
 @CALLS
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 def test_no_error_shows_the_token(path: str, call: Callable[[Wire], None], status: int) -> None:
-    """Nor does what it came from: the token ends in a line end, which libraries would print with the header."""
+    """Its cause does not either: libraries would print the header of a token that ends in a line end."""
     with answering({"": (status, {}, '{"message": "no"}')}) as port:
         error: BaseException | None = refused(port, path, call)
     while error is not None:
@@ -72,7 +72,7 @@ def test_no_error_shows_the_token(path: str, call: Callable[[Wire], None], statu
 
 @CALLS
 def test_a_refusal_says_what_was_refused(call: Callable[[Wire], None]) -> None:
-    """A refused read is not a refused write."""
+    """A refused read is not reported as a refused write."""
     with answering({"": (403, {}, '{"message": "insufficient permissions"}')}) as port:
         error = refused(port, "north?bucket=raw", call)
     assert isinstance(error, AccessDenied)
@@ -90,7 +90,7 @@ def test_a_refusal_says_what_was_refused(call: Callable[[Wire], None]) -> None:
     ],
     ids=["organisation", "bucket", "right", "mapping"],
 )
-def test_what_is_missing_is_found_out(status: int, body: str, words: str) -> None:
+def test_the_missing_object_is_determined(status: int, body: str, words: str) -> None:
     """InfluxDB 2 answers a query with `database not found` in four cases; each gets its own message."""
     with answering({"/query": NOT_FOUND, "/api/v2/buckets": (status, {}, body)}) as port:
         error = refused(port, "north?bucket=raw", query)
@@ -99,7 +99,7 @@ def test_what_is_missing_is_found_out(status: int, body: str, words: str) -> Non
 
 
 def test_a_write_to_an_unknown_organisation_says_so() -> None:
-    """Making the store would not help."""
+    """Creating the store would not help."""
     with answering({"": (404, {}, '{"message": "organization name \\"north\\" not found"}')}) as port:
         error = refused(port, "north?bucket=raw", write)
     assert "has no organisation 'north'; correct ORG" in str(error)
@@ -121,7 +121,7 @@ def test_a_write_to_an_unknown_organisation_says_so() -> None:
     ],
     ids=["write-only", "without organisation", "neither"],
 )
-def test_init_with_a_token_that_may_not_says_which_it_takes(answers: dict[str, Answer], words: str) -> None:
-    """The answers are those of 2.8 to a token that may write one bucket, with the bucket there and not."""
+def test_init_with_insufficient_rights_says_which_token_it_needs(answers: dict[str, Answer], words: str) -> None:
+    """The answers are those of 2.8 to a token that may write one bucket, which exists or not."""
     with answering(answers) as port, pytest.raises(AccessDenied, match=words):
         admin.initialise(parse_address(f"influxdb://127.0.0.1:{port}/north?bucket=raw"), TOKEN, retention=None)

@@ -1,4 +1,4 @@
-"""What becomes of an address and of a refusal; no server needed."""
+"""Addresses and refusals of InfluxDB, without a server."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_an_address_names_a_version_by_its_form(url: str, address: InfluxAddress
 
 @pytest.mark.parametrize("url", ["influxdb:///north", "influxdb://host:8086", "influxdb://host?bucket=raw"])
 def test_an_incomplete_address_says_how_to_write_it(url: str) -> None:
-    """Both forms are shown."""
+    """The error shows both forms."""
     with pytest.raises(ConfigError, match=r"HOST:8086/DATABASE for InfluxDB 1.x, or influxdb://HOST:8086/ORG\?bucket="):
         parse_address(url)
 
 
-def test_only_this_machine_is_not_compressed_for() -> None:
-    """A name might be anywhere."""
+def test_only_requests_to_this_machine_are_not_compressed() -> None:
+    """A host name may be on the network."""
     bases = ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://10.0.0.1:1", "http://influx:1"]
     assert [InfluxAddress(base, "", "", "").is_local for base in bases] == [True, True, True, False, False]
 
 
-def test_each_refusal_tells_the_caller_what_to_do() -> None:
-    """Wait, split, or ask a person."""
+def test_each_refusal_says_what_to_do() -> None:
+    """The caller waits, splits the batch, or stops until a person acts."""
     kinds = {status: type(refusal(status, "x", {}, HERE)) for status in (400, 401, 403, 404, 413, 422, 429, 500, 503)}
     assert kinds == {
         400: InvalidBatch,
@@ -67,7 +67,7 @@ def test_each_refusal_tells_the_caller_what_to_do() -> None:
 
 
 def test_a_url_with_a_password_is_refused_without_showing_it() -> None:
-    """Urls are printed; passwords are not."""
+    """Urls are printed, so they must not contain passwords."""
     with pytest.raises(ConfigError, match=r"put it into \[historian\] token") as refused:
         parse_address("influxdb://bridge:opensesame@influx:8086/north")
     assert "opensesame" not in str(refused.value)
@@ -78,18 +78,18 @@ ONE = InfluxAddress("http://127.0.0.1:8086", "", "north", "bridge")
 
 @pytest.mark.parametrize("given", ["token==\n", " token==\r\n", "token=="])
 def test_a_line_end_after_a_token_is_not_part_of_it(given: str) -> None:
-    """As `$(cat file)` in another shell, a secret file or an editor leaves it."""
+    """Shells, secret files and editors add one."""
     assert clean_secret(given, HERE) == "token=="
 
 
 def test_a_password_may_have_spaces() -> None:
-    """Only the line end goes."""
+    """Only the line end is removed."""
     assert clean_secret(" open sésame \n", ONE) == " open sésame "
 
 
 @pytest.mark.parametrize("given", ["opensesame\nopensesame", "open sesame", "opensésame"])
 def test_what_cannot_be_a_token_is_refused_without_showing_it(given: str) -> None:
-    """Libraries that refuse it print the header it stands in."""
+    """Libraries that refuse it print the header that contains it."""
     with pytest.raises(ConfigError, match="PENSTOCK_HISTORIAN_TOKEN") as refused:
         clean_secret(given, HERE)
     assert "open" not in str(refused.value)

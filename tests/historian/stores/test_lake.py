@@ -1,4 +1,4 @@
-"""The embedded store beyond the contract: several processes, compaction, vacuum, and what a killed writer leaves."""
+"""The embedded store beyond the contract: several processes, compaction, vacuum, and killed writers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONG = "plant.of.a.very.long.name.indeed."
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def stretch(tag: str, first: int, count: int, *, value: float = 0) -> SampleBatch:
+def samples_of(tag: str, first: int, count: int, *, value: float = 0) -> SampleBatch:
     """`count` samples a millisecond apart, whose value is their number plus `value`."""
     numbers = pl.int_range(first, first + count, eager=True)
     frame = pl.DataFrame(
@@ -49,21 +49,21 @@ def stretch(tag: str, first: int, count: int, *, value: float = 0) -> SampleBatc
 
 def contents(store: LakeStore, *tags: str) -> pl.DataFrame:
     """All samples of some tags."""
-    return pl.concat([stretch("none", 0, 0), *store.read(tags, *EVER)]).sort("tag", "timestamp")
+    return pl.concat([samples_of("none", 0, 0), *store.read(tags, *EVER)]).sort("tag", "timestamp")
 
 
 def write_steadily(path: Path, tag: str, batches: int) -> None:
     """A writer process: `batches` times 100 samples."""
     store = LakeStore(path)
     for number in range(batches):
-        store.write(stretch(tag, number * 100, 100), source=tag, now=NOW)
+        store.write(samples_of(tag, number * 100, 100), source=tag, now=NOW)
 
 
 def write_until_killed(path: Path, started: Event) -> None:
     """A writer process that never stops by itself."""
     store = LakeStore(path)
     for number in range(1_000_000):
-        store.write(stretch("a", number * 100, 100), source="s", now=NOW)
+        store.write(samples_of("a", number * 100, 100), source="s", now=NOW)
         started.set()
 
 
@@ -77,7 +77,7 @@ def test_columns_that_files_have_in_common_are_as_if_read(
     store, memory = LakeStore(tmp_path), MemoryStore()
     for number, tag in enumerate(tags):
         for first, value in ((100, 0.0), (late, 1.0), (150, 2.0)):
-            batch = stretch(tag, first + number, 100, value=value)
+            batch = samples_of(tag, first + number, 100, value=value)
             if unlike and value:
                 replaced = {name: pl.lit(other, SCHEMA[name]) for name, other in unlike.items()}
                 batch = sample_batch(batch.with_columns(**replaced))
@@ -85,17 +85,17 @@ def test_columns_that_files_have_in_common_are_as_if_read(
                 each.write(batch, source="s", now=NOW)
     instants = [T0 + timedelta(milliseconds=each) for each in (0, 99, 150, 200, 240, 400)]
     for start, end in combinations(instants, 2):
-        for asked in (tags, tags[:1]):
-            found = pl.concat([empty_batch(), *store.read(asked, start, end)]).sort("tag", "timestamp")
-            expected = pl.concat([empty_batch(), *memory.read(asked, start, end)]).sort("tag", "timestamp")
+        for selected in (tags, tags[:1]):
+            found = pl.concat([empty_batch(), *store.read(selected, start, end)]).sort("tag", "timestamp")
+            expected = pl.concat([empty_batch(), *memory.read(selected, start, end)]).sort("tag", "timestamp")
             assert_frame_equal(found, expected)
 
 
 def test_a_range_of_a_compacted_day_is_read_in_pages_of_its_own_rows(tmp_path: Path) -> None:
-    """However large the files are that it lies in."""
+    """The size of the files that contain it does not matter."""
     store = LakeStore(tmp_path, page_rows=1000)
     for first in range(0, 10_000, 2000):
-        store.write(stretch("a", first, 2000), source="s", now=NOW)
+        store.write(samples_of("a", first, 2000), source="s", now=NOW)
     store.compact()
     start = T0 + timedelta(seconds=5)
     (page,) = store.read(["a"], start, start + timedelta(milliseconds=900))
@@ -126,7 +126,7 @@ def test_readers_see_whole_writes_while_two_processes_write(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("delay", [0.0, 0.013, 0.031])
 def test_a_killed_writer_leaves_whole_batches_and_a_usable_store(tmp_path: Path, delay: float) -> None:
-    """kill -9 between or within writes: what is there is whole, the lock is free, and the next write works."""
+    """After kill -9 all batches are whole, the lock is free, and the next write works."""
     started = SPAWN.Event()
     writer = SPAWN.Process(target=write_until_killed, args=(tmp_path, started))
     writer.start()
@@ -136,20 +136,20 @@ def test_a_killed_writer_leaves_whole_batches_and_a_usable_store(tmp_path: Path,
     writer.join()
     store = LakeStore(tmp_path)
     found = contents(store, "a")
-    assert_frame_equal(found, stretch("a", 0, found.height))
+    assert_frame_equal(found, samples_of("a", 0, found.height))
     assert found.height % 100 == 0
     # The ledger may lack the very last batch, whose writer never learned that it was stored: the spool sends it again.
     assert store.changes(None)["rows"].sum() in (found.height, found.height - 100)
-    store.write(stretch("a", 0, 1, value=5), source="s", now=NOW)
+    store.write(samples_of("a", 0, 1, value=5), source="s", now=NOW)
     assert contents(store, "a")["value"].first() == 5
 
 
 def test_compaction_changes_the_files_and_nothing_else(tmp_path: Path) -> None:
-    """Few files, superseded rows gone, the same answers; later writes still win over compacted rows."""
+    """There are few files without superseded rows and with the same samples; later writes still replace them."""
     store = LakeStore(tmp_path, page_rows=150)
     for number in range(8):
-        store.write(stretch("a", number * 50, 100, value=number), source="s", now=NOW)
-        store.write(stretch("b", 86_400_000 + number * 100, 100), source="s", now=NOW)
+        store.write(samples_of("a", number * 50, 100, value=number), source="s", now=NOW)
+        store.write(samples_of("b", 86_400_000 + number * 100, 100), source="s", now=NOW)
     before, ledger = contents(store, "a", "b"), store.changes(None)
     counts = store.compact()
     assert counts == {"files_before": 32, "files_after": 3}
@@ -159,7 +159,7 @@ def test_compaction_changes_the_files_and_nothing_else(tmp_path: Path) -> None:
     newest_only = pl.scan_delta(str(tmp_path / "samples")).collect()
     assert files.height == 16 * 100 + newest_only.height
     assert newest_only.height == before.height
-    store.write(stretch("a", 0, 10, value=99), source="s", now=NOW)
+    store.write(samples_of("a", 0, 10, value=99), source="s", now=NOW)
     assert contents(store, "a")["value"].head(10).to_list() == [99.0 + number for number in range(10)]
 
 
@@ -167,7 +167,7 @@ def test_vacuum_deletes_only_what_compaction_replaced(tmp_path: Path) -> None:
     """A dry run names the files; then they are gone and the samples are not; files younger than `keep` stay."""
     store = LakeStore(tmp_path)
     for number in range(4):
-        store.write(stretch("a", number * 100, 100), source="s", now=NOW)
+        store.write(samples_of("a", number * 100, 100), source="s", now=NOW)
     store.compact()
     assert store.vacuum(keep=timedelta(days=7), dry_run=False) == []
     named = store.vacuum(keep=timedelta(0), dry_run=True)
@@ -175,7 +175,7 @@ def test_vacuum_deletes_only_what_compaction_replaced(tmp_path: Path) -> None:
     assert all((tmp_path / name).exists() for name in named)
     assert sorted(store.vacuum(keep=timedelta(0), dry_run=False)) == sorted(named)
     assert not any((tmp_path / name).exists() for name in named)
-    assert_frame_equal(contents(store, "a"), stretch("a", 0, 400))
+    assert_frame_equal(contents(store, "a"), samples_of("a", 0, 400))
 
 
 def test_a_store_that_cannot_be_opened_says_which_and_why(tmp_path: Path) -> None:
@@ -188,58 +188,58 @@ def test_a_store_that_cannot_be_opened_says_which_and_why(tmp_path: Path) -> Non
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     """A truncated Parquet file makes reading fail with the store's name, not silently shorter."""
     store = LakeStore(tmp_path)
-    store.write(stretch("a", 0, 100), source="s", now=NOW)
+    store.write(samples_of("a", 0, 100), source="s", now=NOW)
     (file,) = (tmp_path / "samples").rglob("*.parquet")
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         contents(store, "a")
 
 
-def test_a_stream_goes_on_beside_a_compaction_by_another_process(tmp_path: Path) -> None:
-    """A store that was open before somebody else compacted can write afterwards."""
+def test_a_stream_continues_during_a_compaction_by_another_process(tmp_path: Path) -> None:
+    """A store that was open before another process compacted can write afterwards."""
     streaming, other = LakeStore(tmp_path), LakeStore(tmp_path)
     for number in range(3):
-        streaming.write(stretch("a", number * 10, 10), source="s", now=NOW)
+        streaming.write(samples_of("a", number * 10, 10), source="s", now=NOW)
     other.compact()
     other.vacuum(keep=timedelta(0), dry_run=False)
-    streaming.write(stretch("a", 30, 10), source="s", now=NOW)
-    assert_frame_equal(contents(streaming, "a"), stretch("a", 0, 40))
+    streaming.write(samples_of("a", 30, 10), source="s", now=NOW)
+    assert_frame_equal(contents(streaming, "a"), samples_of("a", 0, 40))
 
 
 def test_files_do_not_pile_up_under_a_stream(tmp_path: Path) -> None:
-    """After many small writes there are few files, whoever never called for compaction."""
+    """After many small writes there are few files, without a call to compact."""
     store = LakeStore(tmp_path, layout=FileLayout(merge_every=20))
     for number in range(45):
-        store.write(stretch("a", number, 1), source="s", now=NOW)
+        store.write(samples_of("a", number, 1), source="s", now=NOW)
     assert store.compact()["files_before"] < 20
-    assert_frame_equal(contents(store, "a"), stretch("a", 0, 45))
+    assert_frame_equal(contents(store, "a"), samples_of("a", 0, 45))
 
 
 def test_what_a_backfill_wrote_is_not_mixed(tmp_path: Path) -> None:
-    """Small files are joined, while large ones keep to their tag; unless a day has too many."""
+    """Small files are joined; large ones keep to their tag unless a day has too many."""
     layout = FileLayout(merge_every=12, small=10_000)
     store = LakeStore(tmp_path, layout=layout)
     for number in range(12):
-        store.write(stretch("abc"[number % 3], number * 5000, 1 if number < 4 else 5000), source="x", now=NOW)
+        store.write(samples_of("abc"[number % 3], number * 5000, 1 if number < 4 else 5000), source="x", now=NOW)
     files = files_of(LakeTable(tmp_path / "samples", STORED, layout, by_day=True))
     assert sorted(files["num_records"]) == [4, *[5000] * 8]
     assert files["tag"].null_count() == 1
     store = LakeStore(tmp_path, layout=replace(layout, crowded=8))
     for number in range(12, 23):  # joining took a version
-        store.write(stretch("a", number * 5000, 1), source="x", now=NOW)
+        store.write(samples_of("a", number * 5000, 1), source="x", now=NOW)
     assert store.size() == {**store.size(), "files": 1, "rows_on_disk": 40_015}
 
 
 @pytest.mark.parametrize("name", ["my plant", "jörg", "50%", "a#b", "a?b"])
 def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
-    """Delta names tables by percent-encoded urls; we name files."""
+    """Delta uses percent-encoded urls for tables; we use file names."""
     store = LakeStore(tmp_path / name)
     for number in range(2):
-        store.write(stretch("a", number * 10, 10), source="s", now=NOW)
+        store.write(samples_of("a", number * 10, 10), source="s", now=NOW)
     store.compact()
-    assert_frame_equal(contents(LakeStore(tmp_path / name), "a"), stretch("a", 0, 20))
+    assert_frame_equal(contents(LakeStore(tmp_path / name), "a"), samples_of("a", 0, 20))
 
 
-def test_an_empty_lake_is_compact(tmp_path: Path) -> None:
+def test_an_empty_lake_can_be_compacted(tmp_path: Path) -> None:
     """Nothing to do is not an error."""
     assert LakeStore(tmp_path).compact() == {"files_before": 0, "files_after": 0}

@@ -1,4 +1,4 @@
-"""What a write forces to the disk, and in which order: seen from outside, in the system calls of a writer process."""
+"""What a write syncs to the disk, and in which order, as seen in the system calls of a writer process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Call(NamedTuple):
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """The calls of a process that makes a lake, writes four batches over midnight, merges and compacts."""
+    """The calls of a process that creates a lake, writes four batches over midnight, merges and compacts."""
     directory = tmp_path_factory.mktemp("durability")
     trace = "trace=fsync,fdatasync,openat,link,linkat,rename,renameat,renameat2"
     options = ["-f", "-y", "-s", "4096", "-e", trace, "-o", str(directory / "trace")]
@@ -70,7 +70,7 @@ def _parsed(directory: Path, trace: str) -> Iterator[Call]:
 
 
 def test_no_commit_has_its_name_before_its_data_is_on_the_disk(calls: list[Call]) -> None:
-    """The files a commit adds, their directories and its own text: all are forced to the disk before it is named."""
+    """The files a commit adds, their directories and its own text are synced before it is named."""
     commits = 0
     for number, call in enumerate(calls):
         if call.name != "link":
@@ -87,7 +87,7 @@ def test_no_commit_has_its_name_before_its_data_is_on_the_disk(calls: list[Call]
 
 
 def test_every_commit_is_on_the_disk_when_the_write_returns(calls: list[Call]) -> None:
-    """Once it has its name, the log's directory is forced to the disk before the next thing happens."""
+    """After a commit is named, the log's directory is synced before anything else happens."""
     returned = [at for at, call in enumerate(calls) if call.paths[0].name == "returned"]
     commits = [at for at, call in enumerate(calls) if call.name == "link"]
     assert len(returned) == 4
@@ -98,7 +98,7 @@ def test_every_commit_is_on_the_disk_when_the_write_returns(calls: list[Call]) -
 
 
 def test_a_new_lake_is_on_the_disk_with_all_its_directories(calls: list[Call]) -> None:
-    """A table gets its name when its first commit is on the disk, and so do the directories above it."""
+    """A table is named once its first commit is on the disk, and so are the directories above it."""
     renamed = [(at, call.paths) for at, call in enumerate(calls) if call.name.startswith("rename")]
     tables = [(at, paths) for at, paths in renamed if paths[0].suffix == ".new"]
     assert sorted(paths[1].name for _, paths in tables) == ["ledger", "newest", "samples"]

@@ -1,4 +1,4 @@
-"""A lake whose tables delta-rs wrote, as earlier versions did and other tools do, is read, written and compacted."""
+"""A lake written by delta-rs, as by earlier versions and other tools, is read, written and compacted."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def lake(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_its_cursors_go_on(lake: Path) -> None:
-    """What was written a microsecond after a cursor is found, and new writes come after all of it."""
+def test_its_cursors_remain_valid(lake: Path) -> None:
+    """A write a microsecond after a cursor is found, and new writes come after all of it."""
     store = LakeStore(lake)
     assert store.changes(T0 + 700 * MICROSECOND)["first"].dt.minute().to_list() == [0, 1]
     store.write(sample(9), source="s", now=T0)
@@ -49,7 +49,7 @@ def test_its_cursors_go_on(lake: Path) -> None:
 
 
 def test_it_is_read_and_compacted(lake: Path) -> None:
-    """The same samples before and after, with what was written since; and the newest."""
+    """Samples and newest values are the same before and after, including later writes."""
     store = LakeStore(lake)
     assert_frame_equal(store.latest(["a"]), sample(2))
     store.write(sample(1), source="s", now=T0)

@@ -1,4 +1,4 @@
-"""The lake's ledger stays short, hides no change from any cursor, and is not what `latest` reads."""
+"""The lake's ledger stays short, hides no change from any cursor, and is not read by `latest`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def live(seconds: int) -> pl.DataFrame:
 
 
 def after(entries: pl.DataFrame, cursor: datetime) -> pl.DataFrame:
-    """What `changes(cursor)` returns of these rows."""
+    """The result of `changes(cursor)` for these rows."""
     return entries.filter(pl.col("ingested_at") > cursor)
 
 
 def uncovered(changes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """The changes that lie in no single row found of their tag and source."""
+    """The changes that no single row found of their tag and source covers."""
     pairs = changes.with_row_index().join(found, on=["tag", "source"], suffix="_found")
     covering = (pl.col("first_found") <= pl.col("first")) & (pl.col("last") <= pl.col("last_found"))
     return changes.with_row_index().join(pairs.filter(covering), on="index", how="anti")
@@ -56,7 +56,7 @@ ROW = st.tuples(
 
 @given(st.lists(ROW, min_size=1, max_size=40), st.data())
 def test_every_cursor_still_learns_of_every_change(rows: list[Row], data: st.DataObject) -> None:
-    """Whatever was written when: rows after a cursor are covered after it, and no sample is counted twice or lost."""
+    """Rows after a cursor are covered after it, and no sample is counted twice or lost."""
     written, at = [], T0
     for wait, tag, source, late, length in rows:
         at += timedelta(seconds=wait, microseconds=1)
@@ -79,7 +79,7 @@ def test_a_day_of_live_writes_becomes_a_few_hundred_rows() -> None:
 
 
 def test_a_reader_that_lags_computes_a_tenth_more_at_most() -> None:
-    """However long ago it last looked, what it is given reaches little further back than its cursor."""
+    """The intervals it gets begin at most a little before its cursor, however old the cursor is."""
     entries = live(86_400)
     found, newest = compacted(entries), T0 + 86_399 * SECOND
     for lag in (5, 50, 500, 5_000, 50_000):
@@ -89,13 +89,13 @@ def test_a_reader_that_lags_computes_a_tenth_more_at_most() -> None:
 
 
 def test_newest_writes_are_listed_one_by_one() -> None:
-    """A follower that looks every few seconds is given what was written since and nothing else."""
+    """A follower with an interval of seconds gets only what was written since."""
     entries = live(86_400)
     assert_frame_equal(compacted(entries).tail(10), entries.tail(10))
 
 
 def test_intervals_far_apart_are_not_joined() -> None:
-    """A clock that once stood at 1970 does not make decades of changes, nor does a late sample make hours."""
+    """A clock that once stood at 1970 does not add decades of changes, nor a late sample hours."""
     noon, morning, old = T0 + 12 * HOUR, T0 + 7 * HOUR, datetime(1970, 1, 1, tzinfo=UTC)
     entries = ledger(
         (T0 + DAY, "a", noon, noon),
@@ -117,7 +117,7 @@ def test_sources_stay_apart() -> None:
 
 
 def test_it_is_compacted_while_streaming(tmp_path: Path) -> None:
-    """Twenty writes of yesterday and thirty of today: nobody has to call for it, and the cursors go on."""
+    """Twenty writes of yesterday and thirty of today are compacted without a call, and cursors stay valid."""
     store = LakeStore(tmp_path, layout=FileLayout(merge_every=10, ledger_rows=5))
     for number in range(50):
         store.write(sample("a", number), source="s", now=T0 + number * SECOND / 10 + DAY * (number >= 20))
@@ -147,7 +147,7 @@ def test_latest_reads_no_old_file(tmp_path: Path) -> None:
 
 
 def test_latest_of_a_tag_written_over_is_what_was_written_last(tmp_path: Path) -> None:
-    """At the time of the newest sample, before and after it was noted."""
+    """The newest sample is overwritten before and after it was recorded."""
     store = LakeStore(tmp_path)
     store.write(sample("a", 5), source="s", now=T0)
     store.compact()

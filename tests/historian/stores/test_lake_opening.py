@@ -52,7 +52,7 @@ def lake(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def held_lock(lake: Path) -> Iterator[None]:
-    """The writers' lock, held by somebody else."""
+    """The writers' lock, held by another process."""
     with (lake / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -60,13 +60,13 @@ def held_lock(lake: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("held_lock")
 def test_reading_does_not_wait_for_a_writer(lake: Path) -> None:
-    """However long somebody holds the writers' lock."""
+    """It does not matter how long the writers' lock is held."""
     assert_frame_equal(read_everything(lake), sample(1))
 
 
 @pytest.mark.usefixtures("held_lock")
 def test_status_does_not_wait_for_a_writer(lake: Path) -> None:
-    """Nor does the command."""
+    """`penstock store status` prints its result while the lock is held."""
     environment = {**os.environ, "PENSTOCK_HISTORIAN": lake.as_uri(), "PYTHONPATH": str(TESTS / "plugins")}
     plant = TESTS / "cases" / "plant" / "valid"
     command: list[str | Path] = [PENSTOCK, "store", "status", "--plant", plant, "--json"]
@@ -74,8 +74,8 @@ def test_status_does_not_wait_for_a_writer(lake: Path) -> None:
     assert json.loads(done.stdout)["rows_on_disk"] == 1
 
 
-def test_a_read_only_lake_is_read_and_says_that_it_is(lake: Path) -> None:
-    """A mounted backup, or a file share without the right to write."""
+def test_a_read_only_lake_is_read_and_refuses_writes_clearly(lake: Path) -> None:
+    """It is a mounted backup, or a file share without the right to write."""
     with read_only(lake):
         assert_frame_equal(read_everything(lake), sample(1))
         with pytest.raises(StoreUnavailable, match=r"cannot be written: .*Read-only file system"):
@@ -83,7 +83,7 @@ def test_a_read_only_lake_is_read_and_says_that_it_is(lake: Path) -> None:
 
 
 def test_reading_changes_no_file(lake: Path) -> None:
-    """Names, sizes and times of change are as before."""
+    """Names, sizes and modification times stay the same."""
 
     def state() -> dict[Path, tuple[int, int]]:
         return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in [lake, *lake.rglob("*")]}
@@ -94,7 +94,7 @@ def test_reading_changes_no_file(lake: Path) -> None:
 
 
 def test_a_directory_that_does_not_exist_is_an_empty_store(tmp_path: Path) -> None:
-    """It is not made by reading, compacting or vacuuming; a store that was open sees what others write later."""
+    """Reading, compacting and vacuuming do not create it; an open store sees what others write later."""
     path = tmp_path / "not" / "yet"
     store = LakeStore(path)
     assert read_everything(path).is_empty()

@@ -1,4 +1,4 @@
-"""Whatever was written, joined and compacted: the lake reads what the store in memory reads.
+"""After any writes, merges and compactions the lake reads what the store in memory reads.
 
 Row groups, files and pages are small here, so that every path of a read is taken within a few hundred samples.
 """
@@ -32,7 +32,7 @@ TAGS: Final = ("a", "b", LONG, LONG + "2", "d")
 LAYOUT: Final = FileLayout(group_rows=50, merge_every=4, small=3_000, crowded=6)
 
 
-class Stretch(NamedTuple):
+class SampleRun(NamedTuple):
     """Samples of a tag, evenly spaced."""
 
     tag: str
@@ -45,8 +45,8 @@ class Stretch(NamedTuple):
     kind: str
 
 
-class Asked(NamedTuple):
-    """A read."""
+class Query(NamedTuple):
+    """The arguments of a read."""
 
     tags: list[str]
     start: int
@@ -54,17 +54,17 @@ class Asked(NamedTuple):
     """Milliseconds."""
 
 
-STRETCHES: Final = st.builds(
-    Stretch,
+RUNS: Final = st.builds(
+    SampleRun,
     st.sampled_from(TAGS),
     st.integers(0, 100_000),
     st.sampled_from([1, 300]),
     st.integers(1, 250),
     st.sampled_from(["numbers", "mixed", "bad"]),
 )
-WRITES: Final = st.lists(st.lists(STRETCHES, min_size=1, max_size=3), min_size=1, max_size=6)
-ASKED: Final = st.builds(
-    Asked,
+WRITES: Final = st.lists(st.lists(RUNS, min_size=1, max_size=3), min_size=1, max_size=6)
+QUERIES: Final = st.builds(
+    Query,
     st.lists(st.sampled_from((*TAGS, "never")), min_size=1, max_size=4, unique=True),
     st.integers(-1_000, 150_000),
     st.integers(1, 160_000),
@@ -72,28 +72,28 @@ ASKED: Final = st.builds(
 
 
 @settings(max_examples=10, deadline=None)
-@given(WRITES, st.sets(st.integers(0, 5)), st.lists(ASKED, min_size=4, max_size=8), st.sampled_from([40, 300, 10**6]))
+@given(WRITES, st.sets(st.integers(0, 5)), st.lists(QUERIES, min_size=4, max_size=8), st.sampled_from([40, 300, 10**6]))
 def test_the_lake_reads_what_memory_reads(
-    writes: list[list[Stretch]], compacted_after: set[int], reads: list[Asked], page_rows: int
+    writes: list[list[SampleRun]], compacted_after: set[int], reads: list[Query], page_rows: int
 ) -> None:
-    """Pages follow one another, and hold the samples that stay."""
+    """Pages follow one another, and have the samples that were written last."""
     with TemporaryDirectory() as root:
         lake, memory = LakeStore(Path(root), page_rows=page_rows, layout=LAYOUT), MemoryStore()
-        for number, stretches in enumerate(writes):
-            batch = samples(stretches, np.random.default_rng(number))
+        for number, runs in enumerate(writes):
+            batch = samples(runs, np.random.default_rng(number))
             for store in (lake, memory):
                 store.write(batch, source="s", now=NOW)
             if number in compacted_after:
                 lake.compact(small=2_000, target=8_000)
-        for asked in reads:
-            assert_frame_equal(found(lake, asked), found(memory, asked))
-            assert_frame_equal(latest(lake, asked.tags), latest(memory, asked.tags))
+        for query in reads:
+            assert_frame_equal(found(lake, query), found(memory, query))
+            assert_frame_equal(latest(lake, query.tags), latest(memory, query.tags))
 
 
-def samples(stretches: Sequence[Stretch], generator: np.random.Generator) -> SampleBatch:
-    """Numbers; texts among them; or all Bad. Of those that meet at one instant one stays."""
+def samples(runs: Sequence[SampleRun], generator: np.random.Generator) -> SampleBatch:
+    """Numbers, numbers and texts, or Bad samples; of several at one instant one is kept."""
     frames = []
-    for tag, start, step, length, kind in stretches:
+    for tag, start, step, length, kind in runs:
         at = pl.Series(start + np.arange(length) * step).cast(pl.Duration("ms")).cast(pl.Duration("us"))
         frame = pl.DataFrame({"timestamp": MIDNIGHT - timedelta(minutes=1) + at}).with_columns(
             tag=pl.lit(tag),
@@ -105,10 +105,10 @@ def samples(stretches: Sequence[Stretch], generator: np.random.Generator) -> Sam
     return normalise(pl.concat(frames)).batch
 
 
-def found(store: Store, asked: Asked) -> pl.DataFrame:
-    """All pages in one."""
-    start = MIDNIGHT - timedelta(minutes=1) + timedelta(milliseconds=asked.start)
-    pages = list(store.read(asked.tags, start, start + timedelta(milliseconds=asked.length)))
+def found(store: Store, query: Query) -> pl.DataFrame:
+    """All pages as one frame."""
+    start = MIDNIGHT - timedelta(minutes=1) + timedelta(milliseconds=query.start)
+    pages = list(store.read(query.tags, start, start + timedelta(milliseconds=query.length)))
     for page, after in pairwise(pages):
         assert page["timestamp"].max() < after["timestamp"].min()  # type: ignore[operator]
     return pl.concat([empty_batch(), *pages]).sort("tag", "timestamp")

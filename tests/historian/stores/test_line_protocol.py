@@ -1,4 +1,4 @@
-"""Line protocol: exact, escaped, and the same again when it comes back."""
+"""Line protocol: exact, escaped, and unchanged when it is read back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def batch_of(*rows: tuple[str, int, float | None, str | None, int]) -> SampleBat
 
 
 def test_a_sample_is_a_line() -> None:
-    """Numbers shortest that are exact, integers marked, the quality with what counts above its 32 bits."""
+    """Numbers have the shortest exact form, integers a mark, and the quality the bits that count."""
     batch = batch_of(
         ("a", 0, 0.1 + 0.2, None, 0),
         ("a", 1, None, None, BAD_TIMEOUT),
@@ -42,16 +42,16 @@ def test_a_sample_is_a_line() -> None:
     ]
 
 
-def test_bodies_hold_so_many_lines() -> None:
-    """All of them, in order."""
+def test_bodies_have_a_limited_number_of_lines() -> None:
+    """All lines are written, in order."""
     batch = batch_of(*(("a", at, at, None, 0) for at in range(5)))
     every = sample_lines(batch).to_list()
     assert [body.decode().split("\n") for body in bodies(batch, lines=2)] == [every[:2], every[2:4], every[4:]]
 
 
 @given(NAMES)
-def test_any_tag_name_comes_back(name: str) -> None:
-    """Through the escapes, and with a backslash or a percent sign at its end; what is escaped ends in no backslash."""
+def test_any_tag_name_is_read_back(name: str) -> None:
+    """Names are escaped, also with a backslash or a percent sign at the end."""
     name = TagRow(tag=name if name.strip() else "x", asset="a", point="p", address="x").tag
     given = pl.DataFrame({"tag": [name]})
     escaped = given.select(escaped_tag(tag_value(pl.col("tag"))))

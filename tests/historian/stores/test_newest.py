@@ -1,4 +1,4 @@
-"""`penstock values`: the newest value of each tag, in words and in JSON."""
+"""`penstock values`: the newest value of each tag, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
 
 
 def test_each_tag_has_its_newest_value(plant: Plant) -> None:
-    """With unit and age; a tag without samples is listed too."""
+    """It has unit and age; a tag without samples is listed too."""
     store = MemoryStore()
     fill(store, NOW)
     assert newest_values(plant, store, [], now=NOW) == [
@@ -58,13 +58,13 @@ def test_each_tag_has_its_newest_value(plant: Plant) -> None:
 
 
 def test_tags_are_named_or_matched(plant: Plant) -> None:
-    """Each once, sorted."""
+    """Each is listed once, sorted."""
     found = newest_values(plant, MemoryStore(), ["c101.s*", "c101.de_h", "*_h"], now=NOW)
     assert [each.tag for each in found] == ["c101.de_h", "c101.state"]
 
 
-def test_a_tag_there_is_not_gets_near_misses(plant: Plant) -> None:
-    """All of those named wrongly at once."""
+def test_unknown_tags_get_suggestions(plant: Plant) -> None:
+    """All unknown tags are in one error."""
     with pytest.raises(InvalidInput, match=r"'c101.deh'; did you mean c101.de_h(?s:.)*'x\*'; known: c101.de_h"):
         newest_values(plant, MemoryStore(), ["c101.deh", "x*", "c101.state"], now=NOW)
 
@@ -77,7 +77,7 @@ def penstock(lake: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_values_are_printed(tmp_path: Path) -> None:
-    """A line a tag; as JSON the same facts; unknown tags are a mistake."""
+    """Each tag has a line; JSON has the same facts; unknown tags are an error."""
     now = datetime.now(UTC)
     fill(LakeStore(tmp_path), now + timedelta(hours=1))
     lines = penstock(tmp_path).stdout.splitlines()

@@ -88,7 +88,7 @@ def check_operations(plant: Path, url: str, token: str) -> None:
 
 
 def test_operations_on_influxdb_1(tmp_path: Path, influx1_server: Server) -> None:
-    """Three tags are three series, and one more for the ledger of one source."""
+    """Three tags are three series, plus one for the ledger of a source."""
     url = f"influxdb://127.0.0.1:{influx1_server.port}/ops"
     check_operations(plant_at(tmp_path, url), url, "")
     assert record_of("store", "status", "--plant", tmp_path)["series"] == 4
@@ -97,14 +97,14 @@ def test_operations_on_influxdb_1(tmp_path: Path, influx1_server: Server) -> Non
 
 @pytest.mark.influxdb2
 def test_operations_on_influxdb_2(tmp_path: Path, influx2_server: Server) -> None:
-    """The bucket, its retention and its InfluxQL mapping."""
+    """The bucket, its retention and its InfluxQL mapping are created."""
     url = f"influxdb://127.0.0.1:{influx2_server.port}/north?bucket=ops"
     check_operations(plant_at(tmp_path, url, "secret"), url, "secret")
     assert "ops" in record_of("store", "status", "--plant", tmp_path)["buckets"]
 
 
 def test_operations_on_the_lake(tmp_path: Path) -> None:
-    """A directory needs nothing made, and has a size."""
+    """A directory needs no initialisation, and has a size."""
     plant = plant_at(tmp_path, f"file://{tmp_path}/lake")
     assert record_of("store", "init", "--plant", plant)["done"].endswith("lake is there")
     assert record_of("store", "status", "--plant", plant)["rows_on_disk"] == 0
@@ -114,7 +114,7 @@ def test_operations_on_the_lake(tmp_path: Path) -> None:
 
 
 def test_a_copy_there_and_back_changes_nothing(tmp_path: Path, influx1_server: Server) -> None:
-    """From a lake to InfluxDB and on to another lake; a second run only compares."""
+    """Samples go from a lake to InfluxDB and on to another lake; a second run only compares."""
     made = record_of(
         "store", "init", "--plant", plant_at(tmp_path, f"influxdb://127.0.0.1:{influx1_server.port}/copied")
     )
@@ -130,7 +130,7 @@ def test_a_copy_there_and_back_changes_nothing(tmp_path: Path, influx1_server: S
 
 
 def test_an_interrupted_copy_resumes_at_the_first_page_that_differs() -> None:
-    """Pages that are there already are not written again."""
+    """Pages that were copied are not written again."""
     source, target = MemoryStore(page_rows=300), MemoryStore()
     source.write(samples(), source="s", now=NOW)
     tags = ["p1.flow", "p2, état=x\\", "p2.flow"]
@@ -142,17 +142,17 @@ def test_an_interrupted_copy_resumes_at_the_first_page_that_differs() -> None:
     assert sum(counted) == 3_000
 
 
-class Forgetful(MemoryStore):
-    """A store that takes everything and keeps only what is Good."""
+class LossyStore(MemoryStore):
+    """A store that accepts everything and keeps only Good samples."""
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
         """Loses Bad samples."""
         super().write(SampleBatch(batch.filter(pl.col("quality") == 0)), source=source, now=now)
 
 
-def test_a_target_that_loses_samples_is_found_out() -> None:
-    """The copy stops instead of calling itself done."""
+def test_a_target_that_loses_samples_is_detected() -> None:
+    """The copy stops with an error."""
     source = MemoryStore()
     source.write(samples(), source="s", now=NOW)
     with pytest.raises(StoreError, match="returns other samples than were written to it, from 2026-03-01"):
-        copy(source, Forgetful(), ["p1.flow", "p2.flow"], now=NOW, advance=lambda _: None)
+        copy(source, LossyStore(), ["p1.flow", "p2.flow"], now=NOW, advance=lambda _: None)

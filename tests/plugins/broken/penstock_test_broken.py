@@ -1,4 +1,4 @@
-"""Groups of features that cannot be used, each for a reason of its own."""
+"""Feature groups that cannot be used, each for a different reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NUMBERS: Final = [1, 2, 3]
 
 
 def nothing(_: Waveforms) -> Floats:
-    """Not one value per window."""
+    """Returns no value per window."""
     return np.zeros(0)
 
 
@@ -27,7 +27,7 @@ _MISSPELT = FeatureSpec("Sixth-Moment", "", " ", "our own", nothing, reasons=("s
 
 
 def __getattr__(name: str) -> FeatureGroup:
-    """A group that is made when it is asked for, and then refused."""
+    """Returns a group that is created on access and then refused."""
     if name == "misspelt":
         return FeatureGroup("waveforms", (_MISSPELT,) * 2)
     raise AttributeError(f"there is no {name}")

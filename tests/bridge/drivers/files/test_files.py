@@ -1,4 +1,4 @@
-"""The `files` driver on folders of cases, on real measurements, and on made-up bursts."""
+"""The `files` driver on folders of cases, on real measurements, and on generated bursts."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def _expected(path: Path) -> pl.DataFrame:
 
 @pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
 def test_case(case: Path) -> None:
-    """Each folder holds a plant, its files, and the samples, rejected rows and errors that must come of them, in one
-    read or in two.
+    """Each folder holds a plant, its files, and the expected samples, rejected rows and errors, read in one
+    request or in two.
     """
     pages, failures = _read(_archive(case))
 
@@ -187,8 +187,8 @@ def test_a_burst_cut_by_the_range_gives_just_the_samples_within(tmp_path: Path) 
     assert _extent(archive) == (start, start + timedelta(seconds=0.9, microseconds=1))
 
 
-def test_only_the_row_groups_and_columns_asked_for_are_read(tmp_path: Path) -> None:
-    """A file of which all else is destroyed still gives one tag's samples of one row group."""
+def test_only_the_requested_row_groups_and_columns_are_read(tmp_path: Path) -> None:
+    """One tag's samples of one row group are read from a file whose other bytes are destroyed."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     noise = np.random.default_rng(1).normal(size=(6, 2000))
     plant = _plant(tmp_path, {"de": 1000.0, "nde": 1000.0}, 'path = "a.parquet"\nlayout = "waveform"')
@@ -246,7 +246,7 @@ def test_local_times_come_back_as_the_instants_they_were_unless_ambiguous(instan
 
 
 def test_a_matlab_file_gives_variables_and_fields_of_structs(tmp_path: Path) -> None:
-    """Whatever the shape of the variable; its start is the archive's key `start`; what is not in it is told."""
+    """Variables of any shape are read; the start is the archive's key `start`; a missing variable is reported."""
     plant = _plant(
         tmp_path,
         {"X1_DE_time": 2.0, "bearing.gs": 4.0, "X1_BA_time": 2.0},
@@ -268,8 +268,8 @@ def test_a_matlab_file_gives_variables_and_fields_of_structs(tmp_path: Path) -> 
     assert failures[1].startswith("b.mat: cannot be read: ")
 
 
-def test_slow_tables_may_be_parquet_with_types_of_their_own(tmp_path: Path) -> None:
-    """Integers, booleans and naive datetimes of a wide Parquet table are read without a detour through text."""
+def test_wide_parquet_tables_keep_their_types(tmp_path: Path) -> None:
+    """Integers, booleans and naive datetimes of a wide Parquet table are read without conversion to text."""
     plant = _plant(
         tmp_path, {"n": 0, "on": 0}, 'path = "a.parquet"\nlayout = "wide"\ntimezone = "Asia/Tokyo"', kind="process"
     )
@@ -288,7 +288,7 @@ def test_slow_tables_may_be_parquet_with_types_of_their_own(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "told"),
+    ("options", "kind", "message"),
     [
         ('path = "a.xls"\nlayout = "long"', "process", "names no readable files; they end in .csv, .txt, .csv.gz"),
         ('path = "a.csv"\nlayout = "tall"', "process", "Input should be 'long', 'wide' or 'waveform', not 'tall'"),
@@ -317,12 +317,14 @@ def test_slow_tables_may_be_parquet_with_types_of_their_own(tmp_path: Path) -> N
         ),
     ],
 )
-def test_a_wrong_archive_is_told_before_any_file_opens(tmp_path: Path, options: str, kind: str, told: str) -> None:
+def test_a_wrong_archive_is_reported_before_any_file_opens(
+    tmp_path: Path, options: str, kind: str, message: str
+) -> None:
     """Keys that contradict each other or the tags are configuration errors."""
     with pytest.raises(ConfigError) as caught:
         _archive(_plant(tmp_path, {"x": 1.0}, options, kind=kind))
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_archive_without_files_or_times_says_so(tmp_path: Path) -> None:

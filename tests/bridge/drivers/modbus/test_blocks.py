@@ -45,8 +45,8 @@ def test_each_tag_lies_whole_in_exactly_one_block_within_the_limits(places: list
 
 @settings(max_examples=40)
 @given(places=_places(), max_gap=st.integers(0, 40))
-def test_a_block_never_reads_more_than_max_gap_for_nothing(places: list[Place], max_gap: int) -> None:
-    """Between the values of a block lie at most `max_gap` unwanted addresses at a stretch."""
+def test_a_block_has_at_most_max_gap_unused_addresses_in_a_row(places: list[Place], max_gap: int) -> None:
+    """Between two values of a block lie at most `max_gap` unused addresses."""
     for block in plan_blocks(places, max_gap=max_gap):
         wanted = {address for place in block.places for address in range(place.first, place.end)}
         unwanted = 0

@@ -56,12 +56,12 @@ def _plant(directory: Path, rows: Sequence[str], **options: object) -> Path:
     return directory
 
 
-def _feed(directory: Path, rows: Sequence[str], **options: object) -> ConnectionConfig:
+def _connection(directory: Path, rows: Sequence[str], **options: object) -> ConnectionConfig:
     return load_plant(_plant(directory, rows, **options)).sources["plc"]
 
 
 class _Plc:
-    """A pymodbus server that notes the functions it was asked for."""
+    """A pymodbus server that records the function codes it receives."""
 
     def __init__(self, devices: list[SimDevice], port: int) -> None:
         self.functions: list[int] = []
@@ -92,9 +92,9 @@ async def _plc(*, registers: int = 10_000, action: Action | None = None, port: i
         await plc.server.shutdown()
 
 
-async def _polls(feed: ConnectionConfig, count: int = 1) -> list[pl.DataFrame]:
-    """What the first `count` reads of a new connection give."""
-    source = ModbusSource(feed)
+async def _polls(connection: ConnectionConfig, count: int = 1) -> list[pl.DataFrame]:
+    """The frames of the first `count` reads of a new connection."""
+    source = ModbusSource(connection)
     await source.connect()
     read = [await source.read() for _ in range(count)]
     await source.close()
@@ -123,7 +123,7 @@ def test_every_table_type_and_order_is_read_with_read_functions_only(tmp_path: P
 
     async def one_poll() -> tuple[list[pl.DataFrame], list[int]]:
         async with _plc() as plc:
-            return await _polls(_feed(tmp_path, rows, port=plc.port)), plc.functions
+            return await _polls(_connection(tmp_path, rows, port=plc.port)), plc.functions
 
     (read,), functions = asyncio.run(one_poll())
 
@@ -145,15 +145,15 @@ def test_every_table_type_and_order_is_read_with_read_functions_only(tmp_path: P
 
 
 def test_a_register_that_does_not_exist_turns_bad_alone_and_is_isolated_once(tmp_path: Path) -> None:
-    """Of a shared block only the guilty tag is BadOutOfRange; the split is kept, so later polls do not search again."""
+    """Only the missing tag of a block is BadOutOfRange; the split is kept, so later polls do not search again."""
     addresses = [0, 4, 8, 98, 104, 12]  # the PLC ends at 99
 
     rows = [f"{address},,,uint16,," for address in addresses]
 
     async def two_polls() -> tuple[list[pl.DataFrame], int]:
         async with _plc(registers=100) as plc:
-            feed = _feed(tmp_path, rows, port=plc.port, every="50ms", max_gap=100)
-            return await _polls(feed, 2), len(plc.functions)
+            connection = _connection(tmp_path, rows, port=plc.port, every="50ms", max_gap=100)
+            return await _polls(connection, 2), len(plc.functions)
 
     (first, second), requests = asyncio.run(two_polls())
 
@@ -170,7 +170,7 @@ def test_an_illegal_register_between_two_tags_costs_a_request_not_a_tag(tmp_path
 
     async def poll() -> list[pl.DataFrame]:
         async with _plc(action=refuse_gap) as plc:
-            return await _polls(_feed(tmp_path, ["1,,,uint16,,", "9,,,uint16,,"], port=plc.port))
+            return await _polls(_connection(tmp_path, ["1,,,uint16,,", "9,,,uint16,,"], port=plc.port))
 
     assert _contents(asyncio.run(poll())[0]) == [("t0", 1, GOOD), ("t1", 9, GOOD)]
 
@@ -193,7 +193,9 @@ def test_a_refusal_becomes_the_quality_that_says_why(tmp_path: Path, code: ExcCo
 
     async def poll() -> list[pl.DataFrame]:
         async with _plc(action=refuse) as plc:
-            return await _polls(_feed(tmp_path, ["1,1,,uint16,,", "9,1,,uint16,,", "3,7,,uint16,,"], port=plc.port))
+            return await _polls(
+                _connection(tmp_path, ["1,1,,uint16,,", "9,1,,uint16,,", "3,7,,uint16,,"], port=plc.port)
+            )
 
     assert _contents(asyncio.run(poll())[0]) == [("t0", None, quality), ("t1", None, quality), ("t2", 3, GOOD)]
 
@@ -204,7 +206,7 @@ def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> No
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers nothing at first; the third request gets the late answers to the first two, and then its own."""
-        with suppress(asyncio.IncompleteReadError):
+        with suppress(asyncio.IncompleteReadError), closing(writer):
             while request := await reader.readexactly(12):
                 own = request[:4] + struct.pack(">H", 5) + request[6:8] + b"\x02" + request[8:10]  # its own address
                 late.append(own)
@@ -215,7 +217,7 @@ def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> No
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         options = {"every": "100ms", "timeout": "300ms", "retries": 0}
         port = server.sockets[0].getsockname()[1]
-        source = ModbusSource(_feed(tmp_path, ["1,,,uint16,,", "900,,,uint16,,"], port=port, **options))
+        source = ModbusSource(_connection(tmp_path, ["1,,,uint16,,", "900,,,uint16,,"], port=port, **options))
         await source.connect()
         timed_out = await source.read()
         recovered = await source.read()
@@ -231,26 +233,26 @@ def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("cut", ["between polls", "while waiting for an answer"])
-def test_a_lost_connection_is_told_in_bad_rows_then_raised_then_made_again(tmp_path: Path, cut: str) -> None:
-    """BadCommunicationError for every tag, at once and not after the timeout; then NotConnected; connect() heals."""
+def test_a_lost_connection_gives_bad_rows_then_raises_then_reconnects(tmp_path: Path, cut: str) -> None:
+    """A read gives BadCommunicationError for every tag at once, the next raises NotConnected; connect() recovers."""
     rows = ["1,,,uint16,,", "900,,,uint16,,"]
 
     async def outage() -> list[list[Row]]:
-        asked = asyncio.Event()
+        requested = asyncio.Event()
 
         async def wait_in_vain(*_: object) -> None:
-            asked.set()
+            requested.set()
             await asyncio.sleep(30 if cut.startswith("while") else 0)
 
         async with _plc(action=wait_in_vain) as plc:
             port = plc.port
-            source = ModbusSource(_feed(tmp_path, rows, port=port, every="50ms", timeout="20s"))
+            source = ModbusSource(_connection(tmp_path, rows, port=port, every="50ms", timeout="20s"))
             await source.connect()
             if cut == "between polls":
                 await source.read()
             pending = asyncio.ensure_future(source.read()) if cut.startswith("while") else None
-            await asyncio.wait_for(asked.wait(), 20)
-        told = await asyncio.wait_for(pending or source.read(), 20)
+            await asyncio.wait_for(requested.wait(), 20)
+        lost = await asyncio.wait_for(pending or source.read(), 20)
         for _ in range(2):
             with pytest.raises(NotConnected, match=f"port {port} is lost"):
                 await source.read()
@@ -261,16 +263,16 @@ def test_a_lost_connection_is_told_in_bad_rows_then_raised_then_made_again(tmp_p
             healed = await source.read()
             await source.close()
         await source.close()
-        return [_contents(told), _contents(healed)]
+        return [_contents(lost), _contents(healed)]
 
-    told, healed = asyncio.run(outage())
+    lost, healed = asyncio.run(outage())
 
-    assert told == [("t0", None, BAD_COMMUNICATION_ERROR), ("t1", None, BAD_COMMUNICATION_ERROR)]
+    assert lost == [("t0", None, BAD_COMMUNICATION_ERROR), ("t1", None, BAD_COMMUNICATION_ERROR)]
     assert healed == [("t0", 1, GOOD), ("t1", 900, GOOD)]
 
 
 def test_an_answer_of_another_length_is_bad_not_shifted(tmp_path: Path) -> None:
-    """A device that sends fewer registers than asked for gives BadDecodingError, never a wrong value."""
+    """A device that sends fewer registers than requested gives BadDecodingError, never a wrong value."""
 
     async def short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError), closing(writer):
@@ -280,20 +282,20 @@ def test_an_answer_of_another_length_is_bad_not_shifted(tmp_path: Path) -> None:
 
     async def poll() -> list[pl.DataFrame]:
         async with await asyncio.start_server(short, "127.0.0.1", 0) as server:
-            return await _polls(_feed(tmp_path, ["1,,,float32,,"], port=server.sockets[0].getsockname()[1]))
+            return await _polls(_connection(tmp_path, ["1,,,float32,,"], port=server.sockets[0].getsockname()[1]))
 
     assert _contents(asyncio.run(poll())[0]) == [("t0", None, BAD_DECODING_ERROR)]
 
 
-def test_a_nan_is_handed_on_to_normalise(tmp_path: Path) -> None:
-    """Not-a-number in a float register stays in the raw row, Good as the device said."""
+def test_a_nan_is_passed_on_to_normalise(tmp_path: Path) -> None:
+    """A NaN in a float register stays in the raw row with the quality Good."""
 
     async def nan(_function: int, start: int, _address: int, _count: int, registers: list[int], _set: object) -> None:
         registers[4 - start : 6 - start] = [0x7FC0, 0]
 
     async def poll() -> list[pl.DataFrame]:
         async with _plc(action=nan) as plc:
-            return await _polls(_feed(tmp_path, ["4,,,float32,,"], port=plc.port))
+            return await _polls(_connection(tmp_path, ["4,,,float32,,"], port=plc.port))
 
     (read,) = asyncio.run(poll())
 
@@ -312,7 +314,7 @@ def test_a_timestamp_lies_between_request_and_answer(tmp_path: Path) -> None:
 
     async def poll() -> datetime:
         async with _plc(action=slow) as plc:
-            [read] = await _polls(_feed(tmp_path, ["4,,,uint16,,"], port=plc.port, timeout="5s"))
+            [read] = await _polls(_connection(tmp_path, ["4,,,uint16,,"], port=plc.port, timeout="5s"))
             instant: datetime = read["timestamp"][0]
             return instant
 
@@ -328,7 +330,7 @@ def test_polls_keep_to_their_grid(tmp_path: Path) -> None:
 
     async def polls() -> tuple[list[datetime], float]:
         async with _plc(action=slow) as plc:
-            source = ModbusSource(_feed(tmp_path, ["4,,,uint16,,"], port=plc.port, every="50ms", pause="1ms"))
+            source = ModbusSource(_connection(tmp_path, ["4,,,uint16,,"], port=plc.port, every="50ms", pause="1ms"))
             await source.connect()
             loop = asyncio.get_running_loop()
             start, instants = loop.time(), []
@@ -359,7 +361,7 @@ def test_each_poll_is_on_the_grid_and_none_is_made_twice(lateness: list[float], 
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ("1,,,float32,ABDC,", "plc.csv row 2: order: Input should be 'ABCD', 'BADC', 'CDAB' or 'DCBA', not 'ABDC'"),
         ("1,,,real,,", "'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64', 'float32', 'float64' or 'bool'"),
@@ -369,12 +371,12 @@ def test_each_poll_is_on_the_grid_and_none_is_made_twice(lateness: list[float], 
         ("65535,,,,,", "plc.csv row 2: the address 65535 is too large: the last holding is number 65535"),
     ],
 )
-def test_a_wrong_tag_list_is_told_before_any_socket_opens(tmp_path: Path, row: str, told: str) -> None:
-    """Unknown orders, types and addresses are named with the right ones."""
+def test_a_wrong_tag_list_is_reported_before_any_socket_opens(tmp_path: Path, row: str, message: str) -> None:
+    """Unknown orders, types and addresses are named, with the allowed ones."""
     with pytest.raises(ConfigError) as caught:
-        ModbusSource(_feed(tmp_path, [row]))
+        ModbusSource(_connection(tmp_path, [row]))
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.fixture(scope="session")
@@ -388,10 +390,10 @@ def libmodbus_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
         query = ["pkg-config", "--cflags", "--libs", "libmodbus"]
         flags = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
     if not flags or not source.is_file():
-        told = f"the libmodbus peer needs gcc, pkg-config, libmodbus-dev and {source}"
+        message = f"the libmodbus peer needs gcc, pkg-config, libmodbus-dev and {source}"
         if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
+            pytest.fail(message)
+        pytest.skip(message)
     subprocess.run(["gcc", "-O2", "-o", program, source, *flags], check=True, timeout=60)
     return program
 
@@ -414,7 +416,7 @@ def test_libmodbus_gives_the_same_values_and_refuses_the_same_register(tmp_path:
     rows = [f"{address},,{table},uint16,," for table in ("holding", "input") for address in addresses]
     rows += ["1999,,coil,,,", "10000,,holding,uint16,,"]
 
-    (read,) = asyncio.run(_polls(_feed(tmp_path, rows, port=libmodbus_port)))
+    (read,) = asyncio.run(_polls(_connection(tmp_path, rows, port=libmodbus_port)))
 
     expected: list[Row] = [(f"t{number}", address, GOOD) for number, address in enumerate(addresses * 2)]
     expected += [(f"t{len(expected)}", 0, GOOD), (f"t{len(expected) + 1}", None, BAD_OUT_OF_RANGE)]

@@ -19,7 +19,7 @@ BURST_TIME = timedelta(milliseconds=250)
 
 
 async def serve(port: int) -> None:
-    """Counts for ever; prints READY once it can be asked."""
+    """Counts for ever; prints READY once clients can connect."""
     server = Server()
     await server.init()
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")

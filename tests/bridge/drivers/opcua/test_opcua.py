@@ -1,4 +1,4 @@
-"""The OPC UA driver against a real server, also one that dies, falls silent, or is asked by a wrong user."""
+"""The OPC UA driver against a real server that also dies, stops answering, or is contacted by a wrong user."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ POINTS: Final = {
 
 
 def free_port() -> int:
-    """A port nobody listens at."""
+    """A port nobody listens on."""
     with create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
-def feed_of(directory: Path, port: int, rows: Sequence[str] = (), **options: object) -> ConnectionConfig:
+def connection_of(directory: Path, port: int, rows: Sequence[str] = (), **options: object) -> ConnectionConfig:
     """A plant with one OPC UA source; rows are `point,address,stamp`, by default one of each node."""
     lines = rows or [f"{point},ns=2;s=c101.{point},first" for point in NODES]
     points = {**POINTS, **{row.split(",")[0]: '{ kind = "process" }' for row in lines if row[:1] == "x"}}
@@ -69,12 +69,12 @@ def feed_of(directory: Path, port: int, rows: Sequence[str] = (), **options: obj
 
 
 class Users:
-    """Knows nobody by name but one, whose password it checks."""
+    """Knows only one user, whose password it checks."""
 
     def get_user(
         self, _: object, username: str | None = None, password: str | None = None, **__: object
     ) -> User | None:
-        """Whom the server lets in."""
+        """Returns the user, or None to refuse."""
         known = username is None or (username, password) == ("bridge", "s3cret")
         return User(UserRole.User) if known else None
 
@@ -108,15 +108,15 @@ class Plc:
         self._do(self._server.write_attribute_value(self._nodes[point], value))
 
     def start(self) -> None:
-        """Answers from now on."""
+        """Starts the server."""
         self._do(self._server.start())
 
     def stop(self) -> None:
-        """Breaks every connection and answers no more."""
+        """Breaks every connection and stops the server."""
         self._do(self._server.stop())
 
     def end(self) -> None:
-        """Ends the thread, with what asyncua leaves running after `stop`."""
+        """Ends the thread, including the tasks that asyncua leaves running after `stop`."""
 
         async def cancel() -> None:
             left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -145,16 +145,16 @@ def server() -> Iterator[Plc]:
 
 @pytest.fixture
 def device(server: Plc) -> Plc:
-    """The server, with every node as at the beginning."""
+    """The server, with every node reset to its initial value."""
     for point, (content, _) in NODES.items():
         server.say(point, content, second=0)
     return server
 
 
 @asynccontextmanager
-async def connected(feed: ConnectionConfig) -> AsyncIterator[OpcuaSource]:
+async def connected(connection: ConnectionConfig) -> AsyncIterator[OpcuaSource]:
     """A source, connected while the block runs."""
-    source = OpcuaSource(feed)
+    source = OpcuaSource(connection)
     try:
         await source.connect()
         yield source
@@ -163,7 +163,7 @@ async def connected(feed: ConnectionConfig) -> AsyncIterator[OpcuaSource]:
 
 
 async def heard(source: OpcuaSource, rows: int) -> pl.DataFrame:
-    """Reads until so many rows have come."""
+    """Reads until this many rows have arrived."""
     found = SCHEMA.to_frame()
     async with asyncio.timeout(10):
         while found.height < rows:
@@ -184,10 +184,10 @@ INITIAL: Final = rows(
 
 
 def test_every_change_becomes_rows(tmp_path: Path, device: Plc) -> None:
-    """The present values first, then each change: numbers, booleans, texts, Bad ones, and bursts, sample by sample."""
+    """The present values come first, then each change: numbers, booleans, texts, Bad values and bursts."""
 
     async def main() -> tuple[pl.DataFrame, pl.DataFrame]:
-        async with connected(feed_of(tmp_path, device.port)) as source:
+        async with connected(connection_of(tmp_path, device.port)) as source:
             first = await heard(source, 4)
             device.say("speed", 1490.5, second=1)
             device.say("speed", None, second=2, status=BAD_SENSOR_FAILURE)
@@ -210,11 +210,11 @@ def test_every_change_becomes_rows(tmp_path: Path, device: Plc) -> None:
 
 
 def test_a_node_that_does_not_exist_is_one_bad_sample(tmp_path: Path, device: Plc) -> None:
-    """The others are not disturbed, however many there are: 2,501 items take three calls."""
+    """The other nodes are not affected: 2,501 items take three calls."""
     nowhere = [f"x{number},ns=2;s=nowhere{number},first" for number in range(2_500)]
 
     async def main() -> pl.DataFrame:
-        async with connected(feed_of(tmp_path, device.port, [*nowhere, SPEED])) as source:
+        async with connected(connection_of(tmp_path, device.port, [*nowhere, SPEED])) as source:
             return await heard(source, 2_501)
 
     found = asyncio.run(main())
@@ -225,9 +225,9 @@ def test_a_node_that_does_not_exist_is_one_bad_sample(tmp_path: Path, device: Pl
 
 
 def test_addresses_that_are_no_node_ids_are_found_before_any_connection(tmp_path: Path) -> None:
-    """All of them at once."""
+    """All of them are reported at once."""
     with pytest.raises(ConfigError) as caught:
-        feed_of(tmp_path, 1, ["x1,nonsense,first", "speed,ns=2;s=c101.speed,first", "x2,ns=2;i=99999999999,last"])
+        connection_of(tmp_path, 1, ["x1,nonsense,first", "speed,ns=2;s=c101.speed,first", "x2,ns=2;i=99999999999,last"])
     assert [(problem.place, problem.text.split(" is ")[0]) for problem in caught.value.problems] == [
         ("row 2", "the address 'nonsense'"),
         ("row 4", "the address 'ns=2;i=99999999999'"),
@@ -243,18 +243,18 @@ def test_addresses_that_are_no_node_ids_are_found_before_any_connection(tmp_path
     ],
 )
 def test_wrong_options_are_found_with_the_plant_file(tmp_path: Path, options: dict[str, Any], message: str) -> None:
-    """By `penstock check`, without any connection."""
+    """`penstock check` reports them without any connection."""
     with pytest.raises(ConfigError, match=message):
-        feed_of(tmp_path, 1, **options)
+        connection_of(tmp_path, 1, **options)
 
 
-def test_a_user_is_let_in_and_a_wrong_password_is_told(tmp_path: Path, device: Plc) -> None:
-    """The message names the endpoint and what the server said."""
+def test_a_user_is_accepted_and_a_wrong_password_is_reported(tmp_path: Path, device: Plc) -> None:
+    """The error names the endpoint and what the server answered."""
 
     async def main() -> None:
-        async with connected(feed_of(tmp_path, device.port, username="bridge", password="s3cret")) as source:  # noqa: S106
+        async with connected(connection_of(tmp_path, device.port, username="bridge", password="s3cret")) as source:  # noqa: S106
             await heard(source, 4)
-        wrong = OpcuaSource(feed_of(tmp_path, device.port, username="bridge", password="guess"))  # noqa: S106
+        wrong = OpcuaSource(connection_of(tmp_path, device.port, username="bridge", password="guess"))  # noqa: S106
         with pytest.raises(NotConnected, match=f"cannot connect to opc.tcp://127.0.0.1:{device.port}: .*User"):
             await wrong.connect()
         await wrong.close()
@@ -262,11 +262,11 @@ def test_a_user_is_let_in_and_a_wrong_password_is_told(tmp_path: Path, device: P
     asyncio.run(main())
 
 
-def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """At once, and closing what never opened is harmless."""
+def test_a_server_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    """The error is raised at once, and closing a source that never connected does nothing."""
 
     async def main() -> None:
-        source = OpcuaSource(feed_of(tmp_path, free_port()))
+        source = OpcuaSource(connection_of(tmp_path, free_port()))
         with pytest.raises(NotConnected, match="cannot connect"):
             await source.connect()
         await source.close()
@@ -275,8 +275,8 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-class Wire:
-    """A TCP relay in front of a server: notes which services are asked for, and can fall silent."""
+class Relay:
+    """A TCP relay in front of a server that counts the requested services and can stop forwarding."""
 
     def __init__(self) -> None:
         self.services: Counter[int] = Counter()
@@ -290,8 +290,8 @@ class Wire:
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", server_port)
-            tasks.append(asyncio.create_task(self._asked(reader, server_writer)))
-            tasks.append(asyncio.create_task(self._answered(server_reader, writer)))
+            tasks.append(asyncio.create_task(self._pass_requests(reader, server_writer)))
+            tasks.append(asyncio.create_task(self._pass_responses(server_reader, writer)))
             writers.extend((writer, server_writer))
 
         async with await asyncio.start_server(accept, "127.0.0.1", port):
@@ -303,7 +303,7 @@ class Wire:
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """OPC UA Part 6: type, chunk, size; in a message behind 24 bytes the node id of the service's type."""
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
@@ -316,7 +316,7 @@ class Wire:
                     self.services[service] += 1
                 await self._pass_on(header + body, writer)
 
-    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_responses(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while piece := await reader.read(65_536):
                 await self._pass_on(piece, writer)
@@ -347,12 +347,12 @@ ALLOWED: Final = {
 }
 
 
-def test_only_reading_services_are_ever_asked_for(tmp_path: Path, device: Plc) -> None:
-    """Seen on the wire, not asked of the client: no Write, no Call, nothing that changes a server's nodes."""
-    port, wire = free_port(), Wire()
+def test_only_reading_services_are_ever_requested(tmp_path: Path, device: Plc) -> None:
+    """On the wire there is no Write, no Call, and nothing that changes a server's nodes."""
+    port, wire = free_port(), Relay()
 
     async def main() -> None:
-        async with wire.between(port, device.port), connected(feed_of(tmp_path, port)) as source:
+        async with wire.between(port, device.port), connected(connection_of(tmp_path, port)) as source:
             await heard(source, 4)
             device.say("speed", 1.0, second=1)
             await heard(source, 1)
@@ -363,11 +363,11 @@ def test_only_reading_services_are_ever_asked_for(tmp_path: Path, device: Plc) -
 
 
 def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, device: Plc) -> None:
-    """By the missing keep-alives; while they come, a server without changes is alive."""
-    port, wire = free_port(), Wire()
+    """Missing keep-alives end the connection; while they arrive, a server without changes counts as alive."""
+    port, wire = free_port(), Relay()
 
     async def main() -> None:
-        async with wire.between(port, device.port), connected(feed_of(tmp_path, port, silence="600ms")) as source:
+        async with wire.between(port, device.port), connected(connection_of(tmp_path, port, silence="600ms")) as source:
             await heard(source, 4)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1.5):
@@ -381,10 +381,10 @@ def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, device: Plc) -> N
 
 
 def test_a_publish_response_that_is_lost_ends_the_connection(tmp_path: Path, device: Plc) -> None:
-    """What came is read first; a new connection then leaves a gap in coverage where this one had one."""
+    """Values that arrived are read first; the new connection leaves a gap in coverage."""
 
     async def main() -> None:
-        async with connected(feed_of(tmp_path, device.port, [SPEED])) as source:
+        async with connected(connection_of(tmp_path, device.port, [SPEED])) as source:
             await heard(source, 1)
             numbered = ua.NotificationMessage(SequenceNumber=9, NotificationData=[_change(5.0)])
             await source._published(ua.PublishResult(NotificationMessage=numbered))
@@ -401,12 +401,12 @@ def _change(content: float) -> ua.DataChangeNotification:
 
 
 def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, device: Plc) -> None:
-    """What is not read waits at the server, within its queue."""
+    """Values that are not read yet wait in the server's queue."""
     count = 300
 
     async def main() -> pl.DataFrame:
-        feed = feed_of(tmp_path, device.port, [SPEED], queue_size=1000, publishing_interval="10ms")
-        async with connected(feed) as source:
+        connection = connection_of(tmp_path, device.port, [SPEED], queue_size=1000, publishing_interval="10ms")
+        async with connected(connection) as source:
             await heard(source, 1)
             for number in range(1, count + 1):
                 device.say("speed", float(number), second=number)
@@ -417,9 +417,9 @@ def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, d
 
 
 def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, device: Plc) -> None:
-    """By the runner alone; the outage is a Bad sample."""
+    """The runner reconnects by itself; the outage is a Bad sample."""
     store, edge, now = MemoryStore(), Edge(tmp_path / "edge.db"), (datetime.now(UTC) - T0).total_seconds()
-    bridge = Bridge([feed_of(tmp_path, device.port, [SPEED])], edge, store, StatusFile(tmp_path))
+    bridge = Bridge([connection_of(tmp_path, device.port, [SPEED])], edge, store, StatusFile(tmp_path))
 
     async def stored(speed: float) -> None:
         while speed not in store.latest(["c101.speed"])["value"].to_list():
@@ -441,5 +441,5 @@ def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, dev
     edge.close()
     assert bridge.sources[0].connections == 2
     speeds = pl.concat(store.read(["c101.speed"], T0 + timedelta(seconds=1), T0 + timedelta(days=36_500)))
-    told = speeds.filter(pl.col("value").is_null() | (pl.col("value") > 0)).select("value", "quality").rows()
-    assert told == [(1.0, 0), (None, BAD_NOT_CONNECTED), (2.0, 0)]
+    found = speeds.filter(pl.col("value").is_null() | (pl.col("value") > 0)).select("value", "quality").rows()
+    assert found == [(1.0, 0), (None, BAD_NOT_CONNECTED), (2.0, 0)]

@@ -1,4 +1,4 @@
-"""Decoding of OPC UA values, against a decoder that goes element by element."""
+"""Decoding of OPC UA values, compared with a decoder that works element by element."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from historian.times import from_micros
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 FIRST, LAST = Channel("v", 25_600), Channel("v", 25_600, "last")
-SLOW = Channel("t")
+PROCESS = Channel("t")
 
 
 def value(content: Any, kind: ua.VariantType, *, status: int = 0, at: datetime | None = T0) -> ua.DataValue:
@@ -44,10 +44,10 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
     st.integers(0, 4_000_000_000_000_000),
     st.sampled_from([0, UNCERTAIN, 0x480]),
 )
-def test_an_array_becomes_a_sample_an_element(
+def test_an_array_becomes_one_sample_per_element(
     elements: list[float], rate: float, stamp: Literal["first", "last"], micros: int, status: int
 ) -> None:
-    """Spaced by the sample rate, from the stamped end, with the value's quality."""
+    """Samples are spaced by the sample rate, from the stamped end, with the value's quality."""
     at, count = from_micros(micros), len(elements)
     given_value = value(elements, ua.VariantType.Float, status=status, at=at)
     steps = range(count) if stamp == "first" else range(1 - count, 1)
@@ -61,9 +61,9 @@ def test_an_array_becomes_a_sample_an_element(
 
 @given(st.lists(floats, min_size=1, max_size=50), st.floats(0.1, 500_000))
 def test_samples_of_one_array_never_collide(elements: list[float], rate: float) -> None:
-    """At the highest sample rate allowed, too."""
-    settled = normalise(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
-    assert settled.batch.height == len(elements)
+    """This holds at the highest allowed sample rate, too."""
+    normalised = normalise(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
+    assert normalised.batch.height == len(elements)
 
 
 numbers = st.one_of(
@@ -76,8 +76,8 @@ numbers = st.one_of(
 
 @given(st.lists(st.tuples(numbers, st.sampled_from([0, UNCERTAIN, BAD, 0xC0000000])), max_size=20))
 def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, Any], int]]) -> None:
-    """In their order; those with a Bad status lose the value and keep the status."""
-    pairs = [(SLOW, value(content, kind, status=status)) for (content, kind), status in given_values]
+    """Order is kept; values with a Bad status are dropped and their status is kept."""
+    pairs = [(PROCESS, value(content, kind, status=status)) for (content, kind), status in given_values]
     found = sample_rows(pairs, received=NOW)
     expected = [float(content) if status < BAD else None for (content, _), status in given_values]
     same = [
@@ -106,31 +106,31 @@ def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, 
     ],
 )
 def test_what_is_no_number_becomes_text(content: Any, kind: ua.VariantType, text: str) -> None:
-    """Also an integer that float64 would change, and an array of a tag without sample rate."""
-    assert rows_of(SLOW, value(content, kind)) == [(None, text, 0)]
+    """This includes integers that float64 would change, and arrays of a tag without sample rate."""
+    assert rows_of(PROCESS, value(content, kind)) == [(None, text, 0)]
 
 
 def test_a_matrix_is_no_waveform() -> None:
-    """It becomes text, which the contract refuses for a numeric tag with all it holds."""
+    """It becomes text, which the contract rejects for a numeric tag."""
     assert rows_of(FIRST, value([[1.0, 2.0], [3.0, 4.0]], ua.VariantType.Double)) == [
         (None, "[[1.0, 2.0], [3.0, 4.0]]", 0)
     ]
 
 
 def test_an_array_without_elements_is_a_sample_without_data() -> None:
-    """So that the burst that did not come can be seen."""
+    """It shows that an expected burst did not arrive."""
     assert rows_of(FIRST, value([], ua.VariantType.Float)) == [(None, None, BAD_NO_DATA)]
 
 
 def test_a_scalar_of_a_waveform_tag_is_one_sample() -> None:
-    """As some servers send before the first burst."""
+    """Some servers send a scalar before the first burst."""
     assert rows_of(LAST, value(1.5, ua.VariantType.Float)) == [(1.5, None, 0)]
 
 
 @pytest.mark.parametrize("status", [0, BAD])
 def test_no_value_is_a_row_without_value(status: int) -> None:
-    """Its quality says whether the server meant it."""
-    assert rows_of(SLOW, ua.DataValue(None, ua.StatusCode(status), T0)) == [(None, None, status)]
+    """The quality says whether the server meant it."""
+    assert rows_of(PROCESS, ua.DataValue(None, ua.StatusCode(status), T0)) == [(None, None, status)]
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,11 @@ def test_the_time_is_the_sources_else_the_servers_else_ours(
 ) -> None:
     """The null DateTime, 1601, counts as none."""
     given_value = ua.DataValue(ua.Variant(1.0), ua.StatusCode(0), source, server)
-    assert sample_rows([(SLOW, given_value)], received=NOW)["timestamp"].to_list() == [expected]
+    assert sample_rows([(PROCESS, given_value)], received=NOW)["timestamp"].to_list() == [expected]
 
 
 def test_bad_rows_carry_the_codes() -> None:
-    """One a tag, without value."""
+    """There is one row per tag, without a value."""
     expected = pl.DataFrame([("t", T0, None, None, BAD_NODE_ID_UNKNOWN)], schema=SCHEMA, orient="row")
     assert_frame_equal(bad_rows([("t", BAD_NODE_ID_UNKNOWN)], at=T0), expected)
     assert_frame_equal(bad_rows([], at=T0), SCHEMA.to_frame())

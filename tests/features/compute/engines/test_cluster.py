@@ -61,7 +61,7 @@ def fill(plant: Plant, seconds: int) -> None:
 
 
 def rows_by(plant: Plant, state: Path, engine: Engine) -> pl.DataFrame:
-    """All rows that the engine leads to, in a table of its own."""
+    """All rows computed by the engine, in a table of its own."""
     site = Plant(**{**vars(plant), "state": state})
     job = ViewJob(site, plant.views["compressor_vibration"], open_store(plant), lambda: START + timedelta(days=1))
     planned = job.plan(SMALL)
@@ -71,7 +71,7 @@ def rows_by(plant: Plant, state: Path, engine: Engine) -> pl.DataFrame:
 
 
 def stopped_at_work(node: Any) -> int:
-    """A worker of the node, stopped while it computes a partition, which it will not finish any more; its number."""
+    """Stops a worker of the node for good while it computes a partition; returns its process id."""
     (raylet,) = node.all_processes["raylet"]
     children = Path(f"/proc/{raylet.process.pid}/task/{raylet.process.pid}/children")
     until = monotonic() + 30
@@ -108,19 +108,19 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
                 yield done
 
         assert_frame_equal(rows_by(plant, tmp_path / "cluster", with_a_death), expected)
-        asked = ["compute", "--plant", str(plant.root), "--engine", "ray", "--address", nodes.address]
-        refused = CliRunner().invoke(app, [*asked, "--memory", "100TiB"])
+        command = ["compute", "--plant", str(plant.root), "--engine", "ray", "--address", nodes.address]
+        refused = CliRunner().invoke(app, [*command, "--memory", "100TiB"])
         assert "say less with --memory" in str(refused.exception)
         with complaints(nodes.address):
-            done = CliRunner().invoke(app, [*asked, "--memory", "64MiB", "--json"], catch_exceptions=False)
+            done = CliRunner().invoke(app, [*command, "--memory", "64MiB", "--json"], catch_exceptions=False)
         assert "a node has died" in done.stderr
         assert json.loads(done.stdout)["views"]["compressor_vibration"]["feature_rows"] == expected.height
     finally:
         nodes.shutdown()
 
 
-def test_no_cluster_is_said(plant: Plant) -> None:
-    """With what to do; not a stack trace."""
+def test_a_missing_cluster_is_reported(plant: Plant) -> None:
+    """The error says what to do, without a stack trace."""
     with pytest.raises(StoreUnavailable, match=r"no Ray cluster answers at 127.0.0.1:1 .*ray start --head"):
         next(cluster("file:///nowhere", address="127.0.0.1:1", memory=1)([]))
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"

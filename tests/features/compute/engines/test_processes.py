@@ -1,4 +1,4 @@
-"""The rows are the same in one process and in several; and one machine does without what a cluster needs."""
+"""One process and several give the same rows; one machine does not need what a cluster needs."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def rows_by(plant: Plant, state: Path, engine: Engine, limits: Budget) -> pl.Dat
 
 
 @pytest.mark.parametrize("align", ["epoch", "burst"])
-def test_small_partitions_give_the_rows_of_one_look_at_everything(plant: Plant, tmp_path: Path, align: str) -> None:
-    """Cut between windows, and between bursts."""
+def test_small_partitions_give_the_rows_of_a_single_one(plant: Plant, tmp_path: Path, align: str) -> None:
+    """Partitions are cut between windows and between bursts."""
     fill(plant)
     site = plant if align == "epoch" else bursts(plant)
     whole = rows_by(site, tmp_path / "whole", in_process(open_store(plant)), Budget(10**9, 10**9))
@@ -92,12 +92,12 @@ class DelayedStore:
 
 
 def processes_of(plant: Plant, store: Samples, url: str = "") -> Engine:
-    """Three, from the first moment on."""
+    """An engine of three processes, which it starts for any amount of work."""
     return processes(store, url or lake_path(plant).as_uri(), "", jobs=3, worth=0)
 
 
 def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
-    """Row for row, whatever the order in which they are ready; and they do take part."""
+    """The rows are the same in any order of completion, and the other processes do take part."""
     fill(plant, seconds=600)
     single = rows_by(plant, tmp_path / "single", in_process(open_store(plant)), SMALL)
     delayed = DelayedStore(plant)
@@ -106,8 +106,8 @@ def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
     assert delayed.reads < len(plan_of(plant, SMALL)[1].partitions) * 0.8
 
 
-def test_no_process_is_started_for_what_is_done_soon(plant: Plant, tmp_path: Path) -> None:
-    """One takes longer to start than the work here."""
+def test_no_process_is_started_for_little_work(plant: Plant, tmp_path: Path) -> None:
+    """Starting one takes longer than the work in this test."""
     fill(plant)
     before = children()
 
@@ -124,8 +124,8 @@ def children() -> set[int]:
     return {int(child) for task in tasks for child in task.read_text(encoding="ascii").split()}
 
 
-def test_what_fails_here_is_said(plant: Plant) -> None:
-    """As the error it is, with its message; what waited is not begun."""
+def test_a_failure_in_this_process_is_raised(plant: Plant) -> None:
+    """The original error is raised with its message; waiting partitions are not started."""
     fill(plant, seconds=200)
     _, planned = plan_of(plant, SMALL)
 
@@ -139,8 +139,8 @@ def test_what_fails_here_is_said(plant: Plant) -> None:
     assert failing.reads <= 4
 
 
-def test_what_fails_in_another_process_is_said_here(plant: Plant) -> None:
-    """As the error it is, with its message."""
+def test_a_failure_in_another_process_is_raised_here(plant: Plant) -> None:
+    """The original error is raised with its message."""
     fill(plant, seconds=600)
     blocked = plant.root / "file"
     blocked.touch()
@@ -148,8 +148,8 @@ def test_what_fails_in_another_process_is_said_here(plant: Plant) -> None:
         list(processes_of(plant, DelayedStore(plant), blocked.as_uri())(plan_of(plant, SMALL)[1].partitions))
 
 
-def test_a_killed_process_is_said(plant: Plant) -> None:
-    """And what may have killed it, and that nothing is lost; none is left behind."""
+def test_a_killed_process_is_reported(plant: Plant) -> None:
+    """The error says what may have killed it and that nothing is lost; no other process is left behind."""
     fill(plant, seconds=600)
     before, delayed = children(), DelayedStore(plant)
 
@@ -164,8 +164,8 @@ def test_a_killed_process_is_said(plant: Plant) -> None:
     assert children() == before
 
 
-def test_a_process_ends_with_its_starter(plant: Plant) -> None:
-    """Whoever kills the job with -9 need not look for more."""
+def test_a_process_ends_with_its_parent(plant: Plant) -> None:
+    """No process has to be looked for after the job was killed with -9."""
     fill(plant, seconds=2)
     code = (
         "from features.compute.engines.worker import WorkerProcess; from time import sleep\n"
@@ -185,7 +185,7 @@ def test_a_process_ends_with_its_starter(plant: Plant) -> None:
 
 
 def test_partitions_of_the_same_time_are_read_at_once(plant: Plant) -> None:
-    """Two assets, one query; what each is given is what it would have read."""
+    """Two assets take one query; each partition gets the samples it would have read by itself."""
     fill(plant, seconds=5)
     store, (_, planned) = DelayedStore(plant, lambda: None), plan_of(plant, Budget(10**9, 10**9))
     together = computed(in_process(store), planned.partitions)
@@ -216,7 +216,7 @@ def test_one_machine_does_not_import_ray_or_feast(plant: Plant) -> None:
 
 
 def test_a_missing_ray_says_how_to_install_it() -> None:
-    """Instead of a stack trace."""
+    """There is no stack trace."""
     code = (
         "import sys; sys.modules['ray'] = None\n"
         "from historian.errors import ConfigError\n"

@@ -76,7 +76,7 @@ def dial(of: Tag, values: Sequence[float], *, every: float = 0.25) -> SampleBatc
 
 
 def plan_of(of: View, tags: tuple[Tag, ...]) -> AssetPlan:
-    """What the view computes for asset p1, of a class with the points of these tags; its other points have none."""
+    """The plan of a view for asset p1, whose class has the points of these tags; other points have none."""
     points = {name: Point(kind="vibration", sample_rate=12_000) for name in of.points}
     for each in tags:
         shared = {key: getattr(each, key) for key in ("kind", "unit", "sample_rate", "range", "max_staleness")}

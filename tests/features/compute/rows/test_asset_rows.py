@@ -30,7 +30,7 @@ from tests.features.compute.rows.signals import (
 
 
 def test_points_of_several_rates_are_joined_by_the_window_end() -> None:
-    """One row an asset and end, whatever the rates; each point says its own rate, resolution and coverage."""
+    """Each asset and end has one row; each point has its own rate, resolution and coverage."""
     fast, slower = tag("de_h", sample_rate=25_600), tag("nde_h", sample_rate=12_800)
     found = rows(view("de_h", "nde_h"), waveform(fast, 3), waveform(slower, 2), tags=(fast, slower))
     assert found["event_timestamp"].to_physical().to_list() == [START + k * SECOND for k in (1, 2, 3)]
@@ -40,7 +40,7 @@ def test_points_of_several_rates_are_joined_by_the_window_end() -> None:
 
 
 def test_a_point_without_a_tag_is_absent() -> None:
-    """Also where the asset has no sample of any of the points, but of the speed."""
+    """This holds even if the asset has only samples of its speed."""
     de_h, speed = tag("de_h"), tag("speed", "speed", unit="rpm")
     of_view = view("de_h", "nde_h", speed="speed")
     assert rows(of_view, waveform(de_h), tags=(de_h,))["nde_h_reason"].to_list() == ["absent"]
@@ -58,7 +58,7 @@ def test_a_point_without_a_tag_is_absent() -> None:
     ids=["gap", "not Good", "no number", "both"],
 )
 def test_a_window_that_is_not_valid_says_why(broken: Any, reason: str | None, found: int) -> None:
-    """No feature of it is there; what could be counted is."""
+    """It has no features, only the counts."""
     de_h = tag("de_h", range=(-50, 50))
     row = only(rows(view("de_h"), SampleBatch(broken(waveform(de_h))), tags=(de_h,)))
     assert row["de_h_reason"] == (reason or "gap bad_quality")
@@ -87,7 +87,7 @@ def test_samples_that_do_not_fill_the_window_have_the_wrong_length() -> None:
 def test_a_feature_that_is_missing_in_a_valid_window_says_why(
     features: tuple[str, ...], unit: str, values: npt.NDArray[np.float64] | None, reason: str | None
 ) -> None:
-    """Its code is in the row, and no other."""
+    """The row has the code of its reason, and no other."""
     de_h = tag("de_h", unit=unit)
     wave = waveform(de_h) if values is None else samples(de_h, np.floor(np.arange(12_000) * SECOND / 12_000), values)
     of_view = view("de_h", features=features, bands=((10, 1000),))
@@ -96,8 +96,8 @@ def test_a_feature_that_is_missing_in_a_valid_window_says_why(
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e61, 1e-61, 1e-200, 5e-324])
-def test_of_values_that_float64_cannot_square_nothing_is_computed(scale: float) -> None:
-    """Too large or too small: half of the features would still be numbers, cut short. One sample is enough."""
+def test_values_that_float64_cannot_square_give_no_features(scale: float) -> None:
+    """One value that is too large or too small is enough, as half of the features would lose precision."""
     de_h = tag("de_h", bearing=CWRU)
     of_view = view("de_h", features=("time", "spectrum", *TURNING), fixed_rpm={"p1": 1800.0}, bands=((10, 1000),))
     names = [f"de_h_{spec.name}" for spec in plan_of(of_view, (de_h,)).tags[0].plan.features]
@@ -112,7 +112,7 @@ def test_of_values_that_float64_cannot_square_nothing_is_computed(scale: float) 
     assert None not in {row[name] for name in names}
 
 
-def test_what_is_not_known_of_the_setting_is_not_blamed_on_it() -> None:
+def test_the_reason_resolution_is_only_used_when_it_applies() -> None:
     """Tones, steps and impulses have no `resolution` where noise of that rate and length has none."""
     de_h, count = tag("de_h", bearing=CWRU), np.arange(12_000)
     of_view = view("de_h", features=("time", "spectrum", *TURNING), fixed_rpm={"p1": 1800.0}, bands=((10, 1000),))
@@ -122,7 +122,7 @@ def test_what_is_not_known_of_the_setting_is_not_blamed_on_it() -> None:
         assert only(rows(of_view, wave, tags=(de_h,)))["de_h_reason"] is None
 
 
-def test_what_a_window_cannot_resolve_has_too_little_resolution() -> None:
+def test_a_window_that_is_too_short_has_the_reason_resolution() -> None:
     """A band below three lines or above the anti-alias filter; five turns of the shaft, ten periods of a line."""
     de_h = tag("de_h", bearing=CWRU)
     row = only(rows(view("de_h"), waveform(de_h), tags=(de_h,)))
@@ -133,8 +133,8 @@ def test_what_a_window_cannot_resolve_has_too_little_resolution() -> None:
     assert (row["de_h_rpm"], row["de_h_rpm_source"]) == (240, "asset")
 
 
-def test_the_share_of_clipped_samples_is_told() -> None:
-    """Within 1 % of full scale of an end of the range; unknown without a range."""
+def test_the_share_of_clipped_samples_is_counted() -> None:
+    """A sample within 1 % of full scale of a limit is clipped; without a range the share is unknown."""
     values = np.sin(np.arange(12_000) * 0.1) * 10
     values[:240] = [10, -9.95] * 120
     values = np.clip(values, -9.95, 10)

@@ -1,6 +1,6 @@
-"""What our features come to is written down by version, so that none changes without becoming a new version.
+"""Stored values of every feature by version, so that none changes without a new version.
 
-Stored rows are told apart by the versions that computed them: `penstock compute --stale` recomputes older ones.
+Stored rows record the versions that computed them: `penstock compute --stale` recomputes older ones.
 New values are written down by `python -m tests.features.compute.rows.test_golden --write`. It adds what is new and
 drops what no feature has any more, but never puts another value in place of one of the same version.
 """
@@ -46,7 +46,7 @@ VIBRATION: Final = ("time", "spectrum", "orders", "envelope", "kurtogram")
 
 
 def key(group: str, spec: FeatureSpec[Any]) -> str:
-    """By which a feature's values stand in the file."""
+    """The key of a feature's values in the file."""
     return f"{spec.name} ({group}), version {spec.version}"
 
 
@@ -95,12 +95,12 @@ def of_process_tags() -> Found:
 
 
 def found() -> Found:
-    """What every feature comes to now."""
+    """The present values of every feature."""
     return of_vibration() | of_process_tags()
 
 
 def golden() -> Found:
-    """What they came to when their version was made."""
+    """The stored values of every feature's version."""
     written: Found = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
     return written
 
@@ -117,7 +117,7 @@ def _same(now: float | str, then: float | str) -> bool:
 
 
 def changed(now: Found, then: Found) -> list[str]:
-    """What to do about each feature that gives other values than its version did."""
+    """A message for each feature that gives other values than its stored version."""
     return [
         f"{name} gives {now[name]}, but gave {then[name]}: raise the version of its FeatureSpec and write down the "
         "new value, with `python -m tests.features.compute.rows.test_golden --write`"
@@ -127,7 +127,7 @@ def changed(now: Found, then: Found) -> list[str]:
 
 
 def test_every_feature_has_golden_values_and_all_are_defined() -> None:
-    """All groups and the zone; a value of no feature, or of another version of it, is left over."""
+    """This covers all groups and the zone, and no value belongs to a missing feature or another version."""
     specs = [(name, spec) for name, group in GROUPS.items() for spec in group.specs]
     specs += [("zone", spec) for spec in QUALITY_COLUMNS["zone"]]
     assert set(golden()) == {key(name, spec) for name, spec in specs}, (
@@ -138,13 +138,13 @@ def test_every_feature_has_golden_values_and_all_are_defined() -> None:
 
 
 def test_no_feature_changes_without_a_new_version() -> None:
-    """What was stored under a version is what the version gives."""
+    """Every feature gives the values stored for its version."""
     problems = changed(found(), golden())
     assert not problems, "\n".join(problems)
 
 
 def test_a_changed_value_is_reported_with_what_to_do() -> None:
-    """Already in the ninth digit; not in the eleventh, and not where the version is another one."""
+    """The ninth digit counts, the eleventh does not, and another version is not compared."""
     then: Found = {"a, version 1": [2.0, "on"]}
     assert changed({"a, version 1": [2.0 + 2e-11, "on"], "a, version 2": [3.0, "on"]}, then) == []
     others: list[list[float | str]] = [[2.0 + 2e-8, "on"], [2.0, "off"], [float("nan"), "on"], [2.0]]
@@ -153,7 +153,7 @@ def test_a_changed_value_is_reported_with_what_to_do() -> None:
 
 
 def write_down() -> None:
-    """Adds and drops; a value that changed under its version stops it."""
+    """Adds new values and drops unused ones; stops at a value that changed under its version."""
     now, then = found(), golden()
     if problems := changed(now, then):
         sys.exit("\n".join(problems))

@@ -1,4 +1,4 @@
-"""Kernels run over batches of windows, each by itself, whatever memory they return their values in."""
+"""Kernels run over batches of windows; each window's values are independent of memory and of the others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WINDOWS = 50
 
 
 def noise() -> Floats:
-    """[samples] of all windows, each louder than the one before."""
+    """[samples] of all windows, each louder than the previous one."""
     loudness = np.repeat(np.arange(1, WINDOWS + 1), TILING.samples)
     return np.random.default_rng(0).normal(size=WINDOWS * TILING.samples) * loudness
 
 
 def test_batches_give_what_each_window_gives_by_itself() -> None:
-    """To the last bit, for every feature of the default groups."""
+    """All features of the default groups agree to the last bit."""
     samples, first = noise(), np.arange(WINDOWS) * TILING.samples
     together = waveform_values(samples, first, TILING, "g")
     alone = [waveform_values(samples, start, TILING, "g") for start in first[:, None]]
@@ -34,7 +34,7 @@ def test_batches_give_what_each_window_gives_by_itself() -> None:
 
 
 def test_a_kernel_may_return_memory_that_it_uses_again() -> None:
-    """Its values are kept, not the memory they were in."""
+    """The values are copied before the memory is reused."""
     memory = np.empty(WINDOWS)
 
     def loudness(batch: Waveforms) -> Floats:
@@ -48,7 +48,7 @@ def test_a_kernel_may_return_memory_that_it_uses_again() -> None:
 
 
 def test_without_windows_there_are_no_values() -> None:
-    """One empty array a feature."""
+    """There is one empty array per feature."""
     found = waveform_values(np.zeros(0), np.zeros(0, np.int64), TILING, "g")
     assert {len(values) for values in found.values()} == {0}
 

@@ -1,4 +1,4 @@
-"""Why features are missing: exactly one reason or more where a feature is, and none where all are there."""
+"""A row has a reason where a feature is missing, and none where all are there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.features.compute.rows.signals import (
 
 
 def test_codes_of_other_packages_are_kept_apart() -> None:
-    """What a spec gives and nothing known explains is its own; of what gives nothing all one knows is the magnitude."""
+    """A code holds only where the spec has it; a missing feature without a known reason has the code `other`."""
     specs = [
         FeatureSpec("theirs", "", "x", "own", len, reasons=("no_speed", "other")),  # type: ignore[arg-type]
         FeatureSpec("plain", "", "x", "own", len),  # type: ignore[arg-type]
@@ -47,8 +47,8 @@ def test_codes_of_other_packages_are_kept_apart() -> None:
 
 
 @st.composite
-def troubled(draw: st.DrawFn) -> tuple[Tag, View, list[SampleBatch], tuple[Tag, ...]]:
-    """A vibration point with every kind of trouble, and a speed that may be anything."""
+def any_window(draw: st.DrawFn) -> tuple[Tag, View, list[SampleBatch], tuple[Tag, ...]]:
+    """A vibration point with defects of any kind, and a speed of any kind."""
     rate = draw(st.sampled_from([1000, 12_000]))
     bearing = draw(st.sampled_from([CWRU, None]))
     de_h = tag("de_h", sample_rate=rate, bearing=bearing, unit=draw(st.sampled_from(["g", "mm/s"])))
@@ -62,7 +62,7 @@ def troubled(draw: st.DrawFn) -> tuple[Tag, View, list[SampleBatch], tuple[Tag, 
     return de_h, view("de_h", features=features, speed="speed"), [wave, dial(SPEED, speeds)], (de_h, SPEED)
 
 
-@given(troubled())
+@given(any_window())
 @settings(max_examples=40)
 def test_a_feature_is_missing_exactly_where_there_is_a_reason(
     case: tuple[Tag, View, list[SampleBatch], tuple[Tag, ...]],

@@ -31,7 +31,7 @@ def process(*points: str, features: tuple[str, ...] = ()) -> View:
 
 
 def test_time_in_state_of_a_text() -> None:
-    """Shares of the window by listed state, the last one, changes, and since when."""
+    """The row has each listed state's share of the window, the last state, the changes, and since when it holds."""
     times = np.array([0, 4, 6, 9]) * SECOND
     held = samples(MODE, times, [None] * 4, text=["RUN", "RUN", "IDLE", "Tripped"])
     row = only(rows(process("mode"), held, tags=(MODE,), wanted=EndRange(START, START + 10 * SECOND, 2 * START)))
@@ -51,7 +51,7 @@ def test_time_in_state_of_a_text() -> None:
 
 
 def test_time_in_state_of_a_number() -> None:
-    """0 and 1 by their names; the same tag may be a number as well."""
+    """0 and 1 have their names; the same tag may be a number as well."""
     held = samples(PUMP, np.array([0, 2.5, 5]) * SECOND, [0, 1, 0])
     wanted = EndRange(START, START + 10 * SECOND, 2 * START)
     row = only(rows(process("pump", features=("process", "states")), held, tags=(PUMP,), wanted=wanted))
@@ -63,7 +63,7 @@ def test_time_in_state_of_a_number() -> None:
 
 
 def test_a_process_window_that_is_not_valid_says_why() -> None:
-    """A sensor that fell silent; one that reports itself bad; a state that was never known."""
+    """The sensor stopped reporting, reported itself Bad, or had a state that was never known."""
     oil = tag("oil", "process", unit="degC", max_staleness=ONE)
     wanted = EndRange(START, START + 10 * SECOND, 2 * START)
     silent = rows(process("oil"), dial(oil, [1, 2, 3]), tags=(oil,), wanted=wanted)
@@ -76,7 +76,7 @@ def test_a_process_window_that_is_not_valid_says_why() -> None:
 
 
 def test_a_process_value_that_float64_cannot_square_is_missing() -> None:
-    """What can be had is there; what cannot is missing for its magnitude."""
+    """The other features are computed; the missing ones have the reason magnitude."""
     oil = tag("oil", "process", unit="degC", max_staleness=ONE * 60)
     wanted = EndRange(START, START + 20 * SECOND, 2 * START)
     held = samples(oil, np.arange(4) * 5 * SECOND, [1e200, -1e200, 1, 2])

@@ -1,4 +1,4 @@
-"""The speed of a window: from its tag, with the reason where there is none to be used."""
+"""The speed of a window comes from its tag, with a reason where none can be used."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.features.compute.rows.signals import (
 def test_the_speed_of_a_window_is_that_of_its_tag(
     speeds: list[float], unit: str, rpm: float | None, reason: str | None
 ) -> None:
-    """Time-weighted, in rpm; where there is none to be used, what needs it is missing and says why."""
+    """It is the time-weighted mean in rpm; without one, the features that need it are missing with a reason."""
     de_h, speed = tag("de_h", bearing=CWRU), tag("speed", "speed", unit=unit, max_staleness=ONE)
     of_view = view("de_h", features=TURNING, speed="speed", fixed_rpm={})
     row = only(rows(of_view, waveform(de_h), dial(speed, speeds), tags=(de_h, speed)))
@@ -46,8 +46,8 @@ def test_the_speed_of_a_window_is_that_of_its_tag(
     assert row["de_h_sk_max"] is not None
 
 
-def test_a_speed_that_is_too_old_is_none() -> None:
-    """A sample holds for max_staleness, as process tags do; the fixed speed of the asset does not step in."""
+def test_a_speed_that_is_too_old_is_not_used() -> None:
+    """A sample holds for max_staleness, as for process tags; the asset's fixed speed is not used instead."""
     de_h, speed = tag("de_h", bearing=CWRU), tag("speed", "speed", unit="rpm", max_staleness=ONE)
     of_view = view("de_h", features=("orders",), speed="speed")
     found = rows(of_view, waveform(de_h, 3), dial(speed, [1500]), tags=(de_h, speed))
@@ -56,7 +56,7 @@ def test_a_speed_that_is_too_old_is_none() -> None:
 
 
 def test_a_window_uses_no_speed_of_its_future() -> None:
-    """What is reported at or after its end changes nothing."""
+    """A speed reported at or after its end changes nothing."""
     de_h = tag("de_h", bearing=CWRU)
     of_view = view("de_h", features=("orders",), speed="speed")
     past, future = dial(SPEED, [1500] * 4), dial(SPEED, [1500] * 4 + [3000] * 4)
@@ -64,8 +64,8 @@ def test_a_window_uses_no_speed_of_its_future() -> None:
     assert rows(of_view, waveform(de_h), future, tags=(de_h, SPEED)).equals(known)
 
 
-def test_a_bearing_that_cannot_be_is_said_not_used() -> None:
-    """No geometry, balls that do not fit, or a maker who states another: no line is looked for; orders need none."""
+def test_an_impossible_bearing_is_reported_and_not_used() -> None:
+    """Without a valid geometry there are no fault lines; orders do not need one."""
     misfit = Bearing(balls=20, ball_diameter=9, pitch_diameter=39)
     stated = StatedOrders(bpfo=3.585, bpfi=5.415, bsf=2.357, ftf=0.602)
     for bearing in (None, misfit, CWRU.model_copy(update={"orders": stated})):
@@ -76,7 +76,7 @@ def test_a_bearing_that_cannot_be_is_said_not_used() -> None:
         assert (row["de_h_order_1x"] is None, row["de_h_ses_bpfo_amp"]) == (False, None)
 
 
-def test_pages_give_what_one_look_gives() -> None:
+def test_pages_give_what_a_single_page_gives() -> None:
     """The speed is carried from page to page as far back as a window may need it."""
     de_h = tag("de_h", bearing=CWRU)
     of_view = view("de_h", features=("orders",), speed="speed")

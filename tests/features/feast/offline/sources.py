@@ -20,7 +20,7 @@ Layout = Literal["file", "directory", "delta"]
 
 
 def at(*seconds: float | None) -> pl.Series:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return pl.Series([None if s is None else START + timedelta(seconds=s) for s in seconds], dtype=TIME)
 
 
@@ -75,6 +75,6 @@ def view(source: FileSource, *, name: str = "vib", ttl: timedelta | None = None,
 ASSET = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
 
 
-def retrieved(store: FeatureStore, asked: pd.DataFrame, *refs: str, **options: Any) -> pl.DataFrame:
+def retrieved(store: FeatureStore, entity_df: pd.DataFrame, *refs: str, **options: Any) -> pl.DataFrame:
     """Historical features as a Polars frame."""
-    return pl.DataFrame(store.get_historical_features(asked, list(refs), **options).to_arrow())
+    return pl.DataFrame(store.get_historical_features(entity_df, list(refs), **options).to_arrow())

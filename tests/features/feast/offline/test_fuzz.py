@@ -1,4 +1,4 @@
-"""Random repositories asked through Feast, and every answer held against all pairs of label and row.
+"""Random repositories queried through Feast, with every answer compared with all pairs of label and row.
 
 Several views at once over files, directories and Delta tables: by one key, by two, by none, and one twice by a join-key
 map. Ties, repeats, late corrections, rows and labels without key or time, values that are missing, ages of exactly a
@@ -35,7 +35,7 @@ NONE: Final = -(2**40)
 MACHINE: Final = Entity(name="machine", join_keys=["machine"], value_type=ValueType.STRING)
 LINE: Final = Entity(name="line", join_keys=["line"], value_type=ValueType.INT64)
 KEYS: Final = {"by_machine": ("machine",), "by_line": ("line",), "by_both": ("machine", "line"), "plant": ()}
-ASKED: Final = {
+JOIN_KEYS: Final = {
     **{name: dict(zip(keys, keys, strict=True)) for name, keys in KEYS.items()},
     "by_twin": {"twin": "machine"},
 }
@@ -72,7 +72,7 @@ def with_gaps(random: np.random.Generator, values: Ticks, share: float = 0.05) -
 
 
 def rows(random: np.random.Generator, keys: tuple[str, ...]) -> Rows:
-    """Up to 400 rows of few times, so that many share them, and of few keys or of many; sometimes none."""
+    """Up to 400 rows with few times, so that many share one, and with few or many keys; sometimes none."""
     kinds = int(random.choice([5, 150]))
     size, span = int(random.choice([0, 1, 50, 400], p=[0.05, 0.05, 0.3, 0.6])), int(random.choice([1, 10, 100]))
     event = random.integers(0, span, size)
@@ -86,8 +86,8 @@ def rows(random: np.random.Generator, keys: tuple[str, ...]) -> Rows:
     )
 
 
-def told_apart(of: Rows) -> Rows:
-    """Without rows that differ in nothing but their value: the files of a Delta table have no order to rank them by."""
+def distinguishable(of: Rows) -> Rows:
+    """Drops rows that differ only in their value, as the files of a Delta table have no order to rank them by."""
     created = np.zeros(len(of.event)) if of.created is None else of.created
     _, first = np.unique(np.stack([*of.keys.values(), of.event, created]), axis=1, return_index=True)
     kept = np.sort(first)
@@ -101,27 +101,27 @@ def told_apart(of: Rows) -> Rows:
 
 
 def labels(random: np.random.Generator, size: int) -> Labels:
-    """Labels in no order, of known and unknown keys, from before the first row to after the last or in some of that."""
+    """Labels in no order, with known and unknown keys, some before the first row and some after the last."""
     most = np.where(random.random(size) < 0.5, 6, 160)  # half of them have keys of few rows
     keys = {key: with_gaps(random, random.integers(0, most)) for key in ("machine", "line", "twin")}
     first, last = [(-5, 130), (8, 60), (2, 12)][random.integers(3)]
     return Labels(keys, with_gaps(random, random.integers(first, last, size)))
 
 
-def serving(asked: Labels, of: Rows, keys: Mapping[str, str], *, by_created: bool) -> Ticks:
+def serving(entity_rows: Labels, of: Rows, keys: Mapping[str, str], *, by_created: bool) -> Ticks:
     """For each label the number of the row that serves it, -1 without one: all pairs are looked at.
 
     Of rows that may serve, the last by event timestamp, by created timestamp, and by place in the table.
     """
-    age = asked.time[:, None] - of.event
+    age = entity_rows.time[:, None] - of.event
     may = (age >= 0) & (of.event != NONE)
     for column, key in keys.items():
-        may &= (asked.keys[column][:, None] == of.keys[key]) & (of.keys[key] != NONE)
+        may &= (entity_rows.keys[column][:, None] == of.keys[key]) & (of.keys[key] != NONE)
     if of.ttl:
         may &= age <= of.ttl
     created = np.full(len(of.event), NONE) if of.created is None else of.created
     if by_created and of.created is not None:
-        may &= (created <= asked.time[:, None]) & (created != NONE)
+        may &= (created <= entity_rows.time[:, None]) & (created != NONE)
     ranked = np.append(np.lexsort((created, of.event)), [-1])
     rank = np.argsort(ranked[:-1])
     best: Ticks = ranked[np.where(may, rank, -1).max(axis=1, initial=-1)]
@@ -130,7 +130,7 @@ def serving(asked: Labels, of: Rows, keys: Mapping[str, str], *, by_created: boo
 
 @pytest.mark.parametrize("by_created", [False, True])
 def test_what_is_expected_is_what_the_definition_says(*, by_created: bool) -> None:
-    """All pairs at once, and rows tried one by one in plain Python, find the same rows."""
+    """Comparing all pairs at once and trying the rows one by one in plain Python select the same rows."""
 
     def instant(tick: int) -> datetime | None:
         return None if tick == NONE else START + timedelta(seconds=int(tick))
@@ -138,7 +138,7 @@ def test_what_is_expected_is_what_the_definition_says(*, by_created: bool) -> No
     found = 0
     for seed in range(60):
         random = np.random.default_rng(seed)
-        asked, keys = labels(random, 20), ASKED[list(ASKED)[seed % len(ASKED)]]
+        entity_rows, keys = labels(random, 20), JOIN_KEYS[list(JOIN_KEYS)[seed % len(JOIN_KEYS)]]
         of = rows(random, tuple(keys.values()))
         created = np.full(len(of.event), NONE) if of.created is None else of.created
         lines = [
@@ -147,12 +147,15 @@ def test_what_is_expected_is_what_the_definition_says(*, by_created: bool) -> No
             for n in range(len(of.event))
         ]
         tried = [
-            {EVENT: instant(asked.time[n])} | {column: int(asked.keys[column][n]) for column in keys} for n in range(20)
+            {EVENT: instant(entity_rows.time[n])} | {column: int(entity_rows.keys[column][n]) for column in keys}
+            for n in range(20)
         ]
         ttl = None if of.ttl is None else timedelta(seconds=of.ttl)
         then = by_created and of.created is not None
         expected = expected_rows(tried, lines, list(keys), ttl=ttl, by_created=then)
-        assert serving(asked, of, keys, by_created=by_created).tolist() == [-1 if n is None else n for n in expected]
+        assert serving(entity_rows, of, keys, by_created=by_created).tolist() == [
+            -1 if n is None else n for n in expected
+        ]
         found += sum(n is not None for n in expected)
     assert found > 200
 
@@ -209,7 +212,7 @@ def registered(
     """A store with all views and the service `all`, and the rows of each; a third have next to no memory."""
     layouts = {name: str(random.choice(["file", "directory", "delta"])) for name in KEYS}
     drawn = {name: rows(random, keys) for name, keys in KEYS.items()}
-    made = {name: told_apart(of) if layouts[name] == "delta" else of for name, of in drawn.items()}
+    made = {name: distinguishable(of) if layouts[name] == "delta" else of for name, of in drawn.items()}
     fields = [Field(name="n", dtype=Int64), Field(name="value", dtype=Float64)]
     entities = {"machine": (MACHINE, String), "line": (LINE, Int64)}
     views = [
@@ -229,25 +232,25 @@ def registered(
     return store, made | {"by_twin": made["by_machine"]}
 
 
-def question(random: np.random.Generator, asked: Labels, step: str) -> pd.DataFrame | pl.DataFrame | pa.Table:
-    """The labels as a frame of any kind, with a number each."""
+def entity_df(random: np.random.Generator, entity_rows: Labels, step: str) -> pd.DataFrame | pl.DataFrame | pa.Table:
+    """The labels as a pandas, Polars or Arrow frame, each with a number."""
     frame = pl.DataFrame(
-        {key: column(key, values) for key, values in asked.keys.items()}
-        | {"event_timestamp": instants(random, asked.time, step), "order": np.arange(len(asked.time))}
+        {key: column(key, values) for key, values in entity_rows.keys.items()}
+        | {"event_timestamp": instants(random, entity_rows.time, step), "order": np.arange(len(entity_rows.time))}
     )
     return [frame.to_pandas(), frame, frame.to_arrow()][random.integers(3)]
 
 
 def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureStore]) -> tuple[int, int, int]:
-    """Of one random repository, asked in both modes: how many answers were compared, lost and wrong."""
+    """Compares a random repository in both modes: how many answers were compared, lost and wrong."""
     random = np.random.default_rng(seed)
     step = str(random.choice(list(STEPS)))
     store, made = registered(random, path, step, opened)
-    asked = labels(random, size)
+    entity_rows = labels(random, size)
     compared = lost = wrong = 0
     for by_created in (False, True):
         job = store.get_historical_features(
-            question(random, asked, step),
+            entity_df(random, entity_rows, step),
             store.get_feature_service("all"),
             full_feature_names=True,
             filter_by_created_timestamp=by_created,
@@ -255,7 +258,7 @@ def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureS
         found = pl.DataFrame(job.to_arrow())
         lost += int((found["order"].to_numpy() != np.arange(size)).sum()) if found.height == size else size
         for name, of in made.items():
-            best = serving(asked, of, ASKED[name], by_created=by_created)
+            best = serving(entity_rows, of, JOIN_KEYS[name], by_created=by_created)
             held = np.append(np.where(of.missing, -1.0, np.arange(len(of.event)) / 2), [-1.0])
             right = found[f"{name}__n"].fill_null(-1).to_numpy() == best
             right &= found[f"{name}__value"].fill_null(-1.0).to_numpy() == held[best]
@@ -268,8 +271,8 @@ def differences(seed: int, size: int, path: Path, opened: Callable[..., FeatureS
 def test_every_answer_of_a_repository_is_right(
     tmp_path: Path, feast: Callable[..., FeatureStore], seed: int, size: int
 ) -> None:
-    """A few of them, also without a single label."""
-    assert differences(seed, size, tmp_path, feast) == (size * 2 * len(ASKED), 0, 0)
+    """Four repositories are compared, one of them without a label."""
+    assert differences(seed, size, tmp_path, feast) == (size * 2 * len(JOIN_KEYS), 0, 0)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A whole retrieval, several views at once, against brute force; in one go, in parts, and piece by piece."""
+"""A retrieval over several views at once against brute force: whole, in parts, and in pieces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TTLS = [None, timedelta(0), timedelta(seconds=2), timedelta(days=1, seconds=3), 
 
 
 def instants(seconds: list[int | None], unit: str, zone: str | None) -> pl.Series:
-    """So many seconds after START, in any of the ways a file may hold it."""
+    """Times in seconds after START, in any of the forms a file may hold."""
     times = pl.Series(
         [None if s is None else START + timedelta(seconds=s) for s in seconds], dtype=pl.Datetime("us", "UTC")
     )
@@ -59,11 +59,11 @@ def best(
     *,
     by_created: bool,
 ) -> int | None:
-    """The number of the row the definition names: tried one by one."""
+    """The number of the row the definition selects, found by trying each."""
     serving = []
     for number, (machine, line, event, created) in enumerate(rows):
         same = [(machine, label[0])] * ("machine" in KEYS[name]) + [(line, label[1])] * ("line" in KEYS[name])
-        if any(row is None or row != asked for row, asked in same) or None in (event, label[2]) or event > label[2]:
+        if any(row is None or row != wanted for row, wanted in same) or None in (event, label[2]) or event > label[2]:
             continue
         if ttl and timedelta(seconds=label[2] - event) > ttl:
             continue
@@ -97,7 +97,7 @@ def test_every_view_gives_what_brute_force_finds(
     *,
     by_created: bool,
 ) -> None:
-    """Whatever keys a view has, however times are stored, whole, in parts or in pieces: the same right answer."""
+    """The answer is right for any keys and units of time: whole, in parts or in pieces."""
     views = [view(name, of_view, ttl, units[0], zones[0]) for name, of_view, ttl in zip(KEYS, rows, ttls, strict=True)]
     frame = pl.DataFrame(
         {
@@ -106,22 +106,22 @@ def test_every_view_gives_what_brute_force_finds(
             "event_timestamp": instants([label[2] for label in labels], units[1], zones[1]),
         }
     )
-    asked = from_columns(frame)
-    whole = HistoricalRetrieval(asked, views, by_created, WHOLE).table()
+    entity_rows = from_columns(frame)
+    whole = HistoricalRetrieval(entity_rows, views, by_created, WHOLE).table()
     expected = {
         f"{name}__value": [best(label, of_view, name, ttl, by_created=by_created) for label in labels]
         for name, of_view, ttl in zip(KEYS, rows, ttls, strict=True)
     }
     assert {name: whole[name].to_pylist() for name in expected} == expected
-    assert whole.select(asked.table.column_names).equals(asked.table)
-    in_parts = HistoricalRetrieval(asked, views, by_created, 1)
+    assert whole.select(entity_rows.table.column_names).equals(entity_rows.table)
+    in_parts = HistoricalRetrieval(entity_rows, views, by_created, 1)
     assert in_parts.table().equals(whole)
     assert pa.concat_tables(in_parts.pieces(3)).equals(whole)
 
 
 @pytest.mark.parametrize("count", [1, 3, 100])
 def test_no_key_is_in_two_parts(count: int) -> None:
-    """Labels are dealt out by the key of most values, all of them, in at most so many parts."""
+    """All labels are divided by the key with the most values, into at most the given number of parts."""
     labels = pl.DataFrame({"line": ["a", "b"] * 10, "machine": [*range(19), None], "n": range(20)})
     parts = list(split(labels, ["line", "machine"], count))
     assert len(parts) <= count
@@ -130,8 +130,8 @@ def test_no_key_is_in_two_parts(count: int) -> None:
     assert sum(map(len, machines)) == 19
 
 
-def test_labels_of_arrow_types_pass_untouched() -> None:
-    """What Arrow calls them beside the features is what it called them before."""
+def test_labels_of_arrow_types_pass_unchanged() -> None:
+    """Their Arrow types are the same next to the features as before."""
     labels = pa.table(
         {
             "machine": pa.array([1], pa.int16()),

@@ -1,4 +1,4 @@
-"""Retrieval on a Ray cluster gives the bytes one machine gives; without a cluster Ray is not even loaded."""
+"""Retrieval on a Ray cluster gives the bytes one machine gives; without a cluster Ray is not loaded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def rows(seed: int) -> pl.DataFrame:
 
 
 def labels() -> pl.DataFrame:
-    """Of known and unknown assets, in no order."""
+    """Labels of known and unknown assets, in no order."""
     random = np.random.default_rng(3)
     assets = [f"c{number}" for number in random.integers(0, 11, 3_000)]
     times = [START + timedelta(seconds=int(second)) for second in random.integers(-5, 600, 3_000)]
@@ -74,9 +74,9 @@ def views(directory: Path) -> list[Entity | FeatureView]:
 
 
 def answers(store: FeatureStore, *, meanwhile: Callable[[], None]) -> list[pa.Table]:
-    """What a store answers whole and in streamed batches; `meanwhile` happens between question and answer."""
-    ask = partial(store.get_historical_features, labels(), REFS, full_feature_names=True)
-    jobs = [ask(filter_by_created_timestamp=by_created) for by_created in (False, True)]
+    """The whole and the streamed answers of a store; `meanwhile` runs between the request and the reading."""
+    retrieve = partial(store.get_historical_features, labels(), REFS, full_feature_names=True)
+    jobs = [retrieve(filter_by_created_timestamp=by_created) for by_created in (False, True)]
     meanwhile()
     return [
         found for job in jobs for found in (job.to_arrow(), job.to_reader().read_all(), job.to_reader(1_300).read_all())
@@ -88,7 +88,7 @@ def answers(store: FeatureStore, *, meanwhile: Callable[[], None]) -> list[pa.Ta
 def test_two_nodes_give_the_bytes_one_machine_gives(
     feast: Callable[..., FeatureStore], tmp_path: Path, ray_address: str
 ) -> None:
-    """Whole and streamed, over files and a Delta table, though that grows between the question and the answer."""
+    """They are the same whole and streamed, over files and a Delta table that grows after the request."""
     objects = views(tmp_path)
     here = answers(feast(*objects), meanwhile=lambda: None)
     assert 0 < here[0]["delta__n"].null_count < here[0].num_rows
@@ -104,29 +104,29 @@ def test_two_nodes_give_the_bytes_one_machine_gives(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_batches_too_are_asked_of_the_cluster(feast: Callable[..., FeatureStore], tmp_path: Path) -> None:
-    """Nobody answers there, and it is not done here instead."""
+def test_batches_are_computed_by_the_cluster_too(feast: Callable[..., FeatureStore], tmp_path: Path) -> None:
+    """Without a cluster there is an error, and nothing is computed locally instead."""
     job = feast(*views(tmp_path), ray_address="127.0.0.1:1").get_historical_features(labels(), REFS[:1])
-    for ask in (job.to_arrow, job.to_reader):
+    for retrieve in (job.to_arrow, job.to_reader):
         with pytest.raises(StoreUnavailable, match=r"no Ray cluster answers at 127\.0\.0\.1:1 .* or ray_address"):
-            ask()
+            retrieve()
 
 
 def node(number: int) -> tuple[int, str]:
-    """The number, and where this was run."""
+    """The number and the node on which this ran."""
     sleep(0.1)
     return number, needed_module("ray").get_runtime_context().get_node_id()
 
 
 def refused(number: int) -> int:
-    """What a task says to a person."""
+    """Raises an error that a user may see."""
     raise NotEnoughData(f"there is no {number}")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and processes to the garbage collector
-def test_both_nodes_work_and_what_they_say_comes_back(ray_address: str) -> None:
-    """Each item once; items are taken as there is room; an error of ours arrives without a stack trace."""
+def test_both_nodes_work_and_their_results_and_errors_come_back(ray_address: str) -> None:
+    """Each item is processed once, as there is room; an error of ours arrives without a stack trace."""
     ray: Any = needed_module("ray")
     cluster: Any = needed_module("features.cluster.ray_cluster")
     taken: list[int] = []
@@ -150,8 +150,8 @@ def test_both_nodes_work_and_what_they_say_comes_back(ray_address: str) -> None:
     assert not ray.is_initialized()
 
 
-def test_an_address_of_any_kind_where_nobody_answers_is_told() -> None:
-    """At once, and with what to do."""
+def test_an_address_of_any_form_that_does_not_answer_is_reported() -> None:
+    """The error is raised at once and says what to do."""
     cluster: Any = needed_module("features.cluster.ray_cluster")
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):
         with pytest.raises(StoreUnavailable, match=f"no Ray cluster answers at {address} .*ray start --head"):
@@ -160,7 +160,7 @@ def test_an_address_of_any_kind_where_nobody_answers_is_told() -> None:
 
 @pytest.mark.slow
 def test_one_machine_does_not_load_ray(tmp_path: Path) -> None:
-    """Nor need it be installed."""
+    """Ray need not be installed."""
     script = (
         "import sys; sys.modules['ray'] = None; from pathlib import Path; from feast import FeatureStore, RepoConfig;"
         "from tests.features.feast.offline.test_join_executor import answers, views;"

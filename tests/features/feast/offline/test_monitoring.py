@@ -1,4 +1,4 @@
-"""Feast's monitoring: the numbers of its own calculator, and tables that hold one row a key."""
+"""Feast's monitoring: the same statistics as Feast's calculator, and tables with one row per key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from features.feast.offline import monitoring
 
 
 def test_numbers_are_those_of_feast() -> None:
-    """On a column without anything Feast's calculator fails at."""
+    """The column has no value for which Feast's calculator fails."""
     column = pl.Series("x", [3.0, 1.0, None, 7.5, 2.0, 2.0])
     expected = MetricsCalculator(4, 2).compute_numeric(column.to_arrow()) | {"feature_name": "x"}
     found = monitoring.numeric_metric("x", column, 4)
@@ -23,15 +23,15 @@ def test_numbers_are_those_of_feast() -> None:
 
 
 def test_categories_are_those_of_feast() -> None:
-    """The most frequent, and how many others."""
+    """The most frequent ones are listed, and the number of others."""
     column = pl.Series("x", ["b", "a", "b", None, "c", "b", "a"])
     expected = MetricsCalculator(4, 2).compute_categorical(column.to_arrow()) | {"feature_name": "x"}
     assert monitoring.categorical_metric("x", column, 2) == expected
 
 
 @pytest.mark.parametrize("values", [[float("nan"), None, float("inf")], []])
-def test_what_is_no_number_is_missing(values: list[float | None]) -> None:
-    """Feast's own calculator fails at them."""
+def test_nan_and_infinity_are_missing(values: list[float | None]) -> None:
+    """Feast's own calculator fails for them."""
     found = monitoring.numeric_metric("x", pl.Series(values, dtype=pl.Float64), 4)
     assert (found["row_count"], found["null_count"], found["mean"]) == (len(values), len(values), None)
 
@@ -53,8 +53,8 @@ def metric(day: int, **columns: Any) -> dict[str, Any]:
     }
 
 
-def test_a_row_takes_the_place_of_the_one_with_its_key(tmp_path: Path) -> None:
-    """Read back in order of date, both dates included, as Feast's REST server wants them."""
+def test_a_row_replaces_the_one_with_its_key(tmp_path: Path) -> None:
+    """Rows are read back in order of date, both dates included, as Feast's REST server expects."""
     monitoring.ensure_tables(tmp_path)
     monitoring.save_metrics(tmp_path, "feature", [metric(2), metric(1), metric(2, mean=5.0), metric(3)])
     found = monitoring.query_metrics(tmp_path, "feature", "shop", {}, date(2026, 3, 1), date(2026, 3, 2))
@@ -66,7 +66,7 @@ def test_a_row_takes_the_place_of_the_one_with_its_key(tmp_path: Path) -> None:
 
 
 def test_a_baseline_is_cleared_for_what_is_named(tmp_path: Path) -> None:
-    """Others stay baselines."""
+    """Other baselines stay."""
     monitoring.save_metrics(tmp_path, "feature", [metric(1), metric(1, feature_name="other")])
     monitoring.clear_baseline(tmp_path, "shop", {"feature_name": "rate", "feature_view_name": None})
     found = monitoring.query_metrics(tmp_path, "feature", "shop", {}, None, None)

@@ -31,7 +31,7 @@ STORED = ["bag", "place", "bins"]
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 
@@ -49,7 +49,7 @@ ROWS = pa.table(
 
 @pytest.fixture(params=LAYOUTS)
 def store(request: pytest.FixtureRequest, tmp_path: Path, feast: Callable[..., FeatureStore]) -> FeatureStore:
-    """The rows in each layout in turn; key and list are called otherwise by Feast."""
+    """The rows in each layout in turn; key and list have other names in Feast."""
     if request.param == "delta":
         write_deltalake(tmp_path / "rows", ROWS)
     elif request.param == "directory":
@@ -75,7 +75,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, feast: Callable[..., F
     return feast(ASSET, view)
 
 
-def asked(store: FeatureStore, asset: str, second: float) -> dict[str, Any]:
+def features_of(store: FeatureStore, asset: str, second: float) -> dict[str, Any]:
     """The features of one label."""
     labels = pd.DataFrame({"asset": [asset], "event_timestamp": at(second)})
     (found,) = store.get_historical_features(labels, REFS).to_arrow().select(FEATURES).to_pylist()
@@ -83,7 +83,7 @@ def asked(store: FeatureStore, asset: str, second: float) -> dict[str, Any]:
 
 
 def pulled(store: FeatureStore, *, latest: bool) -> pa.Table:
-    """What materialisation asks of the store, or what a saved dataset does."""
+    """The rows that materialisation or a saved dataset reads from the store."""
     offline = store.provider.offline_store
     pull = offline.pull_latest_from_table_or_query if latest else offline.pull_all_from_table_or_query
     source = store.get_feature_view("vib").batch_source
@@ -91,24 +91,24 @@ def pulled(store: FeatureStore, *, latest: bool) -> pa.Table:
 
 
 def test_they_are_pulled_as_they_are_stored(store: FeatureStore) -> None:
-    """All rows, and the newest of each key: values and types."""
+    """All rows and the newest of each key have the stored values and types."""
     assert pulled(store, latest=False).equals(ROWS)
     assert pulled(store, latest=True).equals(ROWS.slice(1, 2))
 
 
 def test_what_is_appended_reads_like_what_was_there(store: FeatureStore) -> None:
-    """An Arrow table of the same types."""
+    """An Arrow table of the same types is appended."""
     later = ROWS.slice(0, 1).set_column(4, "seen", pa.array(at(30), pa.timestamp("us", "UTC")))
     view = store.get_feature_view("vib")
     written: list[int] = []
     store.provider.offline_store.offline_write_batch(store.config, view, later, written.append)
     assert written == [1]
-    assert asked(store, "a", 40) == {"bag": [("x", "1")], "place": {"x": 1, "y": ["q"]}, "spectrum": [1.0]}
+    assert features_of(store, "a", 40) == {"bag": [("x", "1")], "place": {"x": 1, "y": ["q"]}, "spectrum": [1.0]}
     assert pulled(store, latest=False).num_rows == 4
 
 
 def test_dicts_are_pushed_to_maps(store: FeatureStore) -> None:
-    """A pandas frame knows no maps, only dicts: each has its own keys, or none. Columns are called as in the source."""
+    """Each dict of a pandas frame has its own keys, or none; columns have the names of the source."""
     bags: list[dict[str, str] | None] = [{"x": "5", "y": "6"}, {"x": "7"}, {}, None]
     frame = pd.DataFrame(
         {
@@ -121,7 +121,7 @@ def test_dicts_are_pushed_to_maps(store: FeatureStore) -> None:
         }
     )
     store.push("pushed", frame, to=PushMode.OFFLINE)
-    found = [asked(store, asset, 40) for asset in "abcd"]
+    found = [features_of(store, asset, 40) for asset in "abcd"]
     assert [row["bag"] for row in found] == [[("x", "5"), ("y", "6")], [("x", "7")], [], None]
     assert [row["place"] for row in found] == [{"x": 9, "y": ["k"]}] * 4
     assert [row["spectrum"] for row in found] == [[7.0, 8.0]] * 4
@@ -129,15 +129,15 @@ def test_dicts_are_pushed_to_maps(store: FeatureStore) -> None:
 
 @pytest.mark.parametrize("bags", [[{}, None], [None, None]])
 def test_dicts_without_any_key_are_pushed(store: FeatureStore, bags: list[dict[str, str] | None]) -> None:
-    """Nothing says what type their values would have."""
+    """They do not show the type of their values; the stored type is used."""
     frame = pulled(store, latest=True).to_pandas().assign(bag=bags, seen=at(30, 30))
     store.write_to_offline_store("vib", frame)
-    assert [asked(store, asset, 40)["bag"] for asset in "ab"] == [None if bag is None else [] for bag in bags]
+    assert [features_of(store, asset, 40)["bag"] for asset in "ab"] == [None if bag is None else [] for bag in bags]
 
 
 @pytest.mark.parametrize("file_format", [None, DeltaFormat()])
 def test_a_saved_dataset_keeps_them(store: FeatureStore, file_format: DeltaFormat | None) -> None:
-    """As they were retrieved, when it is read again."""
+    """A saved dataset is read with the retrieved values and types."""
     labels = pd.DataFrame({"asset": ["a", "b", "c"], "event_timestamp": at(3, 12, 12)})
     job = store.get_historical_features(labels, REFS)
     storage = SavedDatasetFileStorage(path="saved", file_format=file_format)
@@ -150,7 +150,7 @@ def test_a_saved_dataset_keeps_them(store: FeatureStore, file_format: DeltaForma
 
 
 def test_numbers_of_dicts_become_numbers_of_the_map() -> None:
-    """Whatever numbers the dicts have, in several chunks, with keys of any type."""
+    """Numbers of any type are converted, in several chunks and with keys of any type."""
     dtype = pa.map_(pa.large_string(), pa.float32())
     numbers = pa.struct({"a": pa.int64(), "b": pa.int64()})
     structs = pa.chunked_array([[{"a": 1, "b": None}, None], [{"a": None, "b": 4}]], numbers)

@@ -1,4 +1,4 @@
-"""Feast's historical retrieval: which row serves a label, and what comes back."""
+"""Feast's historical retrieval: which row is selected for a label, and the form of the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
 def test_every_label_comes_back_once_and_in_order(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
     """Repeated labels, labels of unknown assets and labels before any row stay, with their other columns."""
     store = feast(ASSET, view(save(rows("11", [0, 10], [1, 11], [1.0, 2.0]), tmp_path / "rows")))
-    asked = labels("19111", [10, 10, 10, -1, 5], rul=[3, 4, 3, 5, 6], note=["a", None, "a", "b", "c"])
+    entity_df = labels("19111", [10, 10, 10, -1, 5], rul=[3, 4, 3, 5, 6], note=["a", None, "a", "b", "c"])
     expected = pl.DataFrame(
         {
             "asset": ["c1", "c9", "c1", "c1", "c1"],
@@ -41,16 +41,16 @@ def test_every_label_comes_back_once_and_in_order(tmp_path: Path, feast: Callabl
             "rms": [2.0, None, 2.0, None, 1.0],
         }
     )
-    assert_frame_equal(retrieved(store, asked, "vib:rms"), expected)
+    assert_frame_equal(retrieved(store, entity_df, "vib:rms"), expected)
 
 
-def test_the_callers_frame_is_not_touched(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Times without a zone count as UTC in the answer, and stay as they were in the frame given."""
+def test_the_callers_frame_is_not_changed(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Times without a zone are UTC in the answer and unchanged in the given frame."""
     store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
-    asked = labels("1", [5]).assign(event_timestamp=[pd.Timestamp("2026-03-01 00:00:05")])
-    before = asked.copy(deep=True)
-    assert retrieved(store, asked, "vib:rms")["event_timestamp"].to_list() == at(5).to_list()
-    pd.testing.assert_frame_equal(asked, before)
+    entity_df = labels("1", [5]).assign(event_timestamp=[pd.Timestamp("2026-03-01 00:00:05")])
+    before = entity_df.copy(deep=True)
+    assert retrieved(store, entity_df, "vib:rms")["event_timestamp"].to_list() == at(5).to_list()
+    pd.testing.assert_frame_equal(entity_df, before)
 
 
 @pytest.mark.parametrize("layout", ["file", "directory", "delta"])
@@ -58,7 +58,7 @@ def test_the_callers_frame_is_not_touched(tmp_path: Path, feast: Callable[..., F
 def test_random_histories_agree_with_brute_force(
     tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout, *, by_created: bool
 ) -> None:
-    """Three versions of many values, labels anywhere, two views of different ttl: never a wrong value."""
+    """Three versions of many values, labels at any time, two views of different ttl: no value is wrong."""
     random = np.random.default_rng(7)
     events = random.integers(0, 60, 300).tolist()
     created = [event + int(random.integers(0, 40)) for event in events]
@@ -67,25 +67,25 @@ def test_random_histories_agree_with_brute_force(
     source = save(history, tmp_path / "rows", layout)
     ttl = timedelta(seconds=3)
     store = feast(ASSET, view(source, name="short", ttl=ttl), view(source, name="long"))
-    asked = labels("".join(map(str, random.integers(0, 5, 80))), random.integers(-5, 110, 80).tolist())
+    entity_df = labels("".join(map(str, random.integers(0, 5, 80))), random.integers(-5, 110, 80).tolist())
     found = retrieved(
         store,
-        asked,
+        entity_df,
         "short:rms",
         "long:rms",
         full_feature_names=True,
         filter_by_created_timestamp=by_created,
     )
     for name, limit in (("short__rms", ttl), ("long__rms", None)):
-        assert found[name].to_list() == brute_force(asked, history, limit, by_created=by_created)
+        assert found[name].to_list() == brute_force(entity_df, history, limit, by_created=by_created)
 
 
 def brute_force(
-    asked: pd.DataFrame, history: pl.DataFrame, ttl: timedelta | None, *, by_created: bool
+    entity_df: pd.DataFrame, history: pl.DataFrame, ttl: timedelta | None, *, by_created: bool
 ) -> list[float | None]:
-    """For each label the value of the best of all rows that could serve it."""
+    """For each label the value of the best of all rows that could be selected."""
     answer = []
-    for label in pl.DataFrame(asked).to_dicts():
+    for label in pl.DataFrame(entity_df).to_dicts():
         when = label["event_timestamp"]
         serving = [
             (row["event_timestamp"], row["created_timestamp"], row["rms"])
@@ -101,15 +101,15 @@ def brute_force(
 def test_a_correction_made_after_the_label_counts_unless_it_is_cut_off(
     tmp_path: Path, feast: Callable[..., FeatureStore]
 ) -> None:
-    """The corrected value is the truth; what was known then is another question."""
+    """The corrected value is returned by default; filter_by_created_timestamp returns the earlier one."""
     store = feast(ASSET, view(save(rows("11", [0, 0], [1, 60], [1.0, 9.0]), tmp_path / "rows", "delta")))
-    asked = labels("1", [30])
-    assert retrieved(store, asked, "vib:rms")["rms"].to_list() == [9.0]
-    assert retrieved(store, asked, "vib:rms", filter_by_created_timestamp=True)["rms"].to_list() == [1.0]
+    entity_df = labels("1", [30])
+    assert retrieved(store, entity_df, "vib:rms")["rms"].to_list() == [9.0]
+    assert retrieved(store, entity_df, "vib:rms", filter_by_created_timestamp=True)["rms"].to_list() == [1.0]
 
 
 def test_a_source_without_created_timestamps_is_not_cut_off(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Where nothing is known about when rows were made, the flag changes nothing."""
+    """Without created timestamps the flag changes nothing."""
     source = save(rows("1", [0], [60], [1.0]), tmp_path / "rows")
     source.created_timestamp_column = ""
     found = retrieved(feast(ASSET, view(source)), labels("1", [5]), "vib:rms", filter_by_created_timestamp=True)
@@ -126,8 +126,8 @@ def test_any_kind_of_timestamp_means_the_same_instant(
     times = times.dt.convert_time_zone(dtype.time_zone) if dtype.time_zone else times.dt.replace_time_zone(None)
     source = save(frame.with_columns(times.dt.cast_time_unit(dtype.time_unit)), tmp_path / "rows")
     store = feast(ASSET, view(source, ttl=timedelta(seconds=4)))
-    asked = labels("11111", [0, 4, 4.000001, 9.999999, 10])
-    assert retrieved(store, asked, "vib:rms")["rms"].to_list() == [1.0, 1.0, None, None, 2.0]
+    entity_df = labels("11111", [0, 4, 4.000001, 9.999999, 10])
+    assert retrieved(store, entity_df, "vib:rms")["rms"].to_list() == [1.0, 1.0, None, None, 2.0]
 
 
 def test_types_are_those_feast_knows(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
@@ -162,12 +162,12 @@ def test_integer_keys_survive_a_frame_that_made_them_something_else(
         schema=[Field(name="unit", dtype=Int64), Field(name="rms", dtype=Float64)],
         source=save(frame, tmp_path / "rows"),
     )
-    asked = labels("1111", [5] * 4).drop(columns="asset").assign(unit=given)
-    assert retrieved(feast(unit, by_unit), asked, "vib:rms")["rms"].to_list() == [2.0, None, None, 1.0]
+    entity_df = labels("1111", [5] * 4).drop(columns="asset").assign(unit=given)
+    assert retrieved(feast(unit, by_unit), entity_df, "vib:rms")["rms"].to_list() == [2.0, None, None, 1.0]
 
 
 def test_a_view_without_entities_serves_every_label(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """The newest row of the plant, whatever the label's asset; also when it is materialised."""
+    """The newest row of the plant is used whatever the label's asset, also when it is materialised."""
     whole = FeatureView(
         name="plant",
         entities=[],
@@ -181,14 +181,14 @@ def test_a_view_without_entities_serves_every_label(tmp_path: Path, feast: Calla
 
 
 def test_no_labels_give_no_rows_but_all_columns(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """An empty question has an empty answer of the right types."""
+    """The answer is empty and has the right types."""
     store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
     found = retrieved(store, labels("1", [5]).head(0), "vib:rms")
     assert (found.height, found.schema["rms"]) == (0, pl.Float64())
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "told"),
+    ("entity_df", "error", "message"),
     [
         ("SELECT * FROM labels", ValueError, "no query that Polars can answer: .*labels"),
         (labels("1", [5]).drop(columns="asset"), FeastEntityDFMissingColumnsError, "asset"),
@@ -212,26 +212,26 @@ def test_no_labels_give_no_rows_but_all_columns(tmp_path: Path, feast: Callable[
     ],
 )
 def test_labels_that_cannot_be_joined_are_refused(
-    tmp_path: Path, feast: Callable[..., FeatureStore], asked: Any, error: type[Exception], told: str
+    tmp_path: Path, feast: Callable[..., FeatureStore], entity_df: Any, error: type[Exception], message: str
 ) -> None:
-    """A query over nothing we know, a join key that is missing or a list, a feature's name, and text among numbers."""
+    """An unknown query, a missing join key or a list as one, a feature's name as a column, text among numbers."""
     store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows")))
-    with pytest.raises(error, match=told):
-        store.get_historical_features(asked, ["vib:rms"])
+    with pytest.raises(error, match=message):
+        store.get_historical_features(entity_df, ["vib:rms"])
 
 
 def test_a_column_the_source_lacks_is_named(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """A view whose schema promises too much fails with advice, for a repository of Feast's and for a plant."""
+    """The error says what to do, for a plain Feast repository and for a plant."""
     store = feast(ASSET, view(save(rows("1", [0], [0], [1.0]), tmp_path / "rows"), peak=Float64))
-    told = (
+    message = (
         r"feature source \S*rows.parquet has no column peak; it has asset,.* run feast apply; or, .* penstock compute"
     )
-    with pytest.raises(FeatureError, match=told):
+    with pytest.raises(FeatureError, match=message):
         store.get_historical_features(labels("1", [5]), ["vib:peak"]).to_arrow()
 
 
 def test_a_delta_table_that_is_not_there_is_named(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Asking before anything was computed says so."""
+    """A retrieval before anything was computed says so."""
     source = FileSource(path=str(tmp_path / "nowhere"), file_format=DeltaFormat(), timestamp_field="event_timestamp")
     with pytest.raises(FileNotFoundError, match="no features have been computed yet"):
         feast(ASSET, view(source)).get_historical_features(labels("1", [5]), ["vib:rms"])

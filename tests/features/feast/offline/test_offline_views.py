@@ -1,4 +1,4 @@
-"""Feature views as Feast lets them be declared: mapped, versioned, joined twice, on demand."""
+"""Feature views with field mappings, versions, two joins and on-demand transformations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def test_field_mapping_applies_to_features_keys_and_times(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """A source may call everything by other names."""
+    """A source may use other names for all of them."""
     frame = rows("12", [0, 0], [1, 1], [1.0, 2.0]).rename({"asset": "machine", "rms": "value", "event_timestamp": "at"})
     frame.write_parquet(tmp_path / "rows.parquet")
     source = FileSource(
@@ -36,7 +36,7 @@ def test_field_mapping_applies_to_features_keys_and_times(tmp_path: Path, feast:
 
 
 def test_times_may_be_called_as_they_are_mapped(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """As in the file, or as the field mapping calls them: for both times."""
+    """Both time columns may have the name in the file or the mapped one."""
     frame = rows("11", [0, 0], [1, 9], [1.0, 2.0]).rename({"event_timestamp": "at", "created_timestamp": "made"})
     frame.write_parquet(tmp_path / "rows.parquet")
     mapping = {"at": "event_timestamp", "made": "created_timestamp"}
@@ -49,8 +49,8 @@ def test_times_may_be_called_as_they_are_mapped(tmp_path: Path, feast: Callable[
         assert found["rms"].to_list() == [1.0, 2.0]
 
 
-def test_a_version_of_a_view_can_be_asked_for(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Feast's `view@v0:feature`: each version over the source it had."""
+def test_a_version_of_a_view_can_be_requested(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
+    """Feast's `view@v0:feature` reads each version from the source it had."""
     feast()
     config = json.loads((tmp_path / "feature_store.yaml").read_text())
     config["registry"] = {"path": "registry.db", "enable_online_feature_view_versioning": True}
@@ -64,7 +64,7 @@ def test_a_version_of_a_view_can_be_asked_for(tmp_path: Path, feast: Callable[..
 
 
 def test_one_view_can_be_joined_twice_under_two_names(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """A join-key map lets a label ask for the features of two assets."""
+    """With a join-key map one label gets the features of two assets."""
     vibration = view(save(rows("12", [0, 0], [1, 1], [1.0, 2.0]), tmp_path / "rows"))
     store = feast(ASSET, vibration)
     service = FeatureService(
@@ -75,13 +75,13 @@ def test_one_view_can_be_joined_twice_under_two_names(tmp_path: Path, feast: Cal
         ],
     )
     store.apply([service])
-    asked = labels("1", [5]).assign(left_asset=["c2"], right_asset=["c1"])
-    found = pl.DataFrame(store.get_historical_features(asked, service, full_feature_names=True).to_arrow())
+    entity_df = labels("1", [5]).assign(left_asset=["c2"], right_asset=["c1"])
+    found = pl.DataFrame(store.get_historical_features(entity_df, service, full_feature_names=True).to_arrow())
     assert found.select("left__rms", "right__rms").row(0) == (2.0, 1.0)
 
 
 def test_on_demand_views_are_computed_from_the_joined_rows(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Feast's own transformation runs over our rows."""
+    """Feast's own transformation runs on our rows."""
     vibration = view(save(rows("1", [0], [1], [3.0]), tmp_path / "rows"))
 
     @on_demand_feature_view(sources=[vibration], schema=[Field(name="squared", dtype=Float64)])  # type: ignore[untyped-decorator]  # Feast ships no types

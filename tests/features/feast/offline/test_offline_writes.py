@@ -1,4 +1,4 @@
-"""What is written behind a feature view: appended, whole or not at all, whatever kind of table it is."""
+"""Writes to the source of a feature view are appended completely or not at all, for any kind of table."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def source(path: Path, kind: str) -> FileSource:
 
 
 def stored(of: FileSource) -> list[int]:
-    """All values there are, in order."""
+    """All values, sorted."""
     return open_table(of, None).frame.collect()["n"].to_list()
 
 
 @pytest.mark.parametrize("kind", ["directory", "delta", "file"])
 def test_rows_are_appended_in_the_types_of_the_table(tmp_path: Path, kind: str) -> None:
-    """Whatever integers come in, what is stored keeps its own."""
+    """Integers of any type are converted to the stored type."""
     table = source(tmp_path / "rows", kind)
     schema = stored_schema(table, None)
     append(table, None, pa.table({"asset": ["c1"], "n": pa.array([3], pa.int64())}))
@@ -67,7 +67,7 @@ def test_what_is_there_already_is_not_written_again(tmp_path: Path, kind: str) -
 
 
 def test_a_single_file_is_replaced_in_one_step(tmp_path: Path) -> None:
-    """Whoever has the old file open keeps reading the old rows; nothing is left beside it but the lock."""
+    """A reader of the old file keeps its rows; only the lock is left next to the new file."""
     table = source(tmp_path / "rows.parquet", "file")
     with (tmp_path / "rows.parquet").open("rb") as old:
         append(table, None, rows(3))
@@ -80,7 +80,7 @@ def test_a_single_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     "first", ["part-0.parquet", "zz.parquet", "~", "é.parquet", "m/0.parquet", "appended-00000001-a.parquet"]
 )
 def test_rows_appended_later_come_later(tmp_path: Path, first: str) -> None:
-    """Whatever the files are called: of equal times the later row counts. Also when files between are gone."""
+    """Of equal times the later row is used, whatever the file names, and after files between were deleted."""
     (tmp_path / first).parent.mkdir(exist_ok=True)
     pq.write_table(rows(0), tmp_path / first)
     table = FileSource(path=str(tmp_path))
@@ -93,7 +93,7 @@ def test_rows_appended_later_come_later(tmp_path: Path, first: str) -> None:
 
 
 def test_rows_below_column_directories_are_read_and_not_appended_to(tmp_path: Path) -> None:
-    """A file beside the directories would take their column from all rows."""
+    """A file next to the directories would remove their column from all rows."""
     for day in ("2026-03-01", "2026-03-02"):
         (tmp_path / f"day={day}").mkdir()
         pq.write_table(rows(1), tmp_path / f"day={day}" / "0.parquet")
@@ -122,7 +122,7 @@ def test_writers_do_not_lose_each_others_rows(tmp_path: Path, kind: str) -> None
 
 @pytest.mark.parametrize("kind", ["directory", "delta", "file"])
 def test_other_columns_are_refused_and_nothing_is_written(tmp_path: Path, kind: str) -> None:
-    """The message names what came and what is there."""
+    """The error names the given and the existing columns."""
     table = source(tmp_path / "rows", kind)
     with pytest.raises(ValueError, match=r"have the columns \['n', 'asset'\], the source has \['asset', 'n'\]"):
         append(table, None, rows(3).select(["n", "asset"]))
@@ -130,27 +130,27 @@ def test_other_columns_are_refused_and_nothing_is_written(tmp_path: Path, kind: 
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """Neither rows nor drafts."""
+    """It leaves neither rows nor temporary files."""
     table = source(tmp_path / "rows", "directory")
     with pytest.raises(pa.ArrowInvalid):
         append(table, None, pa.table({"asset": ["c1"], "n": ["no number"]}))
     assert [path.name for path in (tmp_path / "rows").iterdir()] == ["part-0.parquet"]
 
 
-def test_a_source_that_is_not_there_is_not_made_up(tmp_path: Path) -> None:
+def test_a_source_that_does_not_exist_is_not_created(tmp_path: Path) -> None:
     """Its columns are not known."""
     with pytest.raises(FileNotFoundError, match="no Parquet files"):
         append(FileSource(path=str(tmp_path / "none")), None, rows(1))
 
 
 def test_parquet_in_an_object_store_is_refused() -> None:
-    """Nothing there is replaced in one step."""
+    """A file there cannot be replaced in one step."""
     with pytest.raises(ValueError, match="use a Delta table there"):
         append(FileSource(path="s3://bucket/rows"), None, rows(1))
 
 
-def test_an_object_store_is_told_credentials_and_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those Feast resolves, in the names Polars and delta-rs know, and nothing else."""
+def test_an_object_store_gets_credentials_and_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those Feast resolves, in the names of Polars and delta-rs, and nothing else is passed."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     anonymous = FileSource(path="s3://bucket/rows", s3_endpoint_override="https://minio:9000")
     known = FileSource(path="s3://bucket/rows", connection_ref=ConnectionRef(provider="env", name="AWS_SECRET"))
@@ -159,7 +159,7 @@ def test_an_object_store_is_told_credentials_and_endpoint(monkeypatch: pytest.Mo
 
 
 def test_rows_read_before_an_append_keep_their_numbers(tmp_path: Path) -> None:
-    """A table is what it was when it was opened: new files are not seen."""
+    """A table keeps the files it had when it was opened."""
     table = source(tmp_path / "rows", "directory")
     opened = open_table(table, None)
     pq.write_table(rows(7), tmp_path / "rows" / "a-first.parquet")
@@ -168,7 +168,7 @@ def test_rows_read_before_an_append_keep_their_numbers(tmp_path: Path) -> None:
 
 
 def test_a_file_replaced_while_it_is_read_is_noticed(tmp_path: Path) -> None:
-    """Row numbers would mean other rows."""
+    """Its row numbers would refer to other rows."""
     table = source(tmp_path / "rows.parquet", "file")
     opened = open_table(table, None)
     pq.write_table(rows(9, 9, 9), tmp_path / "rows.parquet")
@@ -176,8 +176,8 @@ def test_a_file_replaced_while_it_is_read_is_noticed(tmp_path: Path) -> None:
         opened.check_unchanged()
 
 
-def test_drafts_and_markers_are_no_rows(tmp_path: Path) -> None:
-    """Other tools keep files beside their tables."""
+def test_temporary_files_and_markers_are_not_read_as_rows(tmp_path: Path) -> None:
+    """Other tools keep files next to their tables."""
     table = source(tmp_path / "rows", "directory")
     (tmp_path / "rows" / "_SUCCESS").touch()
     (tmp_path / "rows" / ".draft").mkdir()
@@ -197,7 +197,7 @@ def test_files_may_differ_in_what_does_not_change_a_value(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("partition_by", [None, ["__log_date"]])
 def test_a_log_grows_by_whole_files(tmp_path: Path, partition_by: list[str] | None) -> None:
-    """A table, then a directory of Parquet files as the Go server writes it; read back with all columns."""
+    """A table or a directory of Parquet files, as the Go server writes it, is read back with all columns."""
     log = pa.table({"n": [1], "__log_date": pa.array([date(2026, 3, 1)], pa.date32())})
     (tmp_path / "buffer").mkdir()
     pq.write_table(pa.table({"n": [2], "__log_date": pa.array([date(2026, 3, 2)])}), tmp_path / "buffer" / "x.parquet")
@@ -209,7 +209,7 @@ def test_a_log_grows_by_whole_files(tmp_path: Path, partition_by: list[str] | No
 
 
 def test_an_append_to_delta_is_one_commit(tmp_path: Path) -> None:
-    """Time travel goes back to before it."""
+    """Time travel reads the version before it."""
     table = source(tmp_path / "rows", "delta")
     append(table, None, rows(3))
     assert DeltaTable(tmp_path / "rows").version() == 1

@@ -1,4 +1,4 @@
-"""A plain Feast repository with one line changed: no plant, no Penstock, and everything Feast offers works."""
+"""A plain Feast repository with one changed line, without a plant: every function of Feast works."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SHOP = Entity(name="shop", join_keys=["shop"], value_type=ValueType.STRING)
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 
@@ -148,14 +148,14 @@ def test_views_of_all_kinds_are_joined_at_once(store: FeatureStore) -> None:
 
 
 def test_full_names_name_the_view(store: FeatureStore) -> None:
-    """As Feast writes them."""
+    """They have the form Feast uses."""
     found = store.get_historical_features(LABELS, REFS, full_feature_names=True).to_arrow()
     assert found.column_names[4:] == [ref.replace(":", "__") for ref in REFS]
 
 
 @pytest.mark.parametrize("rows", [None, 1, 3])
 def test_batches_are_the_table_in_order(store: FeatureStore, rows: int | None) -> None:
-    """Whatever their size, on-demand views included, and as Arrow's own reader."""
+    """Batches of any size include on-demand views, and Arrow's reader gives the same."""
     job = store.get_historical_features(LABELS, REFS)
     assert pa.Table.from_batches(list(job.to_arrow_batches(rows))).to_pydict() == ANSWER
     reader = job.to_reader(rows)
@@ -179,23 +179,23 @@ def test_labels_may_be_a_query_over_what_is_registered(store: FeatureStore) -> N
     assert store.get_historical_features(by_source, REFS[:1]).to_arrow()["rate"].to_pylist() == [0.2, 0.9]
 
 
-@pytest.mark.parametrize("files", ["read_parquet('asked.parquet')", "read_csv('asked.csv')"])
+@pytest.mark.parametrize("files", ["read_parquet('entity_df.parquet')", "read_csv('entity_df.csv')"])
 def test_a_query_may_read_other_files(
     store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: str
 ) -> None:
-    """By path, from the working directory, beside what is registered."""
+    """Paths are relative to the working directory; registered views can be used in the same query."""
     monkeypatch.chdir(tmp_path)
-    asked = pl.DataFrame({"shop": ["a", "b"]})
-    asked.write_parquet("asked.parquet")
-    asked.write_csv("asked.csv")
+    entity_df = pl.DataFrame({"shop": ["a", "b"]})
+    entity_df.write_parquet("entity_df.parquet")
+    entity_df.write_csv("entity_df.csv")
     query = "SELECT f.shop, s.seen AS event_timestamp FROM FILES f JOIN shop_stats s ON f.shop = s.shop ORDER BY f.shop"
     found = store.get_historical_features(query.replace("FILES", files), ["shop_stats:sales"]).to_arrow()
     assert found.to_pydict() == {"shop": ["a", "b"], "event_timestamp": at(2, 20), "sales": [5, 6]}
 
 
 @pytest.mark.usefixtures("store")
-def test_the_pages_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it stands in docs/feast.md, in the repository."""
+def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of docs/feast.md runs unchanged in the repository."""
     page = (Path(__file__).parents[4] / "docs" / "feast.md").read_text()
     monkeypatch.chdir(tmp_path)
     exec(page.split("```python\n")[1].split("```")[0], {})  # noqa: S102 - our own page
@@ -204,7 +204,7 @@ def test_the_pages_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_labels_every_row_of_the_range_is_one(store: FeatureStore) -> None:
-    """Both ends count; where a view has no such key its features are missing."""
+    """Both ends are included; features of a view without such a key are missing."""
     start, end = at(5, 10)
     found = store.get_historical_features(None, REFS[:1], start_date=start, end_date=end).to_arrow()
     assert found.to_pydict() == {"driver_id": [2, 1], "event_timestamp": at(5, 10), "rate": [0.9, 0.2]}
@@ -218,8 +218,8 @@ def test_without_labels_every_row_of_the_range_is_one(store: FeatureStore) -> No
     }
 
 
-def test_the_range_reaches_back_by_the_longest_ttl(store: FeatureStore) -> None:
-    """Thirty days where no view has one."""
+def test_the_range_starts_the_longest_ttl_before_the_end(store: FeatureStore) -> None:
+    """It is thirty days where no view has a ttl."""
     found = store.get_historical_features(None, REFS[:1], end_date=at(12)[0])
     assert (found.metadata.min_event_timestamp, found.metadata.max_event_timestamp) == (at(4)[0], at(12)[0])
     assert found.to_arrow()["driver_id"].to_pylist() == [2, 1]
@@ -229,7 +229,7 @@ def test_the_range_reaches_back_by_the_longest_ttl(store: FeatureStore) -> None:
 
 @pytest.mark.parametrize("layout", ["file", "delta"])
 def test_a_saved_dataset_is_read_back(store: FeatureStore, tmp_path: Path, layout: str) -> None:
-    """As a file or as a Delta table."""
+    """It is a file or a Delta table."""
     job = store.get_historical_features(LABELS, REFS[:1])
     storage = (
         SavedDatasetFileStorage(path="saved")
@@ -243,24 +243,24 @@ def test_a_saved_dataset_is_read_back(store: FeatureStore, tmp_path: Path, layou
 
 
 def test_a_push_is_appended_and_found(store: FeatureStore, tmp_path: Path) -> None:
-    """Online and offline; the directory has one file more."""
+    """It is found online and offline; the directory has one file more."""
     row = {"driver_id": [2], "rate": [0.5], "trips": [[4]], "event_timestamp": at(15), "created": at(16)}
     store.push("driver_push", pd.DataFrame(row), to=PushMode.ONLINE_AND_OFFLINE)
     assert len(list((tmp_path / "drivers").iterdir())) == 2
-    asked = pd.DataFrame({"driver_id": [2], "event_timestamp": at(17)})
-    assert store.get_historical_features(asked, REFS[:1]).to_arrow()["rate"].to_pylist() == [0.5]
+    entity_df = pd.DataFrame({"driver_id": [2], "event_timestamp": at(17)})
+    assert store.get_historical_features(entity_df, REFS[:1]).to_arrow()["rate"].to_pylist() == [0.5]
     assert store.get_online_features(REFS[:1], [{"driver_id": 2}]).to_dict()["rate"] == [0.5]
 
 
 def test_rows_written_to_a_delta_source_are_a_commit(store: FeatureStore) -> None:
-    """Its path is relative to the repository, which Feast's own look at a Delta table forgets."""
+    """Its path is relative to the repository, which Feast's own check of a Delta table ignores."""
     store.write_to_offline_store("shop_stats", pd.DataFrame({"name": ["b"], "sales": [9], "seen": at(30)}))
-    asked = pd.DataFrame({"shop": ["b"], "event_timestamp": at(31)})
-    assert store.get_historical_features(asked, ["shop_stats:sales"]).to_arrow()["sales"].to_pylist() == [9]
+    entity_df = pd.DataFrame({"shop": ["b"], "event_timestamp": at(31)})
+    assert store.get_historical_features(entity_df, ["shop_stats:sales"]).to_arrow()["sales"].to_pylist() == [9]
 
 
 def test_materialised_values_are_the_newest(store: FeatureStore) -> None:
-    """Feast's own materialisation over our rows."""
+    """Feast's own materialisation reads our rows."""
     store.materialize(START, at(60)[0])
     found = store.get_online_features(REFS[:4], [{"driver_id": 1, "shop": "b"}]).to_dict()
     assert (found["rate"], found["sales"], found["rain"]) == ([0.2], [6], ["wet"])
@@ -299,7 +299,7 @@ def test_served_features_are_logged_and_read_back(
 
 
 def test_feasts_monitoring_works(store: FeatureStore) -> None:
-    """Computed, kept, marked as baseline and read back through Feast's own service."""
+    """Metrics are computed, stored, marked as baseline and read back through Feast's own service."""
     service = MonitoringService(store)
     result = service.compute_baseline("shop", "driver_stats")
     assert result
@@ -308,6 +308,6 @@ def test_feasts_monitoring_works(store: FeatureStore) -> None:
 
 
 def test_a_source_that_is_no_file_is_refused(store: FeatureStore) -> None:
-    """By the kind it has."""
+    """The error names its kind."""
     with pytest.raises(ValueError, match="reads FileSource, not NoneType"):
         store.provider.offline_store.pull_all_from_table_or_query(store.config, None, [], [], "event_timestamp")

@@ -1,4 +1,4 @@
-"""The point-in-time join against a brute-force reading of its promise."""
+"""The point-in-time join against a brute-force implementation of its definition."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def expected_rows(
     ttl: timedelta | None,
     by_created: bool,
 ) -> list[int | None]:
-    """Every feature row is tried for every label: slow, and short enough to be believed."""
+    """Tries every feature row for every label; slow, and short enough to be checked by reading."""
     answer: list[int | None] = []
     for label in labels:
         best = None
@@ -55,7 +55,7 @@ def seconds(numbers: Sequence[int | None]) -> list[datetime | None]:
 def frames(
     labels: Sequence[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]], keys: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Tuples of keys and times in seconds after START -> the two sides of the join."""
+    """The two sides of the join, from tuples of keys and times in seconds after START."""
     names = {key: pl.String() for key in keys}
     left = pl.DataFrame(
         [(*label[:-1], *seconds(label[-1:])) for label in labels], schema={**names, EVENT: TIME}, orient="row"
@@ -82,7 +82,7 @@ def joins(draw: st.DrawFn) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
 def test_every_label_gets_the_row_brute_force_finds(
     join: tuple[pl.DataFrame, pl.DataFrame, list[str]], ttl: timedelta | None, *, by_created: bool
 ) -> None:
-    """Whatever the ties, repeats, late rows and nulls, each label gets the row the definition names."""
+    """With ties, repeats, late rows and nulls each label gets the row the definition selects."""
     labels, rows, keys = join
     found = as_of_rows(labels, rows, keys, ttl=ttl, created_by_label_time=by_created)
     assert found.to_list() == expected_rows(labels.to_dicts(), rows.to_dicts(), keys, ttl=ttl, by_created=by_created)
@@ -93,14 +93,14 @@ def test_every_label_gets_the_row_brute_force_finds(
 def test_nanoseconds_over_centuries_agree_with_brute_force(
     join: tuple[pl.DataFrame, pl.DataFrame, list[str]], ttl: timedelta | None, *, by_created: bool
 ) -> None:
-    """Times that leave no room for a group's number beside them in 64 bits make no difference."""
+    """Times that leave no room in 64 bits for a group's number give the same result."""
     quarter = timedelta(days=9_131) // timedelta(seconds=1)
 
-    def stretched(*times: str) -> pl.Expr:
+    def scaled(*times: str) -> pl.Expr:
         return ((pl.col(times) - START) * quarter + START).cast(pl.Datetime("ns", "UTC"))
 
     labels, rows, keys = join
-    labels, rows = labels.with_columns(stretched(EVENT)), rows.with_columns(stretched(EVENT, CREATED))
+    labels, rows = labels.with_columns(scaled(EVENT)), rows.with_columns(scaled(EVENT, CREATED))
     found = as_of_rows(labels, rows.lazy(), keys, ttl=ttl, created_by_label_time=by_created)
     assert found.to_list() == expected_rows(labels.to_dicts(), rows.to_dicts(), keys, ttl=ttl, by_created=by_created)
 
@@ -108,7 +108,7 @@ def test_nanoseconds_over_centuries_agree_with_brute_force(
 @pytest.mark.parametrize("by_created", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 def test_larger_random_tables_agree_with_brute_force(seed: int, *, by_created: bool) -> None:
-    """400 rows with three versions of many values, 120 labels: same answer as brute force."""
+    """400 rows with three versions of many values and 120 labels give the same answer as brute force."""
     random = np.random.default_rng(seed)
     rows = [
         (f"c{random.integers(5)}", event, event + int(random.integers(-2, 30)) if random.random() < 0.9 else None)
@@ -123,7 +123,7 @@ def test_larger_random_tables_agree_with_brute_force(seed: int, *, by_created: b
 
 
 def test_both_ends_of_the_time_to_live_count() -> None:
-    """A row exactly at T and one exactly a TTL old both serve; one microsecond older does not."""
+    """A row exactly at T and one exactly a TTL old are used; one microsecond older is not."""
     labels, rows = frames([("c1", 0), ("c1", 10), ("c1", 11)], [("c1", 0, 0)], ["asset"])
     found = as_of_rows(labels, rows, ["asset"], ttl=timedelta(seconds=10), created_by_label_time=False)
     assert found.to_list() == [0, 0, None]
@@ -134,7 +134,7 @@ def test_both_ends_of_the_time_to_live_count() -> None:
 
 
 def test_a_correction_counts_only_once_it_was_made() -> None:
-    """With `created_by_label_time` a label before the correction sees the first value, without it the corrected one."""
+    """With `created_by_label_time` a label before the correction gets the first value, without it the corrected one."""
     labels, rows = frames([("c1", 5), ("c1", 20)], [("c1", 1, 2), ("c1", 1, 15)], ["asset"])
     then = as_of_rows(labels, rows, ["asset"], ttl=None, created_by_label_time=True)
     now = as_of_rows(labels, rows, ["asset"], ttl=None, created_by_label_time=False)
@@ -148,7 +148,7 @@ def test_a_row_that_arrives_late_does_not_replace_a_newer_one() -> None:
 
 
 def test_nanosecond_labels_meet_microsecond_rows_exactly() -> None:
-    """A label one nanosecond before a row does not see it."""
+    """A label one nanosecond before a row does not get it."""
     _, rows = frames([], [("c1", 1, 1)], ["asset"])
     when = pl.Series([1_000_000_000, 999_999_999]) + int(START.timestamp()) * 1_000_000_000
     labels = pl.DataFrame({"asset": ["c1", "c1"], EVENT: when.cast(pl.Datetime("ns", "UTC"))})
@@ -171,14 +171,14 @@ def test_the_newest_row_of_each_key_is_the_one_brute_force_finds(
 
 def matrix_answer(left: pl.DataFrame, right: pl.DataFrame, ttl_us: int, *, by_created: bool) -> np.ndarray[Any, Any]:
     """Brute force over all pairs at once: -1 where no row serves."""
-    asked, event, created = (
+    label_time, event, created = (
         frame[name].to_physical().to_numpy() for frame, name in ((left, EVENT), (right, EVENT), (right, CREATED))
     )
-    age = asked[:, None] - event[None, :]
+    age = label_time[:, None] - event[None, :]
     serving = (left["asset"].to_numpy()[:, None] == right["asset"].to_numpy()[None, :]) & (age >= 0)
     serving &= (age <= ttl_us) | (ttl_us == 0)
     if by_created:
-        serving &= created[None, :] <= asked[:, None]
+        serving &= created[None, :] <= label_time[:, None]
     ranked = sorted(range(right.height), key=lambda row: (event[row], created[row], row))
     rank = np.empty(right.height, np.int64)
     rank[ranked] = np.arange(right.height)

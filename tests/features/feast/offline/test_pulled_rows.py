@@ -26,7 +26,7 @@ pytestmark = [
 def pull(
     store: FeatureStore, what: Literal["all", "latest"], start: datetime | None, end: datetime | None
 ) -> pl.DataFrame:
-    """What materialisation and saved datasets ask of the store."""
+    """The rows that materialisation and saved datasets read from the store."""
     offline = store.provider.offline_store
     call = offline.pull_latest_from_table_or_query if what == "latest" else offline.pull_all_from_table_or_query
     job = call(
@@ -44,7 +44,7 @@ def pull(
 
 @pytest.mark.parametrize("layout", ["file", "delta"])
 def test_both_ends_of_a_pulled_range_count(tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout) -> None:
-    """Also when the range is given in another zone, or left open."""
+    """The range may have another zone, or an open end."""
     history = rows("1212", [0, 1, 2, 3], [9, 9, 9, 9], [1.0, 2.0, 3.0, 4.0])
     store = feast(ASSET, view(save(history, tmp_path / "rows", layout)))
     later = timedelta(seconds=1)
@@ -58,13 +58,13 @@ def test_both_ends_of_a_pulled_range_count(tmp_path: Path, feast: Callable[..., 
 
 
 def test_the_latest_of_two_versions_is_the_one_created_last(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Whatever the order of the rows in the file."""
+    """The order of the rows in the file does not matter."""
     store = feast(ASSET, view(save(rows("111", [0, 0, -5], [9, 2, 20], [1.0, 2.0, 3.0]), tmp_path / "rows")))
     assert pull(store, "latest", None, None)["rms"].to_list() == [1.0]
 
 
 def test_a_retrieval_can_be_saved_and_read_back(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Feast's saved datasets: written whole, never overwritten unasked, read with all their rows."""
+    """A saved dataset is written whole, is only overwritten on request, and is read with all its rows."""
     store = feast(ASSET, view(save(rows("11", [0, 10], [0, 10], [1.0, 2.0]), tmp_path / "rows")))
     job = store.get_historical_features(labels("111", [5, 15, 15]), ["vib:rms"])
     storage = SavedDatasetFileStorage(path=str(tmp_path / "saved" / "set.parquet"))

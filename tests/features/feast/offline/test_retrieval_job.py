@@ -1,4 +1,4 @@
-"""What can be done with a retrieval job, and what it says about itself: the members Feast's interface names."""
+"""The members of Feast's RetrievalJob: its results in every form, and its metadata."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 
@@ -58,7 +58,7 @@ ANSWER = {
 
 @pytest.fixture
 def store(tmp_path: Path, feast: Callable[..., FeatureStore]) -> FeatureStore:
-    """Numbers and lists by asset, called otherwise in their file; the weather of the place; a product on demand."""
+    """Numbers and lists by asset, with other names in their file; the weather of the place; a product on demand."""
     pl.DataFrame(
         {"machine": ["a", "a", "b"], "rms": [1.0, 2.0, 3.0], "bins": [[1.0, 2.0], [3.0], []], "seen": at(0, 10, 5)}
     ).write_parquet(tmp_path / "rows.parquet")
@@ -81,9 +81,9 @@ def store(tmp_path: Path, feast: Callable[..., FeatureStore]) -> FeatureStore:
         schema=[Field(name="rain", dtype=String)],
         source=FileSource(path="sky.parquet", timestamp_field="event_timestamp"),
     )
-    asked = RequestSource(name="asked", schema=[Field(name="factor", dtype=Float64)])
+    request_source = RequestSource(name="request_source", schema=[Field(name="factor", dtype=Float64)])
 
-    @on_demand_feature_view(sources=[vib, asked], schema=[Field(name="product", dtype=Float64)])  # type: ignore[untyped-decorator]  # Feast ships no types
+    @on_demand_feature_view(sources=[vib, request_source], schema=[Field(name="product", dtype=Float64)])  # type: ignore[untyped-decorator]  # Feast ships no types
     def scaled(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"product": inputs["level"] * inputs["factor"]})
 
@@ -96,25 +96,25 @@ def job(store: FeatureStore) -> RetrievalJob:
     return store.get_historical_features(LABELS, REFS)
 
 
-def test_it_says_what_was_asked(store: FeatureStore, job: RetrievalJob) -> None:
-    """Features and keys by name, first and last time of the labels, names and views; before anything is read."""
-    told = job.metadata
-    assert (told.features, told.keys) == (REFS, ["asset", "factor"])
-    assert [told.min_event_timestamp, told.max_event_timestamp] == at(7, 12)
+def test_its_metadata_describe_the_request(store: FeatureStore, job: RetrievalJob) -> None:
+    """Features and keys by name, first and last time of the labels, names and views, before anything is read."""
+    metadata = job.metadata
+    assert (metadata.features, metadata.keys) == (REFS, ["asset", "factor"])
+    assert [metadata.min_event_timestamp, metadata.max_event_timestamp] == at(7, 12)
     assert [view.name for view in job.on_demand_feature_views] == ["scaled"]
     assert job.full_feature_names is False
     assert store.get_historical_features(LABELS, REFS, full_feature_names=True).full_feature_names is True
 
 
-def test_without_labels_it_says_the_range_that_was_asked(store: FeatureStore) -> None:
-    """As given, though no row lies at its ends."""
-    told = store.get_historical_features(None, REFS[:1], start_date=at(-9)[0], end_date=at(99)[0]).metadata
-    assert told.keys == ["asset"]
-    assert [told.min_event_timestamp, told.max_event_timestamp] == at(-9, 99)
+def test_without_labels_its_metadata_have_the_requested_range(store: FeatureStore) -> None:
+    """The range is the given one, even if no row lies at its ends."""
+    metadata = store.get_historical_features(None, REFS[:1], start_date=at(-9)[0], end_date=at(99)[0]).metadata
+    assert metadata.keys == ["asset"]
+    assert [metadata.min_event_timestamp, metadata.max_event_timestamp] == at(-9, 99)
 
 
 def test_every_form_of_the_answer_is_the_same(job: RetrievalJob) -> None:
-    """Arrow, pandas and Feast's own frame, on-demand columns and mapped lists included."""
+    """Arrow, pandas and Feast's own frame include on-demand columns and mapped lists."""
     assert job.to_arrow().to_pydict() == ANSWER
     frame = job.to_df()
     assert frame.assign(spectrum=frame["spectrum"].map(list)).to_dict("list") == ANSWER
@@ -125,34 +125,34 @@ def test_every_form_of_the_answer_is_the_same(job: RetrievalJob) -> None:
 
 @pytest.mark.parametrize("rows", [0, -1])
 def test_a_batch_of_no_rows_is_refused(job: RetrievalJob, rows: int) -> None:
-    """When it is asked for, before anything is read."""
-    for ask in (job.to_arrow_batches, job.to_reader):
+    """The error is raised by the call, before anything is read."""
+    for call in (job.to_arrow_batches, job.to_reader):
         with pytest.raises(ValueError, match=f"rows is {rows}, and a batch has at least 1; leave it out"):
-            ask(rows)
+            call(rows)
     assert [batch.num_rows for batch in job.to_arrow_batches(1)] == [1, 1]
 
 
 def test_tensors_need_torch(job: RetrievalJob) -> None:
-    """Feast makes them of the frame; without torch it says so, and of another kind that there is none."""
+    """Feast converts the frame; without torch it says so, and it knows no other kind."""
     with pytest.raises(ValueError, match="Only 'torch' is supported"):
         job.to_tensor("numpy")
     with pytest.raises(ImportError, match="Torch is not available"):
         job.to_tensor()
 
 
-def test_what_it_cannot_give_it_refuses_with_what_it_can(job: RetrievalJob) -> None:
-    """No SQL and no export; Feast's engines ask first, and look for NotImplementedError."""
+def test_unsupported_members_name_the_alternative(job: RetrievalJob) -> None:
+    """There is no SQL and no export; Feast's engines check this and expect NotImplementedError."""
     assert job.supports_remote_storage_export() is False
-    for ask in (job.to_sql, job.to_remote_storage):
+    for call in (job.to_sql, job.to_remote_storage):
         with pytest.raises(NotOffered, match="to_reader") as refused:
-            ask()
+            call()
         assert isinstance(refused.value, NotImplementedError)
 
 
 @pytest.fixture
 def ray() -> Iterator[Any]:
     """A Ray of one process on this machine."""
-    # Ray looks for a way to other machines unless it is told that there are none.
+    # Ray looks for a route to other machines unless an address is given.
     os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     found = needed_module("ray")
     found.init(
@@ -171,12 +171,12 @@ def ray() -> Iterator[Any]:
 @pytest.mark.usefixtures("ray")
 @pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and processes to the garbage collector
 def test_a_ray_dataset_has_the_rows(job: RetrievalJob) -> None:
-    """In order, with all columns."""
+    """They are in order, with all columns."""
     assert pa.concat_tables(needed_module("ray").get(job.to_ray_dataset().to_arrow_refs())).to_pydict() == ANSWER
 
 
 def test_a_range_of_a_view_without_entities_is_its_rows(store: FeatureStore) -> None:
-    """Both ends count, and there is no key; beside another view each row of either is one, with the weather then."""
+    """Both ends count and there is no key; with another view, each of its rows has the weather of that time."""
     alone = store.get_historical_features(None, ["weather:rain"], start_date=at(0)[0], end_date=at(8)[0])
     assert alone.to_arrow().to_pydict() == {"event_timestamp": at(0, 8), "rain": ["dry", "wet"]}
     later = store.get_historical_features(None, ["weather:rain"], start_date=at(1)[0], end_date=at(8)[0])
@@ -192,7 +192,7 @@ def test_a_range_of_a_view_without_entities_is_its_rows(store: FeatureStore) -> 
 
 @pytest.mark.parametrize("layout", ["file", "delta"])
 def test_what_is_saved_is_replaced_only_where_that_is_allowed(store: FeatureStore, tmp_path: Path, layout: str) -> None:
-    """Refused before anything is written, and then replaced whole."""
+    """It is refused before anything is written, or replaced whole."""
     path = tmp_path / "saved"
     storage = SavedDatasetFileStorage(path="saved", file_format=DeltaFormat() if layout == "delta" else None)
     store.get_historical_features(LABELS, REFS).persist(storage)
@@ -212,7 +212,7 @@ def test_what_is_saved_is_replaced_only_where_that_is_allowed(store: FeatureStor
 def test_an_empty_directory_is_replaced_where_overwriting_is_allowed(
     job: RetrievalJob, tmp_path: Path, layout: str
 ) -> None:
-    """Nothing is lost with it; where overwriting is not allowed, the path is taken."""
+    """Without permission to overwrite, the path counts as taken."""
     (tmp_path / "saved").mkdir()
     storage = SavedDatasetFileStorage(path="saved", file_format=DeltaFormat() if layout == "delta" else None)
     with pytest.raises(SavedDatasetLocationAlreadyExists):
@@ -224,7 +224,7 @@ def test_an_empty_directory_is_replaced_where_overwriting_is_allowed(
 
 @pytest.mark.parametrize("layout", ["file", "delta"])
 def test_a_directory_of_other_things_is_never_replaced(job: RetrievalJob, tmp_path: Path, layout: str) -> None:
-    """Not even where overwriting is allowed."""
+    """This holds even if overwriting is allowed."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     storage = SavedDatasetFileStorage(path="mine", file_format=DeltaFormat() if layout == "delta" else None)
@@ -234,7 +234,7 @@ def test_a_directory_of_other_things_is_never_replaced(job: RetrievalJob, tmp_pa
 
 
 def test_other_places_to_save_to_are_refused(job: RetrievalJob, tmp_path: Path) -> None:
-    """A warehouse by its kind; an object store, and not by a directory called as its address is."""
+    """A warehouse is refused by kind and an object store by address; no local directory of that name is made."""
     with pytest.raises(ValueError, match="saves to files, not to SavedDatasetBigQueryStorage"):
         job.persist(SavedDatasetBigQueryStorage(table="set"))
     with pytest.raises(ValueError, match="s3://bucket/set lies in an object store: save to a path on disk"):
@@ -252,8 +252,8 @@ def levels_above(bound: float) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(("bound", "passes"), [(0.5, True), (1.5, False)])
-def test_an_answer_is_held_against_a_reference(store: FeatureStore, *, bound: float, passes: bool) -> None:
-    """Feast's validation by the profile of a saved dataset."""
+def test_an_answer_is_validated_against_a_reference(store: FeatureStore, *, bound: float, passes: bool) -> None:
+    """Feast validates it by the profile of a saved dataset."""
     job = store.get_historical_features(LABELS, REFS[:1])
     dataset = store.create_saved_dataset(job, "reference", SavedDatasetFileStorage(path="reference.parquet"))
     reference = dataset.as_reference("reference", levels_above(bound))
@@ -270,8 +270,8 @@ from benchmarks.memory import peak_bytes
 from feast import FeatureStore
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 for labels in (30_000, 300_000):
-    asked = f"SELECT * FROM read_parquet('asked.parquet') LIMIT {{labels}}"
-    job = FeatureStore({repo!r}).get_historical_features(asked, {refs!r})
+    query = f"SELECT * FROM read_parquet('query.parquet') LIMIT {{labels}}"
+    job = FeatureStore({repo!r}).get_historical_features(query, {refs!r})
     job.persist(SavedDatasetFileStorage(path=f"{{labels}}.parquet"))
     print("took", peak_bytes())
 """
@@ -279,7 +279,7 @@ for labels in (30_000, 300_000):
 
 @pytest.mark.slow
 def test_what_is_saved_need_not_fit_into_memory(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """270,000 labels more, of 100 numbers each, are 206 MiB more; what grows are the labels, not the features held."""
+    """270,000 more labels of 100 numbers are 206 MiB; only the labels, not the features, stay in memory."""
     number, names = pl.int_range(50_000), [f"f{n}" for n in range(100)]
     pl.select(
         *[(number * 1.7 % (n + 3)).alias(name) for n, name in enumerate(names)],
@@ -289,7 +289,7 @@ def test_what_is_saved_need_not_fit_into_memory(tmp_path: Path, feast: Callable[
     number = pl.int_range(300_000)
     pl.select(
         asset="a" + (number % 10).cast(pl.String), event_timestamp=pl.lit(START) + pl.duration(milliseconds=16 * number)
-    ).write_parquet(tmp_path / "asked.parquet")
+    ).write_parquet(tmp_path / "query.parquet")
     asset = Entity(name="asset", join_keys=["asset"], value_type=ValueType.STRING)
     wide = FeatureView(
         name="wide",

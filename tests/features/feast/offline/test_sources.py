@@ -1,4 +1,4 @@
-"""What Feast asks the store about a source, not about its rows: is it sound, what columns has it, how new is it."""
+"""Feast's checks of a source: whether it is valid, its columns, and its newest event timestamp."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LAYOUTS = ["file", "directory", "delta"]
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=second) for second in seconds]
 
 
 def source(table: pa.Table, path: Path, layout: Layout = "file", **named: Any) -> FileSource:
-    """A table as a source called as its path, relative to the repository."""
+    """A table as a source with its path, relative to the repository, as name."""
     if layout == "delta":
         write_deltalake(path, table)
     elif layout == "directory":
@@ -57,15 +57,15 @@ ROWS = pa.table(
 
 
 def validate(store: FeatureStore, checked: Any) -> None:
-    """As `feast plan` and `feast apply` do it for the source of every view."""
+    """Validates the source of every view, as `feast plan` and `feast apply` do."""
     store.provider.validate_data_source(store.config, checked)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_sound_source_passes_without_a_word(
+def test_a_valid_source_passes_without_a_warning(
     tmp_path: Path, feast: Callable[..., FeatureStore], caplog: pytest.LogCaptureFixture, layout: Layout
 ) -> None:
-    """Whatever it lies in, with its times called as in the file or as they are mapped."""
+    """This holds for any layout, with time columns named as in the file or as mapped."""
     sound = source(ROWS, tmp_path / "rows", layout, created_timestamp_column="made")
     mapped = FileSource(
         name="mapped",
@@ -80,20 +80,20 @@ def test_a_sound_source_passes_without_a_word(
 
 
 def test_a_glob_passes(tmp_path: Path, feast: Callable[..., FeatureStore], caplog: pytest.LogCaptureFixture) -> None:
-    """Feast's own look takes it for a file that is not there."""
+    """Feast's own check reports it as a missing file."""
     source(ROWS, tmp_path / "rows", "directory")
     validate(feast(), FileSource(path="rows/*.parquet", timestamp_field="seen"))
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize("file_format", [None, DeltaFormat()])
-def test_a_source_that_is_not_there_yet_is_told_of(
+def test_a_source_that_does_not_exist_yet_gives_a_warning(
     tmp_path: Path,
     feast: Callable[..., FeatureStore],
     caplog: pytest.LogCaptureFixture,
     file_format: DeltaFormat | None,
 ) -> None:
-    """As by Feast's own stores: views may be registered before their first row is computed."""
+    """As with Feast's own stores, views may be registered before their first row is computed."""
     validate(feast(), FileSource(path="none", timestamp_field="seen", file_format=file_format))
     (message,) = caplog.messages
     assert message.startswith("feature source none cannot be read yet: there ")
@@ -117,23 +117,23 @@ def test_a_source_that_can_never_be_read_is_refused(
     error: type[Exception],
     message: str,
 ) -> None:
-    """It lacks a time column, or calls something else one; Feast's own stores fail with the first question."""
+    """It has no time column, or one of another type; Feast's own stores fail only at the first retrieval."""
     with pytest.raises(error, match=message):
         validate(feast(), source(ROWS, tmp_path / "rows", layout, **named))
 
 
 def test_a_source_of_another_kind_is_refused(feast: Callable[..., FeatureStore]) -> None:
-    """Before anything of a warehouse is asked for or even imported."""
+    """No module of a warehouse is imported before."""
     with pytest.raises(ValueError, match="reads FileSource, not BigQuerySource"):
         validate(feast(), BigQuerySource(name="warehouse", table="rows", timestamp_field="seen"))
 
 
 def test_logs_are_not_written_to_an_object_store(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """Nor to a directory on disk called as its address is."""
+    """No local directory with the name of its address is made either."""
     store = feast()
-    asked = LoggingConfig(FileLoggingDestination(path="s3://bucket/logs"))
+    logging_config = LoggingConfig(FileLoggingDestination(path="s3://bucket/logs"))
     with pytest.raises(ValueError, match="s3://bucket/logs lies in an object store: log to a directory on disk"):
-        store.provider.offline_store.write_logged_features(store.config, ROWS, None, asked, store.registry)
+        store.provider.offline_store.write_logged_features(store.config, ROWS, None, logging_config, store.registry)
     assert not (tmp_path / "s3:").exists()
 
 
@@ -164,7 +164,7 @@ ONLY_PARQUET = {
 def test_a_schema_is_inferred_from_the_source(
     tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout
 ) -> None:
-    """Under mapped names, whatever wrote the file: Feast's own stores take text that Polars wrote for JSON."""
+    """Names are the mapped ones, for files of any writer: Feast's own stores take text written by Polars for JSON."""
     types = TYPES if layout == "delta" else TYPES | ONLY_PARQUET
     columns = {name: pa.array([None], dtype) for name, (dtype, _) in types.items()}
     table = pa.table({"asset": ["a"], "seen": pa.array(at(0)), **columns})
@@ -177,8 +177,10 @@ def test_a_schema_is_inferred_from_the_source(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_newest_event_timestamp_is_told(tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout) -> None:
-    """In UTC, whatever the zone; none of a table without rows, none of one that is not there."""
+def test_the_newest_event_timestamp_is_returned(
+    tmp_path: Path, feast: Callable[..., FeatureStore], layout: Layout
+) -> None:
+    """It is in UTC for any zone, and None for a table without rows or one that does not exist."""
     store = feast()
     newest = store.provider.offline_store.get_monitoring_max_timestamp
     zoned = ROWS.set_column(3, "seen", ROWS["seen"].cast(pa.timestamp("us", "UTC")))
@@ -198,7 +200,7 @@ def test_the_newest_event_timestamp_is_told(tmp_path: Path, feast: Callable[...,
 def test_statistics_are_those_of_the_range(
     tmp_path: Path, feast: Callable[..., FeatureStore], start: float | None, end: float | None, taken: int
 ) -> None:
-    """Both dates count; a column has the name it is mapped to; lists and what is not there are left out."""
+    """Both dates count; columns have mapped names; lists and missing columns are left out."""
     store = feast()
     first, last = (None if second is None else at(second)[0] for second in (start, end))
     found = store.provider.offline_store.compute_monitoring_metrics(
@@ -222,7 +224,7 @@ def test_statistics_are_those_of_the_range(
 
 
 def test_the_statistics_of_a_day_are_the_days(tmp_path: Path, feast: Callable[..., FeatureStore]) -> None:
-    """What Feast's page asks for, by dates."""
+    """Feast's web page requests them by dates."""
     store = feast()
     days = ROWS.set_column(3, "seen", pa.array(at(0, 86_399, 86_400, 200_000), pa.timestamp("us", "UTC")))
     compute = store.provider.offline_store.compute_monitoring_metrics

@@ -1,4 +1,4 @@
-"""What Feast 0.67's own local stores get wrong or cannot do, and ours must not; each through a FeatureStore."""
+"""Defects and gaps of Feast 0.67's own local stores, each shown not to exist in ours through a FeatureStore."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TYPES = {"asset": String, "line": String, "unit": Int64}
 
 
 def at(*seconds: float) -> list[datetime]:
-    """Instants so many seconds after START."""
+    """Instants, given in seconds after START."""
     return [START + timedelta(seconds=float(second)) for second in seconds]
 
 
@@ -67,7 +67,7 @@ def values(store: FeatureStore, labels: Mapping[str, Any], *refs: str) -> list[A
     return pl.DataFrame(found).select(ref.split(":")[1] for ref in refs).rows()
 
 
-def test_d1_a_label_without_any_row_in_reach_stays(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
+def test_d1_a_label_without_a_matching_row_stays(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
     """The dask store drops a label when all its candidates are expired or in its future."""
     store = opened(view(tmp_path, rows("asset", ["a", "b"], [0, 100], [1.0, 2.0]), ttl=timedelta(seconds=10)))
     labels = {"asset": ["a", "b"], "event_timestamp": at(50, 50)}
@@ -95,7 +95,7 @@ def test_d3_a_correction_replaces_what_it_corrects(tmp_path: Path, opened: Calla
 
 
 def test_d4_views_of_different_entities_keep_all_labels(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
-    """The dask store looks for repeats by the keys of the views joined so far, and finds some."""
+    """The dask store drops duplicates by the keys of the views joined so far, and drops labels."""
     store = opened(
         view(tmp_path, rows("asset", ["a"], [0], [1.0])),
         view(tmp_path, rows("line", ["x", "y"], [0, 0], [5.0, 6.0], "speed"), key=LINE),
@@ -205,12 +205,12 @@ def test_d9_an_offline_write_leaves_the_files_there_are(
 
 
 def in_use(path: Path) -> dict[str, tuple[bytes, int, int]]:
-    """Of each file a table consists of its bytes, and what changes when it is written again."""
+    """For each file of a table its bytes, and the attributes that change when it is rewritten."""
     files = DeltaTable(path).file_uris() if (path / "_delta_log").exists() else map(str, path.iterdir())
     return {file: (Path(file).read_bytes(), Path(file).stat().st_ino, Path(file).stat().st_mtime_ns) for file in files}
 
 
-def test_d9_only_a_single_file_is_written_anew(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
+def test_d9_only_a_single_file_is_rewritten(tmp_path: Path, opened: Callable[..., FeatureStore]) -> None:
     """The exception: a Parquet file ends with the index of all its rows, so that nothing can be added behind it.
 
     It is not written in place either: whoever reads it meanwhile has the old file to its end.
@@ -263,7 +263,7 @@ for repo in {repos!r}:
 def test_d11_materialising_takes_no_more_memory_for_ten_times_the_rows(
     tmp_path: Path, opened: Callable[..., FeatureStore]
 ) -> None:
-    """Of ten assets at 50 Hz, 300,000 rows, then 3,000,000: upstream's stores hold the whole range."""
+    """Ten assets at 50 Hz have 300,000 rows, then 3,000,000: upstream's stores hold the whole range."""
     (tmp_path / "rows").mkdir()
     for part in range(10):
         number = pl.int_range(part * 300_000, (part + 1) * 300_000)

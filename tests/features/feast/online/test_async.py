@@ -1,4 +1,4 @@
-"""Feast's asynchronous calls give what its synchronous ones give: the same server, the same ttl, the same guard."""
+"""Feast's asynchronous calls give the same results as the synchronous ones, with the same server and ttl."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store(stored: Plant) -> FeatureStore:
 
 
 def test_an_asynchronous_lookup_is_the_synchronous_one(store: FeatureStore) -> None:
-    """From the server that `url` names: one value present, one past its ttl of five minutes, one asset unknown."""
+    """It uses the server of `url`: one value is present, one past its ttl of five minutes, one asset unknown."""
     rows = [{"asset": "c101"}, {"asset": "c102"}]
     found = asyncio.run(store.get_online_features_async(REFS, rows, full_feature_names=True)).proto
     expected = store.get_online_features(REFS, rows, full_feature_names=True).proto
@@ -44,7 +44,7 @@ def test_an_asynchronous_lookup_is_the_synchronous_one(store: FeatureStore) -> N
 
 
 def test_many_lookups_at_once(store: FeatureStore) -> None:
-    """Of one event loop, and of another one after it."""
+    """They run in one event loop, and in another one after it."""
 
     async def lookups() -> list[float]:
         answers = await asyncio.gather(

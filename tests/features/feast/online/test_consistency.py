@@ -1,4 +1,4 @@
-"""What was served is logged, and recomputed offline as it was known then."""
+"""Served values are logged, and recomputed offline as they were known at that time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store(plant: Plant) -> FeatureStore:
 
 @pytest.fixture
 def serve(plant: Plant, store: FeatureStore) -> Callable[..., None]:
-    """Looks features up at a time and logs what was answered."""
+    """Looks features up at a time and logs the answer."""
 
     def look(refs: list[str], assets: list[str], now: float) -> None:
         log = ServedLog(served_path(plant), keep=timedelta(days=30))
@@ -54,12 +54,12 @@ def serve(plant: Plant, store: FeatureStore) -> Callable[..., None]:
 
 
 def materialized(store: FeatureStore) -> None:
-    """Everything there is goes online."""
+    """Materialises everything."""
     materialize(store, end=after(86_400), advance=lambda _: None)
 
 
 def counts(plant: Plant, store: FeatureStore) -> dict[str, dict[str, int]]:
-    """The verdicts of each feature that are not zero."""
+    """The nonzero counts of each feature's verdicts."""
     found = consistency(store, served_since(served_path(plant), START).collect())
     rows = found.drop("values", "wrong").to_dicts()
     return {row.pop("feature"): {verdict: count for verdict, count in row.items() if count} for row in rows}
@@ -68,7 +68,7 @@ def counts(plant: Plant, store: FeatureStore) -> dict[str, dict[str, int]]:
 def test_what_is_served_is_logged(
     plant: Plant, store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None]
 ) -> None:
-    """One row a value, with its status and its time, in a file that is added to no more."""
+    """Each value is a row with its status and its time, in a file that is never appended to."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     materialized(store)
     serve([RMS, VALID], ["c101", "c102"], 20)
@@ -88,7 +88,7 @@ def test_what_is_served_is_logged(
 
 
 def test_old_days_are_deleted(plant: Plant, store: FeatureStore, caplog: pytest.LogCaptureFixture) -> None:
-    """Those that ended `keep` ago, when something new is written; a file of somebody else's does no harm."""
+    """Days that ended `keep` ago are deleted when a new file is written; files of others are left alone."""
     served_path(plant).mkdir()
     (served_path(plant) / "1999.txt").touch()
     log = ServedLog(served_path(plant), keep=timedelta(days=2))
@@ -103,15 +103,15 @@ def test_old_days_are_deleted(plant: Plant, store: FeatureStore, caplog: pytest.
 
 
 def test_a_disk_that_fails_stops_no_lookup(plant: Plant, store: FeatureStore, tmp_path: Path) -> None:
-    """The log is given up, the answer is not."""
+    """Logging stops, and the lookup is answered."""
     (tmp_path / "served").write_text("a file where a directory should be")
     log = ServedLog(tmp_path / "served", keep=timedelta(days=2))
     assert online_response(store, [RMS], ["c101"], full_feature_names=True, now=START, log=log).results
     log.close()
 
 
-def test_logging_is_asked_for(plant: Plant) -> None:
-    """By `[online] log`, and off without."""
+def test_logging_is_enabled_by_the_plant_file(plant: Plant) -> None:
+    """`[online] log` enables it; it is off by default."""
     assert open_log(plant) is None
     log = open_log(replace(plant, served_for=timedelta(days=1)))
     assert log is not None
@@ -121,7 +121,7 @@ def test_logging_is_asked_for(plant: Plant) -> None:
 def test_what_was_served_matches_what_was_known(
     plant: Plant, store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None]
 ) -> None:
-    """Values, nulls, expired ones and assets that have nothing; a correction made later changes no verdict."""
+    """This includes nulls, expired values and assets without any; a correction made later changes no verdict."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5), ("c102", 10, 11, None))
     add_rows("compressor_process", ("c101", 10, 11, 60.0))
     materialized(store)
@@ -134,7 +134,7 @@ def test_what_was_served_matches_what_was_known(
 def test_a_value_that_lags_is_stale_not_wrong(
     plant: Plant, store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None]
 ) -> None:
-    """A newer window, or a correction, was known offline when the older was served."""
+    """A newer window, or a correction, was known offline when the older value was served."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5), ("c102", 10, 11, 2.5))
     materialized(store)
     add_rows("compressor_vibration", ("c101", 15, 16, 3.5), ("c102", 10, 16, 3.5))
@@ -142,7 +142,7 @@ def test_a_value_that_lags_is_stale_not_wrong(
     assert counts(plant, store) == {RMS: {"stale": 2}}
 
 
-def test_wrong_missing_and_extra_values_are_told_apart(
+def test_wrong_missing_and_extra_values_are_distinguished(
     plant: Plant, store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None]
 ) -> None:
     """A pushed value that was never computed, one of an asset that has none, and one that was never materialised.
@@ -189,34 +189,34 @@ def test_the_command_ends_with_1_if_too_much_is_wrong(
     add_rows: Callable[..., None],
     penstock: Callable[..., Any],
 ) -> None:
-    """More than the threshold, that is; nothing logged is a mistake of its own."""
+    """The exit code is 1 above the threshold; an empty log is an error of its own."""
     since = ("--since", "2026-03-01T00:00:00Z")
     with pytest.raises(NotEnoughData, match=r"set log in \[online\]"):
         penstock("consistency", *since)
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     materialized(store)
     serve([RMS], ["c101"], 20)
-    code, told = penstock("consistency", *since, "--json")
-    assert (code, json.loads(told)["wrong"]) == (0, [])
+    code, output = penstock("consistency", *since, "--json")
+    assert (code, json.loads(output)["wrong"]) == (0, [])
     add_rows("compressor_vibration", ("c102", 10, 11, 2.5))
     serve([RMS], ["c102"], 30)
-    code, told = penstock("consistency", *since)
-    assert (code, told.splitlines()[1].split()) == (1, [RMS, "2", "1", "0", "0", "1", "0"])
+    code, output = penstock("consistency", *since)
+    assert (code, output.splitlines()[1].split()) == (1, [RMS, "2", "1", "0", "0", "1", "0"])
     assert penstock("consistency", *since, "--threshold", "0.5")[0] == 0
 
 
 def test_the_drift_of_a_training_set(
     plant: Plant, store: FeatureStore, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """Exit code 1 for what has moved; corrected rows count once."""
+    """The exit code is 1 if a feature has drifted; corrected rows count once."""
     add_rows("compressor_vibration", *(("c101", second, second + 1, 5.0) for second in range(100)))
     add_rows("compressor_vibration", *(("c101", second, second + 500, float(second % 10)) for second in range(100)))
     column = RMS.replace(":", "__")
     for shift, code in ((0.0, 0), (100.0, 1)):
         values = [number % 10 + shift for number in range(300)]
         pl.DataFrame({column: values, "target": values}).write_parquet(plant.root / "set.parquet")
-        ended, told = penstock("drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z", "--json")
-        (report,) = json.loads(told)["features"]
+        ended, output = penstock("drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z", "--json")
+        (report,) = json.loads(output)["features"]
         assert (ended, report["feature"], report["training"], report["live"]) == (code, RMS, 300, 100)
     assert report["ks"] == 1
     assert penstock("drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z")[1].endswith(
@@ -227,18 +227,18 @@ def test_the_drift_of_a_training_set(
 def test_the_thresholds_of_drift_decide(
     plant: Plant, store: FeatureStore, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """The same two sides, with each threshold below and above what was found: verdict and exit code turn with it."""
+    """With each threshold below and above the measured value, verdict and exit code change with it."""
     add_rows("compressor_vibration", *(("c101", second, second + 1, float(second % 10)) for second in range(100)))
     values = [number % 10 + 3.0 for number in range(300)]  # KS is 0.3, and 0.188 would be chance
     pl.DataFrame({RMS.replace(":", "__"): values}).write_parquet(plant.root / "set.parquet")
 
     def drifted(psi: float, ks: float) -> tuple[int, bool, float]:
         limits = ["--psi", str(psi), "--ks", str(ks)]
-        code, told = penstock(
+        code, output = penstock(
             "drift", str(plant.root / "set.parquet"), "--since", "2026-03-01T00:00:00Z", *limits, "--json"
         )
-        [report] = json.loads(told)["features"]
-        assert json.loads(told)["drifted"] == ([RMS] if report["drifted"] else [])
+        [report] = json.loads(output)["features"]
+        assert json.loads(output)["drifted"] == ([RMS] if report["drifted"] else [])
         return code, report["drifted"], report["psi"]
 
     index = drifted(99, 1)[2]
@@ -246,10 +246,10 @@ def test_the_thresholds_of_drift_decide(
     assert [drifted(limit, 1)[:2] for limit in (index - 0.01, index + 0.01)] == [(1, True), (0, False)]
 
 
-def test_the_words_of_a_training_set_may_drift(
+def test_text_features_may_drift(
     plant: Plant, store: FeatureStore, add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """A reason that no training row had; numbers of the same rows stay as they were, in whatever format they are."""
+    """A reason that no training row had is found; numbers of the same rows have not drifted, in any file format."""
     add_rows("compressor_vibration", *(("c101", second, second + 1, float(second % 10)) for second in range(100)))
     made = pl.DataFrame(
         {
@@ -264,24 +264,24 @@ def test_the_words_of_a_training_set_may_drift(
     made.write_csv(plant.root / "set.csv")
     made.write_ipc(plant.root / "set.arrow")
     made.write_ipc_stream(plant.root / "set.arrows")
-    told = []
+    reports = []
     for suffix in ("parquet", "csv", "arrow", "arrows"):
         code, text = penstock("drift", str(plant.root / f"set.{suffix}"), "--since", "2026-03-01T00:00:00Z", "--json")
-        told.append(json.loads(text)["features"])
+        reports.append(json.loads(text)["features"])
         assert (code, json.loads(text)["drifted"]) == (1, ["compressor_vibration:de_h_reason"])
-    assert told == [told[0]] * 4
+    assert reports == [reports[0]] * 4
 
 
 def test_what_is_no_longer_registered_is_left_out(
     store: FeatureStore, serve: Callable[..., None], add_rows: Callable[..., None], penstock: Callable[..., Any]
 ) -> None:
-    """A view was taken from the plant file after it had been served: the others are checked."""
+    """A view was removed from the plant file after it had been served: the others are checked."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     add_rows("compressor_process", ("c101", 10, 11, 60.0))
     materialized(store)
     serve([RMS, OIL], ["c101"], 20)
     store.delete_feature_view("compressor_process")
-    code, told = penstock("consistency", "--since", "2026-03-01T00:00:00Z", "--json")
-    assert (code, [each["feature"] for each in json.loads(told)["features"]]) == (0, [RMS])
-    assert json.loads(told)["left_out"] == [OIL]
+    code, output = penstock("consistency", "--since", "2026-03-01T00:00:00Z", "--json")
+    assert (code, [each["feature"] for each in json.loads(output)["features"]]) == (0, [RMS])
+    assert json.loads(output)["left_out"] == [OIL]
     assert f"{OIL} is no longer registered" in penstock("consistency", "--since", "2026-03-01T00:00:00Z")[1]

@@ -1,4 +1,4 @@
-"""PSI by hand, KS as scipy has it, and no alarm for what chance explains."""
+"""PSI against values worked out by hand, KS against scipy, and no alarm for differences explained by chance."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FLOATS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=60)  # scipy warns 
 @given(FLOATS, FLOATS)
 @settings(max_examples=30)
 def test_ks_is_scipys(one: list[float], two: list[float]) -> None:
-    """The statistic, ties and all."""
+    """The statistic is the same, ties included."""
     assert ks(np.array(one), np.array(two)) == pytest.approx(ks_2samp(one, two, method="asymp").statistic, abs=1e-12)
 
 
 def test_psi_by_hand() -> None:
-    """Ten bins of a tenth each before; then half in the first and half in the last, and nothing elsewhere."""
+    """Ten bins have a tenth each before; then half of the values are in the first and half in the last."""
     training = np.arange(100.0)
     live = np.array([0.0] * 50 + [99.0] * 50)
     expected = 2 * (0.5 - 0.1) * log(0.5 / 0.1) + 8 * (0.005 - 0.1) * log(0.005 / 0.1)
@@ -33,15 +33,15 @@ def test_psi_by_hand() -> None:
 
 
 def test_psi_counts_missing_values_as_a_bin() -> None:
-    """A sensor that is dead half of the time has drifted, though the values it gives are the same."""
+    """A sensor that is dead half of the time has drifted although the values it gives are the same."""
     training = np.arange(100.0)
     live = np.concatenate([training, np.full(100, np.nan)])
     tenths = 10 * (0.05 - 0.1) * log(0.05 / 0.1)
     assert psi(number_counts(training, live)) == pytest.approx(tenths + (0.5 - 0.005) * log(0.5 / 0.005))
 
 
-def test_psi_of_words_by_hand() -> None:
-    """A bin a word of either side, and one for those that are missing; one that was never trained on counts as half."""
+def test_psi_of_text_by_hand() -> None:
+    """Each word is a bin, as are missing values; a word that training did not have counts as half."""
     training = pl.Series(["a"] * 60 + ["b"] * 30 + [None] * 10)
     live = pl.Series([None] * 20 + ["c"] * 20 + ["a"] * 160)
     shares = [(0.6, 0.8), (0.3, 0.5 / 200), (0.1, 0.1), (0.5 / 100, 0.1)]
@@ -50,8 +50,8 @@ def test_psi_of_words_by_hand() -> None:
     assert psi(word_counts(training, training)) == 0
 
 
-def test_words_drift_as_numbers_do() -> None:
-    """A reason that has come up since, a zone that has moved; not what has stayed, nor what says nothing."""
+def test_text_drifts_as_numbers_do() -> None:
+    """A new reason and a moved zone have drifted; a constant and an unused one have not."""
     training: dict[str, list[str | None]] = {
         "moved": ["A", "B"] * 150,
         "new": [None] * 300,
@@ -78,7 +78,7 @@ def test_words_drift_as_numbers_do() -> None:
 
 
 def test_a_threshold_decides_between_drift_and_none() -> None:
-    """Each for itself, at the very value; but not below what chance explains."""
+    """Each threshold counts at exactly its value, but not below what chance explains."""
     sides = {"x": pl.Series(np.arange(300) % 10 + 3.0)}, {"x": pl.Series(np.arange(100) % 10 + 0.0)}
     [found] = drift(*sides)
     assert found.psi is not None
@@ -99,7 +99,7 @@ def test_a_threshold_decides_between_drift_and_none() -> None:
 
 
 def test_a_moved_feature_has_drifted_and_others_have_not() -> None:
-    """A shift by one standard deviation, a constant, a flag, one that is missing always, one that is live only."""
+    """A shifted and an always missing feature have drifted; equal, constant and boolean ones have not."""
     random = np.random.default_rng(1)
     same, moved = random.normal(size=3000), random.normal(size=3000) + 1
     training = {
@@ -130,7 +130,7 @@ def test_a_moved_feature_has_drifted_and_others_have_not() -> None:
 
 
 def test_small_samples_of_one_distribution_raise_no_alarm() -> None:
-    """Of 200 pairs whose PSI is often above 0.25 by chance, hardly any is called drifted."""
+    """Of 200 pairs, whose PSI is often above 0.25 by chance, hardly any is reported as drifted."""
     random = np.random.default_rng(2)
     pairs = [(random.normal(size=200), random.normal(size=40)) for _ in range(200)]
     reports = [drift({"x": pl.Series(one)}, {"x": pl.Series(two)})[0] for one, two in pairs]
@@ -138,7 +138,7 @@ def test_small_samples_of_one_distribution_raise_no_alarm() -> None:
     assert sum(report.drifted for report in reports) <= 20
 
 
-def test_no_live_values_is_told_and_is_no_drift() -> None:
+def test_missing_live_values_are_reported_and_are_no_drift() -> None:
     """There is nothing to compare."""
     found = drift({"x": pl.Series([1.0, 2.0])}, {"x": pl.Series([], dtype=pl.Float64())})
     assert found == [Drift("x", 2, 0, None, None, drifted=False)]

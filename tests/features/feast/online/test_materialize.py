@@ -1,4 +1,4 @@
-"""Materialising: only what is new, whole rows, the same values as offline, in both online stores."""
+"""Materialising writes only new rows, whole, with the offline values, into both online stores."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def materialized(store: FeatureStore, end: datetime = END, *, full: bool = False
 
 
 def online(store: FeatureStore, view: str, asset: str) -> dict[str, Any]:
-    """All features of an asset, and their event timestamps, as the SDK answers."""
+    """All features of an asset and their event timestamps, as the SDK returns them."""
     refs = [f"{view}:{feature.name}" for feature in store.get_feature_view(view).features]
     answer = online_response(store, refs, [asset], full_feature_names=False, now=START)
     vectors = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
@@ -74,7 +74,7 @@ KINDS = (ValueType.DOUBLE, ValueType.DOUBLE, ValueType.STRING, ValueType.DOUBLE)
 @given(st.lists(st.tuples(DOUBLE, DOUBLE, st.text(max_size=200), DOUBLE), max_size=20), st.sets(st.integers(0, 3)))
 @settings(max_examples=40)
 def test_bulk_bytes_are_those_of_feasts_own_messages(rows: list[tuple[Any, ...]], left_out: set[int]) -> None:
-    """Doubles of every kind side by side and apart, text of every length; heads of their own."""
+    """Doubles of every kind, adjacent and apart, and text of every length, are encoded in the same bytes."""
     kept = [place for place in range(4) if place not in left_out] or [0]
     columns = [[row[place] for row in rows] for place in kept]
     kinds = [KINDS[place] for place in kept]
@@ -91,20 +91,20 @@ def test_bulk_bytes_are_those_of_feasts_own_messages(rows: list[tuple[Any, ...]]
 
 
 def head(place: int, length: int) -> bytes:
-    """As long as the place of the column says."""
+    """A head whose length depends on the column's number."""
     return b"|" * place + varint(length)
 
 
 @given(st.lists(st.text(max_size=300), max_size=10), st.text(min_size=1, max_size=10))
 @settings(max_examples=25)
 def test_bulk_keys_are_feasts_own(names: list[str], join_key: str) -> None:
-    """Version 3, which is what Feast writes today."""
+    """They have version 3, which is what Feast writes today."""
     keys = [EntityKey(join_keys=[join_key], entity_values=[Value(string_val=name)]) for name in names]
     assert entity_keys(join_key, names) == [serialize_entity_key(key, 3) for key in keys]
 
 
-def test_only_new_rows_are_looked_at(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """A second run writes what was appended since, and nothing at all if that is nothing."""
+def test_only_new_rows_are_read(store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """A second run writes what was appended since, and nothing if there is nothing."""
     add_rows(VIBRATION, ("c101", 10, 11, 1.0), ("c102", 10, 11, 2.0))
     assert materialized(store)[VIBRATION] == 2
     assert materialized(store)[VIBRATION] == 0
@@ -115,7 +115,7 @@ def test_only_new_rows_are_looked_at(store: FeatureStore, add_rows: Callable[...
 
 
 def test_rows_left_out_by_the_end_are_found_later(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """A run up to the past must not make a later one believe it has seen everything."""
+    """A run up to a time in the past must not advance the cursor beyond it."""
     add_rows(VIBRATION, ("c101", 10, 11, 1.0), ("c101", 20, 21, 2.0))
     materialized(store, after(15))
     assert online(store, VIBRATION, "c101")["de_h_rms_ac"] == (1.0, after(10))
@@ -124,7 +124,7 @@ def test_rows_left_out_by_the_end_are_found_later(store: FeatureStore, add_rows:
 
 
 def test_compaction_hides_nothing(stored: Plant, store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """Rows that were appended and then joined with others into one file are still new."""
+    """Rows that were appended and then compacted into a larger file are still new."""
     add_rows(VIBRATION, ("c101", 10, 11, 1.0))
     materialized(store)
     add_rows(VIBRATION, ("c101", 20, 21, 2.0))
@@ -133,10 +133,8 @@ def test_compaction_hides_nothing(stored: Plant, store: FeatureStore, add_rows: 
     assert online(store, VIBRATION, "c101")["de_h_rms_ac"] == (2.0, after(20))
 
 
-def test_a_table_made_anew_is_looked_at_whole(
-    stored: Plant, store: FeatureStore, add_rows: Callable[..., None]
-) -> None:
-    """The cursor was another table's."""
+def test_a_recreated_table_is_read_whole(stored: Plant, store: FeatureStore, add_rows: Callable[..., None]) -> None:
+    """The stored cursor belongs to the previous table."""
     add_rows(VIBRATION, ("c101", 10, 11, 1.0))
     materialized(store)
     table_path(stored, VIBRATION).rename(stored.state / "moved")
@@ -147,7 +145,7 @@ def test_a_table_made_anew_is_looked_at_whole(
 def test_a_changed_view_is_written_whole_and_the_others_are_not(
     stored: Plant, store: FeatureStore, add_rows: Callable[..., None]
 ) -> None:
-    """A new feature of old rows must become readable; a view that is the same is left alone."""
+    """A new feature of old rows becomes readable; unchanged views are not written again."""
     add_rows(VIBRATION, ("c101", 10, 11, 1.0))
     add_rows(PROCESS, ("c101", 10, 11, 1.0))
     materialized(store)
@@ -159,7 +157,7 @@ def test_a_changed_view_is_written_whole_and_the_others_are_not(
 
 
 def test_an_online_store_that_was_emptied_is_filled_again(plant: Plant, add_rows: Callable[..., None]) -> None:
-    """The cursor goes with the rows."""
+    """The cursor is deleted with the rows."""
     apply(plant)
     add_rows(VIBRATION, ("c101", 10, 11, 1.0))
     materialized(open_feature_store(plant))
@@ -171,7 +169,7 @@ def test_an_online_store_that_was_emptied_is_filled_again(plant: Plant, add_rows
 def test_feasts_own_materialisation_writes_the_same(
     stored: Plant, store: FeatureStore, add_rows: Callable[..., None]
 ) -> None:
-    """`feast materialize` over our registry and ours give the SDK the same answer."""
+    """`feast materialize` over our registry and our command give the SDK the same answer."""
     add_rows(VIBRATION, ("c101", 10, 11, 1.5), ("c101", 20, 21, None))
     add_rows(PROCESS, ("c101", 10, 11, 2.5))
     materialized(store)
@@ -199,7 +197,7 @@ def samples(tags: Iterator[str]) -> SampleBatch:
 
 
 def test_online_equals_offline_for_every_feature_at_every_timestamp(stored: Plant, store: FeatureStore) -> None:
-    """Computed from samples, materialised up to each event timestamp in turn, and compared column by column."""
+    """Features computed from samples are materialised up to each event timestamp and compared by column."""
     history = MemoryStore()
     history.write(samples(iter(stored.tags)), source="test", now=START)
     compute(stored, history, lambda: END)
@@ -218,7 +216,7 @@ def test_online_equals_offline_for_every_feature_at_every_timestamp(stored: Plan
 
 @pytest.mark.parametrize("rows", [6, pytest.param(60, marks=pytest.mark.slow)])
 def test_lookups_during_materialisation_never_see_half_a_row(stored: Plant, store: FeatureStore, rows: int) -> None:
-    """Two threads read while row after row is written; every number of a row is the second it was made at."""
+    """Two threads read while rows are written; all numbers of a row belong to the same second."""
     schema = table_schema(stored, stored.views[VIBRATION])
     numbers = [name for name, dtype in schema.items() if dtype in (pl.Float64(), pl.Int64())]
     FeatureTable(stored, stored.views[VIBRATION])
@@ -234,7 +232,7 @@ def test_lookups_during_materialisation_never_see_half_a_row(stored: Plant, stor
                 value = values.pop()
                 assert value is None or events.pop() == after(value)
                 seen.add(value or 0)
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
+        except BaseException as error:  # noqa: BLE001 - reported by the main thread
             errors.append(error)
 
     threads = [threading.Thread(target=look) for _ in range(2)]
@@ -254,7 +252,7 @@ def test_lookups_during_materialisation_never_see_half_a_row(stored: Plant, stor
 
 
 def test_a_row_is_one_message(plant: Plant, add_rows: Callable[..., None]) -> None:
-    """What bulk writing puts into SQLite can be read as Feast's `Map`."""
+    """What bulk writing stores in SQLite can be parsed as Feast's `Map`."""
     apply(plant)
     add_rows(VIBRATION, ("c101", 10, 11, 1.5))
     store = open_feature_store(plant)

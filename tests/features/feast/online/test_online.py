@@ -32,17 +32,17 @@ def after(seconds: float) -> datetime:
 
 
 def materialized(store: FeatureStore, end: float = 1000) -> dict[str, int | None]:
-    """Runs materialize up to `end` seconds after START; the rows written of each view."""
+    """Materialises up to `end` seconds after START; returns the rows written of each view."""
     return materialize(store, end=after(end), advance=lambda _: None)
 
 
 def value(store: FeatureStore, asset: str, ref: str = RMS, now: float = 1000) -> float | str | None:
-    """What the online store has."""
+    """The value in the online store."""
     return readings(store, [ref], asset, now=after(now))[0].value
 
 
 def test_the_newest_row_of_each_asset_is_written(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """Also when they are of very different age; views without a table are told."""
+    """Their ages may differ much; views without a table are reported."""
     add_rows("compressor_vibration", ("c101", 0, 1, 1.0), ("c101", 10, 11, 2.0), ("c102", -9000, -8000, 5.0))
     assert materialized(store) == {"compressor_process": None, "compressor_vibration": 2, "pump_process": None}
     assert readings(store, [RMS], "c101", now=after(20)) == [Reading(RMS, 2.0, "g", after(10), "PRESENT")]
@@ -50,7 +50,7 @@ def test_the_newest_row_of_each_asset_is_written(store: FeatureStore, add_rows: 
 
 
 def test_late_rows_never_replace_newer_ones(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """Neither rows of older windows that arrive late, nor a run up to an earlier end."""
+    """Neither late rows of older windows nor a run up to an earlier end replace them."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.0))
     materialized(store)
     add_rows("compressor_vibration", ("c101", 5, 500, 99.0))
@@ -60,7 +60,7 @@ def test_late_rows_never_replace_newer_ones(store: FeatureStore, add_rows: Calla
 
 
 def test_late_rows_of_an_asset_that_had_none_are_written(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """An earlier run has passed their time by already; they count all the same."""
+    """They count although an earlier run has passed their time."""
     add_rows("compressor_vibration", ("c101", 100, 101, 2.0))
     materialized(store, end=200)
     add_rows("compressor_vibration", ("c102", 50, 300, 7.0))
@@ -78,7 +78,7 @@ def test_a_correction_replaces_the_value(store: FeatureStore, add_rows: Callable
 
 
 def test_rows_after_the_end_are_left_out(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """The end itself counts."""
+    """A row at the end itself is written."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.0), ("c101", 11, 12, 3.0))
     materialized(store, end=10)
     assert value(store, "c101") == 2.0
@@ -87,7 +87,7 @@ def test_rows_after_the_end_are_left_out(store: FeatureStore, add_rows: Callable
 def test_materialize_adds_nothing_to_the_registry(
     plant: Plant, store: FeatureStore, add_rows: Callable[..., None]
 ) -> None:
-    """It may run every minute for years."""
+    """It may therefore run every minute for years."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.0))
     registry = plant.state / "feast" / "registry.db"
     before = registry.read_bytes()
@@ -96,7 +96,7 @@ def test_materialize_adds_nothing_to_the_registry(
 
 
 def test_a_feature_past_its_ttl_is_missing(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """Five minutes old is present, a microsecond more is not; its time is still told."""
+    """A value five minutes old is present, one a microsecond older is not; its time is still returned."""
     add_rows("compressor_process", ("c101", 0.25, 11, 60.0))
     materialized(store)
     last = after(300.25)
@@ -106,10 +106,10 @@ def test_a_feature_past_its_ttl_is_missing(store: FeatureStore, add_rows: Callab
     ]
 
 
-def test_an_undefined_feature_and_an_absent_asset_are_told_apart(
+def test_an_undefined_feature_and_an_absent_asset_are_distinguished(
     store: FeatureStore, add_rows: Callable[..., None]
 ) -> None:
-    """Both are missing: one was computed and came to nothing, the other never was."""
+    """Both are missing: one was computed and is null, the other was never computed."""
     add_rows("compressor_vibration", ("c101", 10, 11, None))
     materialized(store)
     found = [readings(store, [RMS], asset, now=after(20))[0] for asset in ("c101", "c102")]
@@ -117,7 +117,7 @@ def test_an_undefined_feature_and_an_absent_asset_are_told_apart(
 
 
 def test_integers_and_flags_keep_their_type(store: FeatureStore, add_rows: Callable[..., None]) -> None:
-    """Also beside an asset for which they are missing."""
+    """This holds in a lookup with an asset for which they are missing."""
     add_rows("compressor_vibration", ("c101", 10, 11, 3.0), ("c102", 10, 11, None))
     materialized(store)
     refs = ["compressor_vibration:de_h_n", "compressor_vibration:de_h_valid"]
@@ -131,7 +131,7 @@ def test_unknown_features_are_named(store: FeatureStore) -> None:
 
 
 def test_two_features_of_one_name_need_full_names(plant: Plant) -> None:
-    """Two views over one point: short names would not say which is which."""
+    """The short name of two views over one point would be ambiguous."""
     view = replace(plant.views["compressor_vibration"], name="compressor_slow")
     apply(replace(plant, views={**plant.views, view.name: view}))
     refs = [RMS, RMS.replace("compressor_vibration", "compressor_slow")]
@@ -141,7 +141,7 @@ def test_two_features_of_one_name_need_full_names(plant: Plant) -> None:
 
 
 def test_a_lost_online_store_is_unavailable(plant: Plant) -> None:
-    """Someone deleted the file: the advice is to apply again."""
+    """The file was deleted: the error says to run apply again."""
     apply(plant)
     (plant.state / "online.db").unlink()
     with pytest.raises(StoreUnavailable, match="run penstock apply"):

@@ -1,4 +1,4 @@
-"""Both online stores keep exact instants, whatever the zone, whole rows, and nothing older than they have."""
+"""Both online stores keep exact instants in any time zone and whole rows, and replace them only by newer ones."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SECOND = timedelta(seconds=1)
 
 
 def key(asset: str) -> EntityKey:
-    """What Feast calls an asset."""
+    """Feast's key of an asset."""
     return EntityKey(join_keys=["asset"], entity_values=[Value(string_val=asset)])
 
 
 @pytest.fixture
 def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Moves this process to another time zone."""
+    """Changes the time zone of this process."""
 
     def move(name: str) -> None:
         monkeypatch.setenv("TZ", name)
@@ -63,7 +63,7 @@ def write(store: FeatureStore, value: float, event: datetime, created: datetime 
 
 
 def read(store: FeatureStore, *assets: str) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-    """What there is of some assets."""
+    """The stored rows of some assets."""
     found: list[tuple[datetime | None, dict[str, Value] | None]] = store.provider.online_read(
         store.config, view(store), [key(asset) for asset in assets], ["de_h_rms_ac", "de_h_n"]
     )
@@ -71,12 +71,12 @@ def read(store: FeatureStore, *assets: str) -> list[tuple[datetime | None, dict[
 
 
 def row(value: float) -> dict[str, Value]:
-    """What `write` writes."""
+    """The row that `write` writes."""
     return {"de_h_rms_ac": Value(double_val=value), "de_h_n": Value(int64_val=int(value))}
 
 
 def view(store: FeatureStore) -> FeatureView:
-    """Any view will do."""
+    """Any view."""
     return store.get_feature_view("compressor_vibration")
 
 
@@ -84,7 +84,7 @@ def view(store: FeatureStore) -> FeatureView:
 def test_an_instant_is_the_same_in_every_zone(
     stored: Plant, store: FeatureStore, zone: Callable[[str], None], event: datetime
 ) -> None:
-    """Written in Berlin, also in the hours the clock change skips and repeats, and read in Greenwich and Tokyo."""
+    """Written in Berlin, also in the hours that the clock change skips and repeats, and read in UTC and Tokyo."""
     zone("Europe/Berlin")
     write(store, 1.0, event)
     for name in ("Europe/Berlin", "UTC", "Asia/Tokyo"):
@@ -93,7 +93,7 @@ def test_an_instant_is_the_same_in_every_zone(
 
 
 def test_a_time_without_a_zone_is_utc(store: FeatureStore, zone: Callable[[str], None]) -> None:
-    """As everywhere in Feast."""
+    """This is the rule everywhere in Feast."""
     zone("Europe/Berlin")
     write(store, 1.0, NIGHT.replace(tzinfo=None))
     assert read(store, "c101")[0][0] == NIGHT
@@ -115,7 +115,7 @@ def test_a_time_without_a_zone_is_utc(store: FeatureStore, zone: Callable[[str],
 def test_only_what_is_as_new_or_newer_replaces(
     store: FeatureStore, event: datetime, created: datetime | None, kept: float
 ) -> None:
-    """First by event timestamp, then by created timestamp."""
+    """Event timestamps are compared first, then created timestamps."""
     write(store, 1.0, NIGHT, NIGHT + SECOND)
     write(store, 2.0, event, created)
     assert read(store, "c101")[0][1] == row(kept)
@@ -126,7 +126,7 @@ def test_only_what_is_as_new_or_newer_replaces(
 def test_of_several_rows_in_one_batch_the_newest_stays(
     store: FeatureStore, steps: tuple[int, ...], there: int | None
 ) -> None:
-    """In any order, and beside an asset that nothing was known of."""
+    """Rows may be in any order, together with a row of a new asset."""
     if there is not None:
         write(store, float(there), NIGHT + there * SECOND)
     rows = [(key("c101"), row(float(step)), NIGHT + step * SECOND, None) for step in steps]
@@ -136,7 +136,7 @@ def test_of_several_rows_in_one_batch_the_newest_stays(
 
 
 def test_writers_at_once_leave_the_newest(stored: Plant, store: FeatureStore) -> None:
-    """Three writers, each with its own connection, in every order."""
+    """Three writers, each with its own connection, write in every order."""
     for number, order in enumerate(permutations((1, 2, 3))):
         start = NIGHT + number * 10 * SECOND
         stores = [open_feature_store(stored) for _ in order]
@@ -151,15 +151,15 @@ def test_writers_at_once_leave_the_newest(stored: Plant, store: FeatureStore) ->
         assert read(store, "c101") == [(start + 3 * SECOND, row(3.0))]
 
 
-def test_answers_come_in_the_order_asked_and_absent_ones_are_told(store: FeatureStore) -> None:
-    """A key twice is answered twice."""
+def test_answers_are_in_the_order_of_the_keys_and_include_absent_ones(store: FeatureStore) -> None:
+    """A key given twice is answered twice."""
     write(store, 1.0, NIGHT)
     there = (NIGHT, row(1.0))
     assert read(store, "c102", "c101", "c101") == [(None, None), there, there]
 
 
 def test_feasts_own_client_reads_what_we_write(plant: Plant, redis_url: str) -> None:
-    """Feast's plain Redis store, configured as anyone would, finds values and event timestamps."""
+    """Feast's plain Redis store with its default configuration finds values and event timestamps."""
     ours = replace(plant, online_url=redis_url)
     apply(ours)
     write(open_feature_store(ours), 2.5, NIGHT)
@@ -170,7 +170,7 @@ def test_feasts_own_client_reads_what_we_write(plant: Plant, redis_url: str) -> 
 
 
 def test_what_feasts_own_client_wrote_is_guarded(plant: Plant, redis_url: str) -> None:
-    """A push by another client of Feast's is not overwritten by anything older."""
+    """A push by another Feast client is not overwritten by anything older."""
     ours = replace(plant, online_url=redis_url)
     apply(ours)
     place = redis_url.removeprefix("redis://").replace("/", ",db=")
@@ -182,7 +182,7 @@ def test_what_feasts_own_client_wrote_is_guarded(plant: Plant, redis_url: str) -
 
 
 def test_the_bytes_are_those_of_feasts_writer(plant: Plant, redis_url: str) -> None:
-    """In Redis, field by field; ours has one more, which no client of Feast's looks at."""
+    """Redis has the same fields and one more of ours, which no Feast client reads."""
     ours = replace(plant, online_url=redis_url)
     apply(ours)
     place = redis_url.removeprefix("redis://").replace("/", ",db=")
@@ -199,7 +199,7 @@ def test_the_bytes_are_those_of_feasts_writer(plant: Plant, redis_url: str) -> N
 
 
 def test_a_row_in_sqlite_is_feasts_message(plant: Plant) -> None:
-    """One row an asset; its features are a `Map` of Feast's."""
+    """Each asset has one row; its features are a `Map` of Feast's."""
     apply(plant)
     write(open_feature_store(plant), 2.5, NIGHT)
     with closing(sqlite3.connect(plant.state / "online.db")) as connection:
@@ -207,16 +207,16 @@ def test_a_row_in_sqlite_is_feasts_message(plant: Plant) -> None:
     assert [dict(Map.FromString(features).val) for (features,) in rows] == [row(2.5)]
 
 
-def test_a_view_that_is_removed_takes_its_rows_along(stored: Plant, store: FeatureStore) -> None:
-    """When it comes back, nothing of before is online."""
+def test_removing_a_view_deletes_its_rows(stored: Plant, store: FeatureStore) -> None:
+    """When the view comes back, none of the earlier rows is online."""
     write(store, 1.0, NIGHT)
     apply(replace(stored, views={name: each for name, each in stored.views.items() if name != view(store).name}))
     apply(stored)
     assert read(open_feature_store(stored), "c101") == [(None, None)]
 
 
-def test_a_redis_that_is_down_is_unavailable_and_tells_no_secret(plant: Plant, tmp_path: Path) -> None:
-    """Nor is the password anywhere on the disk."""
+def test_a_redis_that_is_down_is_unavailable_and_shows_no_secret(plant: Plant, tmp_path: Path) -> None:
+    """The password is not written to the disk either."""
     port = free_port()
     with redis_server(tmp_path, "--requirepass", "hush", port=port):
         ours = replace(plant, online_url=f"redis://127.0.0.1:{port}/0", online_password="hush")  # noqa: S106
@@ -229,7 +229,7 @@ def test_a_redis_that_is_down_is_unavailable_and_tells_no_secret(plant: Plant, t
 
 
 def test_a_wrong_password_is_refused(plant: Plant, tmp_path: Path) -> None:
-    """And told as what it is."""
+    """The error says that the password is wrong."""
     with redis_server(tmp_path, "--requirepass", "hush") as port:
         wrong = replace(plant, online_url=f"redis://127.0.0.1:{port}/0", online_password="guess")  # noqa: S106
         with pytest.raises(StoreUnavailable, match="invalid username-password pair"):
@@ -237,20 +237,20 @@ def test_a_wrong_password_is_refused(plant: Plant, tmp_path: Path) -> None:
 
 
 def expired(store: FeatureStore) -> Any:
-    """Value and status of a feature that Feast's own SDK looks up now, years after it was written."""
+    """Value and status of a feature written years ago, as Feast's own SDK returns them now."""
     answer = store.get_online_features(["compressor_process:oil_temp_mean"], [{"asset": "c101"}]).proto
     return answer.results[1].values[0].WhichOneof("val"), answer.results[1].statuses[0]
 
 
 def test_the_sdk_honours_the_ttl(stored: Plant, store: FeatureStore) -> None:
-    """Through Feast's configuration file, without any of our own API: no value, OUTSIDE_MAX_AGE (4)."""
+    """With Feast's configuration file and without our API there is no value, and OUTSIDE_MAX_AGE (4)."""
     values = {"oil_temp_mean": Value(double_val=60.0)}
     process = store.get_feature_view("compressor_process")
     store.provider.online_write_batch(store.config, process, [(key("c101"), values, NIGHT, None)], None)
     assert expired(FeatureStore(str(stored.state / "feast"))) == (None, 4)
 
 
-def test_redis_is_reached_over_tls_by_one_who_trusts_it_only(plant: Plant, tmp_path: Path) -> None:
+def test_a_redis_with_tls_needs_a_trusted_certificate(plant: Plant, tmp_path: Path) -> None:
     """The authority is named in the url; without it the certificate is refused."""
     cert, private = tmp_path / "cert.pem", tmp_path / "key.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
@@ -269,8 +269,8 @@ def test_redis_is_reached_over_tls_by_one_who_trusts_it_only(plant: Plant, tmp_p
 
 
 @pytest.mark.parametrize("url", ["http://redis:6379", "redis://:hush@redis:6379/0", "redis://redis/zero"])
-def test_a_url_that_is_no_redis_or_tells_a_password_is_refused(plant: Plant, url: str) -> None:
-    """Before anything connects, with the line."""
+def test_a_url_that_is_no_redis_or_contains_a_password_is_refused(plant: Plant, url: str) -> None:
+    """The error names the line, before anything connects."""
     file = plant.root / "plant.toml"
     file.write_text(file.read_text() + f'\n[online]\nurl = "{url}"\n')
     with pytest.raises(ConfigError, match="the password goes into password"):
@@ -278,7 +278,7 @@ def test_a_url_that_is_no_redis_or_tells_a_password_is_refused(plant: Plant, url
 
 
 def test_the_online_store_is_configured_in_the_plant_file(plant: Plant) -> None:
-    """Where it is, its password, and how long served values are kept."""
+    """It has the url, the password and how long served values are kept."""
     file = plant.root / "plant.toml"
     text = '\n[online]\nurl = "rediss://reader@redis:6379/0"\npassword = "hush"\nlog = "30d"\n'
     file.write_text(file.read_text() + text)

@@ -34,7 +34,7 @@ def feast(plant: Plant, *arguments: str) -> str:
 
 @contextmanager
 def running(plant: Plant, *arguments: str) -> Iterator[str]:
-    """One of its servers on a free port of loopback, until it answers; gives its address."""
+    """Runs one of its servers on a free port of loopback until it answers; returns its address."""
     port = free_port()
     command = [FEAST, *arguments, "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(command, cwd=repo_path(plant), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -65,7 +65,7 @@ def test_the_program_lists_what_is_registered(plant: Plant) -> None:
 
 
 def test_applying_with_feasts_own_program_changes_nothing(plant: Plant) -> None:
-    """`feast apply` finds defined what is registered, where it would otherwise delete everything."""
+    """`feast apply` finds the registered objects defined, and would otherwise delete everything."""
     apply(plant)
     before = registered(repo_path(plant))
     assert "Deleted" not in feast(plant, "apply")
@@ -91,14 +91,14 @@ def test_materialising_with_feasts_own_program(plant: Plant, add_rows: Callable[
 
 
 def test_feasts_own_feature_server_serves_what_we_materialise(stored: Plant, add_rows: Callable[..., None]) -> None:
-    """Values that have no ttl, and what is past its ttl without value and as that."""
+    """Values without a ttl are returned; those past their ttl have no value and the status for it."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     add_rows("compressor_process", ("c101", 10, 11, 60.0))
     apply(stored)
     materialize(open_feature_store(stored), end=START + timedelta(days=1), advance=lambda _: None)
-    asked = {"features": [RMS, "compressor_process:oil_temp_mean"], "entities": {"asset": ["c101"]}}
+    body = {"features": [RMS, "compressor_process:oil_temp_mean"], "entities": {"asset": ["c101"]}}
     with running(stored, "serve") as url:
-        answer = httpx.post(f"{url}/get-online-features", json=asked, timeout=30).json()
+        answer = httpx.post(f"{url}/get-online-features", json=body, timeout=30).json()
     names = answer["metadata"]["feature_names"]
     found = {
         name: (vector["values"], vector["statuses"]) for name, vector in zip(names, answer["results"], strict=True)

@@ -1,4 +1,4 @@
-"""What Feast is told of the plant, and that it stays true when the plant changes."""
+"""The Feast objects of a plant, and their updates when the plant changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from historian.plant.plant import Plant
 
 
 def test_every_view_becomes_a_feature_view_with_its_columns(plant: Plant) -> None:
-    """Name, columns, ttl and source are the plant's; unit, formula and lineage travel along."""
+    """Name, columns, ttl and source are the plant's; unit, formula and lineage are tags."""
     views = {item.name: item for item in feast_objects(plant) if isinstance(item, FeatureView)}
     assert list(views) == list(plant.views)
     process = views["compressor_process"]
@@ -35,14 +35,14 @@ def test_every_view_becomes_a_feature_view_with_its_columns(plant: Plant) -> Non
 
 
 def test_every_class_becomes_a_feature_service_with_all_its_views(plant: Plant) -> None:
-    """A model of a compressor asks for `compressor`."""
+    """A model of a compressor requests the service `compressor`."""
     services = {item.name: item for item in feast_objects(plant) if isinstance(item, FeatureService)}
     views = {name: [view.name for view in service.feature_view_projections] for name, service in services.items()}
     assert views == {"compressor": ["compressor_vibration", "compressor_process"], "pump": ["pump_process"]}
 
 
 def test_applying_twice_changes_nothing(plant: Plant) -> None:
-    """The second apply registers nothing new, and says so."""
+    """The second apply reports that nothing changed."""
     first = apply(plant)
     before = registered(repo_path(plant))
     views, services = ("compressor_vibration", "compressor_process", "pump_process"), ("compressor", "pump")
@@ -68,7 +68,7 @@ def test_what_the_plant_no_longer_has_is_removed(plant: Plant) -> None:
 
 
 def test_a_table_of_another_definition_is_refused(plant: Plant) -> None:
-    """What is registered would promise what the table does not hold; the registry stays as it was."""
+    """The registered view would not match the table; the registry stays as it was."""
     apply(plant)
     view = plant.views["compressor_process"]
     FeatureTable(plant, view)
@@ -79,8 +79,8 @@ def test_a_table_of_another_definition_is_refused(plant: Plant) -> None:
     assert apply(plant).removed == ()
 
 
-def test_a_changed_ttl_reaches_the_registry(plant: Plant) -> None:
-    """Applying again updates what is there."""
+def test_a_changed_ttl_is_registered(plant: Plant) -> None:
+    """Applying again updates existing objects."""
     apply(plant)
     view = replace(plant.views["compressor_process"], ttl=timedelta(hours=1))
     apply(replace(plant, views={**plant.views, view.name: view}))
@@ -88,7 +88,7 @@ def test_a_changed_ttl_reaches_the_registry(plant: Plant) -> None:
 
 
 def test_before_the_first_apply_the_advice_is_to_apply(plant: Plant) -> None:
-    """Opening Feast makes no empty registry."""
+    """Opening Feast does not create an empty registry."""
     with pytest.raises(NotEnoughData, match="run penstock apply"):
         open_feature_store(plant)
     assert not repo_path(plant).exists()
