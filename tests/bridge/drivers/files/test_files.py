@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -18,69 +16,29 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 from scipy.io import savemat
 
-from bridge.drivers.files.archive import FilesArchive
 from bridge.drivers.files.bursts import BURSTS, burst_samples
 from bridge.drivers.files.values import FAULT, INSTANT, with_instants
-from bridge.drivers.protocols import Extent, Page
 from historian.errors import ConfigError, SourceError
-from historian.plant.load import load_plant
 from historian.quality import BAD, NAMES
-from historian.samples import SCHEMA, SampleBatch, normalise
+from historian.samples import SCHEMA
+from tests.bridge.drivers.files.exports import (
+    BEGINNING,
+    CASES,
+    END,
+    HOUR,
+    archive_of,
+    batch_of,
+    bursts_of,
+    expected_of,
+    extent_of,
+    pages_of,
+    plant_of,
+    read_all,
+    rejected_of,
+)
 
-CASES: Final = Path(__file__).parents[3] / "cases" / "files"
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
-END: Final = datetime(2100, 1, 1, tzinfo=UTC)
-HOUR: Final = timedelta(hours=1)
 Stamp = Literal["first", "last"]
 STAMPS: Final[tuple[Stamp, ...]] = get_args(Stamp)
-
-
-def _archive(plant: Path) -> FilesArchive:
-    return FilesArchive(load_plant(plant).archives["case"])
-
-
-def _read(archive: FilesArchive, start: datetime = BEGINNING, end: datetime = END) -> tuple[list[Page], list[str]]:
-    """All pages for all tags, and the lines of the error that follows them."""
-    pages, failures = [], []
-
-    async def collect() -> None:
-        async for page in archive.read([tag.name for tag in archive._connection.tags], start, end):
-            pages.append(page)
-
-    try:
-        asyncio.run(collect())
-    except SourceError as error:
-        failures = str(error).splitlines()[1:]
-    return pages, failures
-
-
-def _pages(archive: FilesArchive, tags: Sequence[str], start: datetime, end: datetime) -> list[Page]:
-    async def collect() -> list[Page]:
-        return [page async for page in archive.read(tags, start, end)]
-
-    return asyncio.run(collect())
-
-
-def _extent(archive: FilesArchive) -> Extent:
-    """The one extent that all tags have."""
-    [extent] = set(asyncio.run(archive.extents()).values())
-    return extent
-
-
-def _batch(pages: Sequence[Page]) -> SampleBatch:
-    found = normalise(pl.concat([page.rows for page in pages]))
-    assert found.conflicts.is_empty()
-    return found.batch
-
-
-def _rejected(pages: Sequence[Page]) -> pl.DataFrame:
-    frames = [page.rejected for page in pages if page.rejected is not None]
-    return pl.concat(frames).sort("tag", "timestamp", "reason")
-
-
-def _expected(path: Path) -> pl.DataFrame:
-    times = pl.col("timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us")
-    return pl.read_csv(path, infer_schema=False).with_columns(times)
 
 
 @pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
@@ -88,45 +46,24 @@ def test_case(case: Path) -> None:
     """Each folder holds a plant, its files, and the expected samples, rejected rows and errors, read in one
     request or in two.
     """
-    pages, failures = _read(_archive(case))
+    pages, failures = read_all(archive_of(case))
 
-    expected = _expected(case / "expected.csv").with_columns(
+    expected = expected_of(case / "expected.csv").with_columns(
         pl.col("value").cast(pl.Float64),
         pl.col("quality").replace_strict({name: code for code, name in NAMES.items()}, return_dtype=pl.UInt32),
     )
-    assert_frame_equal(_batch(pages), expected)
+    assert_frame_equal(batch_of(pages), expected)
     middle = expected["timestamp"].sort()[expected.height // 2]
-    halves = _read(_archive(case), end=middle)[0] + _read(_archive(case), start=middle)[0]
-    assert_frame_equal(_batch(halves), expected)
-    rejected = _rejected(pages)
+    halves = read_all(archive_of(case), end=middle)[0] + read_all(archive_of(case), start=middle)[0]
+    assert_frame_equal(batch_of(halves), expected)
+    rejected = rejected_of(pages)
     if (case / "rejected.csv").exists():
-        assert_frame_equal(rejected.drop("value", "quality"), _expected(case / "rejected.csv"))
+        assert_frame_equal(rejected.drop("value", "quality"), expected_of(case / "rejected.csv"))
         assert (rejected["quality"] >= BAD).all()
     else:
         assert rejected.is_empty()
     errors = (case / "errors.txt").read_text().splitlines() if (case / "errors.txt").exists() else []
     assert [line[: len(start)] for line, start in zip(failures, errors, strict=True)] == errors
-
-
-def _plant(directory: Path, rates: dict[str, float], options: str, *, kind: str = "vibration") -> Path:
-    """A plant whose archive `case` has a tag for each address of `rates`, of that sample rate, named as its address."""
-    directory.mkdir(parents=True, exist_ok=True)
-    rate = {address: f", sample_rate = {rate}" if kind == "vibration" else "" for address, rate in rates.items()}
-    points = "\n".join(f'p{n} = {{ kind = "{kind}"{rate[address]} }}' for n, address in enumerate(rates))
-    (directory / "plant.toml").write_text(
-        f"[site]\nname = 'case'\n[classes.c.points]\n{points}\n[assets.a]\nclass = 'c'\n"
-        f"[archives.case]\ndriver = 'files'\ntags = 'tags.csv'\n{options}\n"
-    )
-    rows = [f"{address},a,p{n},{address}" for n, address in enumerate(rates)]
-    (directory / "tags.csv").write_text("\n".join(["tag,asset,point,address", *rows, ""]))
-    return directory
-
-
-def _bursts(*starts: datetime, samples: Sequence[Sequence[float]], column: str = "de") -> pl.DataFrame:
-    return pl.DataFrame({"timestamp": starts, column: samples}, schema_overrides={"timestamp": SCHEMA["timestamp"]})
-
-
-# Made-up bursts
 
 
 @settings(max_examples=40)
@@ -152,20 +89,20 @@ def test_samples_stand_at_the_rounded_multiples_of_the_period(count: int, rate: 
 def test_a_burst_that_contradicts_an_earlier_one_is_rejected_across_pages_and_files(tmp_path: Path) -> None:
     """The first given stays; the other's samples are rejected with file, row, tag and time; a repeat costs nothing."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
-    plant = _plant(tmp_path, {"de": 1000.0}, 'path = "*.parquet"\nlayout = "waveform"\nrow = "shot"')
-    first = _bursts(start, start + HOUR, samples=[[1.0, 2.0], [3.0, 4.0]])
-    second = _bursts(start + HOUR, start, samples=[[3.0, 5.0], [1.0, 2.0]])
+    plant = plant_of(tmp_path, {"de": 1000.0}, 'path = "*.parquet"\nlayout = "waveform"\nrow = "shot"')
+    first = bursts_of(start, start + HOUR, samples=[[1.0, 2.0], [3.0, 4.0]])
+    second = bursts_of(start + HOUR, start, samples=[[3.0, 5.0], [1.0, 2.0]])
     first.with_columns(shot=pl.Series([11, 12])).write_parquet(tmp_path / "a.parquet", row_group_size=1)
     second.with_columns(shot=pl.Series([21, 22])).write_parquet(tmp_path / "b.parquet", row_group_size=1)
 
-    pages, failures = _read(_archive(plant))
+    pages, failures = read_all(archive_of(plant))
 
     times = [start, start + timedelta(milliseconds=1), start + HOUR, start + HOUR + timedelta(milliseconds=1)]
     assert pl.concat([page.rows for page in pages]).select("timestamp", "value").rows() == list(
         zip(times, [1.0, 2.0, 3.0, 4.0], strict=True)
     )
     detail = 'b.parquet row 21: "2026-03-01T01:00:00.000000+00:00"'
-    assert _rejected(pages).select("tag", "timestamp", "value", "detail").rows() == [
+    assert rejected_of(pages).select("tag", "timestamp", "value", "detail").rows() == [
         ("de", times[2], 3.0, detail),
         ("de", times[3], 5.0, detail),
     ]
@@ -175,24 +112,24 @@ def test_a_burst_that_contradicts_an_earlier_one_is_rejected_across_pages_and_fi
 def test_a_burst_cut_by_the_range_gives_just_the_samples_within(tmp_path: Path) -> None:
     """Ranges are half-open by sample, so two adjoining reads give each sample once."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
-    plant = _plant(tmp_path, {"de": 10.0}, 'path = "a.parquet"\nlayout = "waveform"\nstamp = "last"')
-    _bursts(start + timedelta(seconds=0.9), samples=[list(range(10))]).write_parquet(tmp_path / "a.parquet")
-    archive = _archive(plant)
+    plant = plant_of(tmp_path, {"de": 10.0}, 'path = "a.parquet"\nlayout = "waveform"\nstamp = "last"')
+    bursts_of(start + timedelta(seconds=0.9), samples=[list(range(10))]).write_parquet(tmp_path / "a.parquet")
+    archive = archive_of(plant)
 
     middle = start + HOUR / 14_400
-    halves = [_pages(archive, ["de"], BEGINNING, middle), _pages(archive, ["de"], middle, END)]
+    halves = [pages_of(archive, ["de"], BEGINNING, middle), pages_of(archive, ["de"], middle, END)]
 
     values = [[value for page in half for value in page.rows["value"]] for half in halves]
     assert values == [[0, 1, 2], [3, 4, 5, 6, 7, 8, 9]]
-    assert _extent(archive) == (start, start + timedelta(seconds=0.9, microseconds=1))
+    assert extent_of(archive) == (start, start + timedelta(seconds=0.9, microseconds=1))
 
 
 def test_only_the_requested_row_groups_and_columns_are_read(tmp_path: Path) -> None:
     """One tag's samples of one row group are read from a file whose other bytes are destroyed."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     noise = np.random.default_rng(1).normal(size=(6, 2000))
-    plant = _plant(tmp_path, {"de": 1000.0, "nde": 1000.0}, 'path = "a.parquet"\nlayout = "waveform"')
-    bursts = _bursts(*[start + n * HOUR for n in range(6)], samples=noise.tolist())
+    plant = plant_of(tmp_path, {"de": 1000.0, "nde": 1000.0}, 'path = "a.parquet"\nlayout = "waveform"')
+    bursts = bursts_of(*[start + n * HOUR for n in range(6)], samples=noise.tolist())
     bursts.with_columns(nde=pl.col("de").list.reverse()).write_parquet(tmp_path / "a.parquet", row_group_size=1)
     metadata = pq.read_metadata(tmp_path / "a.parquet")
     content = bytearray((tmp_path / "a.parquet").read_bytes())
@@ -203,13 +140,13 @@ def test_only_the_requested_row_groups_and_columns_are_read(tmp_path: Path) -> N
                 begin = chunk.dictionary_page_offset or chunk.data_page_offset
                 content[begin : begin + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
     (tmp_path / "a.parquet").write_bytes(content)
-    archive = _archive(plant)
+    archive = archive_of(plant)
 
-    pages = _pages(archive, ["de"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5))
+    pages = pages_of(archive, ["de"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5))
 
     assert pl.concat([page.rows for page in pages])["value"].to_list() == noise[3].tolist()
     with pytest.raises(SourceError, match=r"what could be read was read, but not\na.parquet: cannot be read"):
-        _pages(archive, ["nde"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5))
+        pages_of(archive, ["nde"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5))
 
 
 @pytest.mark.slow
@@ -217,11 +154,11 @@ def test_pages_are_bounded(tmp_path: Path) -> None:
     """Six million samples come in pages of about four million at most, whatever the row groups."""
     starts = [datetime(2026, 3, 1, tzinfo=UTC) + n * HOUR for n in range(6)]
     samples = np.arange(6_000_000, dtype=np.float64).reshape(6, 1_000_000)
-    plant = _plant(tmp_path, {"de": 25_600.0}, 'path = "a.parquet"\nlayout = "waveform"')
+    plant = plant_of(tmp_path, {"de": 25_600.0}, 'path = "a.parquet"\nlayout = "waveform"')
     bursts = pl.DataFrame({"timestamp": pl.Series(starts, dtype=SCHEMA["timestamp"]), "de": samples})
     bursts.with_columns(pl.col("de").arr.to_list()).write_parquet(tmp_path / "a.parquet", row_group_size=6)
 
-    pages = _pages(_archive(plant), ["de"], BEGINNING, END)
+    pages = pages_of(archive_of(plant), ["de"], BEGINNING, END)
 
     assert [page.rows.height for page in pages] == [4_000_000, 2_000_000]
     assert_series_equal(pl.concat([page.rows["value"] for page in pages]), pl.Series("value", samples.ravel()))
@@ -247,7 +184,7 @@ def test_local_times_come_back_as_the_instants_they_were_unless_ambiguous(instan
 
 def test_a_matlab_file_gives_variables_and_fields_of_structs(tmp_path: Path) -> None:
     """Variables of any shape are read; the start is the archive's key `start`; a missing variable is reported."""
-    plant = _plant(
+    plant = plant_of(
         tmp_path,
         {"X1_DE_time": 2.0, "bearing.gs": 4.0, "X1_BA_time": 2.0},
         'path = "*.mat"\nlayout = "waveform"\nstart = 2026-03-01T12:00:00+02:00',
@@ -255,10 +192,10 @@ def test_a_matlab_file_gives_variables_and_fields_of_structs(tmp_path: Path) -> 
     savemat(tmp_path / "a.mat", {"X1_DE_time": [[1.0], [2.0]], "bearing": {"gs": [3, 4], "sr": 4}, "RPM": 1797})
     (tmp_path / "b.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:300])
 
-    pages, failures = _read(_archive(plant))
+    pages, failures = read_all(archive_of(plant))
 
     start = datetime(2026, 3, 1, 10, tzinfo=UTC)
-    assert _batch(pages).select("tag", "timestamp", "value").rows() == [
+    assert batch_of(pages).select("tag", "timestamp", "value").rows() == [
         ("X1_DE_time", start, 1.0),
         ("X1_DE_time", start + timedelta(seconds=0.5), 2.0),
         ("bearing.gs", start, 3.0),
@@ -270,16 +207,16 @@ def test_a_matlab_file_gives_variables_and_fields_of_structs(tmp_path: Path) -> 
 
 def test_wide_parquet_tables_keep_their_types(tmp_path: Path) -> None:
     """Integers, booleans and naive datetimes of a wide Parquet table are read without conversion to text."""
-    plant = _plant(
+    plant = plant_of(
         tmp_path, {"n": 0, "on": 0}, 'path = "a.parquet"\nlayout = "wide"\ntimezone = "Asia/Tokyo"', kind="process"
     )
     times = pl.Series(["2026-03-01T09:00:00", "2026-03-01T09:00:01"]).str.to_datetime(time_unit="ms")
     pl.DataFrame({"n": [7, None], "on": [True, False], "timestamp": times}).write_parquet(tmp_path / "a.parquet")
 
-    pages, failures = _read(_archive(plant))
+    pages, failures = read_all(archive_of(plant))
 
     start = datetime(2026, 3, 1, tzinfo=UTC)
-    assert _batch(pages).select("tag", "timestamp", "value", "quality").rows() == [
+    assert batch_of(pages).select("tag", "timestamp", "value", "quality").rows() == [
         ("n", start, 7.0, 0),
         ("on", start, 1.0, 0),
         ("on", start + timedelta(seconds=1), 0.0, 0),
@@ -322,124 +259,20 @@ def test_a_wrong_archive_is_reported_before_any_file_opens(
 ) -> None:
     """Keys that contradict each other or the tags are configuration errors."""
     with pytest.raises(ConfigError) as caught:
-        _archive(_plant(tmp_path, {"x": 1.0}, options, kind=kind))
+        archive_of(plant_of(tmp_path, {"x": 1.0}, options, kind=kind))
 
     assert message in str(caught.value)
 
 
 def test_an_archive_without_files_or_times_says_so(tmp_path: Path) -> None:
     """No file, or none with a time in it, is a SourceError that names the pattern or the files."""
-    archive = _archive(_plant(tmp_path, {"x": 1.0}, 'path = "a*.csv"\nlayout = "wide"', kind="process"))
+    archive = archive_of(plant_of(tmp_path, {"x": 1.0}, 'path = "a*.csv"\nlayout = "wide"', kind="process"))
     with pytest.raises(SourceError, match=r"archive case: no file matches 'a\*.csv' in .*; check path"):
-        _extent(archive)
+        extent_of(archive)
     (tmp_path / "tags.csv").rename(tmp_path / "a.csv")
 
     with pytest.raises(SourceError, match=r"it has no times that can be read\na.csv: there is no column timestamp"):
-        _extent(archive)
+        extent_of(archive)
 
 
 # Real measurements
-
-
-def test_femto_bearing_1_1_is_read_whole_with_its_one_conflict(tmp_path: Path, shared_data: Path) -> None:
-    """2,803 snapshots of two axes; snapshots 2121 and 2122 share one wrong time: the second is rejected, and named."""
-    path = shared_data / "femto" / "Bearing1_1_acc.parquet"
-    options = (
-        f"path = '{path}'\nlayout = 'waveform'\ntimestamp = 'ts_recorded'\ntimezone = 'Europe/Paris'\nrow = 'file_no'"
-    )
-    rates = {"horizontal_g": 25_600.0, "vertical_g": 25_600.0}
-    archive = _archive(_plant(tmp_path, rates, options))
-
-    pages, failures = _read(archive)
-
-    assert failures == []
-    assert max(page.rows.height for page in pages) <= 4_000_000
-    assert sum(page.rows.height for page in pages) == 2_802 * 2_560 * 2
-    rejected = _rejected(pages)
-    assert rejected.height == 2_560 * 2
-    assert rejected.select("reason", "detail").unique().rows() == [
-        (
-            "another burst of the tag at this time has different samples; the first one given stays",
-            f'{path} row 2122: "2010-12-01T08:38:46.865660+00:00"',
-        )
-    ]
-    assert rejected.filter(tag="horizontal_g")["value"][:2].to_list() == [-1.626, -1.538]
-    early = datetime(2010, 12, 1, 8, 38, 46, 865_660, tzinfo=UTC)
-    kept = _batch(_pages(archive, ["horizontal_g"], early, early + HOUR / 3600))
-    assert kept["value"][:2].to_list() == [-0.261, -0.485]
-    assert _extent(archive) == (early, datetime(2010, 12, 1, 16, 26, 39, 165_626, tzinfo=UTC))
-
-
-def test_ims_snapshots_are_read_by_column_number_and_file_name(tmp_path: Path, shared_data: Path) -> None:
-    """Gzipped text, 20,480 rows of eight channels, its time in its name; the uneven cadence stays."""
-    options = f"""path = '{shared_data / "ims" / "*.txt.gz"}'
-layout = 'waveform'
-separator = "\t"
-start_pattern = '%Y.%m.%d.%H.%M.%S'
-timezone = 'America/New_York'"""
-    archive = _archive(_plant(tmp_path, {"1": 20_000.0, "8": 20_000.0}, options))
-
-    pages, failures = _read(archive)
-
-    assert failures == []
-    batch = _batch(pages)
-    assert batch.height == 10 * 2 * 20_480
-    first = datetime(2003, 10, 22, 16, 6, 24, tzinfo=UTC)
-    assert batch["timestamp"][:2].to_list() == [first, first + timedelta(microseconds=50)]
-    assert batch.group_by("tag", maintain_order=True).first()["value"].to_list() == [-0.022, -0.142]
-    assert _extent(archive) == (first, datetime(2003, 10, 22, 16, 49, 14, 23_951, tzinfo=UTC))
-
-
-@pytest.mark.parametrize(
-    ("file", "address", "rate", "count", "rms"),
-    [
-        ("cwru/12k_DE_IR007_105_0.mat", "X105_DE_time", 12_000.0, 121_265, 0.2911),
-        ("mfpt/InnerRaceFault_vload_1.mat", "bearing.gs", 48_828.0, 146_484, 1.8145),
-    ],
-)
-def test_matlab_files_of_bearing_laboratories_are_read(
-    tmp_path: Path, shared_data: Path, file: str, address: str, rate: float, count: int, rms: float
-) -> None:
-    """CWRU's variables and MFPT's struct."""
-    options = f"path = '{shared_data / file}'\nlayout = 'waveform'\nstart = 2000-01-01T00:00:00Z"
-    archive = _archive(_plant(tmp_path, {address: rate}, options))
-
-    pages, failures = _read(archive)
-
-    batch = _batch(pages)
-    assert (batch.height, failures) == (count, [])
-    assert np.sqrt(np.mean(batch["value"].to_numpy() ** 2)) == pytest.approx(rms, abs=1e-3)
-    start = datetime(2000, 1, 1, tzinfo=UTC)
-    assert _extent(archive) == (start, start + timedelta(microseconds=round((count - 1) * 1e6 / rate) + 1))
-
-
-def test_skab_keeps_its_gaps(tmp_path: Path, shared_data: Path) -> None:
-    """A pump's 1 s grid with missing seconds and a gap of 247 s, naive local time, separated by semicolons."""
-    options = f"""path = '{shared_data / "skab" / "other_2.csv"}'
-layout = 'wide'
-separator = ';'
-timestamp = 'datetime'
-timezone = 'Europe/Moscow'"""
-    archive = _archive(_plant(tmp_path, {"Pressure": 0, "Volume Flow RateRMS": 0}, options, kind="process"))
-
-    pages, failures = _read(archive)
-
-    batch = _batch(pages).filter(tag="Pressure")
-    lines = (shared_data / "skab" / "other_2.csv").read_text().splitlines()
-    assert (batch.height, failures) == (len(lines) - 1, [])
-    assert batch["value"][0] == float(lines[1].split(";")[4])
-    assert batch["timestamp"].diff().max() == timedelta(seconds=247)
-    assert _extent(archive)[0].isoformat() == batch["timestamp"][0].isoformat()
-
-
-def test_metropt_is_read_with_its_steps_of_9_and_10_seconds(tmp_path: Path, shared_data: Path) -> None:
-    """A train's compressor: 1,000 rows of analog and digital tags."""
-    options = f"path = '{shared_data / 'metropt3' / 'MetroPT3_first1000rows.csv'}'\nlayout = 'wide'\ntimezone = 'UTC'"
-    archive = _archive(_plant(tmp_path, {"Oil_temperature": 0, "COMP": 0}, options, kind="process"))
-
-    pages, failures = _read(archive)
-
-    batch = _batch(pages).filter(tag="Oil_temperature")
-    assert (batch.height, failures) == (1_000, [])
-    assert batch["value"][:2].to_list() == [53.60000000000001, 53.67500000000001]
-    assert dict(batch["timestamp"].diff().drop_nulls().dt.total_seconds().value_counts().rows()) == {10: 910, 9: 89}

@@ -1,0 +1,155 @@
+"""An OPC UA server that plays a PLC, and a connection to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from socket import create_server
+from threading import Thread
+from typing import Any, Final, TypeVar
+
+import polars as pl
+from asyncua import Server, ua
+from asyncua.crypto.permission_rules import User, UserRole
+
+from bridge.drivers.opcua.source import OpcuaSource
+from historian.plant.connections import ConnectionConfig
+from historian.plant.load import load_plant
+from historian.samples import SCHEMA
+
+T = TypeVar("T")
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+NODES: Final = {
+    "de_h": ([0.0], ua.VariantType.Float),
+    "speed": (0.0, ua.VariantType.Double),
+    "running": (False, ua.VariantType.Boolean),
+    "state": ("", ua.VariantType.String),
+}
+POINTS: Final = {
+    "de_h": '{ kind = "vibration", sample_rate = 1000 }',
+    "speed": '{ kind = "speed" }',
+    "running": '{ kind = "process" }',
+    "state": '{ kind = "state" }',
+}
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def connection_of(directory: Path, port: int, rows: Sequence[str] = (), **options: object) -> ConnectionConfig:
+    """A plant with one OPC UA source; rows are `point,address,stamp`, by default one of each node."""
+    lines = rows or [f"{point},ns=2;s=c101.{point},first" for point in NODES]
+    points = {**POINTS, **{row.split(",")[0]: '{ kind = "process" }' for row in lines if row[:1] == "x"}}
+    keys = "\n".join(f"{key} = {value!r}" for key, value in {"publishing_interval": "50ms", **options}.items())
+    (directory / "plant.toml").write_text(
+        "[site]\nname = 'test'\n[classes.compressor.points]\n"
+        + "\n".join(f"{name} = {point}" for name, point in points.items())
+        + "\n[assets.c101]\nclass = 'compressor'\n[sources.line1]\ndriver = 'opcua'\ntags = 'line1.csv'\n"
+        + f"endpoint = 'opc.tcp://127.0.0.1:{port}'\n{keys}\n"
+    )
+    tags = [f"c101.{line.split(',')[0]},c101,{line}" for line in lines]
+    (directory / "line1.csv").write_text("\n".join(["tag,asset,point,address,stamp", *tags, ""]))
+    return load_plant(directory).sources["line1"]
+
+
+class Users:
+    """Knows only one user, whose password it checks."""
+
+    def get_user(
+        self, _: object, username: str | None = None, password: str | None = None, **__: object
+    ) -> User | None:
+        """Returns the user, or None to refuse."""
+        known = username is None or (username, password) == ("bridge", "s3cret")
+        return User(UserRole.User) if known else None
+
+
+class Plc:
+    """An OPC UA server in a thread of its own, with the nodes of `NODES`, whose values tests set as a device would."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._nodes: dict[str, ua.NodeId] = {}
+        self._server = self._do(self._made())
+
+    async def _made(self) -> Server:
+        server = Server(user_manager=Users())
+        await server.init()
+        server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}")
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        index = await server.register_namespace("urn:plant")
+        for point, (content, kind) in NODES.items():
+            node_id = self._nodes[point] = ua.NodeId(f"c101.{point}", index)
+            await server.nodes.objects.add_variable(node_id, f"{index}:{point}", content, kind)
+        return server
+
+    def say(self, point: str, content: Any, *, second: float, status: int = 0) -> None:
+        """Sets a value with its source time."""
+        variant = None if content is None else ua.Variant(content, NODES[point][1])
+        value = ua.DataValue(variant, ua.StatusCode(status), T0 + timedelta(seconds=second))
+        self._do(self._server.write_attribute_value(self._nodes[point], value))
+
+    def start(self) -> None:
+        """Starts the server."""
+        self._do(self._server.start())
+
+    def stop(self) -> None:
+        """Breaks every connection and stops the server."""
+        self._do(self._server.stop())
+
+    def end(self) -> None:
+        """Ends the thread, including the tasks that asyncua leaves running after `stop`."""
+
+        async def cancel() -> None:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+        self._do(cancel())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+@asynccontextmanager
+async def connected(connection: ConnectionConfig) -> AsyncIterator[OpcuaSource]:
+    """A source, connected while the block runs."""
+    source = OpcuaSource(connection)
+    try:
+        await source.connect()
+        yield source
+    finally:
+        await source.close()
+
+
+async def heard(source: OpcuaSource, rows: int) -> pl.DataFrame:
+    """Reads until this many rows have arrived."""
+    found = SCHEMA.to_frame()
+    async with asyncio.timeout(10):
+        while found.height < rows:
+            found = pl.concat([found, await source.read()])
+    return found
+
+
+def rows(*given: tuple[str, float, float | None, str | None, int]) -> pl.DataFrame:
+    """Rows of (point, second, value, text, quality)."""
+    filled = [(f"c101.{point}", T0 + timedelta(seconds=at), *rest) for point, at, *rest in given]
+    return pl.DataFrame(filled, schema=SCHEMA, orient="row")
+
+
+SPEED: Final = "speed,ns=2;s=c101.speed,first"
+INITIAL: Final = rows(
+    ("de_h", 0, 0.0, None, 0), ("running", 0, 0.0, None, 0), ("speed", 0, 0.0, None, 0), ("state", 0, None, "", 0)
+)

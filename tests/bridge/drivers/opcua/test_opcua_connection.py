@@ -1,0 +1,202 @@
+"""The connection to an OPC UA server: read-only, never silent without notice, and made again."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pytest
+from asyncua import ua
+
+from bridge.edge.database import Edge
+from bridge.run.stream import Bridge
+from historian.errors import NotConnected
+from historian.quality import BAD_NOT_CONNECTED
+from historian.status import StatusFile
+from historian.stores.memory import MemoryStore
+from tests.bridge.drivers.opcua.plc import (
+    SPEED,
+    T0,
+    Plc,
+    connected,
+    connection_of,
+    free_port,
+    heard,
+)
+
+
+class Relay:
+    """A TCP relay in front of a server that counts the requested services and can stop forwarding."""
+
+    def __init__(self) -> None:
+        self.services: Counter[int] = Counter()
+        self.silent = False
+
+    @asynccontextmanager
+    async def between(self, port: int, server_port: int) -> AsyncIterator[None]:
+        """Relays while the block runs."""
+        tasks: list[asyncio.Task[None]] = []
+        writers: list[asyncio.StreamWriter] = []
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", server_port)
+            tasks.append(asyncio.create_task(self._pass_requests(reader, server_writer)))
+            tasks.append(asyncio.create_task(self._pass_responses(server_reader, writer)))
+            writers.extend((writer, server_writer))
+
+        async with await asyncio.start_server(accept, "127.0.0.1", port):
+            yield
+        for task in tasks:
+            task.cancel()
+        for writer in writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _pass_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """OPC UA Part 6: type, chunk, size; in a message behind 24 bytes the node id of the service's type."""
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                header = await reader.readexactly(8)
+                kind, size = struct.unpack("<4sI", header)
+                body = await reader.readexactly(size - 8)
+                if kind[:3] == b"MSG":
+                    encoding, _, service = struct.unpack_from("<BBH", body, 16)
+                    assert encoding == 1
+                    self.services[service] += 1
+                await self._pass_on(header + body, writer)
+
+    async def _pass_responses(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while piece := await reader.read(65_536):
+                await self._pass_on(piece, writer)
+
+    async def _pass_on(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
+        if not self.silent:
+            writer.write(piece)
+            await writer.drain()
+
+
+def service(request: type) -> int:
+    """The number under which a request goes over the wire."""
+    return int(getattr(ua.ObjectIds, f"{request.__name__}_Encoding_DefaultBinary"))
+
+
+ALLOWED: Final = {
+    service(request)
+    for request in (
+        ua.GetEndpointsRequest,
+        ua.CreateSessionRequest,
+        ua.ActivateSessionRequest,
+        ua.CloseSessionRequest,
+        ua.ReadRequest,
+        ua.CreateSubscriptionRequest,
+        ua.CreateMonitoredItemsRequest,
+        ua.PublishRequest,
+    )
+}
+
+
+def test_only_reading_services_are_ever_requested(tmp_path: Path, device: Plc) -> None:
+    """On the wire there is no Write, no Call, and nothing that changes a server's nodes."""
+    port, wire = free_port(), Relay()
+
+    async def main() -> None:
+        async with wire.between(port, device.port), connected(connection_of(tmp_path, port)) as source:
+            await heard(source, 4)
+            device.say("speed", 1.0, second=1)
+            await heard(source, 1)
+
+    asyncio.run(main())
+    assert wire.services[service(ua.PublishRequest)] > 0
+    assert set(wire.services) <= ALLOWED
+
+
+def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, device: Plc) -> None:
+    """Missing keep-alives end the connection; while they arrive, a server without changes counts as alive."""
+    port, wire = free_port(), Relay()
+
+    async def main() -> None:
+        async with wire.between(port, device.port), connected(connection_of(tmp_path, port, silence="600ms")) as source:
+            await heard(source, 4)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.5):
+                    await source.read()
+            wire.silent = True
+            with pytest.raises(NotConnected, match="nothing was heard for"):
+                async with asyncio.timeout(5):
+                    await source.read()
+
+    asyncio.run(main())
+
+
+def test_a_publish_response_that_is_lost_ends_the_connection(tmp_path: Path, device: Plc) -> None:
+    """Values that arrived are read first; the new connection leaves a gap in coverage."""
+
+    async def main() -> None:
+        async with connected(connection_of(tmp_path, device.port, [SPEED])) as source:
+            await heard(source, 1)
+            numbered = ua.NotificationMessage(SequenceNumber=9, NotificationData=[_change(5.0)])
+            await source._published(ua.PublishResult(NotificationMessage=numbered))
+            assert (await heard(source, 1))["value"].to_list() == [5.0]
+            with pytest.raises(NotConnected, match="a publish response was lost between 1 and 9"):
+                await source.read()
+
+    asyncio.run(main())
+
+
+def _change(content: float) -> ua.DataChangeNotification:
+    item = ua.MonitoredItemNotification(ClientHandle=0, Value=ua.DataValue(ua.Variant(content)))
+    return ua.DataChangeNotification(MonitoredItems=[item])
+
+
+def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, device: Plc) -> None:
+    """Values that are not read yet wait in the server's queue."""
+    count = 300
+
+    async def main() -> pl.DataFrame:
+        connection = connection_of(tmp_path, device.port, [SPEED], queue_size=1000, publishing_interval="10ms")
+        async with connected(connection) as source:
+            await heard(source, 1)
+            for number in range(1, count + 1):
+                device.say("speed", float(number), second=number)
+                await asyncio.sleep(0.005)
+            return await heard(source, count)
+
+    assert asyncio.run(main())["value"].to_list() == [float(number) for number in range(1, count + 1)]
+
+
+def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, device: Plc) -> None:
+    """The runner reconnects by itself; the outage is a Bad sample."""
+    store, edge, now = MemoryStore(), Edge(tmp_path / "edge.db"), (datetime.now(UTC) - T0).total_seconds()
+    bridge = Bridge([connection_of(tmp_path, device.port, [SPEED])], edge, store, StatusFile(tmp_path))
+
+    async def stored(speed: float) -> None:
+        while speed not in store.latest(["c101.speed"])["value"].to_list():
+            await asyncio.sleep(0.05)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+            group.create_task(bridge.run(stop))
+            device.say("speed", 1.0, second=now)
+            await stored(1.0)
+            await asyncio.to_thread(device.stop)
+            await asyncio.to_thread(device.start)
+            device.say("speed", 2.0, second=now + 3600)
+            await stored(2.0)
+            stop.set()
+
+    asyncio.run(main())
+    edge.close()
+    assert bridge.sources[0].connections == 2
+    speeds = pl.concat(store.read(["c101.speed"], T0 + timedelta(seconds=1), T0 + timedelta(days=36_500)))
+    found = speeds.filter(pl.col("value").is_null() | (pl.col("value") > 0)).select("value", "quality").rows()
+    assert found == [(1.0, 0), (None, BAD_NOT_CONNECTED), (2.0, 0)]
