@@ -18,8 +18,9 @@ from bridge.simulator.opcua_server import OpcuaServer
 from bridge.simulator.plant import write_plant
 from bridge.simulator.signals import BURST, Compressor
 from historian.cli.console import JsonOption, answer
+from historian.cli.options import parse_duration_option
 from historian.errors import InvalidInput
-from historian.times import format_duration, parse_duration, utc_now
+from historian.times import format_duration, utc_now
 
 _SPAN: Final = timedelta(hours=2)
 _SOUND_SHARE: Final = 0.3
@@ -47,10 +48,12 @@ def simulate(  # noqa: PLR0913 (a parameter an option)
     Prints one line, READY, when both servers listen.
     """
     now = utc_now().replace(microsecond=0)
-    past, every, seconds = _duration(history), _duration(burst_every), _duration(span)
+    past = parse_duration_option(history, "--history") if history is not None else None
+    every = parse_duration_option(burst_every, "--burst-every")
+    seconds = parse_duration_option(span, "--for") if span is not None else None
     if plant_dir is None and (past or not serve):
         raise InvalidInput("--history and --no-serve write files: say where with --plant-dir")
-    if every is not None and every < BURST:
+    if every < BURST:
         raise InvalidInput(f"--burst-every must be at least {format_duration(BURST)}, the length of a burst")
     compressor = _compressor(now, past or _SPAN, seed)
     ports = {"opcua_port": _free_port(host, opcua_port), "modbus_port": _free_port(host, modbus_port)}
@@ -58,7 +61,7 @@ def simulate(  # noqa: PLR0913 (a parameter an option)
     if not serve:
         answer({"ready": False, **written}, f"wrote {plant_dir}", as_json=as_json)
         return
-    opcua = OpcuaServer(compressor, host=host, port=ports["opcua_port"], burst_every=every or BURST, rate=rate)
+    opcua = OpcuaServer(compressor, host=host, port=ports["opcua_port"], burst_every=every, rate=rate)
     modbus = ModbusServer(compressor, host=host, port=ports["modbus_port"])
     address = f"{host}:{modbus.port}"
     record = {"ready": True, "opcua": opcua.endpoint, "modbus": address, **written}
@@ -113,10 +116,3 @@ def _free_port(host: str, wanted: int) -> int:
         raise InvalidInput(
             f"{host} port {wanted} cannot be used: {error}; choose another, or 0 for any free one"
         ) from None
-
-
-def _duration(text: str | None) -> timedelta | None:
-    try:
-        return None if text is None else parse_duration(text)
-    except ValueError as error:
-        raise InvalidInput(str(error)) from None

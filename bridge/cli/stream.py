@@ -16,12 +16,11 @@ from bridge.cli.options import chosen
 from bridge.edge.database import open_edge
 from bridge.run.stream import Bridge, StreamReport
 from historian.cli.console import JsonOption, PlantOption, answer, progress
-from historian.errors import InvalidInput
+from historian.cli.options import parse_duration_option
 from historian.logs import configure_logging
 from historian.plant.load import load_plant
 from historian.status import StatusFile
 from historian.stores.open import open_store
-from historian.times import parse_duration
 
 TICK_S: Final = 0.2
 
@@ -40,7 +39,7 @@ def stream(
     """
     configure_logging()
     loaded = load_plant(plant)
-    seconds = _seconds(span)
+    seconds = parse_duration_option(span, "--for").total_seconds() if span else None
     connections = chosen(loaded.sources, source, "sources")
     started = time.monotonic()
     with open_edge(loaded) as edge, progress("streaming", unit="samples", quiet=as_json) as advance:
@@ -88,10 +87,3 @@ def _text(record: dict[str, Any]) -> str:
     if record["store_error"]:
         lines.append(f"  the store takes no samples: {record['store_error']}")
     return "\n".join(lines)
-
-
-def _seconds(span: str | None) -> float | None:
-    try:
-        return parse_duration(span).total_seconds() if span else None
-    except ValueError as error:
-        raise InvalidInput(f"--for: {error}") from None

@@ -25,6 +25,7 @@ from features.training.splits import By, SplitSpec
 from features.training.training_set import make, rows_alone
 from features.training.verify import Verified, verify
 from historian.cli.console import JsonOption, PlantOption, answer, progress, stdout_to_stderr
+from historian.cli.options import parse_duration_option
 from historian.errors import InvalidInput
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
@@ -87,7 +88,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
         created_by_label_time=created_by_label_time,
         as_of=parse_instant(as_of, now=utc_now()) if as_of else None,
         split=_split(split, shares, hold_out, seed, forced=force_random),
-        horizon=options.horizon_of(horizon),
+        horizon=parse_duration_option(horizon, "--horizon", zero=True) if horizon is not None else None,
         threshold=threshold,
         format=as_format or "parquet",
         partition_by=partition_by,

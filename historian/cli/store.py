@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from historian.cli.console import JsonOption, PlantOption, answer, progress
+from historian.cli.options import parse_duration_option
 from historian.plant.load import load_plant
 from historian.stores import operations
-from historian.times import parse_duration, parse_instant, utc_now
+from historian.times import parse_instant, utc_now
 
 app = typer.Typer(
     no_args_is_help=True, help="The historian store: init, status, gaps, copy; compact and vacuum for the lake."
@@ -32,7 +32,7 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Makes the store's database or bucket; needs an administrator's token, once. It may be repeated."""
-    span = _duration(retention, "--retention") if retention else None
+    span = parse_duration_option(retention, "--retention") if retention else None
     done = operations.initialise(load_plant(plant), retention=span)
     answer(asdict(done), done.done, as_json=as_json)
 
@@ -78,7 +78,7 @@ def gaps(
     as_json: JsonOption = False,
 ) -> None:
     """Lists where tags have no samples, of any quality."""
-    now, span = utc_now(), _duration(longer_than, "--longer-than")
+    now, span = utc_now(), parse_duration_option(longer_than, "--longer-than")
     first, last = parse_instant(start, now=now), parse_instant(end, now=now)
     found = operations.find_gaps(load_plant(plant), tag, first, last, longer_than=span)
     lines = [
@@ -86,13 +86,6 @@ def gaps(
     ]
     text = "\n".join([*lines, f"{len(lines)} gaps longer than {longer_than} since {start}"])
     answer({"gaps": found.to_dicts()}, text, as_json=as_json)
-
-
-def _duration(text: str, option: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 @app.command()
@@ -113,7 +106,7 @@ def vacuum(
     as_json: JsonOption = False,
 ) -> None:
     """Deletes files that compaction has replaced. Reads and time travel older than --keep stop working."""
-    span = timedelta(0) if keep == "0" else _duration(keep, "--keep")
+    span = parse_duration_option(keep, "--keep", zero=True)
     files = operations.vacuum_lake(load_plant(plant), keep=span, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     answer({"files": files, "dry_run": dry_run}, "\n".join([f"{verb} {len(files)} files", *files]), as_json=as_json)
