@@ -1,6 +1,6 @@
 """Intervals of time per tag, and their arithmetic: union and complement. Pure, on Polars frames.
 
-An interval is half-open: start <= t < end. One row an interval, columns of `INTERVALS`.
+An interval is half-open, start <= t < end, and one row with the columns of `INTERVALS`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`penstock simulate`: a plant to try everything on, in a process of its own."""
+"""`penstock simulate`: a simulated plant for trying everything out, in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,28 +24,32 @@ from historian.times import format_duration, utc_now
 
 _SPAN: Final = timedelta(hours=2)
 _SOUND_SHARE: Final = 0.3
-"""Of the past, the share in which the bearing is sound."""
+"""Share of the history in which the bearing is healthy."""
 _WORST_AFTER: Final = timedelta(minutes=10)
-"""How long from now until the fault is as bad as it gets."""
+"""Time from now until the fault reaches its full severity."""
 
 
 def simulate(  # noqa: PLR0913 (a parameter an option)
     *,
     plant_dir: Annotated[Path | None, typer.Option(help="Write plant.toml and its tag lists here first.")] = None,
-    history: Annotated[str | None, typer.Option(help="And so much of the past as files, such as 2h.")] = None,
-    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Or only write the files.")] = True,
+    history: Annotated[str | None, typer.Option(help="Also write this much history as files, such as 2h.")] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve/--no-serve", help="Start the servers, or only write the files.")
+    ] = True,
     span: Annotated[str | None, typer.Option("--for", help="Stop after this long, such as 30s.")] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     opcua_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 0,
     modbus_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 0,
     burst_every: Annotated[str, typer.Option(help="Time from one waveform to the next.")] = "1s",
-    rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Counts of node `counter` per second.")] = 10.0,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another compressor.")] = 0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=10_000, help="Increments of the node `counter` per second.")
+    ] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers; each gives another compressor.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Plays a compressor whose bearing fails, on real OPC UA and Modbus servers, until interrupted.
+    """Simulate a compressor whose bearing fails, on real OPC UA and Modbus servers, until interrupted.
 
-    Prints one line, READY, when both servers listen.
+    Prints a line that begins with READY once both servers listen.
     """
     now = utc_now().replace(microsecond=0)
     past = parse_duration_option(history, "--history") if history is not None else None
@@ -90,7 +94,7 @@ def _write(
 async def _serve(
     opcua: OpcuaServer, modbus: ModbusServer, seconds: timedelta | None, ready: Callable[[], None]
 ) -> None:
-    """Serves until the time is over or a signal comes."""
+    """Serve until the time has passed or a signal arrives."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -108,7 +112,7 @@ async def _serve(
 
 
 def _free_port(host: str, wanted: int) -> int:
-    """The port itself if it is free, any free one for 0."""
+    """Return the port if it is free, or any free port for 0."""
     try:
         with create_server((host, wanted)) as probe:
             return int(probe.getsockname()[1])

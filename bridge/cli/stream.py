@@ -1,4 +1,4 @@
-"""`penstock stream`."""
+"""`penstock stream`: live samples from the plant's sources into the store."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def stream(
     plant: PlantOption = Path("plant.toml"),
     *,
     span: Annotated[str | None, typer.Option("--for", help="Stop after this long, such as 10s.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given again.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given several times.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Streams live samples from the plant's sources into the store, until interrupted.
+    """Stream live samples from the plant's sources into the store, until interrupted.
 
-    Ends with exit code 1 if no source was ever connected. The log goes to standard error; PENSTOCK_LOG=json makes it
+    The exit code is 1 if no source was ever connected. The log goes to standard error; PENSTOCK_LOG=json makes it
     one JSON object a line.
     """
     configure_logging()
@@ -52,7 +52,7 @@ def stream(
 
 
 async def _until_stopped(bridge: Bridge, seconds: float | None, advance: Callable[[int], None]) -> StreamReport:
-    """Stream until the time is over or a signal comes."""
+    """Stream until the time has passed or a signal arrives."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)

@@ -1,7 +1,7 @@
-"""Ledger rows -> the intervals of time in which windows may have changed.
+"""Derives from ledger rows the intervals of time in which windows may have changed.
 
-Live samples, late samples and a backfill of last year are the same case: something was written, so the windows that use
-it are computed again. A sample at t is used by windows that end in (t, t + lookback], where the lookback is how far
+Live samples, late samples and a backfill of last year are treated alike: the windows that use what was written are
+computed again. A sample at t is used by windows that end in (t, t + lookback], where the lookback is how far
 before its end a window needs samples of the tag.
 """
 
@@ -27,7 +27,7 @@ TAG_LOOKBACK: Final = pl.Schema(
 INTERVALS: Final = pl.Schema(
     {"asset": pl.String(), "after": pl.Datetime("us", "UTC"), "until": pl.Datetime("us", "UTC")},
 )
-"""Intervals of an asset's window ends: after < end <= until."""
+"""Columns of an interval of window ends of an asset: after < end <= until."""
 
 
 def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""`penstock store …`: making, looking at, copying and keeping up the historian store."""
+"""`penstock store …`: creating, inspecting, copying and maintaining the historian store."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def init(
     plant: PlantOption = Path("plant.toml"),
     *,
     retention: Annotated[
-        str | None, typer.Option(help="Keep samples this long, such as 1825d; for ever if absent.")
+        str | None, typer.Option(help="How long samples are kept, such as 1825d; for ever if absent.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes the store's database or bucket; needs an administrator's token, once. It may be repeated."""
+    """Create the store's database or bucket, with an administrator's token. May be repeated."""
     span = parse_duration_option(retention, "--retention") if retention else None
     done = operations.initialise(load_plant(plant), retention=span)
     answer(asdict(done), done.done, as_json=as_json)
@@ -39,7 +39,7 @@ def init(
 
 @app.command()
 def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Shows the store's version, size and the newest sample of every asset."""
+    """Show the store's version and size, and the newest sample of every asset."""
     found = operations.store_status(load_plant(plant))
     lines = [f"{_LABELS.get(name, name)}: {value}" for name, value in found.facts.items()]
     newest = [f"  {asset}: {instant or 'no samples yet'}" for asset, instant in found.newest.items()]
@@ -48,13 +48,18 @@ def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = Fal
 
 @app.command()
 def copy(
-    source: Annotated[str, typer.Argument(help="file:///PATH or influxdb://…; its token in PENSTOCK_FROM_TOKEN.")],
-    target: Annotated[str, typer.Argument(help="The same; its token in PENSTOCK_TO_TOKEN.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Url of the store to read, file:///PATH or influxdb://…; its token is in PENSTOCK_FROM_TOKEN."
+        ),
+    ],
+    target: Annotated[str, typer.Argument(help="Url of the store to write; its token is in PENSTOCK_TO_TOKEN.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be copied.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Copies all samples from one store to another, verified page by page. Run it again to resume."""
+    """Copy all samples from one store to another, verified page by page. Run it again to resume."""
     plan = operations.plan_copy(source, target, source_token=os.environ.get("PENSTOCK_FROM_TOKEN", ""))
     if dry_run:
         text = f"would copy up to {plan.samples:,} samples of {len(plan.tags)} tags"
@@ -74,10 +79,10 @@ def gaps(
     tag: Annotated[list[str], typer.Option("--tag", help="Only this tag; may be given several times.")] = _EVERY_TAG,
     start: Annotated[str, typer.Option(help="ISO 8601 with zone, or now-7d.")] = "now-7d",
     end: Annotated[str, typer.Option(help="ISO 8601 with zone, or now.")] = "now",
-    longer_than: Annotated[str, typer.Option(help="Shorter pauses are none.")] = "10m",
+    longer_than: Annotated[str, typer.Option(help="Shorter gaps are left out.")] = "10m",
     as_json: JsonOption = False,
 ) -> None:
-    """Lists where tags have no samples, of any quality."""
+    """List the gaps in which tags have no samples of any quality."""
     now, span = utc_now(), parse_duration_option(longer_than, "--longer-than")
     first, last = parse_instant(start, now=now), parse_instant(end, now=now)
     found = operations.find_gaps(load_plant(plant), tag, first, last, longer_than=span)
@@ -90,7 +95,7 @@ def gaps(
 
 @app.command()
 def compact(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Merges the small files that live streaming leaves and drops superseded rows. Readers are not disturbed."""
+    """Merge the small files that live streaming leaves, and drop superseded rows. Readers are not disturbed."""
     files = operations.compact_lake(load_plant(plant))
     answer(files, f"{files['files_before']} files became {files['files_after']}", as_json=as_json)
 
@@ -105,7 +110,7 @@ def vacuum(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Deletes files that compaction has replaced. Reads and time travel older than --keep stop working."""
+    """Delete files that compaction has replaced. Reads and time travel older than --keep stop working."""
     span = parse_duration_option(keep, "--keep", zero=True)
     files = operations.vacuum_lake(load_plant(plant), keep=span, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
