@@ -27,7 +27,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz", response_model=Health)
 def readyz(service: ServiceParameter) -> Health | JSONResponse:
-    """Check that samples can be read, features are registered, and the online store responds; 503 with reasons if not."""
+    """Check that samples can be read, features are registered, and the online store responds; else 503 with reasons."""
     problems = list(_unready(service))
     if problems:
         return error_response(STATUS["unavailable"], "unavailable", "\n".join(map(str, problems)), problems)

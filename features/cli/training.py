@@ -78,7 +78,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     dry_run: options.DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Joins labels with the features as they were at each label's time: one row a label, in the labels' order."""
+    """Join labels with the features as they were at each label's time: one row per label, in the labels' order."""
     if out.suffix:
         options.check_file(out, {"--format": as_format, "--partition-by": partition_by, "--verify": verified})
     request = options.request_of(
@@ -110,7 +110,7 @@ def verify_manifest(
     address: AddressOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Makes a training set again, from its inputs and the versions its tables had, and compares it byte for byte."""
+    """Make a training set again from its inputs and the recorded table versions, and compare both byte for byte."""
     opened = _Opened(plant, quiet=as_json)
     with _executor(memory, engine, address) as executor:
         found = opened.verify(manifest, executor)
@@ -119,7 +119,7 @@ def verify_manifest(
 
 @app.command()
 def diff(one: options.OneArgument, other: options.OtherArgument, *, as_json: JsonOption = False) -> None:
-    """Lists in what two training sets differ: request, inputs, tables, rows, columns."""
+    """List the differences between two training sets: request, inputs, tables, rows, columns."""
     (left, _), (right, _) = map(read_manifest, (one, other))
     record, text = answers.compared(left, right)
     answer(record, text, as_json=as_json)

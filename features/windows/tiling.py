@@ -13,8 +13,8 @@ clock may drift by one sample: the N-th sample must lie before the end, and with
 A run shorter than one window is one window that is not valid. The remainder of a longer run has no window, because it
 would be the newest window of every burst and hide the valid one before it; it is counted as a partial window.
 
-A window that is not valid has a reason: `gap` if samples are missing between its first and its last, at its beginning or
-at its end; `length` if there is no gap, and yet not N samples over the whole window; `bad_quality`.
+A window that is not valid has a reason: `gap` if samples are missing between its first and its last, at its beginning
+or at its end; `length` if there is no gap, and yet not N samples over the whole window; `bad_quality`.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ class Bearing(Model):
     )
     orders: StatedOrders | None = Field(
         None,
-        description="Fault frequencies stated by the manufacturer. No faults are searched for if they contradict the geometry.",
+        description="Stated fault frequencies. If they contradict the geometry, no fault is searched for.",
     )
 
 

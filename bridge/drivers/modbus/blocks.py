@@ -19,7 +19,7 @@ from bridge.drivers.modbus.places import NumberType, Order, Place, Table, regist
 from bridge.drivers.modbus.registers import bits, decode
 
 LARGEST_BLOCK: Final = {"holding": 125, "input": 125, "coil": 2000, "discrete": 2000}
-"""Most registers or bits in one request (Modbus Application Protocol 1.1b3, sections 6.1 to 6.4)."""
+"""Largest number of registers or bits in one request (Modbus Application Protocol 1.1b3, sections 6.1 to 6.4)."""
 
 
 @dataclass(frozen=True)

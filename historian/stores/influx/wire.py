@@ -135,7 +135,7 @@ class Influxql:
             yield from answer.iter_bytes(1 << 22)
 
     def _find(self) -> None:
-        """Check once that the database exists: in CSV, the response of InfluxDB is empty if it does not."""
+        """Check once that the database exists: in CSV, the response is empty if it does not."""
         with connecting(self._address):
             answer = self._client.post("/query", data={**self._target, "q": 'SELECT * FROM "ledger" LIMIT 1'})
         check_answer(answer, self._address, "read")
