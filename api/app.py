@@ -24,7 +24,7 @@ def create_app(plant: Plant, samples: Reader, *, clock: Callable[[], datetime] =
     Args:
         plant: The resolved plant file.
         samples: The historian store.
-        clock: Returns the current time, against which the age of a feature is compared with its ttl.
+        clock: Returns the current time, from which the age of a feature is counted.
     """
     app = FastAPI(title="Penstock", version=version("penstock"), description=__doc__, lifespan=_lifespan)
     app.state.service = Service(plant, samples, clock)
@@ -39,4 +39,4 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     service.start()
     yield
-    service.close()  # a process that is ended by a signal runs nothing that was registered for its exit
+    service.close()  # a process that is ended by a signal runs no exit handlers

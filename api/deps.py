@@ -1,4 +1,4 @@
-"""What the endpoints work on: the plant, its samples, and Feast."""
+"""The dependencies of the endpoints: the plant, its samples, and Feast."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """What all requests of one process share.
+    """The objects that all requests of one process share.
 
     Feast takes seconds to import. The rest of the API must not wait for it, so `api.feast_backend` is imported in a
     background thread, or by the first request that needs it (docs/decisions/0006).
@@ -30,7 +30,7 @@ class Service:
         self.clock = clock
         self._feast: FeastBackend | None = None
         self._importing = Lock()
-        # Not a daemon: the interpreter must not be torn down under an import.
+        # Not a daemon thread: the interpreter must not shut down during an import.
         self._warm_up = Thread(target=self.feast, name="feast-import")
 
     def start(self) -> None:
@@ -38,7 +38,7 @@ class Service:
         self._warm_up.start()
 
     def feast(self) -> FeastBackend:
-        """The endpoints' access to Feast. Waits while it is being imported."""
+        """Return the endpoints' access to Feast; wait while it is being imported."""
         with self._importing:
             if self._feast is None:
                 backend: type[FeastBackend] = resolve_name("api.feast_backend:FeastBackend")
@@ -46,7 +46,7 @@ class Service:
             return self._feast
 
     def close(self) -> None:
-        """Write the served values that are not on disk yet."""
+        """Write served values that are not on disk yet."""
         self._warm_up.join()
         if self._feast is not None:
             self._feast.close()
@@ -58,4 +58,4 @@ async def _service(request: Request) -> Service:
 
 
 ServiceParameter = Annotated[Service, Depends(_service)]
-"""A parameter of this type receives the application's service."""
+"""Type of an endpoint's parameter that receives the application's service."""

@@ -1,4 +1,4 @@
-"""What the endpoints do with Feast: training sets, online lookups, and whether both can work.
+"""The endpoints' access to Feast: training sets, online lookups, and a readiness check.
 
 Importing this module imports Feast; `api.deps.Service` decides when.
 """
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSetFile:
-    """A training set as a file, and what is uncertain about it."""
+    """A training set as a file, with warnings."""
 
     content: bytes
     warnings: Sequence[str]
-    """One for each feature table whose version at `as_of` is gone or cannot be known."""
+    """One warning for each feature table whose version at `as_of` is gone or unknown."""
 
 
 class FeastBackend:
@@ -47,7 +47,7 @@ class FeastBackend:
         """Start the log of served values, if the plant file has one.
 
         Args:
-            plant: whose features.
+            plant: the plant that has the features.
             clock: returns the current time.
         """
         self._plant = plant
@@ -56,7 +56,7 @@ class FeastBackend:
 
     @cached_property
     def _store(self) -> FeatureStore:
-        """Feast, opened at first use. It looks at the registry's file each time, so an apply takes effect at once."""
+        """Feast, opened at first use. It reads the registry's file each time, so an apply takes effect at once."""
         return open_feature_store(self._plant)
 
     def training_set(self, request: TrainingSetRequest) -> TrainingSetFile:
@@ -66,7 +66,7 @@ class FeastBackend:
             One row per label in the order given, in the requested format.
 
         Raises:
-            InvalidInput: a label is wrong; lists every problem with its row.
+            InvalidInput: labels are invalid; lists every problem with its row.
             UnknownFeature: a feature is not registered.
             NotEnoughData: nothing has been registered or computed yet.
         """
@@ -86,7 +86,7 @@ class FeastBackend:
         """Look up the newest features of assets.
 
         Returns:
-            The body of the response that Feast's own feature server would send.
+            The body of the response, the same as from Feast's feature server.
 
         Raises:
             InvalidInput: the entities are not assets, or no feature is named.
@@ -119,13 +119,13 @@ class FeastBackend:
             online_response(self._store, refs[:1], [asset], full_feature_names=False, now=self._clock())
 
     def close(self) -> None:
-        """Write the served values that are not on disk yet."""
+        """Write served values that are not on disk yet."""
         if self._served_log:
             self._served_log.close()
 
 
 def _frame(labels: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows -> a frame, null where a row lacks a key. A column that mixes text and numbers is an error, not a guess."""
+    """Return rows as a frame, null where a row lacks a key. A column that mixes text and numbers is an error."""
     names = dict.fromkeys(name for row in labels for name in row)
     columns = {name: [row.get(name) for row in labels] for name in names}
     mixed = [name for name, values in columns.items() if len(_types(values)) > 1]

@@ -1,4 +1,4 @@
-"""Requests and responses as pydantic models, which check the ones and document both."""
+"""Pydantic models of requests and responses, for validation and documentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Value = TypeVar("_Value")
 
 
 def _storable(value: _Value) -> _Value:
-    """The value, if a table can hold it. Raises `ValueError`."""
+    """Return the value. Raises `ValueError` if a table cannot hold it."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("a whole number must fit into 64 bits")
     if isinstance(value, str):
@@ -23,14 +23,14 @@ def _storable(value: _Value) -> _Value:
 
 
 def _name(value: str) -> str:
-    """The text, if it can name a column, an asset or a feature. Raises `ValueError`."""
+    """Return the text. Raises `ValueError` if it cannot be the name of a column, an asset or a feature."""
     if "\x00" in _storable(value):
         raise ValueError("a name must not contain the character NUL")
     return value
 
 
 def _in_utc(value: datetime) -> datetime:
-    """The time in UTC, if Python's datetime has it. Raises `ValueError`."""
+    """Return the time in UTC. Raises `ValueError` if a datetime cannot hold it."""
     try:
         return value.astimezone(UTC)
     except OverflowError:
@@ -61,7 +61,7 @@ class TrainingSetRequest(BaseModel):
         default=False, description="Only feature rows created by each label's time: no later corrections."
     )
     as_of: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
-        None, description="Only what was in the feature tables then."
+        None, description="Only rows that were in the feature tables at this time."
     )
 
 
@@ -84,7 +84,7 @@ class Latest(BaseModel):
     value: float | None
     text: str | None
     quality: str
-    """`Good`, `BadTimeout`, …"""
+    """Name of the quality, such as `Good` or `BadTimeout`."""
 
 
 class TagState(BaseModel):

@@ -1,4 +1,4 @@
-"""From an error to an HTTP response, in one place: `{"error": {"code", "message", "problems": [...]}}`."""
+"""Conversion of errors to HTTP responses: `{"error": {"code", "message", "problems": [...]}}`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATUS: Final = {
     "done": 503,
     "internal": 500,
 }
-"""HTTP status for each `HistorianError.code`; 500 for a code that is not here."""
+"""`HistorianError.code` -> HTTP status; 500 for any other code."""
 
 _CODE: Final = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Give every error response of the application the same shape."""
+    """Register handlers that give every error response of the application the same form."""
     app.add_exception_handler(HistorianError, _historian_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -40,13 +40,13 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def error_response(status: int, code: str, message: str, problems: Sequence[Problem] = ()) -> JSONResponse:
-    """Build the response that every error has.
+    """Return the response for an error.
 
     Args:
         status: HTTP status.
-        code: for programs, such as `invalid`.
-        message: for people; may repeat what the caller sent.
-        problems: each thing that is wrong, if there are several.
+        code: code for programs, such as `invalid`.
+        message: text for people; may repeat what the caller sent.
+        problems: the single problems, if there are several.
     """
     listed = [{"file": problem.file, "place": problem.place, "text": problem.text} for problem in problems]
     return JSONResponse({"error": {"code": code, "message": message, "problems": listed}}, status_code=status)
@@ -81,6 +81,6 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected_error(request: Request, error: Exception) -> JSONResponse:
-    # The text may name hosts, paths or secrets: it is for the operator's log, and of no use to the caller.
+    # The text may name hosts, paths or secrets: it is for the operator's log, not for the caller.
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return error_response(STATUS["internal"], "internal", "an error in Penstock; its log says which")

@@ -1,1 +1,1 @@
-"""Moves samples: PLCs, brokers and legacy historians -> spool -> store. The only async package."""
+"""Moves samples from PLCs, brokers and legacy historians through the spool to the store. The only async package."""

@@ -1,1 +1,1 @@
-"""The nouns: samples, tags, quality, plant configuration, and the stores that hold samples."""
+"""The domain: samples, tags, quality, plant configuration, and the stores that hold samples."""

@@ -1,23 +1,23 @@
-"""The one tree of errors. A message says what, which and what to do.
+"""The tree of errors. A message says what is wrong, where, and what to do.
 
-    HistorianError           code          what the caller does
-      InvalidInput           invalid       shows every problem, with file and row
+    HistorianError           code          what follows
+      InvalidInput           invalid       every problem is shown, with file and row
         ConfigError          invalid       the same, before any socket opens
       SourceError
         NotConnected         unavailable   the runner reconnects with back-off
-        EndOfInput           done          the runner stops this pump
-      SpoolFull              full          the runner stops reading until the forwarder has made room
+        EndOfInput           done          the runner stops reading this source
+      SpoolFull              full          the runner stops reading until the sinks have made room
       StoreError
         StoreUnavailable     unavailable   the batch stays in the spool
-        InvalidBatch        rejected      the guilty samples go to quarantine with the reason
-        AccessDenied         refused       stops with the message; what was read stays in the spool
+        InvalidBatch         rejected      the invalid samples go to quarantine with the reason
+        AccessDenied         refused       the command stops with the message; samples stay in the spool
       FeatureError
-        UnknownFeature       not_found     names the near misses
-        NotEnoughData        incomplete    says how many samples, how many needed
-        AbsentColumn         incomplete    names what the table has, and what to change
-        NotOffered           invalid       says what there is in its place
+        UnknownFeature       not_found     the message names the near misses
+        NotEnoughData        incomplete    the message names what is missing, and the command to run
+        AbsentColumn         incomplete    the message names the table's columns, and what to change
+        NotOffered           invalid       the message names the alternative
 
-The API maps `code` to an HTTP status, once. Only the bridge's runner decides about retry.
+The API maps each `code` to one HTTP status. Only the bridge's runners decide on retries.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from difflib import get_close_matches
 
 
 class HistorianError(Exception):
-    """Any error Penstock raises on purpose; its text is written for the person at the keyboard."""
+    """Base of all errors that Penstock raises on purpose; the text is written for the user."""
 
     code = "internal"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in what a person wrote: `plant.toml line 12: …`, `tags/line1.csv row 17: …`."""
+    """One problem in a file that a person wrote: `plant.toml line 12: …`, `tags/line1.csv row 17: …`."""
 
     file: str
     place: str
     text: str
 
     def __str__(self) -> str:
-        """The problem on one line, place first."""
+        """Return the problem on one line, place first."""
         where = f"{self.file} {self.place}".strip()
         return f"{where}: {self.text}" if where else self.text
 
 
 class InvalidInput(HistorianError):
-    """Something a person gave us cannot be used; lists every problem found, not just the first."""
+    """Input from a user is invalid; lists every problem found, not only the first."""
 
     code = "invalid"
 
@@ -71,17 +71,17 @@ class SourceError(HistorianError):
 
 
 class NotConnected(SourceError):
-    """The connection is gone or was never made: connect again."""
+    """The connection was lost or never made; the caller connects again."""
 
 
 class EndOfInput(SourceError):
-    """The source has ended for good: nothing more will come."""
+    """The source has ended permanently; no more rows will come."""
 
     code = "done"
 
 
 class SpoolFull(HistorianError):
-    """The spool has reached its size bound: nothing more is accepted until it drains."""
+    """The spool has reached its size bound and accepts nothing until it drains."""
 
     code = "full"
 
@@ -98,22 +98,22 @@ class StoreUnavailable(StoreError):
     def __init__(self, text: str, *, retry_after: float | None = None) -> None:
         super().__init__(text)
         self.retry_after = retry_after
-        """Seconds the store asks us to wait, if it does."""
+        """Seconds that the store requests us to wait; None if it states none."""
 
 
 class InvalidBatch(StoreError):
-    """The store refuses this batch for what is in it; writing it again cannot help."""
+    """The store rejects this batch because of its contents; writing it again cannot help."""
 
     code = "rejected"
 
     def __init__(self, text: str, *, dropped: int = 0) -> None:
         super().__init__(text)
         self.dropped = dropped
-        """How many samples the store says it refused, if it says so; the others are stored."""
+        """Number of samples that the store reports as rejected, 0 if it does not say; the others are stored."""
 
 
 class AccessDenied(StoreError):
-    """The store will not serve us until a person changes something: a token, a right, a bucket."""
+    """The store refuses access until a person changes something: a token, a permission, a bucket."""
 
     code = "refused"
 
@@ -129,7 +129,7 @@ class UnknownFeature(FeatureError):
 
 
 class NotEnoughData(FeatureError):
-    """There is too little in the store to answer."""
+    """Data needed for the result are missing."""
 
     code = "incomplete"
 
@@ -142,7 +142,7 @@ class AbsentColumn(FeatureError, KeyError):
 
 
 class NotOffered(FeatureError, NotImplementedError):
-    """Feast's interface has it and this store has not. Feast's callers look for `NotImplementedError`."""
+    """A part of Feast's interface that this store does not support. Feast's callers look for `NotImplementedError`."""
 
     code = "invalid"
 
@@ -153,7 +153,12 @@ def _reading_order(problem: Problem) -> tuple[str, int, str]:
 
 
 def near_misses(word: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: `; did you mean a, b?`, or the whole list where it is short, or nothing."""
+    """Return a hint for an unknown name: `; did you mean a, b?`, the whole list if it is short, or an empty string.
+
+    Args:
+        word: the unknown name.
+        known: the known names.
+    """
     names = sorted(known)
     close = get_close_matches(word, names, n=3)
     if close:

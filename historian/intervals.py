@@ -1,6 +1,6 @@
 """Intervals of time per tag, and their arithmetic: union and complement. Pure, on Polars frames.
 
-An interval is half-open: start <= t < end. One row an interval, columns of `INTERVALS`.
+An interval is half-open, start <= t < end, and one row with the columns of `INTERVALS`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INTERVALS: Final = pl.Schema({"tag": pl.String(), "start": SCHEMA["timestamp"], 
 
 
 def intervals(tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-    """The same interval for each of `tags`."""
+    """Return one interval for each of `tags`, the same for all: columns of `INTERVALS`."""
     bounds = {"start": pl.lit(start, INTERVALS["start"]), "end": pl.lit(end, INTERVALS["end"])}
     return pl.DataFrame({"tag": tags}, schema={"tag": pl.String()}).with_columns(**bounds)
 
@@ -25,19 +25,24 @@ def intervals(tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFra
 def union(
     rows: pl.DataFrame, *, by: str = "tag", start: str = "start", end: str = "end", within: timedelta = timedelta(0)
 ) -> pl.DataFrame:
-    """Join the intervals of each key that overlap or touch.
+    """Join the intervals of each key that overlap or touch, and drop empty ones; see `join_touching`."""
+    return join_touching(rows.filter(pl.col(start) < pl.col(end)), by=by, start=start, end=end, within=within)
+
+
+def join_touching(rows: pl.DataFrame, *, by: str, start: str, end: str, within: timedelta) -> pl.DataFrame:
+    """Join the intervals of each key that overlap, touch, or lie no further apart than `within`.
 
     Args:
-        rows: intervals; empty ones are dropped.
-        by: the column that says whose an interval is.
-        start: the column with the first instant.
-        end: the column with the first instant after.
-        within: intervals no further apart than this are joined too.
+        rows: intervals in any order; an empty one takes part like any other.
+        by: name of the key's column.
+        start: name of the column with the start of each interval.
+        end: name of the column with the end of each interval.
+        within: the widest gap that is closed.
 
     Returns:
-        The columns `by`, `start` and `end`, sorted by key and start.
+        Columns `by`, `start` and `end`, sorted by key and start.
     """
-    ordered = rows.filter(pl.col(start) < pl.col(end)).sort(by, start)
+    ordered = rows.sort(by, start)
     end_so_far = pl.col(end).cum_max().shift().over(by)
     group = (pl.col(start) > end_so_far + within).fill_null(value=True).cum_sum().over(by)
     joined = ordered.group_by(by, group.alias("#group"), maintain_order=True)
@@ -45,7 +50,7 @@ def union(
 
 
 def gaps(covered: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-    """The complement of `covered`: the intervals of start <= t < end that it leaves open, for each of `tags`."""
+    """Return the complement of `covered`: for each of `tags`, the intervals of start <= t < end that it leaves open."""
     clipped = covered.filter(pl.col("tag").is_in(tags)).with_columns(
         pl.col("start").clip(start, end), pl.col("end").clip(start, end)
     )
@@ -57,7 +62,7 @@ def gaps(covered: pl.DataFrame, tags: Sequence[str], start: datetime, end: datet
 
 
 def overlap(some: pl.DataFrame, others: pl.DataFrame) -> bool:
-    """Whether any interval of one frame overlaps one of the same tag in the other."""
+    """Return whether any interval of one frame overlaps one of the same tag in the other."""
     pairs = some.join(others, on="tag", suffix="_other")
     meet = (pl.col("start") < pl.col("end_other")) & (pl.col("start_other") < pl.col("end"))
     return bool(pairs.select(meet.any()).item())

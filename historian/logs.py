@@ -24,23 +24,23 @@ _SHARED: Final[list[Any]] = [
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger whose events go to the standard library's logger of that name."""
+    """Return a logger whose events go to the standard library's logger of that name."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
 
 def configure_logging(form: Format | None = None, *, stream: TextIO | None = None) -> None:
-    """Send our events from level INFO on, and other packages' warnings, to a stream; standard error if none is given.
+    """Send our events of level INFO and above, and other packages' warnings, to a stream.
 
     Args:
-        form: text for people, or one JSON object a line; what the environment's `PENSTOCK_LOG` says if None, else text.
-        stream: where to.
+        form: text, or one JSON object per line; if None, the value of the variable `PENSTOCK_LOG`, or text.
+        stream: standard error if None.
     """
     stream = stream or sys.stderr
     form = form or ("json" if os.environ.get("PENSTOCK_LOG") == "json" else "text")
     renderer: Any = structlog.processors.JSONRenderer()
     if form == "text":
-        # A plain trace: the richer ones show local variables, and secrets are among them.
+        # Plain tracebacks: richer ones show local variables, which may hold secrets.
         trace = structlog.dev.plain_traceback
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, exception_formatter=trace)
     handler = logging.StreamHandler(stream)

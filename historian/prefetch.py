@@ -1,4 +1,4 @@
-"""Lets producers and consumers wait in threads of their own, so that waiting for one hides the work of another."""
+"""Producers and consumers in threads of their own, so that one works while the other waits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ _POLL_S: Final = 0.1
 
 
 class _End(Exception):
-    """The producer has no more."""
+    """Raised internally when the producer is exhausted."""
 
 
 def prefetch(items: Generator[Item], *, depth: int) -> Generator[Item]:
-    """The items in order, produced up to `depth` ahead. An error of the producer is raised where it would have been."""
+    """Yield the items in order while a thread produces up to `depth` of them ahead.
+
+    An error of the producer is raised in place of the item.
+    """
     waiting: Queue[Item | Exception] = Queue(depth)
     unwanted = Event()
     thread = Thread(target=_produce, args=(items, waiting, unwanted), daemon=True)
@@ -34,7 +37,7 @@ def prefetch(items: Generator[Item], *, depth: int) -> Generator[Item]:
 
 
 def run_concurrently(work: Callable[[Item], object], items: Iterable[Item], *, threads: int) -> None:
-    """Does the work for every item, so many at once while one more waits. The first error ends it."""
+    """Run the work for every item, `threads` at a time while one more item waits. The first error ends it."""
     with ThreadPoolExecutor(threads) as pool:
         doing: deque[Future[object]] = deque()
         for item in items:
@@ -52,14 +55,14 @@ def _produce(items: Generator[Item], waiting: Queue[Item | Exception], unwanted:
             _put(item, waiting, unwanted)
             if unwanted.is_set():
                 break
-    except Exception as error:  # noqa: BLE001 - it is the consumer's to deal with
+    except Exception as error:  # noqa: BLE001 - it is raised in the consumer
         last = error
-    items.close()  # here, where its body ran, not wherever it is collected
+    items.close()  # in the thread where its body ran, not wherever it is garbage-collected
     _put(last, waiting, unwanted)
 
 
 def _put(item: Item | Exception, waiting: Queue[Item | Exception], unwanted: Event) -> None:
-    """Waits for room as long as somebody listens."""
+    """Put an item into the queue; wait for room unless the consumer has stopped."""
     while not unwanted.is_set():
         try:
             waiting.put(item, timeout=_POLL_S)

@@ -1,7 +1,7 @@
 """Quality: the raw OPC UA StatusCode of a sample, UInt32. 0 is Good; the top two bits are the severity.
 
-Codes and names are those of OPC UA Part 4, table 177 and Part 6, annex A. Other systems' qualities are translated to
-them by their drivers. Only the codes Penstock itself assigns or shows often are named here.
+Codes and names are those of OPC UA Part 4, table 177 and Part 6, annex A. Drivers of other systems translate qualities
+to them. Only codes that Penstock assigns, or often shows, are named here.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ NAMES: Final = {
 
 
 def is_good(quality: pl.Expr) -> pl.Expr:
-    """True where the severity is Good. Info bits in the low half do not matter."""
+    """Return an expression that is true where the severity is Good; info bits in the low half do not matter."""
     return quality < UNCERTAIN
 
 
 def is_bad(quality: pl.Expr) -> pl.Expr:
-    """True where the severity is Bad: the value must not be used."""
+    """Return an expression that is true where the severity is Bad, so that the value must not be used."""
     return quality >= BAD
 
 
 def quality_name(code: int) -> str:
-    """`BadTimeout` for 0x800A0000; an unnamed code as its severity and number, `Bad (0x80AB0000)`."""
+    """Return the name of a code, such as `BadTimeout`, or severity and number, such as `Bad (0x80AB0000)`."""
     if code in NAMES:
         return NAMES[code]
     severity = "Bad" if code >= BAD else "Uncertain" if code >= UNCERTAIN else "Good"

@@ -1,7 +1,7 @@
-"""`SampleBatch`: the one shape in which samples travel, from a driver's border to the store and back.
+"""`SampleBatch`: the one form of samples between drivers, stores and feature jobs.
 
-A sample is (tag, timestamp, value, text, quality). Numbers and booleans live in `value`, strings in `text`; a bad
-sample is a row of its own, with its own timestamp. A batch is sorted by (tag, timestamp) and that pair is unique.
+A sample is (tag, timestamp, value, text, quality). Numbers and booleans are in `value`, strings in `text`; a bad sample
+is a row of its own, with its own timestamp. A batch is sorted by (tag, timestamp), and that pair is unique.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SCHEMA: Final = pl.Schema(
 )
 KEY: Final = ("tag", "timestamp")
 _BLOCK: Final = 2**16
-"""Samples looked at together: what they are compared into stays in the caches."""
+"""Number of samples compared at a time, so that intermediate results stay in the CPU caches."""
 
 _EMPTY: Final = SCHEMA.to_frame()
-"""Making one takes as long as many a query."""
+"""The empty batch, made once: making one takes as long as a small query."""
 
 SampleBatch = NewType("SampleBatch", pl.DataFrame)
 """A Polars frame that `sample_batch` has checked."""
@@ -45,12 +45,12 @@ class Normalised(NamedTuple):
 
 
 def empty_batch() -> SampleBatch:
-    """A batch without samples."""
+    """Return a batch without samples."""
     return SampleBatch(_EMPTY.clone())
 
 
 def sample_batch(frame: pl.DataFrame) -> SampleBatch:
-    """Checks that `frame` is a batch and gives it the type; costs one pass and copies nothing.
+    """Check that a frame is a batch and return it as one; takes one pass and copies nothing.
 
     Raises:
         InvalidInput: a wrong column or type, a null key, a non-finite value, or rows unsorted or repeated.
@@ -73,10 +73,12 @@ def sample_batch(frame: pl.DataFrame) -> SampleBatch:
 def normalise(frame: pl.DataFrame) -> Normalised:
     """Bring raw rows of a driver, in any order and with repeats, into the form of a batch.
 
-    Rows that repeat a sample exactly are dropped. Of rows that share (tag, timestamp) with *different* contents the
-    first one given stays and the later ones are conflicts: nobody can know which is right, and a silent overwrite
-    would hide it. NaN and infinities cannot be stored; they become a null value, and Good or Uncertain becomes
-    BadNoData.
+    Exact repeats of a sample are dropped. If rows with the same (tag, timestamp) have *different* contents, the first
+    one is kept and the later ones are conflicts: nobody can know which is right, and a silent overwrite would hide the
+    problem. NaN and infinity cannot be stored; they become a null value, and Good or Uncertain becomes BadNoData.
+
+    Args:
+        frame: raw rows, columns of `SCHEMA`.
     """
     rows = frame.select(SCHEMA.names()).cast(SCHEMA)
     missing = pl.any_horizontal(pl.col(*KEY, "quality").is_null())
@@ -90,7 +92,7 @@ def normalise(frame: pl.DataFrame) -> Normalised:
             quality=pl.when(undefined).then(bad).otherwise("quality"),
             value=pl.when(undefined).then(None).otherwise("value"),
         )
-    if not is_in_order(rows):  # most sources give rows in order, and sorting is the dearest step
+    if not is_in_order(rows):  # most sources return rows in order, and sorting is the most expensive step
         rows = rows.sort(*KEY, maintain_order=True)
     if not _has_repeats(rows):
         return Normalised(sample_batch(rows), SCHEMA.to_frame(), incomplete)
@@ -100,11 +102,13 @@ def normalise(frame: pl.DataFrame) -> Normalised:
 
 
 def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFrame:
-    """Rows with repeats -> rows sorted by (tag, timestamp), of which the last written stays.
+    """Sort rows by (tag, timestamp) and keep the last written one of each key.
 
-    `written` names a column that holds when a row was written; without it, the order of the rows does. Other columns
-    are kept; without the column `tag` all rows are of one. Sorting tag by tag is five times as fast as sorting by a
-    string key, and most pages need none.
+    Sorting tag by tag is five times as fast as sorting by a string key, and most pages need no sorting.
+
+    Args:
+        frame: rows with repeats; without the column `tag` they belong to one tag. Other columns are kept.
+        written: name of the column with the time of writing; if None, the order of the rows counts.
     """
     if is_in_order(frame):
         return frame
@@ -118,22 +122,23 @@ def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFr
 
 
 def _sorted(rows: pl.DataFrame, order: list[str]) -> pl.DataFrame:
-    """Rows of one tag, sorted; to see that they are is a twentieth of the work of doing it."""
+    """Return the rows of one tag sorted; checking the order takes a twentieth of the time of sorting."""
     ascending = (pl.col("timestamp") > pl.col("timestamp").shift()).slice(1).all()
     return rows if rows.select(ascending).item() else rows.sort(order, maintain_order=True)
 
 
 def is_in_order(frame: pl.DataFrame) -> bool:
-    """Whether each row comes after the one before it by (tag, timestamp), and is another sample.
+    """Return whether the (tag, timestamp) of each row is greater than that of the row before.
 
-    Without the column `tag` all rows are of one; that no timestamp is null has then been seen to.
+    Args:
+        frame: rows; without the column `tag` they belong to one tag, and no timestamp may be null.
     """
-    if "tag" not in frame.columns:  # NumPy compares neighbours in a third of the time, for it copies nothing
+    if "tag" not in frame.columns:  # NumPy compares neighbours in a third of the time because it copies nothing
         times = frame["timestamp"].to_physical().to_numpy()
         blocks = (times[first : first + _BLOCK + 1] for first in range(0, len(times), _BLOCK))
         return all((block[1:] > block[:-1]).all() for block in blocks)
     tag, time = pl.col("tag"), pl.col("timestamp")
-    # Tags are compared for order only where they change: comparing strings is what costs.
+    # The order of tags is checked only where they change: comparing strings is expensive.
     changes = frame.select(tag.ne_missing(tag.shift())).to_series()
     heads = frame.lazy().filter(changes).select((tag > tag.shift()).slice(1).all())
     within = frame.lazy().select((pl.lit(changes) | (time > time.shift())).slice(1).all())
@@ -141,7 +146,7 @@ def is_in_order(frame: pl.DataFrame) -> bool:
 
 
 def _same_key_as(shift: int) -> pl.Expr:
-    """True where the sorted neighbour `shift` rows before has the same key."""
+    """Return an expression that is true where the sorted row `shift` rows before has the same key."""
     key = cs.by_name(*KEY, require_all=False)
     return pl.all_horizontal(key == key.shift(shift))
 

@@ -1,7 +1,7 @@
-"""What a bridge says of itself as it runs: per source, per sink and per tag. Written by the bridge, read by everyone.
+"""The status of a running bridge: per source, per sink and per tag. Written by the bridge, read by everyone.
 
-It is kept in `status.db` in the plant's state directory, a small SQLite file apart from the edge database: writing it
-never delays a sample, and losing it loses none.
+It is kept in `status.db` in the plant's state directory, a small SQLite file separate from the edge database: writing
+it never delays a sample, and losing it loses none.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ from historian.samples import SCHEMA
 
 FILE: Final = "status.db"
 STALE: Final = timedelta(seconds=15)
-"""A running bridge writes its status every second; one that has not for this long has died."""
+"""Age of the status after which the bridge counts as dead; a running bridge writes its status every second."""
 
 TAGS: Final = pl.Schema(
     {"tag": pl.String(), "source": pl.String(), "last": SCHEMA["timestamp"], "lag": pl.Duration("us")}
 )
-"""Per tag the newest timestamp seen and its device's lag behind the bridge's clock; null where unknown."""
+"""For each tag its newest timestamp and its device's lag behind the bridge's clock; null where unknown."""
 
 Connection = Literal["connecting", "connected", "waiting", "ended", "stopped"]
 
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """How a live source is."""
+    """The status of a live source."""
 
     name: str
     state: Connection
     """`waiting` is between two attempts to connect; `ended` and `stopped` are final, by the source or by a person."""
     since: datetime
-    """Since when it has been in that state."""
+    """When it entered that state."""
     updated_at: datetime
     connections: int = 0
     last_heard: datetime | None = None
-    """When anything last came from it, on the bridge's clock."""
+    """When anything last arrived from it, on the bridge's clock."""
     last_error: str = ""
     error_since: datetime | None = None
-    """When the present trouble began; None while there is none."""
+    """When the current failure began; None while there is none."""
     samples: int = 0
     quarantined: int = 0
     waiting: int = 0
-    """Samples in the spool."""
+    """Number of its samples in the spool."""
     waiting_bytes: int = 0
     damaged: int = 0
-    """Batches of the spool that could not be read and were set aside."""
+    """Number of its batches in the spool that could not be read and were set aside."""
     spool_full: bool = False
 
 
 @dataclass(frozen=True)
 class SinkStatus:
-    """How a sink is."""
+    """The status of a sink."""
 
     name: str
     state: str
-    """`ok`, or what kind of failure it is in: permanent, throttled, retryable, unexpected."""
+    """`ok`, or the kind of its current failure: permanent, throttled, retryable, unexpected."""
     updated_at: datetime
     written: int = 0
     last_write: datetime | None = None
@@ -74,21 +74,21 @@ class SinkStatus:
 
 @dataclass(frozen=True)
 class BridgeStatus:
-    """How everything is, as of the last writing."""
+    """The status of all sources and sinks, as last written."""
 
     sources: tuple[SourceStatus, ...]
     sinks: tuple[SinkStatus, ...]
 
 
 class StatusReader(Protocol):
-    """Where a page, an alert or a command learns how the bridge is."""
+    """Read access to the status, for a page, an alert or a command."""
 
     def bridge(self) -> BridgeStatus:
-        """Sources and sinks, by name; none if no bridge has run yet."""
+        """Return the status of sources and sinks, sorted by name; empty if no bridge has run yet."""
         ...
 
     def tags(self) -> pl.DataFrame:
-        """Columns of `TAGS`, sorted by tag."""
+        """Return the status of the tags: columns of `TAGS`, sorted by tag."""
         ...
 
 
@@ -105,7 +105,7 @@ CREATE TABLE IF NOT EXISTS tags (tag TEXT PRIMARY KEY, source TEXT NOT NULL, las
 
 
 class StatusFile:
-    """The status at rest: a `StatusReader`, and what the bridge writes it through."""
+    """The status file: a `StatusReader` that the bridge also writes through."""
 
     def __init__(self, state: Path) -> None:
         self._path = state / FILE
@@ -113,7 +113,7 @@ class StatusFile:
     def write(
         self, sources: Iterable[SourceStatus], sinks: Iterable[SinkStatus], tags: pl.DataFrame | None = None
     ) -> None:
-        """Replace what is said of these sources, sinks and tags (columns of `TAGS`); the others stay.
+        """Replace the status of these sources, sinks and tags (columns of `TAGS`); keep that of all others.
 
         Raises:
             HistorianError: the file cannot be written.
@@ -149,7 +149,7 @@ class StatusFile:
         return pl.DataFrame(rows, schema=pl.Schema({**TAGS, **numbers}), orient="row").cast(TAGS)
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        """The rows of a query; none where no bridge has written yet. Reading makes no file and takes no lock."""
+        """Return the rows of a query, or none if no bridge has written yet. Creates no file and takes no lock."""
         if not self._path.exists():
             return []
         try:
@@ -158,18 +158,18 @@ class StatusFile:
             ) as database:
                 return database.execute(query).fetchall()
         except sqlite3.Error as error:
-            if "no such table" in str(error):  # a bridge is just making it
+            if "no such table" in str(error):  # a bridge is just creating it
                 return []
             raise HistorianError(f"the status file {self._path} cannot be read: {error}") from None
 
 
 def problems_of(status: BridgeStatus, sources: Mapping[str, object], *, now: datetime) -> list[str]:
-    """What is not well, a sentence each; empty if all is.
+    """Return a sentence for each problem; an empty list if there is none.
 
     Args:
-        status: as it was read.
-        sources: the plant's, by name.
-        now: what time it is.
+        status: the status as read.
+        sources: the plant's sources, by name.
+        now: the current time.
     """
     known = {each.name: each for each in status.sources}
     found = [text for name in sources for text in _source_problems(name, known.get(name), now)]

@@ -1,6 +1,6 @@
-"""Time at the border: durations as people write them, instants that must carry a zone.
+"""Parsing and formatting of times: durations as people write them, and instants, which must have a zone.
 
-Inside, time is UTC microseconds and comes in as an argument; only the commands ask a clock, through `utc_now`.
+Everywhere else, time is UTC microseconds and an argument; only commands and runners read the clock, through `utc_now`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_duration(text: str | timedelta, *, zero: bool = False) -> timedelta:
-    """`100ms`, `1s`, `10m`, `2h`, `1d` -> timedelta. Negative durations are refused, and zero unless it is allowed."""
+    """Parse a duration such as `100ms`, `1s`, `10m`, `2h` or `1d`.
+
+    Args:
+        text: the text; a timedelta is returned unchanged.
+        zero: whether a duration of zero is allowed.
+
+    Raises:
+        ValueError: it is not a duration, or not a positive one.
+    """
     if isinstance(text, timedelta):
         return text
     match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
@@ -43,7 +51,7 @@ def parse_duration(text: str | timedelta, *, zero: bool = False) -> timedelta:
 
 
 def format_duration(span: timedelta) -> str:
-    """The inverse of `parse_duration`, in the largest unit that keeps it whole."""
+    """Return a duration as text that `parse_duration` accepts, in the largest unit that makes it a whole number."""
     if not span:
         return "0s"
     for unit in reversed(_UNITS):
@@ -68,10 +76,16 @@ DurationOrZero = Annotated[
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:
-    """An instant given on a command line -> UTC.
+    """Parse an instant from a command line to UTC.
 
-    Accepts ISO 8601 with a zone (`2026-03-01T00:00:00Z`) or `now`, `now-2h`. A naive time is refused: the plant's
-    local time has holes and repeats.
+    A time without a zone is refused: local time skips and repeats hours.
+
+    Args:
+        text: ISO 8601 with a zone (`2026-03-01T00:00:00Z`), `now`, or `now-2h`.
+        now: the current time.
+
+    Raises:
+        InvalidInput: it is none of these.
     """
     text = text.strip()
     if text == "now":
@@ -89,15 +103,15 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
 
 
 def micros(instant: datetime) -> int:
-    """Microseconds since the epoch, exactly."""
+    """Return an instant as microseconds since the epoch, exactly."""
     return (instant - EPOCH) // timedelta(microseconds=1)
 
 
 def from_micros(value: int) -> datetime:
-    """The inverse of `micros`."""
+    """Return the instant at `value` microseconds since the epoch; the inverse of `micros`."""
     return EPOCH + timedelta(microseconds=value)
 
 
 def utc_now() -> datetime:
-    """The clock. For commands and runners only; everything below takes `now` as an argument."""
+    """Return the current time. For commands and runners only; everything below takes `now` as an argument."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""`penstock` commands run from Python as a user would type them: for the demo and the examples."""
+"""Runs `penstock` commands from Python as a user would type them, for the demo and the examples."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import IO, Any, Protocol
 from historian.errors import HistorianError
 
 Record = dict[str, Any]
-"""The JSON object that a command prints under `--json`."""
+"""The JSON object that a command prints with `--json`."""
 Report = Callable[[str], None]
-"""Called with a line of text for people."""
+"""A function that is called with a line of text for people."""
 
 
 class Runner(Protocol):
@@ -28,11 +28,11 @@ class Runner(Protocol):
         ...
 
     def background(self, *arguments: str) -> AbstractContextManager[IO[str]]:
-        """Run a command until the context ends; the context is what it prints."""
+        """Run a command until the context ends; yields its standard output."""
         ...
 
     def ready(self, *arguments: str) -> AbstractContextManager[Record]:
-        """Run a command until the context ends; the context is the record it prints once it is ready."""
+        """Run a command until the context ends; yields the record that it prints once it is ready."""
         ...
 
 
@@ -43,7 +43,7 @@ class Commands:
     directory: Path
     report: Report
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables in addition to our own: those to which the plant file refers as `${NAME}`."""
+    """Environment variables in addition to our own, to which the plant file refers as `${NAME}`."""
 
     def run(self, *arguments: str) -> Record:
         """See `Runner.run`."""

@@ -1,4 +1,4 @@
-"""`penstock demo`: the main job in one command, on a simulated compressor."""
+"""`penstock demo`: everything in one command, on a simulated compressor."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def demo(
     serve: Annotated[bool, typer.Option("--serve", help="Leave everything running until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Runs the whole job on a simulated compressor: history, live data, features, training set, online lookup."""
+    """Run everything on a simulated compressor: history, live data, features, training set, online lookup."""
     started = time.monotonic()
     if historian:
         _check_token(historian)
@@ -59,7 +59,7 @@ def demo(
 
 
 def _check_token(url: str) -> None:
-    """Raises `ConfigError` if the url names an InfluxDB that cannot be used without a token or password."""
+    """Raise `ConfigError` if the url names an InfluxDB that cannot be used without a token or password."""
     if not is_influx(url) or os.environ.get(_TOKEN):
         return
     address = parse_address(url)
@@ -77,11 +77,11 @@ def _print(text: str) -> None:
 
 
 def _discard(text: str) -> None:
-    """Under --json only the record is printed."""
+    """Print nothing: with --json only the record is printed."""
 
 
 def _stop(served: Record) -> None:
-    """Without --serve everything stops here."""
+    """Do nothing, so that without --serve everything stops."""
 
 
 def _keep_running(commands: Commands, served: Record) -> None:

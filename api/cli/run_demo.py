@@ -1,4 +1,4 @@
-"""The main job, end to end, as a user would type it: each step is a `penstock` command in a process of its own."""
+"""The demo, end to end, as a user would type it: each step is a `penstock` command in a process of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_demo(
         runner: runs the commands in `directory`.
         directory: an empty directory for the plant file, the history and the state.
         stream_for: how long to stream live, such as "10s".
-        report: called with what each command led to.
+        report: called with the outcome of each command.
         while_serving: called with the record of `penstock serve`, before everything is stopped.
 
     Returns:
@@ -61,7 +61,7 @@ def run_demo(
 
 
 def _compute_features(runner: Runner, stream_for: str) -> Record:
-    """From the historian and the PLCs to feature rows."""
+    """Run the commands from the historian and the PLCs to feature rows."""
     backfilled = runner.run("backfill")["samples_backfilled"]
     streamed = runner.run("stream", "--for", stream_for)["samples_streamed"]
     rows = runner.run("compute")["feature_rows"]
@@ -76,7 +76,7 @@ def _features_text(result: Record) -> str:
 
 
 def _make_training_set(runner: Runner, plant: Plant, result: Record) -> pl.DataFrame:
-    """From feature rows to a checked training set and the online store."""
+    """Run the commands from feature rows to a checked training set and the online store."""
     runner.run("apply")
     runner.run("materialize")
     exported = runner.run("training-set", "labels.csv", "--target", "severity", "--out", "training.parquet")
@@ -87,10 +87,10 @@ def _make_training_set(runner: Runner, plant: Plant, result: Record) -> pl.DataF
 
 
 def count_leaks(plant: Plant, training: pl.DataFrame) -> int:
-    """Count the training rows that hold something from their future, by brute force over feature rows and samples.
+    """Count the training rows that contain data from their future, by brute force over feature rows and samples.
 
     Args:
-        plant: the demo's.
+        plant: the plant of the demo.
         training: columns `event_timestamp` and `view__feature`, one row per label.
     """
     claims = []
@@ -105,7 +105,7 @@ def count_leaks(plant: Plant, training: pl.DataFrame) -> int:
     claimed = training.select("event_timestamp", f"{view.name}__de_h_rms_ac").rows()
     fresh = view.ttl or timedelta(minutes=1)
     instants = [at for at, _ in claimed]
-    # One read: many small ones take a store over the network long.
+    # One read: many small ones would take long over a network.
     samples = pl.concat([empty_batch(), *store.read([tag.name], min(instants) - fresh, max(instants))])
     for number, (at, value) in enumerate(claimed):
         recent = samples.filter(pl.col("timestamp") >= at - fresh)
@@ -122,14 +122,14 @@ def _agree(true: float | None, claimed: float | None) -> bool:
 
 
 def look_up(url: str, *, asset: str) -> Mapping[str, Any]:
-    """Look up the newest vibration features of an asset over HTTP, in Feast's own request and response.
+    """Look up the newest vibration features of an asset over HTTP, in Feast's own protocol.
 
     Args:
-        url: of the server, without a path.
-        asset: its name.
+        url: url of the server, without a path.
+        asset: name of the asset.
 
     Returns:
-        Name of the feature -> its value, or None where it is missing or expired; and `asset`.
+        Name of each feature -> its value, or None if it is missing or expired; and `asset`.
     """
     columns = ("de_h_rms_ac", "de_h_kurtosis", "de_v_rms_ac", "de_v_kurtosis")
     names = [f"compressor_vibration:{column}" for column in columns]

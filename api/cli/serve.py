@@ -1,4 +1,4 @@
-"""`penstock serve`."""
+"""`penstock serve`: the HTTP API of a plant."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 8000,
     as_json: JsonOption = False,
 ) -> None:
-    """Serves tags, training sets and online features over HTTP until it is stopped."""
+    """Serve tags, training sets and online features over HTTP until stopped."""
     loaded = load_plant(plant)
     app = create_app(loaded, open_store(loaded))
     with listen(host, port) as listening:
@@ -35,7 +35,7 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a listening TCP socket. The system accepts connections from now on.
+    """Open a listening TCP socket; the system accepts connections from then on.
 
     Args:
         host: the address to listen on, IPv4 or IPv6.
@@ -53,5 +53,5 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, port: int) -> str:
-    """The address of a server as a URL, with the brackets that an IPv6 address needs."""
+    """Return the address of a server as a URL, with brackets around an IPv6 address."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -12,7 +12,7 @@ from api.deps import ServiceParameter
 from api.models import OnlineRequest, TrainingSetRequest
 
 MAX_LABELS: Final = 10_000
-"""The most labels in one request: the caller waits while their training set is made."""
+"""Largest number of labels in one request: the caller waits while the training set is made."""
 
 _MEDIA_TYPES: Final = {
     "parquet": "application/vnd.apache.parquet",
@@ -30,9 +30,9 @@ router = APIRouter(tags=["features"])
     responses={200: {"content": {media: {} for media in _MEDIA_TYPES.values()}}},
 )
 def make_training_set(body: TrainingSetRequest, service: ServiceParameter) -> Response:
-    """The labels with the features as they were at each label's time: one row per label, in the order given.
+    """Return the labels with the features as they were at each label's time: one row per label, in the order given.
 
-    Where the version of a feature table at `as_of` is gone, the header `penstock-warnings` says so, as a JSON list.
+    If the version of a feature table at `as_of` is gone, the header `penstock-warnings` says so, as a JSON list.
     """
     if len(body.labels) > MAX_LABELS:
         limit = f"a request may have at most {MAX_LABELS} labels, not {len(body.labels)}"
@@ -46,5 +46,5 @@ def make_training_set(body: TrainingSetRequest, service: ServiceParameter) -> Re
 
 @router.post("/get-online-features")
 def get_online_features(body: OnlineRequest, service: ServiceParameter) -> JSONResponse:
-    """The newest features of assets, in Feast's own request and response: its remote online store works here."""
+    """Return the newest features of assets, in Feast's own protocol, so that its remote online store works."""
     return JSONResponse(service.feast().online_features(body))

@@ -1,4 +1,4 @@
-"""Whether the server is up and ready, and what the plant consists of."""
+"""Endpoints for liveness and readiness, tags and assets."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ router = APIRouter(tags=["plant"])
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process is up."""
+    """Report that the process is up."""
     return Health()
 
 
 @router.get("/readyz", response_model=Health)
 def readyz(service: ServiceParameter) -> Health | JSONResponse:
-    """Samples can be read, features are registered, and the online store answers; otherwise 503 with the reasons."""
+    """Check that samples can be read, features are registered, and the online store responds; else 503 with reasons."""
     problems = list(_unready(service))
     if problems:
         return error_response(STATUS["unavailable"], "unavailable", "\n".join(map(str, problems)), problems)
@@ -36,7 +36,7 @@ def readyz(service: ServiceParameter) -> Health | JSONResponse:
 
 @router.get("/v1/tags")
 def tags(service: ServiceParameter) -> list[TagState]:
-    """Every tag of the plant with its newest sample."""
+    """Return every tag of the plant with its newest sample."""
     plant = service.plant
     newest = {row["tag"]: row for row in service.samples.latest(list(plant.tags)).to_dicts()}
     sources, archives = connections_by_tag(plant.sources), connections_by_tag(plant.archives)
@@ -57,7 +57,7 @@ def tags(service: ServiceParameter) -> list[TagState]:
 
 @router.get("/v1/assets")
 def assets(service: ServiceParameter) -> list[AssetState]:
-    """Every asset of the plant with its points and feature views."""
+    """Return every asset of the plant with its points and feature views."""
     plant = service.plant
     views = _views_by_class(plant)
     return [
@@ -73,7 +73,7 @@ def assets(service: ServiceParameter) -> list[AssetState]:
 
 
 def connections_by_tag(connections: Mapping[str, ConnectionConfig]) -> dict[str, list[str]]:
-    """Name of a tag -> names of the connections that bring it. Looks at every tag of every connection once."""
+    """Return the name of each tag -> names of the connections that have it."""
     found = defaultdict(list)
     for name, connection in connections.items():
         for tag in connection.tags:

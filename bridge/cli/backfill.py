@@ -1,4 +1,4 @@
-"""`penstock backfill`."""
+"""`penstock backfill`: the history of legacy archives into the store."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ from historian.times import parse_instant, utc_now
 
 
 def backfill(
-    archive: Annotated[str | None, typer.Argument(help="The archive; all of them if not named.")] = None,
+    archive: Annotated[str | None, typer.Argument(help="The archive; all archives if absent.")] = None,
     plant: PlantOption = Path("plant.toml"),
     *,
     start: Annotated[
-        str | None, typer.Option(help="From this time on, such as 2026-03-01T00:00:00Z or now-7d.")
+        str | None, typer.Option(help="Start of the range, such as 2026-03-01T00:00:00Z or now-7d.")
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    end: Annotated[str | None, typer.Option(help="End of the range, excluded.")] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Read what was read before too: an address was wrong, a file came late.")
+        bool,
+        typer.Option(
+            "--again",
+            help="Also read intervals that were read before, because an address was wrong or a file came late.",
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be read.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be read.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Brings the past of legacy archives into the store; what is there already is not read again."""
+    """Read the history of legacy archives into the store; intervals that are there already are not read again."""
     configure_logging()
     loaded = load_plant(plant)
     connections = chosen(loaded.archives, [archive] if archive else None, "archives")

@@ -1,4 +1,4 @@
-"""What the bridge's commands share: choosing connections by name."""
+"""Selection of connections by name, for the bridge's commands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from historian.plant.connections import ConnectionConfig, Section
 def chosen(
     connections: Mapping[str, ConnectionConfig], names: Sequence[str] | None, section: Section
 ) -> list[ConnectionConfig]:
-    """The connections of these names, or all of them.
+    """Return the connections of these names, or all of them.
 
     Raises:
-        InvalidInput: the plant has none, or none of such a name.
+        InvalidInput: the plant has no connections, or none of that name.
     """
     if not connections:
         raise InvalidInput(f"the plant file has no {section}; describe one under [{section}.NAME]")

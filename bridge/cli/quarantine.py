@@ -1,4 +1,4 @@
-"""`penstock quarantine`: what was kept out of the store and why; export, purge and replay."""
+"""`penstock quarantine`: samples that were kept out of the store, and why; export, purge and replay."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from historian.times import parse_instant, utc_now
 app = typer.Typer(help="Samples that were kept out of the store: show, export, purge, replay.", no_args_is_help=False)
 
 SourceOption = Annotated[str | None, typer.Option("--source", help="Only of this source or archive.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only with this reason, as it is listed.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only with this reason, as shown in the list.")]
 TagOption = Annotated[str | None, typer.Option("--tag", help="Only of this tag.")]
 BeforeOption = Annotated[
-    str | None, typer.Option("--before", help="Only recorded before: 2026-03-01T00:00:00Z, now-7d.")
+    str | None, typer.Option("--before", help="Only rejected before this time, such as 2026-03-01T00:00:00Z or now-7d.")
 ]
 
 
 @app.callback(invoke_without_command=True)
 def quarantine(ctx: typer.Context, plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Shows how many samples were kept out of the store, and why."""
+    """Show how many samples were kept out of the store, and why."""
     if ctx.invoked_subcommand is not None:
         return
     with open_edge(load_plant(plant)) as edge:
@@ -55,7 +55,7 @@ def export(
     before: BeforeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the rejected samples to a file, each with its reason, its place and when it was recorded."""
+    """Write the rejected samples to a file, each with its reason, its origin and the time of rejection."""
     with open_edge(load_plant(plant)) as edge:
         rows = Quarantine(edge).export(file, _selection(source, reason, tag, before))
     answer({"rows": rows, "file": file}, f"{rows:,} rows written to {file}", as_json=as_json)
@@ -69,10 +69,10 @@ def purge(
     reason: ReasonOption = None,
     tag: TagOption = None,
     before: BeforeOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every rejected sample.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Deletes rejected samples for good."""
+    """Delete rejected samples permanently."""
     selection = _selection(source, reason, tag, before)
     if selection == Selection() and not everything:
         raise InvalidInput("say which rows to delete, by --source, --reason, --tag or --before; or --all")
@@ -91,7 +91,7 @@ def replay(
     before: BeforeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Holds rejected samples to the present plant file, and stores those it accepts now.
+    """Check rejected samples against the current plant file, and store those that are valid now.
 
     Samples that contradict a stored one are replayed, and overwrite it, only if --reason names that.
     """

@@ -1,4 +1,4 @@
-"""`penstock simulate`: a plant to try everything on, in a process of its own."""
+"""`penstock simulate`: a simulated plant for trying everything out, in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,39 +18,46 @@ from bridge.simulator.opcua_server import OpcuaServer
 from bridge.simulator.plant import write_plant
 from bridge.simulator.signals import BURST, Compressor
 from historian.cli.console import JsonOption, answer
+from historian.cli.options import parse_duration_option
 from historian.errors import InvalidInput
-from historian.times import format_duration, parse_duration, utc_now
+from historian.times import format_duration, utc_now
 
 _SPAN: Final = timedelta(hours=2)
 _SOUND_SHARE: Final = 0.3
-"""Of the past, the share in which the bearing is sound."""
+"""Share of the history in which the bearing is healthy."""
 _WORST_AFTER: Final = timedelta(minutes=10)
-"""How long from now until the fault is as bad as it gets."""
+"""Time from now until the fault reaches its full severity."""
 
 
 def simulate(  # noqa: PLR0913 (a parameter an option)
     *,
     plant_dir: Annotated[Path | None, typer.Option(help="Write plant.toml and its tag lists here first.")] = None,
-    history: Annotated[str | None, typer.Option(help="And so much of the past as files, such as 2h.")] = None,
-    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Or only write the files.")] = True,
+    history: Annotated[str | None, typer.Option(help="Also write this much history as files, such as 2h.")] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve/--no-serve", help="Start the servers, or only write the files.")
+    ] = True,
     span: Annotated[str | None, typer.Option("--for", help="Stop after this long, such as 30s.")] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     opcua_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 0,
     modbus_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = 0,
     burst_every: Annotated[str, typer.Option(help="Time from one waveform to the next.")] = "1s",
-    rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Counts of node `counter` per second.")] = 10.0,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another compressor.")] = 0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=10_000, help="Increments of the node `counter` per second.")
+    ] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers; each gives another compressor.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Plays a compressor whose bearing fails, on real OPC UA and Modbus servers, until interrupted.
+    """Simulate a compressor whose bearing fails, on real OPC UA and Modbus servers, until interrupted.
 
-    Prints one line, READY, when both servers listen.
+    Prints a line that begins with READY once both servers listen.
     """
     now = utc_now().replace(microsecond=0)
-    past, every, seconds = _duration(history), _duration(burst_every), _duration(span)
+    past = parse_duration_option(history, "--history") if history is not None else None
+    every = parse_duration_option(burst_every, "--burst-every")
+    seconds = parse_duration_option(span, "--for") if span is not None else None
     if plant_dir is None and (past or not serve):
         raise InvalidInput("--history and --no-serve write files: say where with --plant-dir")
-    if every is not None and every < BURST:
+    if every < BURST:
         raise InvalidInput(f"--burst-every must be at least {format_duration(BURST)}, the length of a burst")
     compressor = _compressor(now, past or _SPAN, seed)
     ports = {"opcua_port": _free_port(host, opcua_port), "modbus_port": _free_port(host, modbus_port)}
@@ -58,7 +65,7 @@ def simulate(  # noqa: PLR0913 (a parameter an option)
     if not serve:
         answer({"ready": False, **written}, f"wrote {plant_dir}", as_json=as_json)
         return
-    opcua = OpcuaServer(compressor, host=host, port=ports["opcua_port"], burst_every=every or BURST, rate=rate)
+    opcua = OpcuaServer(compressor, host=host, port=ports["opcua_port"], burst_every=every, rate=rate)
     modbus = ModbusServer(compressor, host=host, port=ports["modbus_port"])
     address = f"{host}:{modbus.port}"
     record = {"ready": True, "opcua": opcua.endpoint, "modbus": address, **written}
@@ -87,7 +94,7 @@ def _write(
 async def _serve(
     opcua: OpcuaServer, modbus: ModbusServer, seconds: timedelta | None, ready: Callable[[], None]
 ) -> None:
-    """Serves until the time is over or a signal comes."""
+    """Serve until the time has passed or a signal arrives."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -105,7 +112,7 @@ async def _serve(
 
 
 def _free_port(host: str, wanted: int) -> int:
-    """The port itself if it is free, any free one for 0."""
+    """Return the port if it is free, or any free port for 0."""
     try:
         with create_server((host, wanted)) as probe:
             return int(probe.getsockname()[1])
@@ -113,10 +120,3 @@ def _free_port(host: str, wanted: int) -> int:
         raise InvalidInput(
             f"{host} port {wanted} cannot be used: {error}; choose another, or 0 for any free one"
         ) from None
-
-
-def _duration(text: str | None) -> timedelta | None:
-    try:
-        return None if text is None else parse_duration(text)
-    except ValueError as error:
-        raise InvalidInput(str(error)) from None

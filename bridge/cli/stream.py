@@ -1,4 +1,4 @@
-"""`penstock stream`."""
+"""`penstock stream`: live samples from the plant's sources into the store."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from bridge.cli.options import chosen
 from bridge.edge.database import open_edge
 from bridge.run.stream import Bridge, StreamReport
 from historian.cli.console import JsonOption, PlantOption, answer, progress
-from historian.errors import InvalidInput
+from historian.cli.options import parse_duration_option
 from historian.logs import configure_logging
 from historian.plant.load import load_plant
 from historian.status import StatusFile
 from historian.stores.open import open_store
-from historian.times import parse_duration
 
 TICK_S: Final = 0.2
 
@@ -30,17 +29,17 @@ def stream(
     plant: PlantOption = Path("plant.toml"),
     *,
     span: Annotated[str | None, typer.Option("--for", help="Stop after this long, such as 10s.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given again.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given several times.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Streams live samples from the plant's sources into the store, until interrupted.
+    """Stream live samples from the plant's sources into the store, until interrupted.
 
-    Ends with exit code 1 if no source was ever connected. The log goes to standard error; PENSTOCK_LOG=json makes it
+    The exit code is 1 if no source was ever connected. The log goes to standard error; PENSTOCK_LOG=json makes it
     one JSON object a line.
     """
     configure_logging()
     loaded = load_plant(plant)
-    seconds = _seconds(span)
+    seconds = parse_duration_option(span, "--for").total_seconds() if span else None
     connections = chosen(loaded.sources, source, "sources")
     started = time.monotonic()
     with open_edge(loaded) as edge, progress("streaming", unit="samples", quiet=as_json) as advance:
@@ -53,7 +52,7 @@ def stream(
 
 
 async def _until_stopped(bridge: Bridge, seconds: float | None, advance: Callable[[int], None]) -> StreamReport:
-    """Stream until the time is over or a signal comes."""
+    """Stream until the time has passed or a signal arrives."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -88,10 +87,3 @@ def _text(record: dict[str, Any]) -> str:
     if record["store_error"]:
         lines.append(f"  the store takes no samples: {record['store_error']}")
     return "\n".join(lines)
-
-
-def _seconds(span: str | None) -> float | None:
-    try:
-        return parse_duration(span).total_seconds() if span else None
-    except ValueError as error:
-        raise InvalidInput(f"--for: {error}") from None

@@ -1,9 +1,9 @@
-"""What an error means for whoever tries again, and how long to wait.
+"""The kinds of failures, and how long to wait before the next attempt.
 
-permanent    a person must change something: a token, a right, a bucket. Tried again now and then, in case they did
-throttled    the other side asks for a pause: at least that long
+permanent    a person must change something: a token, a permission, a bucket. Retried now and then, in case they did
+throttled    the other side requests a pause: wait at least that long
 retryable    the other side cannot be reached or is not ready
-unexpected   a fault in a program; it is logged with its trace, and tried again like a retryable one
+unexpected   a fault in a program; it is logged with its traceback and retried like a retryable failure
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _random = SystemRandom()
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: doubles from `FIRST_S` to `LONGEST_S`; half of it is random."""
+    """Return the seconds to wait after that many failures in a row: `FIRST_S` doubling to `LONGEST_S`, half random."""
     longest: float = min(LONGEST_S, FIRST_S * 2.0 ** min(failures - 1, 16))
     return longest * _random.uniform(0.5, 1)
 
 
 def kind_of(error: Exception) -> Kind:
-    """What kind of failure an error is."""
+    """Return the kind of failure that an error stands for."""
     if isinstance(error, AccessDenied):
         return "permanent"
     if isinstance(error, StoreUnavailable):
@@ -38,7 +38,7 @@ def kind_of(error: Exception) -> Kind:
 
 
 def wait_after(error: Exception, failures: int) -> float:
-    """Seconds to wait after `failures` failures in a row, the last of them this error."""
+    """Return the seconds to wait after this error, the last of `failures` errors in a row."""
     if kind_of(error) == "permanent":
         return PERMANENT_S
     demanded = error.retry_after if isinstance(error, StoreUnavailable) else None

@@ -1,8 +1,8 @@
-"""One runner a sink: takes the oldest samples from the spool, writes them to the sink, and only then forgets them.
+"""One runner per sink: takes the oldest samples from the spool, writes them to the sink, and only then deletes them.
 
-For the store the order is store, coverage, spool; a crash in between repeats a write, which the store takes as the same
-write. Whatever goes wrong with a sink concerns that sink alone: reading goes on while the spool has room, other sinks
-and other sources go on in any case, and the runner says how it is.
+For the store the order is store, coverage, spool; a crash in between repeats a write, which is idempotent. A failure of
+a sink affects that sink alone: reading goes on while the spool has room, other sinks and sources are not affected, and
+the runner reports its state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from historian.stores.protocols import Sink
 from historian.times import utc_now
 
 EVERY_S: Final = 1.0
-"""Live samples are gathered for this long before a write, so that the store gets few and larger writes."""
+"""Seconds for which live samples are collected before a write, so that the store receives fewer and larger writes."""
 REFUSED: Final = "the store refused it"
 
 log = get_logger(__name__)
@@ -36,20 +36,20 @@ log = get_logger(__name__)
 
 @dataclass
 class SinkState:
-    """How a sink is."""
+    """The state of a sink: delivering, or failing since some time."""
 
     state: Kind | None = None
-    """What kind of failure it is in; None while it takes what it is given."""
+    """Kind of the current failure; None while the sink accepts samples."""
     last_error: str = ""
     error_since: datetime | None = None
-    """When the present run of failures began."""
+    """When the current run of failures began."""
     failures: int = 0
-    """How many in a row."""
+    """Number of failures in a row."""
     last_write: datetime | None = None
 
 
 class SinkRunner:
-    """Empties the spool of some sources into a sink. Blocking work is done in one thread at a time."""
+    """Delivers the spooled samples of some sources to a sink. Blocking work runs in one thread at a time."""
 
     def __init__(
         self,
@@ -60,22 +60,22 @@ class SinkRunner:
         name: str = STORE,
         wait: Callable[[Exception, int], float] = wait_after,
     ) -> None:
-        """A runner that has done nothing yet.
+        """Create a runner; `run` starts it.
 
         Args:
             edge: the edge database.
-            sink: where samples go.
-            sources: whose samples.
-            name: of the sink, as the spool knows it.
-            wait: seconds to wait after an error, by how many there were in a row.
+            sink: the sink to write to.
+            sources: names of the sources whose samples are delivered.
+            name: name of the sink in the spool.
+            wait: seconds to wait after an error, given the number of errors in a row.
         """
         self.name = name
         self._wait = wait
         self.written: Counter[str] = Counter()
-        """Samples handed to the sink, by source."""
+        """Number of samples delivered to the sink, by source."""
         self.status = SinkState()
         self.denied = asyncio.Event()
-        """Set once the sink has failed in a way that only a person can mend."""
+        """Set once the sink has failed permanently, so that a person must act."""
         self._edge = edge
         self._sink = sink
         self._sources = tuple(sources)
@@ -86,7 +86,7 @@ class SinkRunner:
     async def run(
         self, finish: asyncio.Event, *, every: float = EVERY_S, clock: Callable[[], datetime] = utc_now
     ) -> None:
-        """Forward until `finish` is set and the spool is empty, or the sink does not take any more by then."""
+        """Forward until `finish` is set and either the spool is empty or the sink accepts no more samples."""
         while True:
             last_round = finish.is_set()
             wait = await self._round(clock, every)
@@ -96,7 +96,7 @@ class SinkRunner:
                 await asyncio.wait_for(finish.wait(), wait)
 
     async def _round(self, clock: Callable[[], datetime], every: float) -> float:
-        """Forward what waits; return the seconds until the next round."""
+        """Forward the waiting samples; return the seconds until the next round."""
         try:
             while await asyncio.to_thread(self.forward, clock()):
                 self._succeeded(clock())
@@ -107,7 +107,7 @@ class SinkRunner:
         return every
 
     def forward(self, now: datetime) -> bool:
-        """Forward the oldest item of every source; True while there is more than one write can take.
+        """Forward the oldest item of every source; return True if some source has more than one write can take.
 
         Raises:
             StoreUnavailable, AccessDenied, SpoolFull: the items stay in the spool.
@@ -137,7 +137,7 @@ class SinkRunner:
         self.status.last_write = now
 
     def _write(self, batch: SampleBatch, source: str, now: datetime) -> int:
-        """Write a batch, or all of it but the samples the sink refuses; return how many samples it took."""
+        """Write a batch except for samples that the sink rejects; return how many samples were written."""
         if batch.is_empty():
             return 0
         try:

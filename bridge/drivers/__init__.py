@@ -1,1 +1,1 @@
-"""The drivers: one module a kind of plant system, each with its `driver`; none knows the rest of the bridge."""
+"""The drivers: a module for each kind of plant system, with its `driver`; none imports the rest of the bridge."""

@@ -1,6 +1,7 @@
-"""A bounded mailbox between a library's callbacks and a source's `read`; it also notices when nothing comes any more.
+"""A bounded mailbox between a library's callbacks and a source's `read`; it also detects silence.
 
-When it is full, `put` waits: a driver asks for no more until the runner has read, and the other side's own queues fill.
+When it is full, `put` waits: a driver requests no more data until the runner has read, and the queues of the other side
+fill up.
 Drivers of publish/subscribe protocols share it.
 """
 
@@ -21,13 +22,13 @@ CHECK_S: Final = 0.25
 
 
 class Mailbox(Generic[Item]):
-    """What has come and was not read yet, and when the other side was last heard."""
+    """Items that have arrived and were not read yet, and when the other side was last heard."""
 
     def __init__(self, size: int, *, peer: str, silence_s: float) -> None:
-        """An empty mailbox; silence counts from now on.
+        """Create an empty mailbox; silence is counted from now on.
 
         Args:
-            size: how many items may wait.
+            size: largest number of items that may wait.
             peer: the other side's name, for messages.
             silence_s: after how many seconds without hearing anything the connection counts as lost.
         """
@@ -42,24 +43,24 @@ class Mailbox(Generic[Item]):
         """Add an item; wait for room."""
         self.heard()
         await self._items.put(item)
-        self.heard()  # waiting for our own reader is no silence of the other side's
+        self.heard()  # waiting for our own reader does not count as silence of the other side
 
     def heard(self) -> None:
-        """Note that something came, if only a keep-alive."""
+        """Record that something arrived, if only a keep-alive."""
         self._heard, self.heard_at = time.monotonic(), utc_now()
 
     def fail(self, reason: str) -> None:
-        """Nothing more can be expected; what has come is still read. The first reason counts."""
+        """Mark the connection as lost; items that have arrived can still be read. The first reason is kept."""
         self._broken = self._broken or reason
 
     async def take(self, *, check: Callable[[], str] = lambda: "") -> list[Item]:
-        """Everything that has come; wait for the first item.
+        """Return all items that have arrived; wait for the first one.
 
         Args:
-            check: called now and then while nothing comes; returns why nothing more can come, or an empty string.
+            check: called now and then while nothing arrives; returns why the connection is lost, or an empty string.
 
         Raises:
-            NotConnected: nothing more can be expected.
+            NotConnected: the connection is lost.
         """
         items = [await self._next(check)]
         while not self._items.empty():

@@ -1,7 +1,7 @@
-"""What a driver promises to the rest of the bridge: live sources, archives, and how each is made.
+"""The protocols of drivers: live sources, archives, and how each is created.
 
 A driver is a module, or a folder of modules, with one `Driver` registered under the entry-point group
-`penstock.drivers`; it may be source and archive.
+`penstock.drivers`; it may be both source and archive.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Source(Protocol):
 
 @runtime_checkable
 class Audible(Protocol):
-    """A source that hears more than it reads: keep-alives, answers without news."""
+    """A source that receives more than samples: keep-alives, responses without changes."""
 
     def heard_at(self) -> datetime | None:
-        """When anything last came from the other side; None before the first time."""
+        """Return when anything last arrived from the other side; None before the first time."""
         ...
 
 
@@ -55,11 +55,11 @@ class Audible(Protocol):
 class ReportsEveryChange(Protocol):
     """A source that reports every change of some tags, so that a session covers the time between their samples.
 
-    A source that is not one is polled, sampled or lossy: what was between two of its samples is unknown.
+    Any other source is polled, sampled or lossy: what happened between two of its samples is unknown.
     """
 
     def complete_tags(self) -> Collection[str]:
-        """The tags of which this connection reports every change, in order; known after `connect`."""
+        """Return the tags for which this connection reports every change, in order; known after `connect`."""
         ...
 
 
@@ -70,9 +70,9 @@ class Page:
     rows: pl.DataFrame
     """Raw rows, as a source's `read` returns them."""
     origin: str
-    """Where they came from, for people: a file, a table, a request."""
+    """Where the rows came from, for messages: a file, a table, a request."""
     rejected: pl.DataFrame | None = None
-    """Rows that cannot be samples: columns of `REJECTED`. They go to quarantine."""
+    """Rows that cannot be samples, columns of `REJECTED`; they go to quarantine."""
 
 
 Extent = tuple[datetime, datetime]
@@ -83,25 +83,25 @@ class Archive(Protocol):
     """A legacy historian, or a folder of files, that can be read by time range.
 
     The runner calls `open` first and `close` last. Whenever a call raises `NotConnected`, the runner closes, waits, and
-    opens again, as it does for live sources. Blocking work belongs into a thread.
+    opens again, as it does for live sources. Blocking work belongs in a thread.
     """
 
     async def open(self) -> None:
         """Connect. Raises `NotConnected` if that cannot be done now."""
 
     async def extents(self) -> Mapping[str, Extent]:
-        """For each tag a range outside which it has no samples; tags without samples are absent.
+        """Return for each tag a range outside which it has no samples; tags without samples are absent.
 
         Raises:
-            SourceError: nothing could be looked at. What is wrong with a part of the archive is for `read` to say.
+            SourceError: the archive cannot be read at all. `read` reports problems with parts of it.
         """
         ...
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
-        """Pages of the samples with start <= timestamp < end, in any order.
+        """Yield pages of the samples with start <= timestamp < end, in any order.
 
         Raises:
-            SourceError: something could not be read; everything that could be was given before.
+            SourceError: something could not be read; everything readable has been yielded before.
         """
         ...
 
@@ -113,8 +113,8 @@ class Archive(Protocol):
 class Driver:
     """What a driver module registers; a `DriverSpec`.
 
-    At least one of `source` and `archive` is set. Both raise `ConfigError` for tags they cannot bring, and open
-    nothing. `opened_by` names one that is expensive to import.
+    At least one of `source` and `archive` is set. Both raise `ConfigError` for tags they cannot provide, and connect to
+    nothing. Use `opened_by` for one that is expensive to import.
     """
 
     options: type[BaseModel]
@@ -124,7 +124,7 @@ class Driver:
     source: Callable[[ConnectionConfig], Source] | None = None
     archive: Callable[[ConnectionConfig], Archive] | None = None
     check_tags: Callable[[ConnectionConfig], None] | None = None
-    """Raises `ConfigError` with every problem of the tags; if None, source or archive are made to find out."""
+    """Raises `ConfigError` with every problem of the tags; if None, a source or archive is created to check them."""
 
     def offers(self, section: Section) -> bool:
         """See `DriverSpec.offers`."""
@@ -139,7 +139,7 @@ class Driver:
 
 
 def opened_by(reference: str) -> Callable[[ConnectionConfig], Any]:
-    """The class or function `module:attribute`, imported when a connection is opened.
+    """Return a factory for the class or function `module:attribute`, which is imported when a connection is opened.
 
     A plant file is checked by every command, and most need no protocol library (docs/decisions/0005).
     """
@@ -152,7 +152,7 @@ def opened_by(reference: str) -> Callable[[ConnectionConfig], Any]:
 
 
 def open_source(connection: ConnectionConfig) -> Source:
-    """The live source of a connection, not connected yet.
+    """Create the live source of a connection, not connected yet.
 
     Raises:
         ConfigError: the driver has no live source, its tags or options cannot work, or a variable is not set.
@@ -165,7 +165,7 @@ def open_source(connection: ConnectionConfig) -> Source:
 
 
 def open_archive(connection: ConnectionConfig) -> Archive:
-    """The archive of a connection, not opened yet.
+    """Create the archive of a connection, not opened yet.
 
     Raises:
         ConfigError: the driver has no archive, its tags or options cannot work, or a variable is not set.

@@ -1,4 +1,4 @@
-"""Lets a driver whose library blocks keep the asynchronous protocols: its work is done in a thread."""
+"""Runs a blocking generator in threads, so that a driver with a blocking library can be asynchronous."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 async def in_thread(items: Generator[Item]) -> AsyncGenerator[Item]:
-    """The items of a blocking generator, each produced in a thread while others may run."""
+    """Yield the items of a blocking generator, each produced in a thread."""
     try:
         while (item := await asyncio.to_thread(next, items, None)) is not None:
             yield item

@@ -1,1 +1,1 @@
-"""The edge's database: spool, coverage and quarantine."""
+"""The edge database: spool, coverage and quarantine."""

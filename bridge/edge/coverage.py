@@ -1,4 +1,4 @@
-"""Coverage at rest: per tag, the intervals that are known to be in the store. Their complement is what to backfill."""
+"""Coverage: for each tag, the intervals known to be in the store. Their complement is what a backfill has to read."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _TOUCHING: Final = 'FROM coverage WHERE tag IN (SELECT value FROM json_each(?)) 
 
 
 class Coverage:
-    """Coverage in the edge database."""
+    """The coverage of every tag, in the edge database."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
 
     def add(self, covered: pl.DataFrame) -> None:
-        """Add intervals (columns of `INTERVALS`). Several processes may do so at once."""
+        """Add intervals, columns of `INTERVALS`. Several processes may do so at the same time."""
         if covered.is_empty():
             return
-        # What lies wholly outside the new intervals' common span cannot touch any of them, and stays as it is.
+        # Intervals outside the span of all new ones touch none of them and need not be rewritten.
         tags = covered["tag"].unique().to_list()
         low, high = covered.select(pl.col("start").min(), pl.col("end").max()).row(0)
         with self._edge.transaction() as database:
@@ -36,7 +36,7 @@ class Coverage:
             database.executemany("INSERT INTO coverage VALUES (?, ?, ?)", counted.iter_rows())
 
     def of(self, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """The intervals of `tags` that overlap or touch start <= t < end, sorted by (tag, start)."""
+        """Return the intervals of `tags` that overlap or touch start <= t < end, sorted by (tag, start)."""
         rows = self._edge.rows(f"SELECT * {_TOUCHING} ORDER BY tag, start", _bounds(tags, start, end))
         counts = {"tag": pl.String(), "start": pl.Int64(), "end": pl.Int64()}
         return pl.DataFrame(rows, schema=counts, orient="row").cast(INTERVALS)

@@ -1,4 +1,4 @@
-"""The edge's one SQLite database: everything that must survive a power cut on the machine next to the plant.
+"""The edge database, one SQLite file: everything that must survive a power cut on the machine next to the plant.
 
 It holds the spool, coverage and the quarantine (`bridge.edge.migrations` has the tables). Several processes may use it
 at once; a `stream` and a `backfill` run at the same time.
@@ -26,14 +26,14 @@ PRAGMA journal_size_limit = 67108864;
 """
 
 _TRANSIENT: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
-"""Failures after which the same transaction may succeed."""
+"""SQLite errors after which the same transaction may succeed later."""
 
 
 class Edge:
-    """The open database. May be used from several threads; each transaction has it to itself."""
+    """The open edge database. Several threads may use it; one transaction runs at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open the database at `path`; make it first where there is none, bring it to the present version if older.
+        """Open the database at `path`; create it if it does not exist, migrate it if it has an older version.
 
         Raises:
             HistorianError: the file cannot be opened, is not a sound database, or is of a newer version.
@@ -74,7 +74,7 @@ class Edge:
                 self._depth -= 1
 
     def rows(self, query: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows a query gives; within a transaction, as seen from inside it."""
+        """Return the rows of a query; within a transaction, as seen from inside it."""
         with self._lock:
             return self._connection.execute(query, tuple(parameters)).fetchall()
 
@@ -89,7 +89,7 @@ def _transient_is_full() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        # The low byte; extended codes say more above it. Errors of Python's own module have none.
+        # The low byte is the primary code, without SQLite's extension. Errors of Python's own module have no code.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _TRANSIENT:
             raise
         raise SpoolFull(f"the edge database cannot be written ({error}); free some space on its disk") from None
@@ -97,7 +97,7 @@ def _transient_is_full() -> Iterator[None]:
 
 @contextmanager
 def open_edge(plant: Plant) -> Iterator[Edge]:
-    """The edge database of a plant, `edge.db` in its state directory, while the block runs."""
+    """Open a plant's edge database, `edge.db` in its state directory, while the block runs."""
     edge = Edge(plant.state / "edge.db")
     try:
         yield edge

@@ -13,14 +13,14 @@ from typing import Final
 import polars as pl
 
 _FEW: Final = 500
-"""Rows up to which compressing the whole stream gives the smaller result."""
+"""Largest number of rows for which compressing the stream as a whole gives the smaller result."""
 _ZLIB: Final = b"\x78"
 _IPC_FILE: Final = b"ARROW1"
-"""The form that version 1 of the database has."""
+"""First bytes of an Arrow IPC file, the format in version 1 of the database."""
 
 
 def pack(frame: pl.DataFrame) -> bytes:
-    """A frame as bytes."""
+    """Return a frame as bytes."""
     stream = BytesIO()
     if frame.height > _FEW:
         frame.write_ipc_stream(stream, compression="zstd")
@@ -30,7 +30,7 @@ def pack(frame: pl.DataFrame) -> bytes:
 
 
 def unpack(blob: bytes) -> pl.DataFrame:
-    """The inverse of `pack`. Bytes that are none of its results raise whatever the decoder raises."""
+    """Return the frame that `pack` was given. Bytes of any other kind raise whatever the decoder raises."""
     if blob.startswith(_IPC_FILE):
         return pl.read_ipc(blob)
     return pl.read_ipc_stream(zlib.decompress(blob) if blob.startswith(_ZLIB) else blob)

@@ -1,7 +1,7 @@
-"""The edge database's versions: how an empty file, or one of an earlier version, becomes the present one.
+"""Migrations of the edge database: how an empty file, or one of an earlier version, becomes the current version.
 
-SQLite's `user_version` says which version a file is. Each step runs in one transaction together with the new number,
-so that a crash in between leaves the version before. Steps are only ever appended.
+SQLite's `user_version` holds the version of a file. Each step runs in one transaction together with the new number, so
+that a crash leaves the previous version. Steps are only ever appended.
 
 Times are microseconds since the epoch; frames are as `bridge.edge.frames` packs them.
 """
@@ -17,7 +17,7 @@ from bridge.edge.frames import unpack
 from bridge.edge.quarantine_rows import REJECTED, insert_rows
 from historian.errors import HistorianError
 
-# Version 1 is what the first bridges made, before versions were counted; hence IF NOT EXISTS.
+# Version 1 was created by the first bridges, before versions were numbered; hence IF NOT EXISTS.
 _V1: Final = """
 CREATE TABLE IF NOT EXISTS spool (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -121,7 +121,7 @@ VERSION: Final = len(_STEPS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the open database to the present version; a database that has it is only looked at.
+    """Migrate the open database to the current version; a current database is not changed.
 
     Raises:
         HistorianError: the database is of a newer version than this program knows.
@@ -134,7 +134,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     while version < VERSION:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # Another process may have been faster.
+            # Another process may have migrated it meanwhile.
             [(version,)] = connection.execute("PRAGMA user_version").fetchall()
             if version < VERSION:
                 _STEPS[version](connection)

@@ -1,8 +1,8 @@
-"""The quarantine: samples that must not enter the store, each with the reason, kept until a person has decided.
+"""The quarantine: samples that must not enter the store, each with its reason, kept until a person decides on them.
 
-Nothing is coerced. Rows that a repeated backfill reads again are not kept twice. It is bounded: beyond `MAX_ROWS` of a
-source the oldest rows of its most frequent reason are discarded and counted, so that one bad tag can neither fill the
-disk nor push out what is rare; rows older than the retention are discarded as well.
+Nothing is coerced. Rows that a repeated backfill reads again are kept once. The quarantine is bounded: above `MAX_ROWS`
+per source, the oldest rows of the source's most frequent reason are discarded and counted, so that one bad tag can
+neither fill the disk nor displace rare rows. Rows older than the retention are discarded as well.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from historian.samples import SCHEMA
 from historian.times import micros
 
 MAX_ROWS: Final = 1_000_000
-"""Bound of one source's share: three days of one tag that is out of range at 4 Hz."""
+"""Largest number of rows kept per source: three days of one tag that is out of range at 4 Hz."""
 RETENTION: Final = timedelta(days=365)
 
 KEPT: Final = pl.Schema({**REJECTED, "source": pl.String(), "origin": pl.String(), "recorded_at": SCHEMA["timestamp"]})
-"""A rejected row, with the source's name, the place within it, and when it was rejected."""
+"""Columns of `REJECTED`, the name of the source, the place within it, and the time of rejection."""
 
 _SELECTED: Final = """
 (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR reason = ?2) AND (?3 IS NULL OR tag = ?3)
@@ -42,7 +42,7 @@ _SELECT: Final = (
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows of the quarantine are meant; None is any."""
+    """A selection of quarantined rows; a field that is None matches every row."""
 
     source: str | None = None
     reason: str | None = None
@@ -52,31 +52,38 @@ class Selection:
 
     @property
     def parameters(self) -> list[object]:
-        """For the condition `_SELECTED`."""
+        """The parameters of the SQL condition `_SELECTED`."""
         return [self.source, self.reason, self.tag, None if self.before is None else micros(self.before)]
 
 
 class Quarantine:
-    """The quarantine at rest, in the edge database."""
+    """The quarantined rows of every source, in the edge database."""
 
     def __init__(self, edge: Edge, *, max_rows: int = MAX_ROWS) -> None:
         self._edge = edge
         self._max_rows = max_rows
 
     def add(self, rows: pl.DataFrame, *, source: str, origin: str, now: datetime) -> None:
-        """Keep rows with the columns of `REJECTED`, except those kept already for the same source and reason."""
+        """Keep rows, columns of `REJECTED`, except those already kept for the same source and reason.
+
+        Args:
+            rows: rejected rows.
+            source: name of the source or archive they came from.
+            origin: the file, table or request within it.
+            now: time of the rejection.
+        """
         with self._edge.transaction() as database:
             insert_rows(database, rows, source=source, origin=origin, recorded_at=micros(now))
             self._discard_excess(source)
 
     def counts(self) -> pl.DataFrame:
-        """How many rows there are: source, reason, rows, discarded; the largest count first."""
+        """Return the number of rows kept and discarded: source, reason, rows, discarded; the largest count first."""
         query = "SELECT source, reason, kept, discarded FROM quarantine_totals ORDER BY kept DESC, source, reason"
         schema = {"source": pl.String(), "reason": pl.String(), "rows": pl.Int64(), "discarded": pl.Int64()}
         return pl.DataFrame(self._edge.rows(query), schema=schema, orient="row")
 
     def rows(self, selection: Selection | None = None, *, limit: int | None = None) -> pl.DataFrame:
-        """The selected rows, oldest first: columns of `KEPT`."""
+        """Return the selected rows, oldest first: columns of `KEPT`."""
         return self._select(selection, limit=limit)[1]
 
     def export(self, path: Path, selection: Selection | None = None) -> int:
@@ -98,7 +105,7 @@ class Quarantine:
         return rows.height
 
     def purge(self, selection: Selection | None = None) -> int:
-        """Delete the selected rows; return how many there were."""
+        """Delete the selected rows and return how many there were."""
         parameters = (selection or Selection()).parameters
         with self._edge.transaction() as database:
             counted = self._edge.rows(_COUNT, parameters)
@@ -108,15 +115,15 @@ class Quarantine:
         return sum(count for _, _, count in counted)
 
     def expire(self, *, now: datetime, retention: timedelta = RETENTION) -> int:
-        """Delete what has been kept for longer than the retention; return how many rows there were."""
+        """Delete rows kept for longer than the retention and return how many there were."""
         return self.purge(Selection(before=now - retention))
 
     def take(self, selection: Selection, *, limit: int, after: int = 0) -> tuple[list[int], pl.DataFrame]:
-        """The oldest of the selected rows with ids above `after`, and these ids, for `release`: columns of `KEPT`."""
+        """Return the ids of the oldest selected rows above `after`, for `release`, and the rows: columns of `KEPT`."""
         return self._select(selection, limit=limit, after=after)
 
     def release(self, ids: Sequence[int]) -> None:
-        """Delete rows by id, in the caller's transaction: they have been decided on."""
+        """Delete rows by id, in the caller's transaction, after a decision on them."""
         with self._edge.transaction() as database:
             for number in ids:
                 [(source, reason)] = self._edge.rows("SELECT source, reason FROM quarantine WHERE id = ?", [number])
@@ -134,7 +141,7 @@ class Quarantine:
         return frame["id"].to_list(), frame.drop("id").cast(KEPT)
 
     def _discard_excess(self, source: str) -> None:
-        """Hold the source to its bound: the oldest rows of its most frequent reason go."""
+        """Delete the oldest rows of the source's most frequent reason until the source is within its bound."""
         totals = "SELECT reason, kept FROM quarantine_totals WHERE source = ? ORDER BY kept DESC"
         counted = self._edge.rows(totals, [source])
         excess = sum(kept for _, kept in counted) - self._max_rows

@@ -1,4 +1,4 @@
-"""Rejected rows, and how the quarantine table holds them: one row each, known by a digest of its contents."""
+"""Rejected rows as the quarantine table stores them: one row per sample, identified by a digest of its contents."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import polars as pl
 from historian.samples import SCHEMA
 
 REJECTED: Final = pl.Schema({**SCHEMA, "reason": pl.String(), "detail": pl.String()})
-"""A sample, or what should have been one, with the reason it was rejected and what is particular to this row.
+"""Columns of a rejected row: those of a sample, the reason, and details of this row.
 
-`reason` is one of few, so that rows can be counted and chosen by it; row numbers, cells and messages go into `detail`.
+There are few different values of `reason`, so that rows can be counted and selected by it; row numbers, cell contents
+and messages go into `detail`.
 """
 
 _INSERT: Final = (
@@ -27,7 +28,7 @@ _COUNT: Final = (
 
 
 def rejected(rows: pl.DataFrame, reason: str, *, detail: str | None = None) -> pl.DataFrame:
-    """Rows with the columns of a sample -> the same as `REJECTED`, with one reason for all of them."""
+    """Return rows with the columns of a sample as `REJECTED`, all with the same reason and detail."""
     return rows.select(*SCHEMA.names(), reason=pl.lit(reason), detail=pl.lit(detail)).cast(REJECTED)
 
 
@@ -36,14 +37,14 @@ def insert_rows(
 ) -> None:
     """Insert rows (columns of `REJECTED`) that are not there yet, and count them by reason.
 
-    The work depends on how many rows are inserted, not on how many there are.
+    The cost depends on the number of rows inserted, not on the number already stored.
 
     Args:
         connection: with an open transaction.
-        rows: what was rejected.
-        source: the source or archive it came from.
+        rows: rejected rows.
+        source: name of the source or archive they came from.
         origin: the file, table or request within it.
-        recorded_at: microseconds since the epoch.
+        recorded_at: time of the rejection, microseconds since the epoch.
     """
     described = rows.with_columns(
         pl.col("timestamp").to_physical(), digest=_digest(source), source=pl.lit(source), origin=pl.lit(origin)
@@ -56,6 +57,6 @@ def insert_rows(
 
 
 def _digest(source: str) -> pl.Expr:
-    """64 bits over all that makes a row what it is: where within a source it stood, and when, does not."""
+    """Return a 64-bit digest of source and contents; place within the source and time of rejection do not count."""
     contents = pl.struct(*SCHEMA.names(), "reason", source=pl.lit(source))
     return contents.hash(seed=1).reinterpret(signed=True).alias("digest")

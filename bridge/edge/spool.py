@@ -1,9 +1,9 @@
 """The spool: a durable first-in-first-out queue per source, between what reads the plant and the sinks.
 
 What `append` has accepted survives a crash, a power cut and a store that is down for hours. Each sink has a cursor per
-source, and a batch is deleted once the cursors of all sinks have passed it. Counts and sizes are running totals, so
-that nothing here takes longer the more waits. A row that cannot be read is set aside and counted, and never stops what
-waits behind it.
+source, and a batch is deleted once the cursors of all sinks have passed it. Counts and sizes are kept as running
+totals, so that no call takes longer as the queue grows. A row that cannot be read is set aside and counted; it never
+blocks the rows behind it.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from historian.times import from_micros, micros
 STORE: Final = "store"
 """The sink that every database has: the historian store."""
 MAX_BYTES: Final = 8 << 30
-"""Bound of one source's share, compressed: about six hours of two 25.6 kHz vibration points."""
+"""Largest compressed size of one source's batches, in bytes: about six hours of two 25.6 kHz vibration points."""
 MAX_JOINED: Final = 2_000
-"""Batches joined into one write at most."""
+"""Largest number of batches joined into one write."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class SpoolItem:
-    """The oldest samples of a source that a sink does not have yet."""
+    """The oldest samples of a source that have not been delivered to a sink yet."""
 
     source: str
     first: int
     last: int
-    """Ids of the rows it was made of, both included."""
+    """Ids of the first and last spool row it was made of, both included."""
     rows: int
-    """Samples in these rows, repeats among them."""
+    """Number of samples in these rows, repeats included."""
     batch: SampleBatch
     covered: pl.DataFrame
-    """Intervals that are in the store, completely, once this item is."""
+    """Intervals that are completely in the store once this item has been written to it."""
     more: bool
-    """Whether this was too little to take everything that waits."""
+    """Whether more batches of the source wait after this item."""
 
 
 class Spool:
@@ -69,14 +69,14 @@ class Spool:
         covered: pl.DataFrame | None = None,
         covers_since: int | None = None,
     ) -> int:
-        """Accept a batch: when this returns, it is on the disk.
+        """Accept a batch; when this returns, it is on disk.
 
-        An empty batch is a mark: its `covered` holds once everything appended before it is stored.
+        An empty batch is a mark: its `covered` applies once everything appended before it is stored.
 
         Args:
-            batch: what was read.
-            source: whose it is.
-            now: when it was accepted.
+            batch: samples that were read.
+            source: name of the source or archive.
+            now: time of acceptance.
             covered: intervals that are complete once this batch and those since `covers_since` are stored.
             covers_since: id of the first batch that `covered` relies on; this one if None.
 
@@ -105,10 +105,10 @@ class Spool:
         return inserted.lastrowid or 0
 
     def oldest(self, source: str, *, now: datetime, sink: str = STORE, rows: int = 1_000_000) -> SpoolItem | None:
-        """The oldest batches of a source that the sink lacks, joined into one of about `rows` samples.
+        """Return the oldest undelivered batches of a source, joined into one item of about `rows` samples.
 
-        Many small batches become few writes this way. The item stays in the spool until `delivered`. None when nothing
-        waits.
+        Many small batches thus become few writes. The item stays in the spool until `delivered`. Returns None if
+        nothing waits.
         """
         with self._edge.transaction():  # one view of the queue, though another process may empty it
             waiting = self._edge.rows(
@@ -146,7 +146,7 @@ class Spool:
             )
 
     def register(self, *sinks: str) -> None:
-        """Make these the sinks that batches wait for. A new one is given what is in the spool now, and what follows."""
+        """Set the sinks that batches wait for. A new sink receives what is in the spool now, and all later batches."""
         with self._edge.transaction() as database:
             names = [json.dumps(sinks)]
             database.execute("DELETE FROM sinks WHERE name NOT IN (SELECT value FROM json_each(?))", names)
@@ -154,7 +154,7 @@ class Spool:
             database.executemany("INSERT OR IGNORE INTO sinks VALUES (?)", [(name,) for name in sinks])
 
     def waiting(self, *, sink: str = STORE) -> dict[str, int]:
-        """Samples that the sink does not have yet, by source."""
+        """Return the number of samples not yet delivered to the sink, by source."""
         counted = self._edge.rows(
             "SELECT t.source, accepted - coalesce(delivered, accepted - t.rows) FROM spool_totals t "
             "LEFT JOIN cursors c ON c.source = t.source AND sink = ? ORDER BY t.source",
@@ -163,26 +163,26 @@ class Spool:
         return {source: count for source, count in counted if count}
 
     def accepted(self) -> dict[str, int]:
-        """Samples ever accepted, by source, since the database was made; repeats of a sample count."""
+        """Return the number of samples accepted since the database was created, by source; repeats count."""
         return dict(self._edge.rows("SELECT source, accepted FROM spool_totals ORDER BY source"))
 
     def last_accepted(self) -> dict[str, datetime]:
-        """When each source's newest batch was accepted."""
+        """Return when each source's newest batch was accepted."""
         found = self._edge.rows("SELECT source, last_accepted_at FROM spool_totals WHERE last_accepted_at IS NOT NULL")
         return {source: from_micros(instant) for source, instant in found}
 
     def sizes(self) -> dict[str, int]:
-        """Bytes in the spool, by source."""
+        """Return the number of bytes in the spool, by source."""
         return dict(self._edge.rows("SELECT source, bytes FROM spool_totals ORDER BY source"))
 
     def damaged(self) -> dict[str, int]:
-        """Batches that could not be read and were set aside, by source."""
+        """Return the number of batches that could not be read and were set aside, by source."""
         return dict(self._edge.rows("SELECT source, count(*) FROM spool_damaged GROUP BY source ORDER BY source"))
 
     def _parts(
         self, source: str, first: int, last: int, now: datetime
     ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
-        """The batches of the readable rows, and what they cover; the other rows are set aside."""
+        """Return the batches of the readable rows and what they cover; set the other rows aside."""
         kept = self._edge.rows(
             "SELECT id, coalesce(covers_since, id), checksum, CAST(payload AS BLOB), CAST(covered AS BLOB) FROM spool "
             "WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
@@ -207,7 +207,7 @@ class Spool:
         return bool(self._edge.rows(query, (source, first, last)))
 
     def _set_aside(self, source: str, number: int, error: Exception, now: datetime) -> None:
-        """Move a row to where it stops nothing; its bytes are kept for whoever may still make sense of them."""
+        """Move a row out of the queue; its bytes are kept in case somebody can still decode them."""
         reason = f"{type(error).__name__}: {error}"
         with self._edge.transaction() as database:
             [(rows, size)] = self._edge.rows("SELECT rows, size FROM spool WHERE id = ?", [number])
@@ -241,7 +241,7 @@ class Spool:
     def _check_room(self, source: str, size: int) -> None:
         found = self._edge.rows("SELECT bytes FROM spool_totals WHERE source = ?", [source])
         taken = int(found[0][0]) if found else 0
-        # A batch larger than the whole bound is let into an empty spool: refusing it for ever would stop the source.
+        # An empty spool accepts a batch larger than the bound: refusing it for ever would stop the source.
         if taken and taken + size > self._max_bytes:
             raise SpoolFull(
                 f"the spool holds {taken:,} bytes of {source} and may hold {self._max_bytes:,}; "
@@ -254,7 +254,7 @@ def _checksum(payload: bytes, marks: bytes) -> int:
 
 
 def _read(row: Sequence[Any]) -> tuple[pl.DataFrame, pl.DataFrame | None] | Exception:
-    """Batch and covered intervals of one row, or why it cannot be read."""
+    """Return the batch and the covered intervals of one row, or the reason why it cannot be read."""
     checksum, payload, marks = row
     if checksum is not None and checksum != _checksum(payload, marks):
         return ValueError("its checksum is wrong")

@@ -1,1 +1,1 @@
-"""From a driver's raw rows to samples that may be stored."""
+"""From raw rows of a driver to validated samples in the spool."""

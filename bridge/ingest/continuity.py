@@ -1,11 +1,11 @@
-"""Keeps the newest value of every tag honest across interruptions. Pure but for what it remembers.
+"""Keeps the newest value of every tag correct across interruptions. Keeps state, but does no I/O.
 
-While a connection is down no older value may stand for the present, so each tag gets a Bad sample for when its source
-was last heard. When it is back, a server repeats the value of a node that did not change with its old timestamp, which
-lies before that Bad sample; so the value is written once more, with the time at which it was read.
+While a connection is down, an old value must not count as the current one, so each tag gets a Bad sample at the time
+its source was last heard. After a reconnect, a server repeats the value of an unchanged node with its old timestamp,
+which lies before that Bad sample; therefore the value is written again with the time at which it was read.
 
-Both instants are on the device's clock, as far as it is known: on ours they would outrank the samples of a device whose
-clock is behind. Its lag is how long before their arrival its samples were stamped.
+Both timestamps are on the device's clock, as far as it is known: on our clock they would be newer than the following
+samples of a device whose clock is behind. The lag of a device is the time from a sample's timestamp to its arrival.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from historian.quality import BAD_NOT_CONNECTED, is_bad
 from historian.samples import SCHEMA
 
 CLOCKS: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "lag": pl.Duration("us")})
-"""Per tag its newest timestamp, and its device's lag behind our clock; null where unknown."""
+"""For each tag its newest timestamp and its device's lag behind our clock; null where unknown."""
 _MICROSECOND: Final = pl.duration(microseconds=1)
 
 
 class Continuity:
-    """What is known of the tags of one source."""
+    """The newest timestamps and clock lags of the tags of one source."""
 
     def __init__(self, tags: Sequence[Tag], clocks: pl.DataFrame | None = None) -> None:
-        """Start with what an earlier run knew (columns of `CLOCKS`), if any."""
+        """Start from the state of an earlier run (columns of `CLOCKS`), if any."""
         names = pl.DataFrame({"tag": [tag.name for tag in tags]}, schema={"tag": CLOCKS["tag"]})
         known = CLOCKS.to_frame() if clocks is None else clocks.select(CLOCKS.names()).cast(CLOCKS)
         self.clocks = names.join(known, on="tag", how="left", maintain_order="left")
-        """Columns of `CLOCKS`."""
+        """The present state: columns of `CLOCKS`."""
         self._repeatable = [tag.name for tag in tags if tag.sample_rate is None]
         self._reported = pl.Series(dtype=pl.String)
         self._outage = pl.DataFrame(schema={"tag": pl.String(), "outage": SCHEMA["timestamp"]})
 
     def interrupted(self, heard_at: datetime) -> pl.DataFrame:
-        """A Bad sample for every tag, from when its source was last heard on: columns of a batch."""
+        """Return a Bad sample for every tag at the time its source was last heard: columns of a batch."""
         lag = pl.coalesce("lag", pl.col("lag").min(), pl.duration(microseconds=0))
         heard = pl.lit(heard_at, SCHEMA["timestamp"]) - lag
         stamps = self.clocks.select("tag", outage=pl.max_horizontal(heard, pl.col("last") + _MICROSECOND))
@@ -48,10 +48,10 @@ class Continuity:
         return stamps.select("tag", timestamp="outage", **bad).select(SCHEMA.names()).cast(SCHEMA)
 
     def follow(self, rows: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
-        """Take in raw rows read at `now`; return those to be written once more: columns of a batch.
+        """Process raw rows read at `now`; return the samples to write in addition: columns of a batch.
 
-        The first row of a tag after an interruption is repeated, with the time of reading, if it is usable and older
-        than the interruption.
+        The first row of a tag after an interruption is written again with the time of reading, if it is usable and
+        older than the interruption.
         """
         known = rows.filter(pl.col("timestamp").is_not_null())
         if known.is_empty():
@@ -66,7 +66,7 @@ class Continuity:
         first = rows.unique("tag", keep="first", maintain_order=True).join(self._outage, on="tag", how="inner")
         self._outage = self._outage.join(first, on="tag", how="anti")
         newest = rows.group_by("tag").agg(newest=pl.col("timestamp").max())
-        # The last of the repeated values is the present one, whether one or several were reported at once.
+        # If several values were reported at once, the last of them is the current one.
         old = rows.unique("tag", keep="last", maintain_order=True).join(first.select("tag", "outage"), on="tag")
         old = old.join(newest, on="tag").filter(pl.col("newest") <= pl.col("outage"), ~is_bad(pl.col("quality")))
         old = old.filter(pl.col("tag").is_in(self._repeatable)).join(self.clocks, on="tag", maintain_order="left")

@@ -1,6 +1,6 @@
-"""From raw rows to the spool: scale, normalise, hold to the contract, quarantine what failed, make the rest durable.
+"""From raw rows to the spool: scale, normalise, check the contract, quarantine what fails, make the rest durable.
 
-The one path that live sources and archives share.
+Live sources and archives share this one path.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Validated:
-    """Raw rows, divided; every one of them is in exactly one place, exact repeats aside."""
+    """Raw rows, divided into a valid batch and rejected rows; except for exact repeats, each row is in one of them."""
 
     batch: SampleBatch
     rejected: pl.DataFrame
-    """Columns of `REJECTED`; conflicts are among them."""
+    """Rejected rows, conflicts included: columns of `REJECTED`."""
     conflicts: int = 0
 
 
 class Ingest:
-    """The way into the spool for one source or archive; counts what went through it."""
+    """Moves the rows of one source or archive into the spool and the quarantine, and counts them."""
 
     def __init__(self, connection: ConnectionConfig, edge: Edge, *, live: bool, max_bytes: int = MAX_BYTES) -> None:
         self.name = connection.name
@@ -57,7 +57,12 @@ class Ingest:
         self._quarantine = Quarantine(edge)
 
     def validate(self, rows: pl.DataFrame, *, now: datetime) -> Validated:
-        """Divide raw rows of a driver, in any order and with repeats, into what may be stored and what may not."""
+        """Divide raw rows of a driver into samples that may be stored and rejected rows.
+
+        Args:
+            rows: raw rows in any order, with repeats.
+            now: when they were read.
+        """
         for transform in self._transforms:
             rows = transform(rows)
         batch, conflicts, incomplete = normalise(rows)
@@ -74,9 +79,9 @@ class Ingest:
         covered: pl.DataFrame | None = None,
         covers_since: int | None = None,
     ) -> int | None:
-        """Make it durable, first what was rejected; wait for as long as the spool is full.
+        """Make validated rows durable, the rejected ones first; wait while the spool is full.
 
-        If cancelled, what has been begun is finished first. Returns the spool's id of the batch, None if there was
+        If cancelled, the step under way is finished first. Returns the spool's id of the batch, or None if there was
         nothing to append. See `Spool.append` for `covered` and `covers_since`.
         """
         if not found.rejected.is_empty():
@@ -96,7 +101,7 @@ class Ingest:
         return appended[-1]
 
     async def quarantine(self, rows: pl.DataFrame, *, origin: str, now: datetime, conflicts: int = 0) -> None:
-        """Put rows (columns of `REJECTED`) into quarantine."""
+        """Put rejected rows, columns of `REJECTED`, into quarantine; wait while the disk is full."""
 
         def add() -> None:
             self._quarantine.add(rows, source=self.name, origin=origin, now=now)
@@ -106,7 +111,7 @@ class Ingest:
         await self._when_there_is_room(add)
 
     async def _when_there_is_room(self, work: Callable[[], None]) -> None:
-        """Do the work, trying again for as long as the spool or its disk is full."""
+        """Run the work, and run it again while the spool or its disk is full."""
         while True:
             try:
                 await _to_its_end(work)
@@ -123,7 +128,7 @@ class Ingest:
 
 
 async def _to_its_end(work: Callable[[], None]) -> None:
-    """Run blocking work in a thread, to its end even if the caller is cancelled meanwhile."""
+    """Run blocking work in a thread to completion, even if the caller is cancelled meanwhile."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(running)

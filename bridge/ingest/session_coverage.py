@@ -1,8 +1,8 @@
-"""What a live session covers: for which intervals the bridge has everything there was to read.
+"""The intervals that a live session covers: those for which the bridge has every value there was to read.
 
-Only a source that reports every change covers anything: between two polls, or two of a server's own samples, a value
-may have come and gone. And only from when the session began: a source timestamp can lie anywhere. Between two samples
-of a tag nothing was missed if their timestamps lie as far apart as the instants at which they came. Where they do not,
+Only a source that reports every change covers anything: between two polls, or between two samples that a server takes,
+a value may have come and gone. Coverage starts when the session begins, because a source timestamp can be anything.
+Nothing was missed between two samples of a tag if their timestamps are as far apart as their arrivals. If they are not,
 a clock was set or something was lost, and nothing is covered across that step.
 """
 
@@ -18,31 +18,39 @@ from historian.intervals import INTERVALS, union
 from historian.samples import SCHEMA
 
 TOLERANCE: Final = timedelta(seconds=5)
-"""By how much the time between two samples may exceed the time between their arrivals: queues and networks delay."""
+"""Longest time by which the interval between two samples may exceed that between their arrivals, because of delays."""
 
 _OVERFLOW: Final = 0x480
-"""Info type DataValue and its bit Overflow: OPC UA Part 4, 7.39.2."""
+"""StatusCode bits: info type DataValue with Overflow set (OPC UA Part 4, 7.39.2)."""
 _STATE: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "came": SCHEMA["timestamp"]})
 
 
 class SessionCoverage:
-    """Follows the samples of one session in the order they came."""
+    """Derives coverage from the samples of one session, in the order in which they arrive."""
 
     def __init__(self, tags: Collection[str], *, began: datetime) -> None:
         """Start a session.
 
         Args:
-            tags: those of which the source reports every change.
-            began: when its first report could have come.
+            tags: the tags for which the source reports every change.
+            began: the earliest time at which a report could arrive.
         """
         self._tags = sorted(tags)
         self._began = began
-        # As if each tag had been read when the session began: from then on every change is reported.
+        # Treated as if each tag had been read when the session began: every change is reported from then on.
         self._state = pl.DataFrame({"tag": self._tags, "last": began, "came": began}, schema=_STATE)
         self._seen = pl.Series(dtype=pl.String)
 
     def extend(self, rows: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
-        """The intervals newly covered by raw rows, in the order they came at `now`: columns of `INTERVALS`."""
+        """Return the intervals that raw rows cover in addition.
+
+        Args:
+            rows: raw rows in the order in which they arrived.
+            now: time of arrival.
+
+        Returns:
+            Columns of `INTERVALS`.
+        """
         if not self._tags:
             return INTERVALS.to_frame()
         known = rows.filter(pl.col("tag").is_in(self._tags) & pl.col("timestamp").is_not_null())
@@ -50,7 +58,7 @@ class SessionCoverage:
             return INTERVALS.to_frame()
         steps = self._steps(known, now)
         self._seen = pl.concat([self._seen, known["tag"]]).unique()
-        # A tag's first report may repeat an old value with its old timestamp: the session's begin stands for it.
+        # A tag's first report may repeat an old value with its old timestamp; use the start of the session instead.
         newest = steps.group_by("tag").agg(last=pl.col("reached").last(), came=pl.lit(now, _STATE["came"]).first())
         self._state = pl.concat([self._state, newest.select(_STATE.names())]).unique("tag", keep="last")
         covered = steps.filter(pl.col("joined")).select(
@@ -59,7 +67,7 @@ class SessionCoverage:
         return union(covered.cast(INTERVALS))
 
     def _steps(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        """A row a sample: tag, the timestamp before it (`last`), its own (`reached`), and whether they are `joined`."""
+        """Return a row per sample: tag, previous timestamp (`last`), its own (`reached`), whether both are `joined`."""
         began, instant = pl.lit(self._began, SCHEMA["timestamp"]), SCHEMA["timestamp"]
         time, first = (
             pl.col("timestamp"),

@@ -1,1 +1,1 @@
-"""What a command runs: live streaming and backfills."""
+"""Live streaming, backfills and replay, as the commands run them."""

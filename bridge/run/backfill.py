@@ -1,7 +1,7 @@
-"""Backfill: an archive's past, slice by slice, through the same path as live samples.
+"""Backfill: the history of an archive, slice by slice, through the same path as live samples.
 
-What is known to be in the store is not read again, so an interrupted backfill resumes where it stopped, and a finished
-one costs nothing to repeat.
+Intervals known to be in the store are not read again, so an interrupted backfill resumes where it stopped, and
+repeating a finished one costs nothing.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from historian.stores.protocols import Store
 from historian.times import utc_now
 
 SPOOL_BYTES: Final = 512 << 20
-"""Of the spool, a backfill takes no more than this: its archive can wait."""
+"""Largest size in bytes of one archive's batches in the spool, smaller than a live source's: an archive can wait."""
 IDLE_S: Final = 0.05
 ATTEMPTS: Final = 5
-"""How often in a row an archive may fail to connect before the backfill gives up; it resumes when run again."""
+"""Number of failed connections in a row after which a backfill gives up; it resumes when run again."""
 STORE_FAILURES: Final = 8
-"""How often in a row the store may fail, some two minutes, before nothing more is compared with what it holds."""
+"""Number of store failures in a row, some two minutes, after which comparing pages with the store gives up."""
 
 Result = TypeVar("Result")
 
@@ -46,7 +46,7 @@ log = get_logger(__name__)
 
 
 class Backfill:
-    """One archive's way into the store."""
+    """The backfill of one archive."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Backfill:
         clock: Callable[[], datetime] = utc_now,
         wait: Callable[[Exception, int], float] = wait_after,
     ) -> None:
-        """Open nothing yet. Raises `ConfigError` if the connection's configuration cannot work."""
+        """Create the archive without opening it. Raises `ConfigError` if the connection's configuration cannot work."""
         self.name = connection.name
         self.ingest = Ingest(connection, edge, live=False, max_bytes=SPOOL_BYTES)
         self.store = SinkRunner(edge, store, [connection.name], wait=wait)
@@ -70,19 +70,19 @@ class Backfill:
         self._wait = wait
 
     async def plan(self, start: datetime | None, end: datetime | None, *, again: bool = False) -> list[Slice]:
-        """The slices of start <= t < end that are still to be read; all the archive has where None is given.
+        """Return the slices of start <= t < end that are still to be read.
 
         Args:
-            start: the first instant; the archive's if None.
-            end: the first instant after.
-            again: whether to read what is covered too: an address was corrected, or a file came late.
+            start: the first instant; that of the archive if None.
+            end: the first instant after the range; that of the archive if None.
+            again: whether to read covered intervals too, because an address was corrected or a file came late.
 
         Raises:
-            SourceError: the archive cannot be looked at.
+            SourceError: the archive cannot be read.
         """
         await self._connected(self._archive.open)
         extents = await self._connected(self._archive.extents)
-        # Beyond its present extent the archive may still grow: that time must not count as covered.
+        # The archive may still grow beyond its current extent: that time must not count as covered.
         rows = [(tag, max(start or first, first), min(end or last, last)) for tag, (first, last) in extents.items()]
         wanted = pl.DataFrame(rows, schema=INTERVALS, orient="row").filter(
             pl.col("tag").is_in(self._tags), pl.col("start") < pl.col("end")
@@ -94,11 +94,11 @@ class Backfill:
         return slices(covered, wanted)
 
     async def run(self, plan: Sequence[Slice], *, advance: Callable[[int], None]) -> None:
-        """Read the slices of a plan and forward what they hold; call `advance(1)` after each.
+        """Read the slices of a plan and forward their samples; call `advance(1)` after each slice.
 
         Raises:
-            SourceError: something could not be read. All that could be is in the store or the spool, and a slice with
-                a failure does not count as covered.
+            SourceError: something could not be read. Everything else is in the store or the spool, and a slice with a
+                failure does not count as covered.
             AccessDenied: the store does not let us write; what was read stays in the spool.
         """
         finish = asyncio.Event()
@@ -116,11 +116,11 @@ class Backfill:
             raise SourceError("\n".join(dict.fromkeys(failures)))
 
     async def close(self) -> None:
-        """Release the archive."""
+        """Close the archive."""
         await self._archive.close()
 
     async def _read_all(self, plan: Sequence[Slice], advance: Callable[[int], None]) -> list[str]:
-        """Read the slices; return what went wrong. A broken file must not stop the others, a lost archive may."""
+        """Read the slices and return the failures. An unreadable file does not stop the others; a lost archive does."""
         failures: list[str] = []
         for piece in plan:
             try:
@@ -136,7 +136,7 @@ class Backfill:
         return failures
 
     async def _connected(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Do the work; whenever the connection is lost, wait, open the archive again, and do it again."""
+        """Run the work; whenever the connection is lost, wait, reopen the archive, and run it again."""
         failures = 0
         while True:
             try:
@@ -165,16 +165,16 @@ class Backfill:
                     found = await self._reconciled(found)
                 appended = await self.ingest.enqueue(found, origin=page.origin, now=now)
                 first, seen = first or appended, union(pl.concat([seen, own]))
-        # The mark behind the last page: once it leaves the spool, the whole slice is in the store.
+        # The mark after the last page: once it leaves the spool, the whole slice is in the store.
         whole = intervals(piece.tags, piece.start, piece.end)
         mark = Validated(empty_batch(), REJECTED.to_frame())
         await self.ingest.enqueue(mark, origin="", now=self._clock(), covered=whole, covers_since=first)
 
     async def _reconciled(self, found: Validated) -> Validated:
-        """Reject what contradicts earlier pages of the slice: theirs stays, as `normalise` does within a page.
+        """Reject samples that contradict earlier pages of the slice, as `normalise` does within a page.
 
         Raises:
-            StoreUnavailable: the store has not taken the earlier pages for some minutes, so nobody can compare.
+            StoreUnavailable: the store has not accepted the earlier pages for some minutes, so they cannot be compared.
         """
         while self.name in await asyncio.to_thread(self._spool.waiting):
             if self.store.status.failures >= STORE_FAILURES:
@@ -195,7 +195,7 @@ class Backfill:
 
 
 def _spans(batch: SampleBatch) -> pl.DataFrame:
-    """Per tag from its first to its last sample: columns of `INTERVALS`."""
+    """Return for each tag the interval from its first to its last sample: columns of `INTERVALS`."""
     time = pl.col("timestamp")
     return batch.group_by("tag", maintain_order=True).agg(
         start=time.min(), end=time.max() + pl.duration(microseconds=1)

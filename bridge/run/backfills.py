@@ -1,4 +1,4 @@
-"""Backfills of several archives, one after the other: what `penstock backfill` does."""
+"""Backfills of several archives, one after the other, for `penstock backfill`."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from historian.plant.connections import ConnectionConfig
 from historian.stores.protocols import Store
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Called with an archive's name and its number of slices; gives what is called with 1 after each slice."""
+"""Called with an archive's name and number of slices; its context is a function to call with 1 after each slice."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of the archives to bring."""
+    """The range of time to backfill."""
 
     start: datetime | None = None
-    """The first instant; all that an archive has if None."""
+    """The first instant; that of the archive if None."""
     end: datetime | None = None
-    """The first instant after."""
+    """The first instant after the range; that of the archive if None."""
     again: bool = False
-    """Whether to read what is covered already too."""
+    """Whether to read covered intervals too."""
 
 
 @dataclass(frozen=True)
 class ArchiveReport:
-    """What was done for one archive, or would be."""
+    """The result for one archive, or the plan of a dry run."""
 
     samples: int
     quarantined: int
     conflicts: int
     waiting: int
-    """Samples that wait in the spool for the store."""
+    """Number of samples that wait in the spool for the store."""
     slices: int
-    """How many were to be read; 0 if nothing was, or if the archive could not be looked at."""
+    """Number of slices to read; 0 if there was nothing to read or the archive could not be read."""
     tags: int
     start: datetime | None
     end: datetime | None
     failure: str = ""
-    """What could not be read; empty if all could."""
+    """What could not be read; empty if everything was read."""
 
 
 async def run_backfills(
@@ -58,18 +58,18 @@ async def run_backfills(
     dry_run: bool,
     progress: Progress,
 ) -> dict[str, ArchiveReport]:
-    """Bring the past of some archives into the store. One that fails does not stop the others.
+    """Read the history of some archives into the store. A failing archive does not stop the others.
 
     Args:
         connections: the archives.
         edge: the edge database.
-        store: where samples go.
-        wanted: what to bring.
-        dry_run: whether only to say what would be read.
-        progress: how far each archive is.
+        store: the store to write to.
+        wanted: the range of time.
+        dry_run: whether only to plan.
+        progress: shows the progress of each archive.
 
     Returns:
-        A report an archive.
+        One report per archive, by name.
 
     Raises:
         AccessDenied: the store does not let us write.

@@ -1,4 +1,4 @@
-"""Replay: rejected rows are held to the contract of today, and what it accepts goes to the store after all."""
+"""Replay: rejected rows are checked against the current contract, and those it accepts are stored."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _CHUNK: Final = 50_000
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay did."""
+    """The result of a replay: numbers of rows."""
 
     replayed: int = 0
     """Rows that the contract accepts now; they are in the store, or in the spool on their way there."""
     rejected: int = 0
-    """Rows that still break it, and stay in quarantine."""
+    """Rows that the contract still rejects; they stay in quarantine."""
     waiting: int = 0
-    """Samples in the spool because the store did not take them."""
+    """Samples that wait in the spool because the store could not be written."""
 
 
 async def replay(plant: Plant, edge: Edge, store: Sink, selection: Selection, *, now: datetime) -> Replayed:
-    """Hold the selected rows to the contract again, and send to the store what it accepts now.
+    """Check the selected rows against the contract again, and send the accepted ones to the store.
 
     Rows that contradict another sample are replayed only if the selection names that reason: they overwrite it.
 
@@ -61,7 +61,7 @@ async def replay(plant: Plant, edge: Edge, store: Sink, selection: Selection, *,
 
 
 def _groups(edge: Edge, selection: Selection, connections: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The sources and reasons that are to be replayed."""
+    """Return the sources and reasons to replay."""
     counted = Quarantine(edge).counts().filter(pl.col("source").is_in(list(connections)))
     return [
         (source, reason)
@@ -72,7 +72,7 @@ def _groups(edge: Edge, selection: Selection, connections: Mapping[str, object])
 
 
 def _replay_group(edge: Edge, selection: Selection, plant: Plant, *, now: datetime) -> Replayed:
-    """One source and reason, chunk by chunk; a chunk enters the spool and leaves the quarantine in one transaction."""
+    """Replay one source and reason in chunks; a chunk moves from quarantine to spool in one transaction."""
     quarantine, spool, source = Quarantine(edge), Spool(edge), selection.source or ""
     live = source in plant.sources
     rules = contract_of((plant.sources if live else plant.archives)[source].tags, live=live)

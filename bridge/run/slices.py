@@ -1,4 +1,4 @@
-"""What a backfill still has to read, cut into slices. Pure."""
+"""Divides what a backfill still has to read into slices. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import polars as pl
 from historian.intervals import gaps
 
 SLICES: Final = 64
-"""A backfill is cut into at most this many slices: its steps of progress, and what an interruption can cost."""
+"""Largest number of slices of a backfill; a slice is a step of progress, and what an interruption can cost."""
 SHORTEST_SLICE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A half-open range of time, and the tags that are not known to be complete in it."""
+    """A half-open range of time, and the tags that may be incomplete in it."""
 
     start: datetime
     end: datetime
@@ -25,11 +25,11 @@ class Slice:
 
 
 def slices(covered: pl.DataFrame, wanted: pl.DataFrame) -> list[Slice]:
-    """What is still to be read, in order of time.
+    """Return the slices still to be read, in order of time.
 
     Args:
         covered: columns of `INTERVALS`.
-        wanted: at most one interval a tag, columns of `INTERVALS`.
+        wanted: at most one interval per tag, columns of `INTERVALS`.
     """
     if wanted.is_empty():
         return []
@@ -44,7 +44,7 @@ def slices(covered: pl.DataFrame, wanted: pl.DataFrame) -> list[Slice]:
         stop = min(start + length, end)
         inside = open_.filter(pl.col("start") < stop, pl.col("end") > start)
         if not inside.is_empty():
-            # Only as far as the gaps go: what the store has already is not read again.
+            # Only the extent of the gaps: what the store has already is not read again.
             first, last = inside.select(pl.col("start").min().clip(start), pl.col("end").max().clip(None, stop)).row(0)
             found.append(Slice(first, last, tuple(inside["tag"].unique().sort())))
         start = stop

@@ -1,7 +1,7 @@
 """Keeps one live source connected and moves what it reads into the spool.
 
-It connects, reads, and reads again only when what it read is durable. Connections fail; it connects again, waiting a
-little longer each time. What happens to one source never stops the others, a fault in its driver included.
+It connects, reads, and reads again only once the rows it has read are durable. When a connection fails it reconnects,
+waiting a little longer each time. A failure of one source, even a fault in its driver, never stops the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = get_logger(__name__)
 
 
 class SourceRunner:
-    """One source on its way into the spool, and how it is."""
+    """Runs one source into the spool, and knows its state."""
 
     def __init__(
         self,
@@ -40,15 +40,15 @@ class SourceRunner:
         heard_before: datetime | None = None,
         clocks: pl.DataFrame | None = None,
     ) -> None:
-        """Open nothing yet.
+        """Create the source without connecting.
 
         Args:
-            connection: which source.
+            connection: the source.
             edge: the edge database.
-            clock: what time it is.
-            wait: seconds to wait after an error, by how many there were in a row.
+            clock: returns the current time.
+            wait: seconds to wait after an error, given the number of errors in a row.
             heard_before: when an earlier run last heard from the source, if there was one.
-            clocks: what that run knew of its tags: columns of `CLOCKS`.
+            clocks: the state of the tags' clocks at the end of that run: columns of `CLOCKS`.
 
         Raises:
             ConfigError: the connection's configuration cannot work.
@@ -72,11 +72,11 @@ class SourceRunner:
 
     @property
     def clocks(self) -> pl.DataFrame:
-        """What is known of the tags' clocks: columns of `CLOCKS`, without tags of which nothing is."""
+        """The state of the tags' clocks: columns of `CLOCKS`; tags with unknown clocks are left out."""
         return self._continuity.clocks.filter(pl.col("last").is_not_null()).select(CLOCKS.names())
 
     async def run(self) -> None:
-        """Read until the source has ended, or for ever; cancel it to stop."""
+        """Read until the source ends; cancel to stop earlier."""
         try:
             while True:
                 try:
@@ -91,7 +91,7 @@ class SourceRunner:
             await self._close()
 
     async def _session(self) -> None:
-        """One connection."""
+        """Connect, and read until the connection is lost."""
         if self._interrupted_at is not None:
             outage = self._continuity.interrupted(self._interrupted_at)
             now = self._clock()
@@ -108,7 +108,7 @@ class SourceRunner:
             self._failures = 0
 
     async def _take(self, rows: pl.DataFrame, coverage: SessionCoverage) -> None:
-        """Make rows durable, with what they cover."""
+        """Make rows durable together with the intervals they cover."""
         now = self._clock()
 
         def validated() -> tuple[Validated, pl.DataFrame]:
@@ -139,7 +139,7 @@ class SourceRunner:
         self.last_heard = heard or self._clock()
 
     async def _failed(self, error: Exception) -> None:
-        """Say so once a session, and wait."""
+        """Log the failure once per session, and wait."""
         now = self._clock()
         if self.state == "connected":
             heard = self._source.heard_at() if isinstance(self._source, Audible) else None
@@ -160,7 +160,7 @@ class SourceRunner:
     async def _close(self) -> None:
         try:
             await self._source.close()
-        except Exception as error:  # noqa: BLE001 - what is broken cannot break more
+        except Exception as error:  # noqa: BLE001 - a failed close must not stop the runner
             log.warning("closing the connection failed", source=self.name, reason=f"{type(error).__name__}: {error}")
 
     def _enter(self, state: Connection) -> None:

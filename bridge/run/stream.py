@@ -1,4 +1,4 @@
-"""Live streaming: one runner a source and one a sink, side by side, and the status they are seen by."""
+"""Live streaming: one runner per source and one per sink, concurrently, and their status."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What a run did for one source."""
+    """The result of a run for one source."""
 
     streamed: int
     stored: int
     quarantined: int
     waiting: int
-    """Samples that wait in the spool for the store."""
+    """Number of samples that wait in the spool for the store."""
     connections: int
     last_error: str
     """Why the source is not connected; empty if it is."""
@@ -45,14 +45,14 @@ class SourceReport:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What a run did."""
+    """The result of a run."""
 
     samples_streamed: int
     samples_stored: int
     quarantined: int
     sources: dict[str, SourceReport] = field(default_factory=dict)
     store_error: str = ""
-    """Why the store does not take samples; empty if it does."""
+    """Why the store does not accept samples; empty if it does."""
 
     @property
     def connected(self) -> bool:
@@ -73,15 +73,15 @@ class Bridge:
         clock: Callable[[], datetime] = utc_now,
         wait: Callable[[Exception, int], float] = wait_after,
     ) -> None:
-        """Open no connection yet.
+        """Create the runners without connecting.
 
         Args:
             connections: the sources.
             edge: the edge database.
-            store: where samples go.
-            status: where the bridge says how it is, and learns how it was.
-            clock: what time it is.
-            wait: seconds to wait before connecting again after an error, by how many there were in a row.
+            store: the store to write to.
+            status: receives the status, and has that of the previous run.
+            clock: returns the current time.
+            wait: seconds to wait after an error before reconnecting, given the number of errors in a row.
 
         Raises:
             ConfigError: the configuration of a connection cannot work.
@@ -104,7 +104,7 @@ class Bridge:
         self.store = SinkRunner(edge, store, [each.name for each in connections])
 
     def _heard_before(self) -> dict[str, datetime]:
-        """When earlier runs last heard each source: the status is written now and then, the spool with every batch."""
+        """Return when earlier runs last heard each source, from the status and the more frequently written spool."""
         heard = self._spool.last_accepted()
         for source in self._status_file.bridge().sources:
             if source.last_heard is not None:
@@ -115,8 +115,8 @@ class Bridge:
         """Stream until `stop` is set or every source has ended; then empty the spool as far as the store allows.
 
         Args:
-            stop: set by whoever wants it to end.
-            cancel_again_s: after how many seconds a source that has not stopped is cancelled again.
+            stop: set to end the run.
+            cancel_again_s: seconds after which a source that has not stopped is cancelled again.
 
         Raises:
             AccessDenied: the store does not let us write; what was read stays in the spool.
@@ -138,7 +138,7 @@ class Bridge:
         return self.report()
 
     def report(self) -> StreamReport:
-        """What has been done so far."""
+        """Return the result so far."""
         waiting = self._spool.waiting()
         sources = {
             each.name: SourceReport(
@@ -165,7 +165,7 @@ class Bridge:
             await asyncio.sleep(STATUS_S)
 
     def _write_status(self, *, stopped: bool = False) -> None:
-        """Write the status; what goes wrong with it is logged and stops nothing."""
+        """Write the status; a failure to do so is logged and stops nothing."""
         now = self._clock()
         clocks = [each.clocks.with_columns(source=pl.lit(each.name)).select(TAGS.names()) for each in self.sources]
         try:

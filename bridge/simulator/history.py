@@ -1,7 +1,7 @@
-"""Writes the compressor's past as files, the way legacy systems leave it: three exports in three shapes, and labels.
+"""Writes the compressor's history as legacy systems export it: three exports in three layouts, and labels.
 
-The files have honest warts, each once: a row given twice, a temperature logger that timed out, and one reading no oil
-ever had. Labels are the truth about the bearing, at irregular instants, a few of them given twice.
+The files contain realistic defects, one of each kind: a repeated row, a time-out of the temperature logger, and an
+impossible oil temperature. Labels are the true state of the bearing at irregular instants; a few are repeated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from historian.times import micros
 BURST_EVERY: Final = timedelta(seconds=10)
 _PRESSURE_EVERY_S: Final = 5
 _HEARTBEAT: Final = 60
-"""A process value that does not change is reported at least this often, in seconds."""
+"""Longest time in seconds between two reports of a process value that does not change."""
 _LABELS: Final = 40
 _REPEATED_LABELS: Final = 3
 _IMPOSSIBLE_DEGC: Final = 999.0
@@ -28,9 +28,13 @@ _ISO: Final = "%Y-%m-%dT%H:%M:%S%.fZ"
 
 
 def write_history(directory: Path, compressor: Compressor, start: datetime, end: datetime) -> dict[str, int]:
-    """Writes `history/` and `labels.csv` of start <= t < end into `directory`; returns rows per file kind.
+    """Write `history/` and `labels.csv` for start <= t < end, and return the number of rows per kind of file.
 
-    `start` and `end` are whole seconds.
+    Args:
+        directory: where to write.
+        compressor: the simulated machine.
+        start: the first instant, a whole second.
+        end: the first instant after the range, a whole second.
     """
     history = directory / "history"
     (history / "vibration").mkdir(parents=True, exist_ok=True)
@@ -45,7 +49,12 @@ def write_history(directory: Path, compressor: Compressor, start: datetime, end:
 
 
 def reported(values: Values, deadband: float) -> NDArray[np.bool_]:
-    """Which of the values, one a second, a historian would have been sent: report by exception, and a heartbeat."""
+    """Return which values of a series at 1 Hz a device would report: changes above the deadband, and a heartbeat.
+
+    Args:
+        values: [seconds]
+        deadband: the smallest change that is reported, in the unit of the values.
+    """
     steps = np.floor(values / deadband)
     kept: NDArray[np.bool_] = np.diff(steps, prepend=np.nan) != 0
     kept[::_HEARTBEAT] = True
@@ -57,7 +66,7 @@ def _seconds(start: datetime, end: datetime, every: int = 1) -> Instants:
 
 
 def _write_vibration(directory: Path, compressor: Compressor, start: datetime, end: datetime) -> int:
-    """A file an hour, a burst a row; those of an earlier run, whose fault began at another time, go."""
+    """Write one file per hour with one row per burst; delete the files of an earlier run, which had another fault."""
     for earlier in directory.glob("*.parquet"):
         earlier.unlink()
     count = (end - start) // BURST_EVERY
@@ -75,7 +84,7 @@ def _write_vibration(directory: Path, compressor: Compressor, start: datetime, e
 
 
 def _slow(compressor: Compressor, start: datetime, end: datetime) -> pl.DataFrame:
-    """Speed, temperature and state, reported by exception; all cells are text."""
+    """Return speed, temperature and state, reported by exception; all cells are text."""
     at = _seconds(start, end)
     speed, oil_temp, state = compressor.speed(at), compressor.oil_temp(at), compressor.state(at)
     changed = np.r_[True, state[1:] != state[:-1]]
@@ -111,7 +120,7 @@ def _with_warts(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pressure(compressor: Compressor, start: datetime, end: datetime) -> pl.DataFrame:
-    """An export with a decimal comma and times without a zone."""
+    """Return an export with a decimal comma and times without a zone."""
     at = _seconds(start, end, _PRESSURE_EVERY_S)
     bar = pl.Series(np.round(compressor.discharge_pressure(at), 3)).cast(pl.String).str.replace(".", ",", literal=True)
     times = pl.Series(at, dtype=pl.Datetime("us"))

@@ -1,10 +1,10 @@
-"""The compressor's Modbus server, device 1: the discharge pressure as a PLC shows it, and in every other way it might.
+"""The compressor's Modbus server, device 1: the discharge pressure in every encoding a PLC might use.
 
     holding and input registers   0-1   float32 ABCD    2-3   float32 CDAB    4-5  float32 BADC    6-7  float32 DCBA
                                   8-11  float64 ABCD    12    uint16, mbar    13-14  int32 ABCD, mbar
     coil 0, discrete input 0      on while the pressure is above 8 bar
 
-Registers are computed when they are read: a poll gets the value of its own instant. Writing is refused.
+Registers are computed when they are read, so a poll returns the value at its own instant. Writing is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READ_FUNCTIONS: Final = (1, 2, 3, 4)
 
 
 class ModbusServer:
-    """Call `start`, later `stop`; it needs nothing in between."""
+    """The server; call `start`, and `stop` when done."""
 
     def __init__(self, compressor: Compressor, *, host: str, port: int) -> None:
         self.port = port
@@ -35,7 +35,7 @@ class ModbusServer:
         self._server: Any = None
 
     async def start(self) -> None:
-        """Listens. Raises RuntimeError if the port is taken."""
+        """Start to listen. Raises `RuntimeError` if the port is in use."""
         bits = SimData(0, values=[False] * 16, datatype=DataType.BITS)
         words = SimData(0, values=registers(0.0), datatype=DataType.REGISTERS)
         device = SimDevice(1, ([bits], [bits], [words], [words]), action=self._refresh)
@@ -43,7 +43,7 @@ class ModbusServer:
         await self._server.serve_forever(background=True)
 
     async def stop(self) -> None:
-        """Closes all connections and the port."""
+        """Close all connections and the port."""
         await self._server.shutdown()
 
     async def _refresh(
@@ -60,7 +60,7 @@ class ModbusServer:
 
 
 def registers(bar: float) -> list[int]:
-    """The registers of a device whose pressure is `bar`."""
+    """Return the registers of the device at a pressure of `bar`, in the order of the module's table."""
     single, mbar = struct.pack(">f", bar), round(bar * 1000)
     high, low = struct.unpack(">HH", single)
     swapped_high, swapped_low = struct.unpack("<HH", single)

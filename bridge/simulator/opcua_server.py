@@ -1,4 +1,4 @@
-"""The compressor's OPC UA server: waveforms as arrays, process values, a text state, and a counter that shows any loss.
+"""The compressor's OPC UA server: waveforms as arrays, process values, a text state, and a counter that reveals losses.
 
 ns=2;s=c101.de_h, c101.de_v         Float[2560]: 100 ms at 25,600 Hz, published when complete, stamped with its start
 ns=2;s=c101.speed, c101.oil_temp    Double, every second
@@ -34,14 +34,14 @@ _NODES: Final[dict[str, tuple[ua.VariantType, object]]] = {
     "counter": (ua.VariantType.UInt64, 0),
     "sent": (ua.VariantType.String, "{}"),
 }
-"""Each node's type, and a value of its shape that no client ever sees."""
+"""The type of each node, and a placeholder value of that type, which no client ever receives."""
 
-# What asyncua would warn of, missing encryption above all, is meant so: this server is for trying things out.
+# asyncua would warn of missing encryption, which is intended: this server is for trying things out.
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
 class OpcuaServer:
-    """Call `start`, then `publish` until it is cancelled, then `stop`."""
+    """The server; call `start`, then `publish` until it is cancelled, then `stop`."""
 
     def __init__(self, compressor: Compressor, *, host: str, port: int, burst_every: timedelta, rate: float) -> None:
         self.endpoint = f"opc.tcp://{host}:{port}"
@@ -52,7 +52,7 @@ class OpcuaServer:
         self._server = Server()
 
     async def start(self) -> None:
-        """Listens; every node is waiting for its first value. Raises OSError if the port is taken."""
+        """Start to listen; every node waits for its first value. Raises `OSError` if the port is in use."""
         await self._server.init()
         self._server.set_endpoint(self.endpoint)
         self._server.set_server_name("Penstock simulator")
@@ -67,9 +67,9 @@ class OpcuaServer:
         await self._server.start()
 
     async def publish(self) -> None:
-        """Publishes for ever, from the latest past values on.
+        """Publish for ever, starting with the latest past values.
 
-        What is late is published late, with the time it is of; nothing is left out.
+        Values that are late are published late, with their own timestamps; none is left out.
         """
         now = utc_now()
         async with asyncio.TaskGroup() as group:
@@ -78,7 +78,7 @@ class OpcuaServer:
             group.create_task(self._count(now))
 
     async def stop(self) -> None:
-        """Closes all sessions and the port."""
+        """Close all sessions and the port."""
         await self._server.stop()
 
     async def _publish_bursts(self, now: datetime) -> None:
@@ -127,7 +127,7 @@ def _node(name: str) -> ua.NodeId:
 
 
 def _latest(now: datetime, every: timedelta) -> datetime:
-    """The latest instant on the epoch's grid: servers started at different times agree on when bursts are."""
+    """Return the latest instant on the grid since the epoch; servers started at different times use the same grid."""
     return now - (now - EPOCH) % every
 
 

@@ -1,4 +1,4 @@
-"""Writes the simulator's plant: `plant.toml` and its tag lists, ready for every command."""
+"""Writes the plant file and the tag lists of the simulated plant, which every command can use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ _PLACEHOLDERS: Final = {"@HOST@": r"\S+?", "@OPCUA_PORT@": r"\d+", "@MODBUS_PORT
 
 
 def write_plant(directory: Path, *, host: str = "127.0.0.1", opcua_port: int, modbus_port: int) -> None:
-    """Write `plant.toml` and `tags/*.csv` into `directory`, over those of an earlier run.
+    """Write `plant.toml` and `tags/*.csv` into `directory`; files of an earlier run are overwritten.
+
+    Args:
+        directory: where to write.
+        host: address of both servers.
+        opcua_port: port of the OPC UA server.
+        modbus_port: port of the Modbus server.
 
     Raises:
-        InvalidInput: a file there is not as the simulator writes it; nothing was written.
+        InvalidInput: a file there differs from what the simulator writes; nothing was written.
     """
     templates = {
         (directory / "tags" if each.name.endswith(".csv") else directory) / each.name: each.read_text(encoding="utf-8")
@@ -35,7 +41,7 @@ def write_plant(directory: Path, *, host: str = "127.0.0.1", opcua_port: int, mo
 
 
 def _is_ours(path: Path, template: str) -> bool:
-    """Whether the file is absent, or the template with any host and ports: then nobody's work is lost."""
+    """Return whether the file is absent or is the template with any host and ports, so that no edits are lost."""
     if not path.exists():
         return True
     pattern = re.escape(template)

@@ -1,7 +1,7 @@
 """The compressor's signals as pure functions of time.
 
-Every value follows from its instant and the seed alone, noise included: live bursts, history files and labels agree on
-any instant, whoever asks, and in whatever order. Instants are int64 arrays of microseconds since the epoch.
+Every value, noise included, is a function of its instant and the seed alone: live bursts, history files and labels
+agree at every instant, in whatever order they are computed. Instants are int64 arrays of microseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BURST_SAMPLES: Final = 2_560
 BURST: Final = timedelta(seconds=BURST_SAMPLES / SAMPLE_RATE)
 BALLS, BALL_DIAMETER, PITCH_DIAMETER = 9, 7.94, 39.04
 BPFO: Final = BALLS / 2 * (1 - BALL_DIAMETER / PITCH_DIAMETER)
-"""Balls that pass a point of the outer race in one turn of the shaft, at contact angle 0."""
+"""Ball passes over a point of the outer race per turn of the shaft, at contact angle 0."""
 
 _RPM: Final = 1_480.0
 _SPEED_WANDER: Final = ((6.0, 600.0), (2.0, 83.0))
@@ -51,13 +51,13 @@ class Compressor:
     seed: int = 0
 
     def severity(self, at: Instants) -> Values:
-        """0 for a sound bearing to 1; the truth behind the labels."""
+        """Return the severity of the fault, 0 for a healthy bearing to 1; labels are made from it."""
         grown = micros(self.fault_until) - micros(self.fault_from)
         grade: Values = np.clip((at - micros(self.fault_from)) / grown, 0.0, 1.0)
         return grade
 
     def acceleration(self, direction: Direction, at: Instants) -> Values:
-        """Vibration in g. Both directions see the same impacts and, in part, the same noise."""
+        """Return the vibration in g. Both directions have the same impacts and part of the noise in common."""
         turns = self._turns(at)
         lag, gain = _LAG[direction], _GAIN[direction]
         shaft: Values = np.sum([size * np.sin(2 * np.pi * order * turns - lag) for order, size in _HARMONICS], axis=0)
@@ -67,18 +67,18 @@ class Compressor:
         return gain * (shaft + self._ringing(direction, turns, at)) + _NOISE_G * noise
 
     def speed(self, at: Instants) -> Values:
-        """Shaft speed in rpm."""
+        """Return the shaft speed in rpm."""
         seconds = self._seconds(at)
         wander: Values = np.sum([size * np.cos(2 * np.pi * seconds / period) for size, period in _SPEED_WANDER], axis=0)
         return _RPM + wander
 
     def oil_temp(self, at: Instants) -> Values:
-        """Oil temperature in degC: a slow swing, and the failing bearing's heat."""
+        """Return the oil temperature in degC: a slow oscillation and the heat of the failing bearing."""
         swing = 4.0 * np.sin(2 * np.pi * self._seconds(at) / 3_600.0)
         return 58.0 + swing + 8.0 * self.severity(at) + 0.03 * self._noise("oil", at)
 
     def discharge_pressure(self, at: Instants) -> Values:
-        """Discharge pressure in bar: rises while running, falls while idle."""
+        """Return the discharge pressure in bar: rises while running, falls while idle."""
         place = self._place_in_cycle(at)
         span = _LOADED_BAR - _UNLOADED_BAR
         running = _LOADED_BAR - span * np.exp(-place / 30.0)
@@ -86,7 +86,7 @@ class Compressor:
         return np.where(place < _RUNNING_S, running, idle) + 0.01 * self._noise("pressure", at)
 
     def state(self, at: Instants) -> NDArray[np.str_]:
-        """What the controller says: running, idle (turning unloaded) or starting (loading again)."""
+        """Return the state of the controller: running, idle (turning unloaded) or starting (loading again)."""
         place = self._place_in_cycle(at)
         return np.where(place < _RUNNING_S, "running", np.where(place < _RUNNING_S + _IDLE_S, "idle", "starting"))
 
@@ -96,7 +96,7 @@ class Compressor:
         return seconds
 
     def _turns(self, at: Instants) -> Values:
-        """Turns of the shaft: the integral of speed."""
+        """Return the turns of the shaft: the integral of its speed."""
         seconds = self._seconds(at)
         wander: Values = np.sum(
             [size * period * np.sin(2 * np.pi * seconds / period) for size, period in _SPEED_WANDER], axis=0
@@ -105,7 +105,7 @@ class Compressor:
         return turns
 
     def _ringing(self, direction: Direction, turns: Values, at: Instants) -> Values:
-        """The race's resonance, struck by each ball that rolls over the fault."""
+        """Return the resonance of the race, excited by each ball that rolls over the fault."""
         passes = BPFO * turns
         strike = np.floor(passes)
         since = (passes - strike) / (BPFO * _RPM / 60.0)
@@ -118,7 +118,7 @@ class Compressor:
         return (at / 1e6 + 97.0 * self.seed) % _CYCLE_S
 
     def _noise(self, channel: str, keys: Instants) -> Values:
-        """Gaussian noise, mean 0 and deviation 1, that is a function of its key."""
+        """Return Gaussian noise, mean 0 and deviation 1, as a function of its keys."""
         salt = int.from_bytes(channel.encode()[:6], "big") * 2_654_435_761 + self.seed
         hashed = _splitmix(keys.astype(np.uint64) ^ _splitmix(np.array([salt % 2**64], np.uint64)))
         high, low = (hashed >> np.uint64(32)) + np.uint64(1), hashed & np.uint64(0xFFFFFFFF)
@@ -136,6 +136,6 @@ def _splitmix(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def burst_instants(start: datetime) -> Instants:
-    """When the samples of the burst that starts at `start` are taken; rounded as the drivers round them."""
+    """Return the instants of the samples of the burst that starts at `start`, rounded as the drivers round them."""
     offsets: Instants = np.rint(np.arange(BURST_SAMPLES) * 1e6 / SAMPLE_RATE).astype(np.int64)
     return offsets + micros(start)

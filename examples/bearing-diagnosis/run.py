@@ -1,4 +1,4 @@
-"""Which part of the bearing is hurt? Thirteen records with known faults, from waveforms to verdicts.
+"""Which part of the bearing is damaged? Thirteen records with known faults, from waveforms to verdicts.
 
     python examples/bearing-diagnosis/run.py --data DIRECTORY_WITH_CWRU_AND_MFPT
 
@@ -40,33 +40,33 @@ class Record:
     """One file, with what its metadata says."""
 
     wave: Floats
-    """[samples] g"""
+    """[samples] acceleration in g."""
     sample_rate: float
-    """Hz"""
+    """Sample rate in Hz."""
     shaft: float
-    """Hz"""
+    """Speed of the shaft in Hz."""
     refused: list[str]
     """Why the fault frequencies stored in the file are not used."""
 
 
 def main() -> None:
-    """Prints what is known and what was found of every record."""
+    """Print the known state and the verdict of every record."""
     arguments = argparse.ArgumentParser(description="Verdicts on bearing records with known faults.")
     arguments.add_argument("--data", type=Path, required=True, help="directory of the directories cwru and mfpt")
     arguments.add_argument("--json", action="store_true", help="for machines")
     given = arguments.parse_args()
-    told = run(given.data)
-    print(json.dumps(told, indent=2, ensure_ascii=False) if given.json else table(told))
+    results = run(given.data)
+    print(json.dumps(results, indent=2, ensure_ascii=False) if given.json else table(results))
 
 
 def run(data: Path) -> list[dict[str, Any]]:
-    """One object a record."""
+    """Return one object per record."""
     with (HERE / "records.csv").open(encoding="utf-8", newline="") as rows:
-        return [judged(data, row) for row in csv.DictReader(rows)]
+        return [diagnosis_of(data, row) for row in csv.DictReader(rows)]
 
 
-def judged(data: Path, row: dict[str, str]) -> dict[str, Any]:
-    """What is known and what was found of one record."""
+def diagnosis_of(data: Path, row: dict[str, str]) -> dict[str, Any]:
+    """Return the known state and the verdict of one record."""
     bearing = BEARINGS[row["bearing"]]
     record = (mfpt if row["file"].startswith("mfpt/") else cwru)(data / row["file"], row, bearing)
     found = verdict(record, bearing)
@@ -87,7 +87,7 @@ def judged(data: Path, row: dict[str, str]) -> dict[str, Any]:
 
 
 def cwru(path: Path, row: dict[str, str], _: Bearing) -> Record:
-    """The drive end of a Case Western Reserve record. Files name neither their rate nor, some of them, the speed."""
+    """Read the drive end of a Case Western Reserve record. Files lack the rate, and some the speed."""
     file = loadmat(path)
     wave = next(value for name, value in file.items() if name.endswith("_DE_time"))
     speeds = [float(value.item()) for name, value in file.items() if name.endswith("RPM")]
@@ -96,7 +96,7 @@ def cwru(path: Path, row: dict[str, str], _: Bearing) -> Record:
 
 
 def mfpt(path: Path, row: dict[str, str], bearing: Bearing) -> Record:
-    """An MFPT record. It stores fault frequencies, which are held to what must be true of every bearing."""
+    """Read an MFPT record. Its stored fault frequencies are checked against relations that hold for every bearing."""
     file = loadmat(path, squeeze_me=True)
     shaft = float(row["nominal_rpm"]) / 60
     bpfo, bpfi, bsf, ftf = (float(file[name]) / shaft for name in ("BPFO", "BPFI", "BSF", "FTF"))
@@ -106,7 +106,7 @@ def mfpt(path: Path, row: dict[str, str], bearing: Bearing) -> Record:
 
 
 def verdict(record: Record, bearing: Bearing) -> Verdict:
-    """On the whole windows of the record; fault frequencies come from the bearing's geometry."""
+    """Return the verdict on all windows of the record, with fault frequencies from the bearing's geometry."""
     size = int(record.sample_rate * SECONDS)
     windows = record.wave[: len(record.wave) // size * size].reshape(-1, size)
     shaft = np.full(len(windows), record.shaft)
@@ -117,24 +117,24 @@ def verdict(record: Record, bearing: Bearing) -> Verdict:
 
 
 def outcome(truth: str, fault: str) -> str:
-    """A fault that is not named is missed, which is not to be wrong."""
+    """Return whether the verdict is right, missed (no fault named) or wrong."""
     if fault == NONE:
         return "right" if truth == "no fault" else "missed"
     return "right" if fault == truth else "wrong"
 
 
-def table(told: list[dict[str, Any]]) -> str:
-    """For people; below it what was not believed of the files."""
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as a table, followed by the metadata of files that were not used."""
     head = f"{'file':32} {'truth':16} {'verdict':19} {'':7} {'found Hz':>8} {'expected':>8} {'S/N':>6} {'depth':>6}"
     form = "{file:32} {truth:16} {verdict:19} {outcome:7} {found_hz:>8} {expected_hz:>8} {snr:>6} {depth:>6}"
-    refused = sorted({reason for one in told for reason in one["refused_metadata"]})
+    refused = sorted({reason for one in results for reason in one["refused_metadata"]})
     return "\n".join(
-        [head, *(form.format_map(_cells(one)) for one in told), "", *(f"Not believed: {why}" for why in refused)]
+        [head, *(form.format_map(_cells(one)) for one in results), "", *(f"Not believed: {why}" for why in refused)]
     )
 
 
 def _cells(one: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as text; a record without a line has none."""
+    """Return the numbers as text; `-` for a record without a line."""
     digits = {"found_hz": 2, "expected_hz": 2, "snr": 1, "depth": 2}
     return one | {name: "-" if one[name] is None else f"{one[name]:.{few}f}" for name, few in digits.items()}
 

@@ -28,13 +28,13 @@ WINDOW = timedelta(milliseconds=100)
 ASSETS = {"bearing1_1": "Bearing1_1", "bearing2_1": "Bearing2_1"}
 
 
-def tell(text: str) -> None:
-    """Progress goes to standard error; standard output is the answer."""
+def report(text: str) -> None:
+    """Print progress to standard error; only the result is written to standard output."""
     print(text, file=sys.stderr)
 
 
 def main() -> None:
-    """Runs the example in a directory that is thrown away, unless `--dir` names one."""
+    """Run the example in a temporary directory, unless `--dir` names one."""
     arguments = argparse.ArgumentParser(description="Two FEMTO bearings, from snapshots to a training set.")
     arguments.add_argument(
         "--data", type=Path, required=True, help="directory of Bearing1_1_acc.parquet and the others"
@@ -51,7 +51,7 @@ def main() -> None:
 def run(
     femto: Path, directory: Path, historian: str | None, commands: Callable[..., Runner] = Commands
 ) -> dict[str, Any]:
-    """Backfill, compute, label, export; then what became of each bearing.
+    """Backfill, compute, label and export; return a summary of each bearing.
 
     Args:
         femto: directory of the data.
@@ -67,7 +67,7 @@ def run(
     )
 
     environment = {"FEMTO_DIR": str(femto), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
-    penstock = commands(directory, tell, environment).run
+    penstock = commands(directory, report, environment).run
     penstock("store", "init")
     penstock("backfill")
     penstock("compute")
@@ -86,7 +86,7 @@ def run(
 
 
 def snapshots(path: Path) -> pl.DataFrame:
-    """The snapshots of one run: number, when each was complete (UTC) by its own clock, and the life left by the rig's.
+    """Return the snapshots of a run: number, time of completion (UTC, own clock), and remaining life (rig's clock).
 
     The rig took a snapshot every 10 s, whatever was written into it: two of Bearing1_1 carry a wrong time.
     """
@@ -99,7 +99,7 @@ def snapshots(path: Path) -> pl.DataFrame:
 
 
 def labels(asset: str, run: pl.DataFrame) -> pl.DataFrame:
-    """One label row a snapshot: remaining useful life in seconds."""
+    """Return one label row per snapshot: remaining useful life in seconds."""
     life = pl.col("remaining").dt.total_seconds().alias("remaining_useful_life_s")
     return run.select("event_timestamp", pl.lit(asset).alias("asset"), "snapshot", life)
 
@@ -107,7 +107,7 @@ def labels(asset: str, run: pl.DataFrame) -> pl.DataFrame:
 def summary(
     asset: str, run: pl.DataFrame, features: pl.DataFrame, training: pl.DataFrame, quarantined: dict[str, Any]
 ) -> dict[str, Any]:
-    """What became of one bearing."""
+    """Return the summary of one bearing."""
     computed = features.filter(pl.col("asset") == asset, "h_valid").sort("event_timestamp")
     # A snapshot whose time another one has taken is in quarantine; the first of the two keeps the window.
     kept = run.unique("event_timestamp", keep="first", maintain_order=True)
@@ -124,7 +124,7 @@ def summary(
 
 
 def split_summary(made: dict[str, Any]) -> dict[str, Any]:
-    """What became of the training set with one bearing held out."""
+    """Return the summary of the training set with one bearing held out."""
     leakage = made["leakage"]
     return {
         "rows": made["rows"]["split"],
@@ -137,18 +137,18 @@ def split_summary(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def conflicts(asset: str, quarantined: dict[str, Any]) -> int:
-    """Snapshots in quarantine because an earlier one has the same time; each is there once a direction."""
+    """Return the number of snapshots in quarantine because an earlier one has the same time."""
     of_asset = [row for row in quarantined["reasons"] if row["source"] == asset]
     return len({row["first"] for row in of_asset if "has different samples" in row["reason"]})
 
 
 def mean(values: pl.Series) -> float:
-    """Rounded for the eye."""
+    """Return the mean, rounded for display."""
     return round(sum(values) / values.len(), 3)
 
 
 def first_alarm(rms: pl.DataFrame, *, in_a_row: int = 10) -> int | None:
-    """The first of ten snapshots in a row whose trailing-5-median RMS exceeds twice the median of the first 100."""
+    """Return the first of ten successive snapshots whose trailing-5-median RMS exceeds twice the first 100's median."""
     limit = 2 * pl.col("h_rms_ac").head(100).median()
     above = rms.select("snapshot", above=(pl.col("h_rms_ac").rolling_median(5) > limit).fill_null(value=False))
     lasting = pl.col("above").cast(pl.Int32).reverse().rolling_sum(in_a_row).reverse() == in_a_row

@@ -1,8 +1,8 @@
-"""Process tags, holes and all: the SKAB water loop, from CSV files to a training set with anomaly labels.
+"""Process tags with gaps: the SKAB water loop, from CSV files to a training set with anomaly labels.
 
     python examples/pump-loop/run.py --data DIRECTORY_OF_THE_SKAB_FILES
 
-Shows what becomes of a window that has no data for part of its time: its features are undefined, not guessed.
+Shows the features of a window without data for part of its time: they are undefined, not guessed.
 Prints one JSON object.
 """
 
@@ -23,13 +23,13 @@ from api.cli.commands import Commands
 HERE = Path(__file__).parent
 
 
-def tell(text: str) -> None:
-    """Progress goes to standard error; standard output is the answer."""
+def report(text: str) -> None:
+    """Print progress to standard error; only the result is written to standard output."""
     print(text, file=sys.stderr)
 
 
 def main() -> None:
-    """Runs the example in a directory that is thrown away, unless `--dir` names one."""
+    """Run the example in a temporary directory, unless `--dir` names one."""
     arguments = argparse.ArgumentParser(description="The SKAB water loop, from CSV files to a training set.")
     arguments.add_argument("--data", type=Path, required=True, help="directory of valve1_0.csv and the others")
     arguments.add_argument("--dir", type=Path, help="keep plant, state and training set in this directory")
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def run(skab: Path, directory: Path, historian: str | None) -> dict[str, Any]:
-    """Backfill, compute, label, export; then what the holes did."""
+    """Backfill, compute, label and export; return the effect of the gaps."""
     shutil.copy(HERE / "plant.toml", directory)
     shutil.copy(HERE / "loop.csv", directory)
     recorded = pl.concat([pl.read_csv(path, separator=";") for path in sorted(skab.glob("valve1_*.csv"))])
@@ -54,7 +54,7 @@ def run(skab: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     labels.write_csv(directory / "labels.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
 
     environment = {"SKAB_DIR": str(skab), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
-    penstock = Commands(directory, report=tell, environment=environment).run
+    penstock = Commands(directory, report=report, environment=environment).run
     penstock("store", "init")
     backfilled = penstock("backfill")
     penstock("compute")

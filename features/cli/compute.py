@@ -19,13 +19,14 @@ from features.compute.engines.processes import Engine, in_process, processes
 from features.compute.run import PlannedView, ViewReport, plan_views, run_views
 from features.compute.splitting import budget, most_jobs
 from historian.cli.console import JsonOption, PlantOption, answer, progress
+from historian.cli.options import parse_duration_option
 from historian.errors import InvalidInput
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 from historian.stores.open import open_store
 from historian.stores.protocols import Store
 from historian.stores.urls import lake_path
-from historian.times import parse_duration, utc_now
+from historian.times import utc_now
 
 _ALONE: Final = (
     "--follow computes what arrives, in this process and one partition after the other; leave out --jobs, --engine, "
@@ -84,10 +85,7 @@ def compute(  # noqa: PLR0913 - one parameter an option
 
 def _follow(plant: Plant, views: Sequence[str], *, every: str, memory: int, as_json: bool) -> None:
     """Follow until SIGINT or SIGTERM; the round then under way is finished."""
-    try:
-        pause = parse_duration(every)
-    except ValueError as error:
-        raise InvalidInput(f"--every: {error}") from None
+    pause = parse_duration_option(every, "--every")
     # Feast, which it imports, takes seconds that a run without it should not.
     plant_follower = resolve_name("features.compute.follow:plant_follower")
     follower, stop = plant_follower(plant, open_store(plant), utc_now, views, memory=memory), Event()

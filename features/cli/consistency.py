@@ -29,7 +29,7 @@ def consistency(
     ] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Recomputes served values offline and counts which match. Exit code 1 if more than the threshold are wrong.
+    """Recompute served values offline and count which match. Exit code 1 if more than the threshold are wrong.
 
     Stale values were right for their window, but a newer one was known by then: materialise more often. Needs `[online]
     log` in the plant file.
@@ -60,7 +60,7 @@ def drift(
     ks: Annotated[float, typer.Option(min=0, max=1, help="Most Kolmogorov-Smirnov distance.")] = 0.2,
     as_json: JsonOption = False,
 ) -> None:
-    """Compares a training set's features with the feature rows since then. Exit code 1 if any has drifted.
+    """Compare a training set's features with the feature rows since then. Exit code 1 if any has drifted.
 
     Numbers and flags by PSI over the training set's deciles and by KS, words by PSI over the words.
     """

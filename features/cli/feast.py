@@ -28,7 +28,7 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Shows what the plant's features change in Feast, registers views and services, and removes old ones."""
+    """Show what the plant's features change in Feast, register views and services, and remove old ones."""
     checked = load_plant(plant)
     repo = feast_repo.repo_path(checked)
     if dry_run:
@@ -62,7 +62,7 @@ def materialize(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the newest features of every asset to the online store; only of rows that are new since the last time."""
+    """Write the newest features of every asset to the online store, from rows that are new since the last run."""
     until = parse_instant(end, now=utc_now())
     store = feast_repo.open_feature_store(load_plant(plant))
     views = [view.name for view in store.list_feature_views()]
@@ -84,7 +84,7 @@ def online(
     feature: FeatureOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Shows an asset's newest features, as a model in service would get them now, and how old they are.
+    """Show an asset's newest features, as a model in service would get them now, and how old they are.
 
     Old means how long ago the window ended, not how long ago it was materialised.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,10 +19,11 @@ from features.plots.pictures import (
     waterfall_picture,
 )
 from historian.cli.console import JsonOption, PlantOption, answer, progress
+from historian.cli.options import parse_duration_option
 from historian.errors import InvalidInput
 from historian.plant.load import load_plant
 from historian.stores.open import open_store
-from historian.times import parse_duration, parse_instant, utc_now
+from historian.times import parse_instant, utc_now
 
 app = typer.Typer(no_args_is_help=True, help="Pictures: signal, feature, spectrum, envelope, waterfall.")
 _PLANT: Final = Path("plant.toml")
@@ -49,7 +50,7 @@ def signal(
 ) -> None:
     """Draw the lowest and highest value of tags over time, and their gaps; the store sends no more than that."""
     checked = load_plant(plant)
-    pause = _duration(gap, "--gap")
+    pause = parse_duration_option(gap, "--gap")
     picture = signal_picture(checked, open_store(checked), tags, *_range(start, end), gap=pause)
     _write(picture, out, as_json=as_json)
 
@@ -82,7 +83,8 @@ def spectrum(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the amplitude spectrum of the newest waveform, the shaft's speed and its bearing's fault frequencies."""
-    checked, before, longest = load_plant(plant), parse_instant(at, now=utc_now()), _duration(length, "--length")
+    checked, before = load_plant(plant), parse_instant(at, now=utc_now())
+    longest = parse_duration_option(length, "--length")
     picture = spectrum_picture(checked, open_store(checked), tag, before, longest=longest, until=until)
     _write(picture, out, as_json=as_json)
 
@@ -99,7 +101,8 @@ def envelope(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the squared-envelope spectrum of the newest waveform, with the lines its bearing's faults would have."""
-    checked, before, longest = load_plant(plant), parse_instant(at, now=utc_now()), _duration(length, "--length")
+    checked, before = load_plant(plant), parse_instant(at, now=utc_now())
+    longest = parse_duration_option(length, "--length")
     picture = envelope_picture(checked, open_store(checked), tag, before, longest=longest, until=until)
     _write(picture, out, as_json=as_json)
 
@@ -129,13 +132,6 @@ def _range(start: str, end: str) -> tuple[datetime, datetime]:
     if first >= last:
         raise InvalidInput(f"--start {start} is not before --end {end}")
     return first, last
-
-
-def _duration(text: str, option: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise InvalidInput(f"{option}: {error}") from None
 
 
 def _write(picture: Picture, out: Path, *, as_json: bool) -> None:

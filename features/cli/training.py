@@ -25,6 +25,7 @@ from features.training.splits import By, SplitSpec
 from features.training.training_set import make, rows_alone
 from features.training.verify import Verified, verify
 from historian.cli.console import JsonOption, PlantOption, answer, progress, stdout_to_stderr
+from historian.cli.options import parse_duration_option
 from historian.errors import InvalidInput
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
@@ -77,7 +78,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     dry_run: options.DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Joins labels with the features as they were at each label's time: one row a label, in the labels' order."""
+    """Join labels with the features as they were at each label's time: one row per label, in the labels' order."""
     if out.suffix:
         options.check_file(out, {"--format": as_format, "--partition-by": partition_by, "--verify": verified})
     request = options.request_of(
@@ -87,7 +88,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
         created_by_label_time=created_by_label_time,
         as_of=parse_instant(as_of, now=utc_now()) if as_of else None,
         split=_split(split, shares, hold_out, seed, forced=force_random),
-        horizon=options.horizon_of(horizon),
+        horizon=parse_duration_option(horizon, "--horizon", zero=True) if horizon is not None else None,
         threshold=threshold,
         format=as_format or "parquet",
         partition_by=partition_by,
@@ -109,7 +110,7 @@ def verify_manifest(
     address: AddressOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Makes a training set again, from its inputs and the versions its tables had, and compares it byte for byte."""
+    """Make a training set again from its inputs and the recorded table versions, and compare both byte for byte."""
     opened = _Opened(plant, quiet=as_json)
     with _executor(memory, engine, address) as executor:
         found = opened.verify(manifest, executor)
@@ -118,7 +119,7 @@ def verify_manifest(
 
 @app.command()
 def diff(one: options.OneArgument, other: options.OtherArgument, *, as_json: JsonOption = False) -> None:
-    """Lists in what two training sets differ: request, inputs, tables, rows, columns."""
+    """List the differences between two training sets: request, inputs, tables, rows, columns."""
     (left, _), (right, _) = map(read_manifest, (one, other))
     record, text = answers.compared(left, right)
     answer(record, text, as_json=as_json)

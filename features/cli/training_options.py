@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,6 @@ from features.training.request import Request
 from features.training.splits import By
 from historian.errors import InvalidInput
 from historian.plant.document import readable_message
-from historian.times import parse_duration
 
 LabelsArgument = Annotated[
     Path,
@@ -125,18 +123,3 @@ def shares_of(text: str) -> tuple[float, float, float]:
     except ValueError:
         raise InvalidInput(f"the shares {text!r} are not three numbers; write 70,15,15") from None
     return train, validation, test
-
-
-def horizon_of(text: str | None) -> timedelta | None:
-    """Return how far labels look ahead.
-
-    Args:
-        text: `24h`, or `0`.
-
-    Raises:
-        InvalidInput: it is no duration.
-    """
-    try:
-        return None if text is None else timedelta(0) if text == "0" else parse_duration(text)
-    except ValueError as error:
-        raise InvalidInput(f"--horizon: {error}") from None

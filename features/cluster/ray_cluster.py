@@ -1,8 +1,7 @@
-"""Work on a Ray cluster: for what one machine cannot do in time. The only module that imports Ray.
+"""Work on a Ray cluster, for jobs that are too large for one machine. The only module that imports Ray.
 
-Importing it loads Ray, so it is imported only where a cluster is named. Ray's own retries make up for nodes that
-die: work must not depend on how often it runs, or where. The nodes need Penstock installed, and access to the files
-that are read.
+Importing it loads Ray, so it is imported only if a cluster is named. Ray retries the work of nodes that die: work must
+not depend on how often it runs, or where. The nodes need Penstock installed, and access to the files that are read.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ _Done = TypeVar("_Done")
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connect to the cluster while the block runs. An existing connection is used, and left open.
+    """Connect to the cluster while the block runs. An existing connection is used and left open.
 
     Args:
-        address: `auto` for the cluster this machine is part of, else HOST:PORT, or as Ray takes it.
+        address: `auto` for the cluster this machine is part of, HOST:PORT, or any address that Ray accepts.
 
     Raises:
-        StoreUnavailable: no cluster answers there.
+        StoreUnavailable: no cluster responds there.
     """
     if ray.is_initialized():
         yield
@@ -54,22 +53,22 @@ def connected(address: str) -> Iterator[None]:
 
 
 def at_once() -> int:
-    """Return how many tasks the cluster has processors for; may change as nodes come and go."""
+    """Return the number of tasks that the cluster can run at once; changes as nodes join and leave."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def spread(work: Callable[[_Item], _Done], items: Iterable[_Item], *, memory: int) -> Iterator[_Done]:
-    """Yield the result of `work` for each item, in the order in which they finish. To be called while connected.
+    """Yield the results of `work` for the items as they finish. Call while connected.
 
     Args:
-        work: Sent to the cluster once.
-        items: Taken as the cluster has room for them.
-        memory: Bytes one item may take. A node works on as many at once as it has memory for.
+        work: the function; sent to the cluster once.
+        items: arguments of the function; consumed as the cluster has room for them.
+        memory: bytes that one item may take. A node processes as many at once as it has memory for.
 
     Raises:
-        InvalidInput: no node has so much memory.
-        FeatureError: work died again and again.
-        HistorianError: as `work` raises it.
+        InvalidInput: no node has that much memory.
+        FeatureError: the work died repeatedly.
+        HistorianError: as raised by `work`.
     """
     _check_memory(memory)
     remote = ray.remote(max_retries=_RETRIES, num_cpus=1, memory=memory)(_done)
@@ -98,7 +97,7 @@ def _done(work: Callable[[_Item], _Done], item: _Item) -> _Done:
 
 
 def _check_memory(memory: int) -> None:
-    """Ray would wait for such a node for ever."""
+    """Raise `InvalidInput` if no node has that much memory; Ray would wait for one for ever."""
     most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
     if most < memory:
         raise InvalidInput(
@@ -110,7 +109,7 @@ def _check_memory(memory: int) -> None:
 def _connect(address: str) -> None:
     try:
         host, _, port = address.removeprefix("ray://").rpartition(":")
-        if port.isdecimal():  # Ray itself would wait for a minute and a half
+        if port.isdecimal():  # Ray itself would wait for 90 seconds
             create_connection((host, int(port)), timeout=_CONNECT_S).close()
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, RuntimeError, ValueError) as error:

@@ -1,1 +1,1 @@
-"""The only place that knows Feast."""
+"""Feast on Polars: registry, offline store and online stores."""

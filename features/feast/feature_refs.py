@@ -1,4 +1,4 @@
-"""References such as `compressor_vibration:de_h_rms_ac`, checked against what is registered in Feast."""
+"""Feature references such as `compressor_vibration:de_h_rms_ac`, checked against Feast's registry."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def service_refs(store: FeatureStore, name: str) -> list[str]:
 
 
 def refs_of_assets(store: FeatureStore, plant: Plant, assets: Collection[str]) -> list[str]:
-    """Return all features of the assets' classes, `view:feature`: those of their feature services.
+    """Return the references of all features in the feature services of the assets' classes.
 
     Args:
         store: Feast over the plant's repository.
@@ -82,7 +82,7 @@ def column_of(ref: str) -> str:
 
 
 def meaning_of(ref: str, view: FeatureView) -> dict[str, str]:
-    """Return what is registered with a feature: unit, formula, version, point, and the tags it is computed from.
+    """Return a feature's registered properties: unit, formula, version, point, and the tags it is computed from.
 
     Args:
         ref: `view:feature`
@@ -90,5 +90,5 @@ def meaning_of(ref: str, view: FeatureView) -> dict[str, str]:
     """
     described = next(field.tags for field in view.features if field.name == ref.partition(":")[2])
     lineage = view.tags.get(f"tags of {described.get('point')}")
-    # In one order: the registry keeps none, and a training set's bytes must not depend on it.
+    # Sorted: the registry keeps no order, and a training set's bytes must not depend on it.
     return dict(sorted({**described, **({"tags": lineage} if lineage else {})}.items()))

@@ -1,1 +1,1 @@
-"""Pure numbers: one window or a block of windows in, features out. No I/O, no clock."""
+"""The kernels: windows in, features out. Pure: no I/O, no clock."""

@@ -1,11 +1,11 @@
-"""What a rolling bearing's geometry says about where its faults show, and whether stored fault frequencies can be true.
+"""Fault frequencies of a rolling bearing from its geometry, and checks of stated fault frequencies.
 
 The inner ring turns with the shaft and the outer ring stands still; balls or rollers roll without slip. With n rolling
 elements, r = (ball diameter/pitch diameter)·cos(contact angle) and everything in multiples of the shaft's speed:
 
     BPFO = n/2·(1 - r)    BPFI = n/2·(1 + r)    FTF = (1 - r)/2    2xBSF = (D/d)·(1 - r²)
 
-Hence BPFO + BPFI = n and BPFO = n·FTF whatever the geometry, which finds out most wrong entries. Source: Randall and
+Hence BPFO + BPFI = n and BPFO = n·FTF for every geometry, which reveals most wrong entries. Source: Randall and
 Antoni, "Rolling element bearing diagnostics", MSSP 25 (2011) 485. Real bearings slip by 1 to 2 %.
 """
 
@@ -18,25 +18,25 @@ from typing import Final
 from historian.plant.model import Bearing
 
 _AGREE: Final = 0.01
-"""Relative: catalogues round to three digits, and a wrong entry is off by far more."""
+"""Relative tolerance of stated orders: catalogues round to three digits, and wrong entries differ by far more."""
 
 
 @dataclass(frozen=True)
 class FaultOrders:
-    """Where the faults of a bearing show, in multiples of the shaft's speed."""
+    """The fault frequencies of a bearing in multiples of the shaft's speed."""
 
     bpfo: float
-    """Outer race: a rolling element passes a point of it."""
+    """Outer race (BPFO): rolling elements that pass a point of it per turn."""
     bpfi: float
-    """Inner race."""
+    """Inner race (BPFI): rolling elements that pass a point of it per turn."""
     bsf2: float
-    """Rolling element: twice its spin, for a flaw strikes both races in a turn."""
+    """Rolling element (2xBSF): twice its spin frequency, since a flaw strikes both races in one turn."""
     ftf: float
-    """Cage."""
+    """Cage (FTF): its turns per turn of the shaft."""
 
 
 def fault_orders(bearing: Bearing) -> FaultOrders:
-    """Return the orders that follow from the geometry."""
+    """Return the fault frequencies that follow from the geometry, by the formulas of this module."""
     slenderness = bearing.ball_diameter / bearing.pitch_diameter
     r = slenderness * cos(radians(bearing.contact_angle))
     half = bearing.balls / 2
@@ -44,7 +44,7 @@ def fault_orders(bearing: Bearing) -> FaultOrders:
 
 
 def misfits(bearing: Bearing) -> list[str]:
-    """Return why no bearing can have this geometry, or where its stated orders contradict it; empty if one can."""
+    """Return why the geometry is impossible, or where stated orders contradict it; an empty list if all is possible."""
     ball, pitch = bearing.ball_diameter, bearing.pitch_diameter
     if ball >= pitch:
         return [f"ball_diameter {ball:g} is not smaller than pitch_diameter {pitch:g}; are they exchanged?"]
@@ -57,7 +57,7 @@ def misfits(bearing: Bearing) -> list[str]:
 
 
 def _contradictions(bearing: Bearing) -> list[str]:
-    """Return where what the maker states is impossible, or belongs to another geometry."""
+    """Return which of the stated orders are impossible or belong to another geometry."""
     if bearing.orders is None:
         return []
     stated = bearing.orders
@@ -71,10 +71,10 @@ def _contradictions(bearing: Bearing) -> list[str]:
 
 
 def implausible(given: FaultOrders, balls: int) -> list[str]:
-    """Why given fault frequencies cannot be those of a bearing with that many rolling elements; empty if they can.
+    """Return why given fault frequencies cannot be those of a bearing with that many rolling elements.
 
     Args:
-        given: as stored somewhere, divided by the shaft's frequency.
+        given: stated frequencies divided by the shaft's frequency.
         balls: number of rolling elements.
     """
     rules = [

@@ -1,4 +1,4 @@
-"""Loops as machine code: several sums in one pass over a window, where NumPy would go through memory once for each.
+"""Loops compiled to machine code: several sums in one pass over a window, where NumPy needs one pass for each.
 
 numba compiles a loop at its first call, and keeps the machine code next to the source or in the user's cache. It is
 imported only then, because that takes half a second, and most commands compute nothing.
@@ -15,13 +15,13 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _REORDERED: Final = frozenset({"reassoc", "contract", "nsz"})
-"""Sums may be split into lanes and products fused into them; NaN and infinity stay what they are."""
+"""LLVM's permitted optimisations: sums may be reordered and products fused; NaN and infinity are preserved."""
 
 
 def compiled(loop: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return the loop, compiled at its first call; it lets other threads run meanwhile.
+    """Return the loop, to be compiled at its first call; it releases the interpreter's lock while it runs.
 
-    The same window gives the same bits at any place in memory: the lanes of a sum start at its first sample.
+    The same window gives the same bits at any memory address: the lanes of a sum start at its first sample.
     """
 
     @cache
@@ -30,7 +30,7 @@ def compiled(loop: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         options = {"nogil": True, "error_model": "numpy", "fastmath": set(_REORDERED)}
         try:
             made: Callable[Arguments, Result] = njit(loop, cache=True, **options)
-        except RuntimeError:  # there is no place this user may write to
+        except RuntimeError:  # no cache directory is writable
             made = njit(loop, **options)
         return made
 

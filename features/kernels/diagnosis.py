@@ -1,7 +1,7 @@
-"""The features of a vibration window that need to know the machine: its shaft's speed and its bearing.
+"""The features of a vibration window that depend on the machine: its shaft's speed and its bearing.
 
-They are undefined, never guessed, without them. Conventions in `features.kernels.vibration`; what a line, its floor and
-the demodulated band are stands in `features.kernels.envelope`; the verdict on them is in `features.kernels.verdict`.
+Without them they are undefined, never guessed. Conventions are in `features.kernels.vibration`; a line, its floor and
+the demodulated band are defined in `features.kernels.envelope`; `features.kernels.verdict` draws the conclusion.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from features.kernels.vibration import Waveforms
 from historian.plant.model import Bearing
 
 LINES: Final = ("bpfo", "bpfi", "bsf2", "ftf")
-"""The fields of `FaultOrders`, by which the features of its lines are named."""
+"""Fields of `FaultOrders`; the features of the lines are named after them."""
 
 _MULTIPLES: Final = (0.5, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A batch of complete windows with what is known of the machine, and what several kernels need, computed once."""
+    """A batch of complete windows with speed and bearing, and intermediate results of several kernels."""
 
     waveforms: Waveforms
     power: Spectra
-    """Of the waveforms."""
+    """Power spectra of the waveforms."""
     shaft: Floats
-    """[windows] mean speed in Hz; NaN where unknown or not steady."""
+    """[windows] mean speed of the shaft in Hz; NaN where unknown or not steady."""
     bearing: Bearing | None
-    """None where unknown."""
+    """Geometry of the bearing; None if unknown."""
 
     @cached_property
     def orders(self) -> FaultOrders | None:
-        """Where the bearing's faults show; None without a bearing, or with one that cannot be."""
+        """The bearing's fault frequencies; None without a bearing, or with an impossible one."""
         return None if self.bearing is None or misfits(self.bearing) else fault_orders(self.bearing)
 
     @cached_property
     def envelopes(self) -> Envelopes:
-        """The squared-envelope spectra."""
+        """The squared-envelope spectra of the windows."""
         return envelopes(self.waveforms.transform, self.waveforms.size, self.waveforms.sample_rate, self.shaft)
 
     @cached_property
     def lines(self) -> Line:
-        """[windows, faults] the line of every fault, in the order of `LINES`."""
+        """[windows, faults] the line of each fault, in the order of `LINES`."""
         if self.orders is None:
             return Line(*np.full((len(Line._fields), len(self.shaft), len(LINES)), np.nan))
         orders = np.array([getattr(self.orders, name) for name in LINES])
@@ -60,12 +60,12 @@ class Diagnosis:
 
     @cached_property
     def order_amplitudes(self) -> Floats:
-        """[windows, 4] of half, one, two and three times the shaft's speed."""
+        """[windows, 4] amplitudes at half, one, two and three times the shaft's speed."""
         return order_amplitudes(self.power, self.shaft, np.array(_MULTIPLES))
 
     @cached_property
     def kurtogram(self) -> Kurtogram:
-        """The most impulsive band."""
+        """The most impulsive band of each window."""
         return kurtogram(self.waveforms.transform, self.waveforms.size, self.waveforms.sample_rate)
 
 

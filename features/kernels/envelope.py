@@ -1,15 +1,15 @@
-"""The squared-envelope spectrum, in which the repeated impacts of a bearing fault are lines, and how a line stands out.
+"""The squared-envelope spectrum, in which the repeated impacts of a bearing fault are lines, and their significance.
 
-1. The lines of the window's FFT from max(1 kHz, 10 f_r) to 0.4 fs, doubled and nothing else: their inverse FFT is the
-   analytic signal z of that band, with few points: no filter and no Hilbert transform on the full length. With half as
-   many points again as the band has lines, K, |z|² folds back only onto lines above K/2, which are not kept.
+1. Take only the lines of the window's FFT from max(1 kHz, 10 f_r) to 0.4 fs, doubled. Their inverse FFT is the analytic
+   signal z of that band in few points, without a filter or a Hilbert transform of the full length. With 1.5 times as
+   many points as the band has lines, K, |z|² aliases only onto lines above K/2, which are discarded.
    (Randall, "Modern envelope analysis for bearing diagnostics", CMD 2015.)
-2. |z|², periodic Hann w, A_k = 2|FFT|/Σw: the peak amplitude of a rhythm, in the point's unit squared. The Hann
-   weighted mean of |z|² is at DC, and A_k / mean is how deeply the power of the band is modulated: 2 for sharp impacts
-   with silence between them, 2q where impacts carry the share q of the power.
-3. A line is the largest A_k within ± max(2 %, 1.5 df) of where it should be. Its floor is the median of A_k from 0.7 to
-   1.3 times that frequency; signal-to-noise is the line over the floor. On Gaussian noise A_k is Rayleigh distributed,
-   so one A_k exceeds t floors with a chance of 2^(-t²).
+2. From |z|² with the periodic Hann window w, A_k = 2|FFT|/Σw is the peak amplitude of a periodic modulation, in the
+   point's unit squared. The Hann-weighted mean of |z|² is at DC, and A_k / mean is the depth of modulation of the
+   band's power: 2 for sharp impacts with silence between them, 2q if impacts carry the share q of the power.
+3. A line is the largest A_k within ± max(2 %, 1.5 df) of its expected frequency. Its floor is the median of A_k from
+   0.7 to 1.3 times that frequency; its signal-to-noise ratio is the line divided by the floor. For Gaussian noise A_k
+   is Rayleigh distributed, so that one A_k exceeds t floors with a probability of 2^(-t²).
 
 Why this band and not the kurtogram's: on real records the most impulsive band is often not the bearing's. One-second
 windows of CWRU record 109 (inner race) have K = 10 around 11.7 kHz from stray impulses, and the inner race line there
@@ -31,13 +31,13 @@ from features.kernels.lines import LOBE, at, floor, near, strongest, tone
 from features.kernels.passes import weighted_power
 
 LOWEST: Final = 1000.0
-"""Hz: below it gears, mains and the structure speak; a bearing's impacts ring above."""
+"""Lower end of the band in Hz: gears, mains and structure dominate below; a bearing's impacts ring above."""
 _TURNS: Final = 10.0
-"""The band starts above this multiple of the shaft's speed, whose harmonics would otherwise be in it."""
+"""Lower end of the band in multiples of the shaft's speed, so that its low harmonics are not in it."""
 _TOP: Final = 0.4
-"""Of the sample rate: the anti-alias filter's edge is not in the band."""
+"""Upper end of the band as a share of the sample rate, below the edge of the anti-alias filter."""
 PERIODS: Final = 10
-"""Periods of a line in a window: with fewer it cannot be separated from its neighbours and from DC."""
+"""Smallest number of periods in a window, so that a line can be separated from its neighbours and from DC."""
 _NEIGHBOURS: Final = (0.7, 1.3)
 
 
@@ -48,22 +48,22 @@ class Envelopes:
     lines: Floats
     """[windows, K/2] A_k from DC, in the point's unit squared."""
     mean: Floats
-    """[windows] of |z|², in the point's unit squared."""
+    """[windows] Hann-weighted mean of |z|², in the point's unit squared."""
     limit: Floats
-    """[windows] half the width of the demodulated band, in lines: faster rhythms do not fit into it."""
+    """[windows] half the width of the demodulated band, in lines: faster modulations do not fit into it."""
     resolution: float
-    """df in Hz."""
+    """Distance of lines df, in Hz."""
 
 
 class Line(NamedTuple):
-    """Lines of each window, NaN where undefined."""
+    """The lines found near expected frequencies in each window; NaN where undefined."""
 
     amplitude: Floats
     """[windows, places] the largest A_k near the expected frequency."""
     snr: Floats
     """[windows, places] amplitude over the floor."""
     frequency: Floats
-    """[windows, places] where it was found, interpolated, in Hz; outside the search if it is a larger line's skirt."""
+    """[windows, places] its interpolated frequency in Hz; outside the search if it is the skirt of a larger line."""
     second: Floats
     """[windows, places] the largest A_k within 1.5 df of twice that frequency."""
 
@@ -73,9 +73,9 @@ def envelopes(transform: Complexes, size: int, sample_rate: float, shaft: Floats
 
     Args:
         transform: [windows, size//2 + 1] rfft of the windows, mean removed, no window applied.
-        size: N.
-        sample_rate: Hz.
-        shaft: [windows] Hz, NaN where unknown.
+        size: number of samples in a window, N.
+        sample_rate: sample rate in Hz.
+        shaft: [windows] speed of the shaft in Hz, NaN where unknown.
     """
     resolution = sample_rate / size
     start, stop = int(np.ceil(LOWEST / resolution)), int(_TOP * size) + 1
@@ -88,11 +88,11 @@ def envelopes(transform: Complexes, size: int, sample_rate: float, shaft: Floats
 
 
 def _spectrum(band: Complexes, size: int) -> Floats:
-    """[windows, K lines of the band] -> [windows, K/2] A_k, and at DC twice the mean."""
+    """Return [windows, K/2] A_k, and twice the mean at DC, of the band [windows, K]."""
     count = band.shape[1]
     if count < 2:
         return np.zeros((len(band), 1))
-    length = next_fast_len(count + count // 2 + 1)  # one more, for the Hann window spreads what folds back
+    length = next_fast_len(count + count // 2 + 1)  # one more, because the Hann window spreads what aliases
     squared = np.empty((len(band), length))
     weighted_power(ifft(band, length, axis=1).view(np.float64), _hann(length) * (2 * length / size) ** 2, squared)
     return np.abs(rfft(squared, axis=1)[:, : count // 2])
@@ -100,7 +100,7 @@ def _spectrum(band: Complexes, size: int) -> Floats:
 
 @lru_cache(maxsize=8)
 def _hann(length: int) -> Floats:
-    """2w/Σw of the periodic Hann window, so that |FFT| is the peak amplitude."""
+    """Return 2w/Σw of the periodic Hann window, with which |FFT| is the peak amplitude."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     window *= 2 / window.sum()
     window.setflags(write=False)
@@ -108,18 +108,22 @@ def _hann(length: int) -> Floats:
 
 
 def fault_lines(batch: Envelopes, frequency: Floats) -> Line:
-    """Return the lines expected at `frequency` [windows, places] Hz.
+    """Return the lines near expected frequencies.
 
-    Undefined without a frequency, in windows of fewer than ten periods of it, where its second harmonic does not fit
-    into the band, and without power.
+    A line is undefined without a frequency, in windows with fewer than ten periods of it, if its second harmonic does
+    not fit into the band, and without power.
+
+    Args:
+        batch: the spectra of the windows.
+        frequency: [windows, places] expected frequencies in Hz, NaN where unknown.
     """
     place = frequency / batch.resolution
-    highest = 2 * (near(place)[1] + 2) + LOBE  # that is looked at, for the second harmonic of a line 2 df outside
+    highest = 2 * (near(place)[1] + 2) + LOBE  # line that is read, for the second harmonic of a line 2 df outside
     powered = (batch.mean > 0) & (batch.mean < np.inf)
     known = (place >= PERIODS) & (highest < batch.limit[:, None] - 1) & powered[:, None]
     if not known.any():
         return Line(*np.full((len(Line._fields), *place.shape), np.nan))
-    place = np.where(known, place, place[known].min())  # any place that can be looked at; dropped below
+    place = np.where(known, place, place[known].min())  # any place that can be read; dropped below
     amplitude, exact = tone(batch.lines, strongest(batch.lines, *near(place)))
     noise = floor(batch.lines, *(part * place for part in _NEIGHBOURS))
     second = at(batch.lines, strongest(batch.lines, 2 * exact - LOBE, 2 * exact + LOBE))

@@ -1,10 +1,10 @@
-"""In which band a signal is the most impulsive: the kurtogram on a 1/3-binary tree of bands, from one FFT.
+"""The band in which a signal is the most impulsive: the kurtogram on a 1/3-binary tree of bands, from one FFT.
 
 The lines below 0.45 fs are cut into 1, 2, 3, 4, 6, 8, 12 … equal bands. The complex envelope z of a band is the short
 inverse FFT of its lines, and its kurtosis K = <|z|⁴>/<|z|²>² - 2 is 0 for stationary Gaussian noise, -1 for a tone and
-large for impulses. < > is the mean over the window weighted with Hann: the edges of a window, where an FFT sees a step
-of its own making, weigh nothing. A band holds at least 256 lines, so that K of Gaussian noise scatters by about
-sqrt(6/256) = 0.15 and the largest of all bands of noise seldom reaches 0.8.
+large for impulses. < > is the Hann-weighted mean over the window, so that its edges, where the periodic continuation
+of an FFT has a step, have no weight. A band has at least 256 lines, so that K of Gaussian noise has a standard
+deviation of about sqrt(6/256) = 0.15, and the largest of all bands of noise seldom reaches 0.8.
 
 Source: Antoni, "Fast computation of the kurtogram", MSSP 21 (2007) 108; his filter bank is replaced by exact bands.
 """
@@ -20,30 +20,30 @@ from scipy.fft import ifft, next_fast_len
 from features.define.spec import Complexes, Floats, ratio
 
 LEAST: Final = 256
-"""Lines of a band."""
+"""Smallest number of lines in a band."""
 
 _TOP: Final = 0.45
-"""Of the sample rate: above it the anti-alias filter has eaten the signal."""
+"""Highest frequency as a share of the sample rate; above it the anti-alias filter attenuates the signal."""
 
 
 class Kurtogram(NamedTuple):
     """The most impulsive band of each window; NaN where there is none."""
 
     maximum: Floats
-    """[windows] K."""
+    """[windows] kurtosis K of the band."""
     centre: Floats
-    """[windows] Hz."""
+    """[windows] centre frequency of the band in Hz."""
     width: Floats
-    """[windows] Hz."""
+    """[windows] width of the band in Hz."""
 
 
 def kurtogram(transform: Complexes, size: int, sample_rate: float) -> Kurtogram:
-    """Return the most impulsive band of windows.
+    """Return the most impulsive band of each window.
 
     Args:
         transform: [windows, size//2 + 1] rfft of the windows, mean removed.
-        size: N.
-        sample_rate: Hz.
+        size: number of samples in a window, N.
+        sample_rate: sample rate in Hz.
     """
     resolution = sample_rate / size
     top = int(_TOP * size)
@@ -63,7 +63,7 @@ def kurtogram(transform: Complexes, size: int, sample_rate: float) -> Kurtogram:
 
 
 def _tree(top: int) -> Iterator[int]:
-    """How many bands there are on each level: 1, 2, 3, 4, 6, 8, 12 …"""
+    """Yield the number of bands on each level: 1, 2, 3, 4, 6, 8, 12 …"""
     octave = 1
     while top // octave >= LEAST:
         yield octave
@@ -73,7 +73,7 @@ def _tree(top: int) -> Iterator[int]:
 
 
 def _kurtoses(bands: Complexes) -> Floats:
-    """[windows, bands, lines] -> [windows, bands] K; NaN where a band has no power."""
+    """Return [windows, bands] the kurtosis K of bands [windows, bands, lines]; NaN where a band has no power."""
     length = next_fast_len(bands.shape[2])
     envelope = ifft(bands, length, axis=2)
     square = np.square(envelope.real)

@@ -1,4 +1,4 @@
-"""Passes over windows, or over their lines, that make several sums at once; see `features.kernels.compiled`."""
+"""Passes over windows, or over their lines, that compute several sums at once; see `features.kernels.compiled`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Bits = npt.NDArray[np.int64]
 _SMALLEST: Final = int(np.array(np.finfo(np.float64).tiny).view(np.int64))
 _SQRT_HALF: Final = int(np.array(np.sqrt(0.5)).view(np.int64))
 _FRACTION: Final = 52
-"""Bits of a float64's fraction."""
+"""Number of bits in the fraction of a float64."""
 _LN_2: Final = float(np.log(2))
 
 
 @compiled
 def window_sums(samples: Floats, centred: Floats, sums: Floats) -> None:
-    """Fills `centred` with c = x - mean, and `sums` with what the time-domain features are made of.
+    """Fill `centred` with c = x - mean, and `sums` with the sums for the time-domain features.
 
-    They are min x, max x and mean x, then Σc², Σc³, Σc⁴, Σ|c|, Σsqrt|c|, and how often c changes its sign. Rounding
-    cannot push the mean outside the samples' range, so a constant signal has c = 0.
+    They are min x, max x and mean x, then Σc², Σc³, Σc⁴, Σ|c|, Σsqrt|c|, and the number of sign changes of c. The mean
+    is kept within the samples' range despite rounding, so that a constant signal has c = 0.
 
     Args:
-        samples: [windows, N]
-        centred: [windows, N]
-        sums: [windows, 9]
+        samples: [windows, N] samples x.
+        centred: [windows, N] output.
+        sums: [windows, 9] output.
     """
     for window in range(len(samples)):
         row, place, out = samples[window], centred[window], sums[window]
@@ -60,12 +60,12 @@ def window_sums(samples: Floats, centred: Floats, sums: Floats) -> None:
 
 @compiled
 def hann_power(parts: Floats, scale: float, power: Floats) -> None:
-    """Fills `power` with scale·|Y_k|², Y_k = X_k/2 - (X_k-1 + X_k+1)/4: the Hann window, of three lines itself.
+    """Fill `power` with scale·|Y_k|², Y_k = X_k/2 - (X_k-1 + X_k+1)/4: the Hann window, which has three lines.
 
     Args:
         parts: [windows, 2(1 + K)] real and imaginary parts of X in turn, from DC.
-        scale: what |Y_k|² is multiplied with.
-        power: [windows, 1 + K], of which neither DC nor line K is filled.
+        scale: factor of |Y_k|².
+        power: [windows, 1 + K] output; DC and line K are not filled.
     """
     for window in range(len(parts)):
         row, lines = parts[window], power[window]
@@ -77,7 +77,7 @@ def hann_power(parts: Floats, scale: float, power: Floats) -> None:
 
 @compiled
 def line_sums(power: Floats, bits: Bits, sums: Floats) -> None:
-    """Fills `sums` with Σp, Σk p, Σk²p, Σ ln p and Σ p ln p over the lines k above DC.
+    """Fill `sums` with Σp, Σk p, Σk²p, Σ ln p and Σ p ln p over the lines k above DC.
 
     Where p = 0, ln p is that of the smallest number, so that 0 ln 0 = 0.
 
@@ -85,9 +85,9 @@ def line_sums(power: Floats, bits: Bits, sums: Floats) -> None:
     |s| < 0.172, nine terms are exact to the last bits.
 
     Args:
-        power: [windows, 1 + K] not negative.
+        power: [windows, 1 + K] power p of the lines, not negative.
         bits: the same memory as integers.
-        sums: [windows, 5]
+        sums: [windows, 5] output.
     """
     exponent, mantissa = np.empty(power.shape[1] - 1), np.empty(power.shape[1] - 1)
     mantissa_bits = mantissa.view(np.int64)
@@ -117,12 +117,12 @@ def line_sums(power: Floats, bits: Bits, sums: Floats) -> None:
 
 @compiled
 def weighted_power(signal: Floats, weight: Floats, power: Floats) -> None:
-    """Fills `power` with |z|²·weight.
+    """Fill `power` with |z|²·weight.
 
     Args:
         signal: [windows, 2n] real and imaginary parts of z in turn.
-        weight: [n]
-        power: [windows, n]
+        weight: [n] weight of each point.
+        power: [windows, n] output.
     """
     for window in range(len(signal)):
         row, place = signal[window], power[window]

@@ -1,9 +1,9 @@
 """Time-weighted statistics of process tags.
 
-Historians store what changed, not what was: a plain mean of event-spaced samples is wrong. Here a Good value holds
-until the tag's next sample, and at most `max_staleness`; a sample that is not Good, or has no number, ends the hold.
-Nothing is interpolated, for a line to the next sample would use the future. A window [end - length, end) is valid when
-values held for at least 80 % of it; otherwise everything but `count` and `good_share` is undefined.
+Historians store changes, so the plain mean of the samples is wrong. Here a Good value holds until the tag's next
+sample, and at most for `max_staleness`; a sample that is not Good, or has no number, ends the hold. Nothing is
+interpolated, because a line to the next sample would use the future. A window [end - length, end) is valid if
+values held for at least 80 % of it; otherwise every feature except `count` and `good_share` is undefined.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from features.windows.tiling import Booleans, Integers, Windows, counters
 
 LEAST_GOOD_SHARE: Final = 0.8
 UNKNOWN: Final[Any] = {"undefined": "good_share < 0.8", "reasons": ("bad_quality", "stale")}
-"""Arguments for the spec of a feature that only valid windows have."""
+"""Arguments for the spec of a feature that is defined only for valid windows."""
 _MICROSECONDS_PER_HOUR: Final = 3_600_000_000
 _NEVER: Final = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
 class Holds:
-    """When a tag held which value; ascending, without overlap, times in microseconds since the epoch."""
+    """The intervals in which a tag held its values; ascending, without overlap, in microseconds since the epoch."""
 
     start: Integers
     """[holds]"""
@@ -37,7 +37,7 @@ class Holds:
     """[holds]"""
 
     def known_before(self, instants: Integers) -> Integers:
-        """Return [instants] for how many microseconds, since the first hold, a value held before each."""
+        """Return [instants] the total time in microseconds for which any value held before each instant."""
         if not len(self.start):
             return np.zeros_like(instants)
         begun = np.searchsorted(self.start, instants)
@@ -48,57 +48,57 @@ class Holds:
 
 @dataclass(frozen=True)
 class HeldWindows:
-    """A batch of windows and the pieces of time in which a value held in them, in order."""
+    """A batch of windows, and the pieces of time in which a value held in them, in order."""
 
     count: Integers
-    """[windows] Good samples inside."""
+    """[windows] number of Good samples in each window."""
     good_share: Floats
-    """[windows] the part of the window, 0 to 1, in which a value held."""
+    """[windows] share of the window, 0 to 1, in which a value held."""
     pieces: Integers
-    """[windows] pieces of each window; none where it is not valid."""
+    """[windows] number of pieces of each window; 0 if it is not valid."""
     values: Floats
     """[pieces]"""
     start: Floats
-    """[pieces] hours before the window's end, negative."""
+    """[pieces] start of each piece relative to the window's end, in hours; negative."""
     stop: Floats
-    """[pieces] the same; start < stop <= 0."""
+    """[pieces] stop of each piece relative to the window's end, in hours; start < stop <= 0."""
     length: float
-    """Of each window, in hours."""
+    """Length of a window in hours."""
 
     @cached_property
     def weights(self) -> Floats:
-        """[pieces] hours."""
+        """[pieces] duration of each piece in hours."""
         return self.stop - self.start
 
     @cached_property
     def hours(self) -> Floats:
-        """[windows] Σ weights."""
+        """[windows] total duration of the pieces of each window, in hours."""
         return self.each(np.add, self.weights)
 
     @cached_property
     def mean(self) -> Floats:
-        """[windows] the time-weighted mean."""
+        """[windows] time-weighted mean of each window."""
         return ratio(self.each(np.add, self.weights * self.values), self.hours)
 
     @cached_property
     def variation(self) -> Floats:
-        """[windows] largest minus smallest value."""
+        """[windows] largest minus smallest value of each window."""
         return self.each(np.maximum, self.values) - self.each(np.minimum, self.values)
 
     @cached_property
     def centred(self) -> Floats:
-        """[pieces] value minus its window's mean."""
+        """[pieces] value of each piece minus the mean of its window."""
         return self.values - np.repeat(self.mean, self.pieces)
 
     @cached_property
     def changed(self) -> Booleans:
-        """[pieces] whether the value is another than that of the piece before in the same window."""
+        """[pieces] whether the value differs from that of the previous piece in the same window."""
         differs = np.append(False, self.values[1:] != self.values[:-1])[: len(self.values)]
         differs[(np.cumsum(self.pieces) - self.pieces)[self.pieces > 0]] = False
         return differs
 
     def each(self, ufunc: np.ufunc, values: Floats) -> Floats:
-        """Reduce [pieces] to [windows] by the ufunc, over the pieces of each window; NaN where there are none."""
+        """Reduce values [pieces] to [windows] with the ufunc, over the pieces of each window; NaN if it has none."""
         known = self.pieces > 0
         result = np.full(len(self.pieces), np.nan)
         if known.any():
@@ -107,28 +107,28 @@ class HeldWindows:
 
 
 def holds(times: Integers, values: Floats, usable: Booleans, *, staleness: int) -> Holds:
-    """Return when the samples held: until the next sample, at most for `staleness` microseconds, and only if usable.
+    """Return the holds of samples: each usable one holds until the next sample, at most for `staleness`.
 
     Args:
         times: [samples] microseconds since the epoch, ascending.
-        values: [samples]
-        usable: [samples] whether each is Good and has a value.
-        staleness: for how long a sample holds at most, in microseconds.
+        values: [samples] value of each sample.
+        usable: [samples] whether each sample is Good and has a value.
+        staleness: longest time for which a sample holds, in microseconds.
     """
     stop = np.minimum(np.append(times[1:], _NEVER), times + staleness)
     return Holds(times[usable], stop[usable], values[usable])
 
 
 def process_windows(times: Integers, held: Holds, lost: Holds, end: Integers, *, length: int, resume: int) -> Windows:
-    """Return those of the windows that end at `end` about which the samples say something.
+    """Return the windows, of those that end at `end`, that samples or holds fall into.
 
     Args:
         times: [samples] microseconds since the epoch, ascending.
-        held: what these samples held.
-        lost: when samples that are not usable stood in the way.
+        held: the holds of these samples.
+        lost: the time for which unusable samples replaced a value.
         end: [windows] ends of windows, in microseconds since the epoch, ascending.
-        length: of a window, in microseconds.
-        resume: see `Windows`.
+        length: length of a window in microseconds.
+        resume: see `Windows.resume`.
     """
     first, stop = np.searchsorted(times, [end - length, end])
     known, bad = (each.known_before(end) - each.known_before(end - length) for each in (held, lost))
@@ -139,13 +139,13 @@ def process_windows(times: Integers, held: Holds, lost: Holds, end: Integers, *,
 
 
 def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) -> HeldWindows:
-    """Return the pieces of time in which values held in windows; those of windows that are not valid are left out.
+    """Return the pieces of time in which values held in windows, without those of invalid windows.
 
     Args:
-        held: when which value held.
+        held: the holds of the tag.
         end: [windows] ends, in microseconds since the epoch, ascending.
-        valid: [windows] which of them are valid.
-        length: of each window, in microseconds.
+        valid: [windows] whether each window is valid.
+        length: length of a window in microseconds.
     """
     start = end - length
     low, high = np.searchsorted(held.stop, start, side="right"), np.searchsorted(held.start, end)
@@ -200,7 +200,7 @@ def slope(batch: HeldWindows) -> Floats:
 
 
 def count(batch: HeldWindows) -> Integers:
-    """Return [windows] the number of Good samples inside."""
+    """Return [windows] the number of Good samples in each window."""
     return batch.count
 
 

@@ -16,39 +16,39 @@ from features.kernels.vibration import Waveforms
 
 STANDARD_GRAVITY: Final = 9.80665
 ACCELERATION: Final = {"g": STANDARD_GRAVITY, "m/s2": 1.0, "m/s²": 1.0, "m/s^2": 1.0}
-"""m/s² per unit, of the units velocity can be computed from."""
+"""Unit of acceleration -> m/s² per unit; velocity can be computed from these units."""
 _COARSEST: Final = 1.0
-"""Hz between lines; the least a velocity can be had from."""
+"""Largest distance of lines in Hz from which a velocity can be computed."""
 _SMALLEST: Final = np.finfo(np.float64).tiny
 _NARROW: Final = 1e-4
-"""Below this (spread/centroid)², mean f² less centroid² has lost too many digits."""
+"""(spread/centroid)² below which mean f² minus centroid² has lost too many digits."""
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """The power spectra of a batch of windows, and what several kernels need of them, computed once."""
+    """The power spectra of a batch of windows, and intermediate results of several kernels, each computed once."""
 
     power: Floats
-    """[windows, 1 + K] P_k in the point's unit squared, but 0 at DC."""
+    """[windows, 1 + K] power P_k in the point's unit squared; 0 at DC."""
     frequencies: Floats
-    """[K] f_k in Hz."""
+    """[K] frequencies f_k of the lines in Hz."""
     sample_rate: float
-    """Hz."""
+    """Sample rate in Hz."""
     unit: str
 
     @property
     def lines(self) -> Floats:
-        """[windows, K] p: P_k without DC."""
+        """[windows, K] power p of the lines without DC."""
         return self.power[:, 1:]
 
     @property
     def resolution(self) -> float:
-        """df in Hz."""
+        """Distance of lines df, in Hz."""
         return float(self.frequencies[0])
 
     @cached_property
     def _sums(self) -> Floats:
-        """[5, windows] what `line_sums` makes of them; NaN where they are too large for numbers."""
+        """[5, windows] the results of `line_sums`; NaN where they overflow."""
         sums = np.empty((len(self.power), 5))
         line_sums(self.power, self.power.view(np.int64), sums)
         sums[~np.isfinite(sums[:, 0])] = np.nan
@@ -56,7 +56,7 @@ class Spectra:
 
     @property
     def total(self) -> Floats:
-        """[windows] Σp."""
+        """[windows] total power Σp."""
         total: Floats = self._sums[0]
         return total
 
@@ -68,12 +68,12 @@ class Spectra:
 
     @cached_property
     def centroid(self) -> Floats:
-        """[windows] Σf q in Hz, with q = p/Σp."""
+        """[windows] centroid Σf q in Hz, with q = p/Σp."""
         return ratio(self._sums[1], self.total) * self.resolution
 
     @property
     def mean_square_frequency(self) -> Floats:
-        """[windows] Σf² q in Hz²."""
+        """[windows] mean square frequency Σf² q in Hz²."""
         return ratio(self._sums[2], self.total) * (self.resolution * self.resolution)
 
     def band(self, low: float, high: float, *, closed: bool = False) -> slice | None:
@@ -90,11 +90,13 @@ def spectra(batch: Waveforms) -> Spectra:
     transform = batch.transform
     power = batch.scratch.array("power", transform.shape, np.float64)
     hann_power(transform.view(np.float64), scale, power)
-    # The line after the last is the conjugate of the one before it, or of the last itself.
+    # The line after the last one is the conjugate of the line before the last one, or of the last one itself.
     even = batch.size % 2 == 0
     last = transform[:, -1] / 2 - (transform[:, -2] + transform[:, -2 if even else -1].conj()) / 4
     power[:, 0] = 0
-    power[:, -1] = scale * np.square(np.abs(last)) / (2 if even else 1)  # Nyquist has no twin among the negative ones
+    power[:, -1] = (
+        scale * np.square(np.abs(last)) / (2 if even else 1)
+    )  # Nyquist has no counterpart among the negative frequencies
     return Spectra(power, frequencies, batch.sample_rate, batch.unit)
 
 
@@ -115,8 +117,8 @@ def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
 def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
     """Return [windows] sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s; a is m/s² per unit.
 
-    A line near the lower end spreads over three, of which integration favours the lowest and the band cuts it off:
-    with df = 3.3 Hz a tone of 10.5 Hz comes out 60 % too low, with 1 Hz within 1 %. Hence df <= 1 Hz.
+    The window spreads a tone near the lower end over three lines; integration weights the lowest most, and the band
+    cuts it off. With df = 3.3 Hz a tone of 10.5 Hz is 60 % too low, with df = 1 Hz within 1 %. Hence df <= 1 Hz.
     """
     band = batch.band(low, high, closed=True)
     if band is None or batch.resolution > _COARSEST or batch.unit not in ACCELERATION:
@@ -163,7 +165,7 @@ def flatness(batch: Spectra) -> Floats:
 
 def peak_frequency(batch: Spectra) -> Floats:
     """Return [windows] the frequency of the strongest line, in Hz."""
-    largest = batch.power.argmax(axis=1)  # numpy would copy `lines`, which are not contiguous
+    largest = batch.power.argmax(axis=1)  # NumPy would copy `lines`, which are not contiguous
     return np.where(batch.total > 0, batch.frequencies[largest - 1], np.nan)
 
 

@@ -1,7 +1,7 @@
-"""Time in state, of text tags and of numbers that stand for states, with the hold of `features.kernels.process`.
+"""Time in state, for text tags and numbers that stand for states, with the hold of `features.kernels.process`.
 
-A state is called by its name in the plant file where its point lists it, else by its own text, or its number as people
-write it. Shares are of the time for which the state is known, so that those of all states add up to one.
+The name of a state is that in the plant file if its point lists it; otherwise it is the text itself, or the number in
+decimal. Shares refer to the time for which the state is known, so that those of all states add up to one.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ from features.windows.tiling import Integers
 
 @dataclass(frozen=True)
 class StateWindows:
-    """A batch of windows and the pieces of time in which states held in them."""
+    """A batch of windows, and the pieces of time in which a state held in them."""
 
     held: HeldWindows
-    """The values are indices of `names`."""
+    """The windows and their pieces; the values are indices of `names`."""
     names: tuple[str, ...]
 
 
 def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Floats, tuple[str, ...]]:
-    """Return [samples] the index of each state's name, NaN where it has neither text nor number, and the names.
+    """Encode samples as indices of state names.
 
     Args:
         samples: columns value and text.
-        listed: name -> the number or text that stands for it.
+        listed: name of a state -> the number or text that stands for it.
+
+    Returns:
+        [samples] index of the state's name, NaN for a sample with neither text nor number; and the names.
     """
     texts = {given: name for name, given in listed.items() if isinstance(given, str)}
     numbers = {float(given): name for name, given in listed.items() if not isinstance(given, str)}
@@ -54,7 +57,12 @@ def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Flo
 
 
 def share(batch: StateWindows, *, state: str) -> Floats:
-    """Return [windows] the share of the known time in which the state held, ∫[state] dt/∫dt."""
+    """Return [windows] the share of the known time in which the state held, ∫[state] dt/∫dt.
+
+    Args:
+        batch: the windows.
+        state: name of the state.
+    """
     code = batch.names.index(state) if state in batch.names else -1
     inside = batch.held.weights * (batch.held.values == code)
     return ratio(batch.held.each(np.add, inside), batch.held.hours)
@@ -68,7 +76,7 @@ def last(batch: StateWindows) -> Texts:
 
 
 def changes(batch: StateWindows) -> Floats:
-    """Return [windows] how often the state changed inside."""
+    """Return [windows] the number of changes of state in each window."""
     return batch.held.each(np.add, batch.held.changed.astype(np.float64))
 
 
@@ -78,7 +86,7 @@ def since_change(batch: StateWindows) -> Floats:
 
 
 def count(batch: StateWindows) -> Integers:
-    """Return [windows] the number of Good samples inside."""
+    """Return [windows] the number of Good samples in each window."""
     return batch.held.count
 
 
@@ -137,8 +145,8 @@ def state_specs(names: tuple[str, ...], *, alone: bool) -> tuple[FeatureSpec[Sta
     """Return the features of a point that lists states of these names.
 
     Args:
-        names: the states that have a share each.
-        alone: whether the point has no features as a number; else those that both kinds have are left out.
+        names: names of the states; each gets a feature for its share.
+        alone: whether the point has no features as a number; if it has, features common to both are left out.
     """
     return (*map(_share_spec, names), *_SPECS, *(_AS_PROCESS if alone else ()))
 

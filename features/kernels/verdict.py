@@ -1,20 +1,21 @@
 """A verdict from the envelope lines of some windows of a bearing: a named fault, or no confident one.
 
-A window speaks for a line if it
+A window supports a line that
 
-* stands at least 5 floors high. On noise one line of the spectrum does so with a chance of 2^-25; a search looks at 3
-  to 8 lines, and the floor itself is estimated from as few as 7 of them at cage speed. In 4,000 windows of Gaussian
-  noise and 4,000 with random bursts the highest of races and rolling elements was 4.6, and 3 of the cage were above 5;
-* modulates at least a quarter of the band's mean power (amplitude/ses_mean >= 0.25): an eighth of the power comes in
-  bursts at this rhythm. A long window resolves lines far weaker than that in any bearing, for none is perfectly round;
-  they are real, and no fault;
-* is where it should be, within max(2 %, 1.5 df), and is not a multiple of the shaft's speed, within 1.5 df.
+* is at least 5 floors high. A line of noise is with a probability of 2^-25; a search covers 3 to 8 lines, and the floor
+  itself is estimated from as few as 7 lines at cage speed. In 4,000 windows of Gaussian noise and 4,000 with random
+  bursts, the highest line of races and rolling elements was 4.6, and 3 lines of the cage were above 5;
+* modulates at least a quarter of the band's mean power (amplitude/ses_mean >= 0.25), so that an eighth of the power is
+  in bursts at this frequency. A long window resolves far weaker lines in any bearing, because none is perfectly round;
+  they are real but not a fault;
+* is within max(2 %, 1.5 df) of its expected frequency, and not within 1.5 df of a multiple of the shaft's speed.
 
-A fault is named if more than half of the windows, and at least three, speak for it: one long window of few strong
-impacts can show any rhythm (CWRU record 185, taken as one window of 10 s, shows a cage line 5.5 floors high). Of
-several the highest above its floor is named, with two exceptions. The cage gives way to any other, for outer races,
-rolling elements and the load zone are modulated at its speed too. But impacts at the cage's speed have harmonics, of
-which the n-th is BPFO: a line that is a multiple of the cage's, within 1.5 df, and not as deep, gives way to the cage.
+A fault is named if more than half of the windows, and at least three, support it: one long window with few strong
+impacts can show any frequency (CWRU record 185 as one window of 10 s has a cage line 5.5 floors high). If several
+faults qualify, the line highest above its floor is named, with two exceptions. Any other fault takes precedence over
+the cage, because outer races, rolling elements and the load zone are modulated at its speed too. But impacts at the
+cage's speed have harmonics, and the n-th is BPFO: the cage takes precedence over a line that is within 1.5 df of a
+multiple of the cage's line and less deep.
 """
 
 from __future__ import annotations
@@ -40,29 +41,29 @@ NONE: Final = "no confident fault"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the windows show at one fault frequency; medians over the windows where it is defined."""
+    """The line at one fault frequency: medians over the windows in which it is defined."""
 
     fault: str
     expected: float
-    """Hz."""
+    """Expected frequency in Hz."""
     found: float
-    """Hz; of the windows that speak for it, or of all if none does."""
+    """Frequency found, in Hz, in the windows that support the fault, or in all if none does."""
     snr: float
-    """Line over floor."""
+    """Signal-to-noise ratio: line divided by floor."""
     depth: float
-    """Line over the mean squared envelope, 0 to 2."""
+    """Depth of modulation: line divided by the mean squared envelope, 0 to 2."""
     speaking: int
-    """How many windows speak for it."""
+    """Number of windows that support the fault."""
     windows: int
-    """In how many it is defined."""
+    """Number of windows in which the line is defined."""
 
     @property
     def confident(self) -> bool:
-        """Whether more than half of the windows, and enough, speak for it."""
+        """Whether more than half of the windows, and enough of them, support the fault."""
         return 2 * self.speaking > self.windows and self.speaking >= WINDOWS
 
     def __str__(self) -> str:
-        """One sentence."""
+        """Return the evidence as one sentence."""
         votes = f"{self.speaking} of {self.windows} windows speak for it ({WINDOWS} and more than half needed)"
         height = f"{self.snr:.1f} floors high ({SNR:g} needed)"
         line = f"line at {self.found:.2f} Hz (expected {self.expected:.2f})"
@@ -71,11 +72,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The named fault, or `NONE`, and why."""
+    """The named fault, or `NONE`, with the reason."""
 
     fault: str
     strongest: Evidence | None
-    """Of the named fault, else of the line highest above its floor; None where no line could be looked for."""
+    """Evidence for the named fault, or for the line highest above its floor; None if no line is defined."""
     why: str
 
 
@@ -83,10 +84,10 @@ def diagnose(features: Mapping[str, Floats], shaft: Floats, orders: FaultOrders,
     """Return the verdict on some windows of one bearing.
 
     Args:
-        features: `features.kernels.diagnosis.ENVELOPE` by name, each [windows].
-        shaft: [windows] Hz, NaN where unknown.
-        orders: of the bearing.
-        resolution: df in Hz.
+        features: values [windows] of `features.kernels.diagnosis.ENVELOPE`, by name.
+        shaft: [windows] speed of the shaft in Hz, NaN where unknown.
+        orders: the bearing's fault frequencies.
+        resolution: distance of spectral lines df, in Hz.
     """
     lines = (_evidence(features, line, shaft * getattr(orders, line), shaft, resolution) for line in FAULTS)
     seen = [evidence for evidence in lines if evidence.windows]

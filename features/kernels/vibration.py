@@ -1,19 +1,19 @@
-"""The 12 time-domain kernels of a vibration window, and the one place where their conventions are written down.
+"""The 12 time-domain kernels of a vibration window, and their conventions.
 
 Conventions, for this module and for `features.kernels.spectrum`:
 
 * A window is N contiguous samples x[0..N) of one channel in its own unit (g, m/s²); fs is the configured sample rate,
   never derived from timestamps. Windows are all-or-nothing: a kernel never sees a gap, a null or a bad sample.
-* Everything is float64, and the same window gives the same bits whatever windows stand around it in the batch.
-* The mean is removed before everything but `mean` itself, c = x - mean: sensor bias is not vibration. Hence RMS is the
+* Everything is float64, and the same window gives the same bits whatever other windows are in the batch.
+* The mean is removed for everything except `mean` itself, c = x - mean: sensor bias is not vibration. Hence RMS is the
   standard deviation. A window of equal samples has c = 0 exactly.
 * Moments are biased (ddof 0); kurtosis is Pearson's (3 for a normal signal).
 * Spectra: X = rfft(c·w) with the periodic Hann window w; P_k = a_k |X_k|² / (N Σw²), with a_k = 2 except 1 at DC and,
   for even N, at Nyquist (energy-corrected: ΣP_k is the mean square of the windowed signal, and equals
   `scipy.signal.welch(x, fs, "hann", nperseg=N, detrend="constant") · fs/N`). f_k = k·fs/N, df = fs/N.
 * A band [lo, hi) is half-open, so that adjoining bands add up: Σ band² = total²; the velocity's
-  includes its upper end, as standards have it. It needs lo >= 3 df (below that the
-  Hann window has smeared the mean and trend into it) and hi <= 0.45 fs (above that the anti-alias filter has eaten it).
+  includes its upper end, as in the standards. It needs lo >= 3 df (below that, the
+  Hann window smears mean and trend into it) and hi <= 0.45 fs (above that, the anti-alias filter attenuates it).
 * Whatever is undefined is NaN here and null in a feature row: ratios of a constant signal, bands the window cannot
   resolve, velocity of something that is not an acceleration. Nothing is guessed.
 """
@@ -32,24 +32,24 @@ from features.kernels.scratch import Scratch
 
 @dataclass(frozen=True)
 class Waveforms:
-    """A batch of complete vibration windows, and what several kernels need of it, computed once."""
+    """A batch of complete vibration windows, and intermediate results of several kernels, each computed once."""
 
     samples: Floats
-    """[windows, N], in the point's unit."""
+    """[windows, N] samples in the point's unit."""
     sample_rate: float
-    """Hz."""
+    """Sample rate in Hz."""
     unit: str
     scratch: Scratch = field(default_factory=Scratch)
-    """Where [windows, N] arrays of this batch live; the next batch that is given the same one overwrites them."""
+    """Memory of the arrays [windows, N] of this batch; the next batch with the same memory overwrites them."""
 
     @property
     def size(self) -> int:
-        """The samples of a window, N."""
+        """Number of samples in a window, N."""
         return int(self.samples.shape[1])
 
     @cached_property
     def _passed(self) -> tuple[Floats, Floats]:
-        """[windows, N] c = x - mean, and [9, windows] what `window_sums` makes of it."""
+        """[windows, N] c = x - mean, and [9, windows] the results of `window_sums`."""
         place = self.scratch.array("centred", self.samples.shape, np.float64)
         sums = np.empty((len(place), 9))
         window_sums(np.ascontiguousarray(self.samples), place, sums)

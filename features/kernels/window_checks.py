@@ -1,4 +1,4 @@
-"""Checks of a window that decide whether its features mean anything: clipped, constant, or too extreme for float64."""
+"""Checks that decide whether a window's features are meaningful: clipped, constant, or too extreme for float64."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from features.kernels.vibration import Waveforms
 from features.windows.tiling import Booleans
 
 _CLIPPED: Final = 0.01
-"""Share of full scale."""
+"""Distance from the end of the range, as a share of full scale, below which a sample counts as clipped."""
 _LARGEST: Final = 1e60
-"""Fourth powers of samples, their sums and the squares of what is left of them at the edge of a Hann window fit into
-float64 up to here, and down to its reciprocal."""
+"""Largest magnitude of samples, and the reciprocal of the smallest: within, fourth powers, their sums, and squares
+after the edge of a Hann window fit into float64."""
 
 
 def waveform_checks(limits: tuple[float, float] | None) -> FeatureGroup:
-    """Return the checks of a waveform whose sensor has this range, low and high in its unit; None if unknown.
+    """Return the checks of a waveform.
 
-    Values [windows]: `clipped`, the share of samples near an end of the range, NaN without a range; `constant` and
-    `extreme`, 1 where they hold.
+    Their values [windows] are `clipped`, the share of samples near an end of the range, NaN without a range; and
+    `constant` and `extreme`, 1 where they are true.
+
+    Args:
+        limits: low and high end of the sensor's range in its unit; None if unknown.
     """
     checks = (
         FeatureSpec("clipped", "", "see", "features.define.quality_columns", partial(clipped, limits=limits)),
@@ -34,7 +37,12 @@ def waveform_checks(limits: tuple[float, float] | None) -> FeatureGroup:
 
 
 def clipped(batch: Waveforms, *, limits: tuple[float, float] | None) -> Floats:
-    """Return [windows] the share of samples that are no further than 1 % of full scale from one of the limits."""
+    """Return [windows] the share of samples within 1 % of full scale of one of the limits.
+
+    Args:
+        batch: the windows.
+        limits: low and high end of the range in the samples' unit; NaN is returned without them.
+    """
     low, high = limits or (np.nan, np.nan)
     margin = _CLIPPED * max(abs(low), abs(high))
     share = np.full(len(batch.samples), 0.0 if limits else np.nan)
@@ -46,17 +54,17 @@ def clipped(batch: Waveforms, *, limits: tuple[float, float] | None) -> Floats:
 
 
 def is_constant(batch: Waveforms) -> Booleans:
-    """Return [windows] whether all samples of each are equal."""
+    """Return [windows] whether all samples of each window are equal."""
     return np.equal(batch.highest, batch.lowest)
 
 
 def is_extreme(batch: Waveforms) -> Booleans:
-    """Return [windows] whether the samples of each are too large, or differ by too little, to be computed with."""
+    """Return [windows] whether samples are too large, or differ by too little, for float64 arithmetic."""
     return _is_extreme(batch.lowest, batch.highest)
 
 
 def is_extreme_held(batch: HeldWindows) -> Booleans:
-    """Return [windows] whether the values that held in each are too large, or differ by too little."""
+    """Return [windows] whether held values are too large, or differ by too little, for float64 arithmetic."""
     return _is_extreme(minimum(batch), maximum(batch))
 
 
@@ -68,4 +76,4 @@ def _is_extreme(lowest: Floats, highest: Floats) -> Booleans:
 HELD_CHECKS: Final = FeatureGroup(
     "holds", (FeatureSpec("extreme", "", "see", "features.define.reasons", is_extreme_held),)
 )
-"""The checks of a process or state point."""
+"""The checks of windows of a process or state point."""

@@ -1,1 +1,1 @@
-"""Training sets as artefacts: labels, splits, export, proof."""
+"""Training sets as artefacts: labels, splits, export, verification."""

@@ -34,7 +34,7 @@ INPUTS: Final = "inputs"
 _REPORT: Final = "report.html"
 _DATA: Final = "data"
 _NEEDED: Final = {"request", "tables", "software", "files", "content_hash"}
-"""The parts of a manifest without which a training set cannot be made again."""
+"""Parts of a manifest that are required to make a training set again."""
 _CONTENTS: Final = {MANIFEST, _REPORT, _DATA, INPUTS}
 
 
@@ -134,7 +134,7 @@ def _read(file: Path) -> Manifest:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Whether it holds a training set, of any format, or nothing: others call a file manifest.json too."""
+    """Return whether the directory is empty or holds a training set; other tools write a manifest.json too."""
     if directory.is_file():
         return False
     names = {path.name for path in directory.iterdir()}

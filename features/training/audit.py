@@ -28,25 +28,25 @@ _BLOCK: Final = 512
 _AT: Final = "__at"
 _PART: Final = "__part"
 _ROW_BYTES: Final = 128
-"""What a feature row takes at most, with its place in the order of its asset's."""
+"""Upper bound on the bytes of a feature row's keys and times, with its place in the order of its asset."""
 
 
 @dataclass(frozen=True)
 class ViewAudit:
-    """What one view's columns should hold, row by row of the training set."""
+    """The expected contents of one view's columns, for each row of the training set."""
 
     used: pl.DataFrame
     """event_timestamp, created_timestamp of the feature row that serves the label; null where none does."""
     age_s: pl.Series
-    """How old each label's feature row is, in seconds; null where there is none."""
+    """Age of each label's feature row in seconds; null where there is none."""
     expired: pl.Series
-    """Whether there was a row, but too old for the view's ttl."""
+    """Whether there was a row for the label, but older than the view's ttl."""
     wrong: dict[str, int]
     """Column -> number of values other than what was known at the label's time: from its future, outdated, or wrong."""
     invalid: dict[str, dict[str, int]]
     """Point -> reason -> number of label rows whose feature row was excluded for its quality."""
     shared: int | None
-    """Label rows whose feature row also serves a label of another split; None where the labels have no split."""
+    """Number of label rows whose feature row also serves another split; None if the labels have no split."""
 
 
 def audit_view(

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from historian.errors import InvalidInput
 
 Format = Literal["parquet", "arrow", "arrows", "csv"]
-"""Also the suffix. Arrow's file can be mapped into memory, its stream (`arrows`) can be read while it comes."""
+"""Name of a format, and its suffix. `arrow` is a file that can be memory-mapped, `arrows` a stream."""
 
 _BY_SUFFIX: Final[dict[str, Format]] = {
     ".parquet": "parquet",

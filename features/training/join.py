@@ -23,7 +23,7 @@ from historian.errors import InvalidInput
 
 
 def check_names(labels: pl.DataFrame, plan: Plan) -> None:
-    """Raise `InvalidInput` if a label column is called as a feature is.
+    """Raise `InvalidInput` if a label column has the name of a feature.
 
     Args:
         labels: Any columns.
@@ -82,7 +82,7 @@ def described(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan, request: M
 
 
 def _looked_up(labels: pl.DataFrame, table: PinnedTable, columns: Mapping[str, str], plan: Plan) -> pl.DataFrame:
-    """`columns` (name -> the table's) of the table's rows that serve the labels; null where none does."""
+    """Return `columns` (name -> the table's) of the rows that serve the labels; null where none does."""
     query = table.query(columns)
     times = labels.select(ASSET, pl.col(EVENT_TIMESTAMP).alias(EVENT))
     numbers = row_numbers(query, times, plan.executor, created_by_label_time=plan.created_by_label_time)

@@ -27,15 +27,15 @@ class Labels:
     """The label rows of a training set, and how far each looks ahead."""
 
     frame: pl.DataFrame
-    """asset, event_timestamp, and any other columns."""
+    """The labels: asset, event_timestamp, and any other columns."""
     label_end: pl.Series | None
-    """The instant up to which each label looks; None where nobody said."""
+    """The instant up to which each label looks ahead; None if unknown."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """What became of the times without a label."""
+    """Numbers of times without a label, by reason."""
 
 
 class LabelSource(Protocol):
-    """Labels that can be made once the feature tables are pinned."""
+    """A source of labels, which are made once the feature tables are pinned."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -87,7 +87,7 @@ def read_source(request: Request, directory: Path, plant: Plant) -> LabelSource:
 
 @dataclass(frozen=True)
 class _TableSource:
-    """Labels a person wrote down."""
+    """Labels from a table that a person wrote."""
 
     files: tuple[Path, ...]
     target: str | None
@@ -105,7 +105,7 @@ class _TableSource:
 
 @dataclass(frozen=True)
 class _RuleSource:
-    """Labels that follow from events by a rule."""
+    """Labels derived from events by a rule."""
 
     files: tuple[Path, ...]
     rule: LabelRule

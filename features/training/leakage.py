@@ -15,7 +15,7 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Claim:
-    """What a training set claims of one view: these columns come from these feature rows."""
+    """Columns of a training set, and the feature rows of one view that they should come from."""
 
     rows: pl.DataFrame
     """Every row of the feature table: asset, event_timestamp, created_timestamp and the features."""
@@ -29,7 +29,7 @@ def leaking_rows(training: pl.DataFrame, claims: Sequence[Claim]) -> set[int]:
 
     Args:
         training: asset, event_timestamp and the claimed columns.
-        claims: One for each view.
+        claims: One claim for each view.
     """
     wrong = set()
     for number, row in enumerate(training.iter_rows(named=True)):
@@ -43,7 +43,7 @@ def leaking_rows(training: pl.DataFrame, claims: Sequence[Claim]) -> set[int]:
 
 
 def _newest_known(claim: Claim, asset: str, at: datetime) -> dict[str, object]:
-    """The feature row that may be seen at `at`: of the asset's rows not later and not too old, the newest."""
+    """Return the newest feature row of the asset that is neither later than `at` nor too old."""
     seen = [row for row in claim.rows.iter_rows(named=True) if row["asset"] == asset and row["event_timestamp"] <= at]
     fresh = [row for row in seen if claim.ttl is None or at - row["event_timestamp"] <= claim.ttl]
     return max(fresh, key=lambda row: (row["event_timestamp"], row["created_timestamp"]), default={})
@@ -52,13 +52,13 @@ def _newest_known(claim: Claim, asset: str, at: datetime) -> dict[str, object]:
 def rms_before(samples: pl.DataFrame, at: datetime, *, window: timedelta, sample_rate: float) -> float | None:
     """Return the mean-free RMS of the last complete burst that lies wholly before `at`; None if there is none.
 
-    Uses nothing of the window code: bursts are separated by their pauses, and only samples before `at` are looked at.
+    Does not use the code of windows: bursts are separated by their pauses, and only samples before `at` are used.
 
     Args:
         samples: timestamp and value of one tag, any order.
-        at: Aware.
-        window: The length of a burst.
-        sample_rate: In hertz.
+        at: The instant, with a zone.
+        window: Length of a burst.
+        sample_rate: Sample rate in Hz.
     """
     past = samples.filter(pl.col("timestamp") < at).sort("timestamp")
     pause = pl.col("timestamp").diff() > timedelta(seconds=2 / sample_rate)

@@ -33,14 +33,14 @@ _SOFTWARE: Final = ("penstock", "polars", "pyarrow")
 
 @dataclass(frozen=True)
 class Findings:
-    """The values of a training set, and what was found out about them."""
+    """The values of a training set, and the findings about them."""
 
     values: pl.DataFrame
-    """The columns `view__feature`."""
+    """The values of the features: columns `view__feature`."""
     audits: Mapping[str, ViewAudit]
-    """By view, of these values."""
+    """Audits of these values, by view."""
     changed: Mapping[str, int]
-    """For each column the number of values that the other point-in-time mode gives otherwise."""
+    """Column -> number of values that differ in the other point-in-time mode."""
 
 
 def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file: Path) -> Manifest:

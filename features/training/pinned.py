@@ -27,8 +27,8 @@ from historian.times import parse_duration
 CREATED_TIMESTAMP: Final = "created_timestamp"
 
 AsOf = Literal["committed", "predates", "vacuumed"]
-"""How the version of an `as_of` was found: the newest committed by then; or there is none, because the instant predates
-the table's first version; or it has been vacuumed, or its log cleaned up."""
+"""How the version for an `as_of` was found: the newest one committed by then; or none, because the instant predates the
+table's first version, or because that version has been vacuumed or its log cleaned up."""
 
 _WARNINGS: Final[dict[str | None, str]] = {
     "predates": "the table's first version was committed after as_of",
@@ -41,11 +41,11 @@ class TableVersion:
     """A version of a feature table."""
 
     number: int
-    """Delta's."""
+    """Delta's number of the version."""
     created_until: datetime | None
-    """The newest created timestamp in it: stands in for the version once that is vacuumed."""
+    """Newest created timestamp in it, which identifies its rows once the version is vacuumed."""
     as_of: AsOf | None = None
-    """How it was found for an instant: it is the newest version unless `committed`. None if no instant was given."""
+    """How it was found for an instant; unless `committed`, it is the newest version. None if no instant was given."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class PinnedTable:
     path: str
     version: TableVersion
     frame: pl.LazyFrame
-    """All columns of the rows created until `as_of`, and `ROW`, their number in this version."""
+    """The rows created until `as_of`: all columns, and `ROW`, their number in this version."""
     definition: str
-    """What the rows' values depend on, as the feature job has written it into the table."""
+    """Definition that the rows were computed with, as recorded in the table by the feature job."""
     ttl: timedelta | None
-    """How old a feature may be; None for any age."""
+    """Largest age of a feature; None for any age."""
     window: timedelta
-    """The length of the windows the rows were computed from."""
+    """Length of the windows from which the rows were computed."""
     stand_in: bool = False
     """Whether the version is gone and its rows are selected by `created_until` alone."""
 

@@ -1,4 +1,4 @@
-"""What a training set takes its features from, resolved once: features, their columns, and pinned tables."""
+"""The plan of a training set, resolved once: features, their columns, and pinned tables."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Feature:
     """A feature that a training set has a column of."""
 
     ref: str
-    """`view:feature`"""
+    """Reference of the feature, `view:feature`."""
     view: str
     name: str
-    """Its column in the feature table."""
+    """Name of its column in the feature table."""
     column: str
-    """Its column in the training set, `view__feature`."""
+    """Name of its column in the training set, `view__feature`."""
     meaning: Mapping[str, str]
     """Unit, formula, version, point and tags, as registered."""
 
@@ -34,16 +34,16 @@ class Plan:
     """Where every value of a training set is looked up, and in which point-in-time mode."""
 
     features: tuple[Feature, ...]
-    """In the order of their columns."""
+    """The features in the order of their columns."""
     tables: Mapping[str, PinnedTable]
-    """By view, in order of name: those of the features, and the one whose rows give a rule its times."""
+    """Pinned tables by view, sorted by name: those of the features, and the one whose rows give a rule its times."""
     created_by_label_time: bool
     """The point-in-time mode: whether a feature row counts only if it had been created by the label's time. If not, the
     true history counts, as if every correction and every late sample had been there in time."""
     as_of: datetime | None
     """The instant the tables are pinned at, if one was given."""
     executor: JoinExecutor
-    """Where the join runs; makes no difference to its result."""
+    """Runs the join; has no effect on its result."""
 
     @property
     def feature_tables(self) -> dict[str, PinnedTable]:
@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def refs(self) -> list[str]:
-        """`view:feature`, in the order of the columns."""
+        """References of the features, `view:feature`, in the order of the columns."""
         return [feature.ref for feature in self.features]
 
     @property

@@ -30,28 +30,28 @@ from historian.plant.plant import Plant
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What splitting the labels has cost; empty without a split."""
+    """The purged rows of a split; empty without a split."""
 
     purged: Mapping[str, int] = field(default_factory=dict)
     purged_for_age: Mapping[str, int] = field(default_factory=dict)
-    """Both as in `features.training.splits.Split`."""
+    """Numbers of purged rows, like `purged`; see `features.training.splits.Split`."""
     gap: timedelta | None = None
     """Longest window plus horizon; None without a split, or where it differs from row to row."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that is known before a feature value is read."""
+    """The labels and the plan of a training set, before any feature value is read."""
 
     request: Request
     files: tuple[Path, ...]
     """The input files; the one the request names first."""
     plan: Plan
     labels: pl.DataFrame
-    """With the column `split` if one was requested; without the rows it purged."""
+    """The labels, with the column `split` if one was requested, and without purged rows."""
     target: str | None
     counts: Mapping[str, int]
-    """What became of the times without a label."""
+    """Numbers of times without a label, by reason."""
     split: SplitResult = SplitResult()
 
 

@@ -1,4 +1,4 @@
-"""The report of a training set for people: one HTML file with its plots inside; nothing is fetched, no script runs."""
+"""The report of a training set: one HTML file with embedded plots; nothing is fetched, and no script runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from features.training.splits import SPLIT
 from features.training.suspects import is_classes
 from features.training.verdicts import verdicts
 
-# Text stays text and names do not change from run to run: the same training set, the same report.
+# Text stays text and ids do not change from run to run, so that the same training set gives the same report.
 _SVG: Final[dict[Any, Any]] = {
     "svg.hashsalt": "penstock",
     "svg.fonttype": "none",
@@ -43,9 +43,9 @@ def report_html(manifest: Manifest, prepared: Prepared, audits: Mapping[str, Vie
     """Return the whole page.
 
     Args:
-        manifest: What is reported.
+        manifest: The manifest to report.
         prepared: The labels, for the plots over time.
-        audits: By view, for the ages of the features.
+        audits: Audits by view, for the ages of the features.
     """
     site = escape(manifest["plant"]["site"])
     parts = [
@@ -146,7 +146,7 @@ def _origins(manifest: Manifest) -> Iterable[tuple[str, object]]:
 
 
 def _plot(draw: Callable[[Axes], bool], *, height: float = 2.8) -> str:
-    """An SVG element of what `draw` draws; nothing if it finds nothing to draw."""
+    """Return a plot as an SVG element; an empty string if `draw` finds nothing to draw."""
     with mpl.rc_context(_SVG):
         figure = Figure(figsize=(8, height), layout="constrained")
         axes = figure.add_subplot()
@@ -160,7 +160,7 @@ def _plot(draw: Callable[[Axes], bool], *, height: float = 2.8) -> str:
 
 
 def _over_time(axes: Axes, prepared: Prepared) -> bool:
-    """Rows over time by split, and over them, where the target is of few values, those of its rarest one."""
+    """Draw rows over time by split, and those of the rarest class if the target has few values."""
     labels, target = prepared.labels, prepared.target
     times = labels[EVENT_TIMESTAMP].dt.replace_time_zone(None)
     splits = labels[SPLIT] if SPLIT in labels.columns else pl.repeat("all", labels.height, eager=True)
@@ -178,13 +178,13 @@ def _over_time(axes: Axes, prepared: Prepared) -> bool:
 
 
 def _rarest(target: pl.Series) -> object | None:
-    """The value that occurs least; None for a quantity or a target that is always the same."""
+    """Return the least frequent value; None for a quantity or a constant target."""
     counts = target.drop_nulls().alias("value").value_counts(name="rows").sort("rows", "value")
     return counts["value"][0] if is_classes(target) and counts.height > 1 else None
 
 
 def _ages(axes: Axes, audits: Mapping[str, ViewAudit]) -> bool:
-    """The share of labels whose feature row is no older than so much."""
+    """Draw the cumulative distribution of the ages of feature rows at their labels."""
     drawn = False
     for name, audit in audits.items():
         known = np.sort(audit.age_s.drop_nulls().to_numpy())

@@ -13,7 +13,7 @@ from features.training.splits import SplitSpec
 from historian.plant.model import Model
 
 _LAYOUT: Final = {"format", "partition_by"}
-"""The parts of a request that do not change the rows."""
+"""Fields of a request that do not affect the rows."""
 
 
 class Request(Model):
@@ -31,8 +31,10 @@ class Request(Model):
     split: SplitSpec | None = None
     horizon: timedelta | None = Field(None, ge=timedelta(0), description="How far the labels of a table look ahead.")
     threshold: float = Field(0.95, gt=0.5, le=1, description="The AUC from which on a column is suspected.")
-    format: Format = Field("parquet", description="Of an artefact's parts.")
-    partition_by: Literal["asset"] | None = Field(None, description="Of an artefact's parts, below the split.")
+    format: Format = Field("parquet", description="Format of an artefact's parts.")
+    partition_by: Literal["asset"] | None = Field(
+        None, description="Partitioning of an artefact's parts, below the split."
+    )
 
     def of_rows(self, refs: Sequence[str]) -> dict[str, Any]:
         """Return what the rows depend on, ready for JSON, with all features named.

@@ -33,19 +33,19 @@ _ZERO: Final = timedelta(0)
 
 @dataclass(frozen=True)
 class RuleLabels:
-    """Labels, and what became of the times without one."""
+    """Labels, and the numbers of times without one."""
 
     labels: pl.DataFrame
-    """asset, event_timestamp, the target, `episode`; with censored = "keep" also `censored` and `at_least_s`. Sorted by
-    asset and time."""
+    """The labels, sorted by asset and time: asset, event_timestamp, the target, `episode`; with censored = "keep" also
+    `censored` and `at_least_s`."""
     label_end: pl.Series
     """For each label the instant up to which it looks: T + H, or the end of the run."""
     excluded: int
-    """Times within an exclusion zone, or while the asset was down."""
+    """Number of times within an exclusion zone, or while the asset was down."""
     censored: int
-    """Times whose outcome was not observed; among the labels if they were to be kept."""
+    """Number of times whose outcome was not observed; they are among the labels if the rule keeps them."""
     unsampled: int
-    """Times without a failure that the sampling of negatives left out."""
+    """Number of times without a failure that the sampling of negatives left out."""
 
 
 def grid_times(assets: Sequence[str], times: Times) -> pl.DataFrame:

@@ -41,7 +41,7 @@ class SplitSpec:
 
     by: By
     shares: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Of train, validation and test; of rows, as near as whole groups allow."""
+    """Shares of train, validation and test in the rows, as closely as whole groups allow."""
     hold_out: tuple[str, ...] = ()
     """Assets or episodes that are the test set; the other two shares apply to the rest."""
     seed: int = 0
@@ -51,14 +51,14 @@ class SplitSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """Which row goes where."""
+    """The assignment of rows to splits."""
 
     names: pl.Series
-    """`split`: train, validation or test; null where the row is purged."""
+    """Split of each row: train, validation or test; null where the row is purged."""
     purged: Mapping[str, int]
-    """Rows left out, by the split they would have been in."""
+    """Number of purged rows, by the split they would have been in."""
     purged_for_age: Mapping[str, int]
-    """Those of them that were left out only because a later row's features are old."""
+    """Number of rows purged only because the features of a later row are old, by split."""
 
 
 def split(labels: pl.DataFrame, spec: SplitSpec, *, label_end: pl.Series, window: timedelta, began: pl.Series) -> Split:
@@ -66,7 +66,7 @@ def split(labels: pl.DataFrame, spec: SplitSpec, *, label_end: pl.Series, window
 
     Args:
         labels: asset, event_timestamp, and `episode` to split by it.
-        spec: How to split.
+        spec: The way to split.
         label_end: The instant up to which each row's label looks.
         window: The longest window of the features used.
         began: The start of the earliest window that each row's features were computed from; null if it has none.

@@ -1,7 +1,7 @@
 """Columns that predict the target too well to be true: often something a person wrote down knowing the outcome. Pure.
 
-`days until the next repair` predicts failures very well, and will not exist when a prediction is needed. A high number
-is no proof: a good feature of an easy problem has one too. Whoever uses the set has to decide.
+`days until the next repair` predicts failures very well, but is not available when a prediction is needed. A high value
+is no proof: a good feature of an easy problem has one too. The user of the training set has to decide.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def label_columns(labels: pl.DataFrame, target: str) -> pl.DataFrame:
 
     Args:
         labels: event_timestamp and any other columns.
-        target: The column to be predicted.
+        target: Name of the column to be predicted.
     """
     others = labels.drop(target, *RESERVED, strict=False)
     return others.with_columns(_seconds_after(column, labels[EVENT_TIMESTAMP]) for column in others)
@@ -107,7 +107,7 @@ def _of_quantity(column: pl.Series, target: pl.Series) -> list[Suspect]:
 
 
 def _as_number(column: pl.Series) -> pl.Series | None:
-    """None for words; what is neither, such as lists, is no number but null."""
+    """Return the column as numbers: None for words, null for other types such as lists."""
     if isinstance(column.dtype, pl.String | pl.Categorical | pl.Enum):
         return None
     physical = column.to_physical()
@@ -117,7 +117,7 @@ def _as_number(column: pl.Series) -> pl.Series | None:
 
 
 def _target_mean_by_word(column: pl.Series, target: pl.Series) -> pl.Series:
-    """The mean target of the rows with the same word in the other half of the rows; where it has none, of all rows.
+    """Return the mean target of rows with the same word in the other half of the rows, or of all rows if there is none.
 
     If a row counted towards its own number, words that hardly ever occur would predict everything. Rows go to the two
     halves in turn, in order of their target, so that both have the same targets. Only a greater number for a greater

@@ -26,9 +26,9 @@ class Made:
     prepared: Prepared
     table: pa.Table
     manifest: Manifest
-    """Without `files`."""
+    """The manifest without `files`."""
     audits: Mapping[str, ViewAudit]
-    """By view."""
+    """Audits by view."""
 
 
 def training_set(labels: pl.DataFrame, plan: Plan) -> pa.Table:
@@ -39,7 +39,7 @@ def training_set(labels: pl.DataFrame, plan: Plan) -> pa.Table:
         plan: The features, their tables and the point-in-time mode.
 
     Raises:
-        InvalidInput: a label column is called as a feature is.
+        InvalidInput: a label column has the name of a feature.
         FeatureError: a view's table lacks a column; it was made before the plant file had it.
     """
     check_names(labels, plan)
@@ -98,7 +98,7 @@ def _table(prepared: Prepared, values: pl.DataFrame) -> pa.Table:
 
 
 def _audits(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan) -> dict[str, ViewAudit]:
-    """An audit of each view's columns; on this machine, wherever the join ran."""
+    """Audit each view's columns, on this machine wherever the join ran."""
     return {
         view: audit_view(
             labels,

@@ -1,4 +1,4 @@
-"""Manifests in words: what speaks against a training set, and where two of them differ."""
+"""Findings of manifests in words: problems of a training set, and differences between two."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from features.training.pinned import as_of_warnings
 
 
 def verdicts(manifest: Manifest, *, most: int | None = None) -> list[str]:
-    """Return what speaks against the training set, a sentence each; an empty list if nothing does.
+    """Return the problems of a training set, a sentence each; an empty list if there are none.
 
     Args:
-        manifest: Of the training set.
-        most: The number of suspects to name, strongest first; the rest are counted. All are named without it.
+        manifest: Manifest of the training set.
+        most: Number of suspects to name, strongest first; the rest are counted. All are named if None.
     """
     leakage = manifest["leakage"]
     found = not_known(leakage)
@@ -40,7 +40,7 @@ def not_known(leakage: Mapping[str, Any]) -> list[str]:
     """Return a sentence if values were not known at their label's time: such a training set is useless.
 
     Args:
-        leakage: That part of a manifest.
+        leakage: The part `leakage` of a manifest.
     """
     count = leakage["values_not_known_at_their_label"]
     return [f"{count} values were not known at their label's time: {', '.join(leakage['columns'])}"] if count else []

@@ -25,20 +25,20 @@ from historian.errors import InvalidInput
 from historian.plant.plant import Plant
 
 _SURROUNDINGS: Final = ("software ", "plant files ")
-"""What may have changed as long as the rows come out the same."""
+"""Parts of a manifest that may differ as long as the rows are the same."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What making a training set again has shown."""
+    """The result of making a training set again."""
 
     rows: int
     leakage: Mapping[str, Any]
-    """What the audit has found in the rows made again, as a manifest has it."""
+    """Result of the audit of the new rows, in the form of a manifest."""
     differences: tuple[str, ...]
-    """Where it came out otherwise; empty if it is the same."""
+    """Differences from the recorded training set; empty if it is the same."""
     moved_on: tuple[str, ...]
-    """What has changed since without changing the result, such as tables that have grown."""
+    """Changes since then that do not affect the result, such as tables that have grown."""
 
 
 def verify(
@@ -56,8 +56,8 @@ def verify(
         path: The manifest, or the artefact's directory.
         store: Feast over the plant's repository.
         plant: The plant.
-        plant_file: What it was loaded from.
-        executor: Where features are looked up; makes no difference to the result.
+        plant_file: The plant file.
+        executor: Runs the lookup of features; has no effect on the result.
         advance: Called with 1 after each view.
 
     Raises:
@@ -112,7 +112,7 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _impossible(tables: Mapping[str, PinnedTable]) -> Iterator[str]:
-    """Tables whose version in the manifest is newer than their newest: no table ever goes back by itself."""
+    """Yield tables whose recorded version is newer than their newest one, which never happens by itself."""
     for view, table in tables.items():
         recorded, newest = table.version.number, newest_version(table)
         if recorded > newest:

@@ -1,1 +1,1 @@
-"""Windows over samples, and which of them a change touches."""
+"""Windows over samples, and the windows that a change affects."""

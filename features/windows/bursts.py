@@ -1,4 +1,4 @@
-"""Where the bursts around a change begin and end in the store.
+"""Finds the beginning and the end of the bursts around a change, in the store.
 
 Windows of `align = "burst"` are counted from the start of their run, so a run is always computed as a whole.
 """
@@ -18,25 +18,28 @@ from historian.times import from_micros
 
 _MOST_LOOKS: Final = 10_000
 _MOST_GAPS: Final = 40_000_000
-"""About 64 million samples."""
+"""Largest search, in gaps: about 64 million samples."""
 
 
 def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, gap: int, look: int) -> tuple[int, int]:
-    """Widen [first, last] to the ends of the bursts it cuts; in microseconds since the epoch.
+    """Widen the interval [first, last] to the ends of the bursts that it cuts.
 
-    In a burst of these tags together no sample follows the one before by more than the gap.
+    In a burst, no sample of any of the tags follows the sample before by more than the gap.
 
     Args:
-        store: where the samples are.
-        tags: whose samples count.
-        first: the interval's first instant.
-        last: its last instant.
+        store: the store to read.
+        tags: names of the tags.
+        first: first instant of the interval, in microseconds since the epoch.
+        last: last instant of the interval, in microseconds since the epoch.
         gap: the longest pause within a burst, in microseconds.
-        look: how much is read at first, in microseconds; then twice that, and so on.
+        look: time span that is read first, in microseconds; then twice that, and so on.
+
+    Returns:
+        First and last instant of the widened interval, in microseconds since the epoch.
 
     Raises:
-        ConfigError: no end is found within 10,000 times `look`, or 40 million times `gap`; what arrives of a signal
-            without gaps would make all of it be computed again, every time.
+        ConfigError: no end was found within 10,000 times `look`, or 40 million times `gap`. Every new sample of a
+            signal without gaps would cause all of it to be recomputed.
     """
     limit = min(_MOST_LOOKS * look, _MOST_GAPS * gap)
 

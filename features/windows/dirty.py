@@ -1,7 +1,7 @@
-"""Ledger rows -> the intervals of time in which windows may have changed.
+"""Derives from ledger rows the intervals of time in which windows may have changed.
 
-Live samples, late samples and a backfill of last year are the same case: something was written, so the windows that use
-it are computed again. A sample at t is used by windows that end in (t, t + lookback], where the lookback is how far
+Live samples, late samples and a backfill of last year are treated alike: the windows that use what was written are
+computed again. A sample at t is used by windows that end in (t, t + lookback], where the lookback is how far
 before its end a window needs samples of the tag.
 """
 
@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Final
 
 import polars as pl
+
+from historian.intervals import join_touching
 
 TAG_LOOKBACK: Final = pl.Schema(
     {
@@ -25,7 +27,7 @@ TAG_LOOKBACK: Final = pl.Schema(
 INTERVALS: Final = pl.Schema(
     {"asset": pl.String(), "after": pl.Datetime("us", "UTC"), "until": pl.Datetime("us", "UTC")},
 )
-"""Intervals of an asset's window ends: after < end <= until."""
+"""Columns of an interval of window ends of an asset: after < end <= until."""
 
 
 def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
@@ -33,16 +35,17 @@ def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         changes: columns of `historian.stores.protocols.LEDGER`; rows of other tags are left out.
-        tags: columns of `TAG_LOOKBACK`, a row a tag; `known` is up to when its windows were known when changes were
-            last taken in, or null, and `newest` its newest sample now. Windows that were pending then end in between
-            or within the lookback, and another sample of the asset, or the clock alone, may have made them due.
+        tags: columns of `TAG_LOOKBACK`, one row per tag. `known` is the instant up to which the tag's windows were
+            known when changes were last processed, or null; `newest` is the time of its newest sample now. Windows
+            that were pending then end between the two or within the lookback after; another sample of the asset, or
+            time passing, may have made them due.
 
     Returns:
         Columns of `INTERVALS`, sorted; the intervals of an asset neither overlap nor touch.
     """
     changed = changes.join(tags, on="tag").select("asset", "first", "last", "lookback")
     touched, overdue = pl.col("asset").is_in(changed["asset"].implode()), pl.col("known") < pl.col("newest")
-    # What a tag that has nothing new held is known up to the newest sample of its asset: of a dead tag nothing waits.
+    # A tag without new samples counts as known up to the newest sample of its asset: a dead tag leaves nothing pending.
     begun = pl.when(overdue.fill_null(value=False)).then("known").otherwise(pl.col("known").max().over("asset"))
     waiting = tags.drop_nulls("known").with_columns(first=begun).filter(touched | overdue)
     pending = waiting.select("asset", "first", last=pl.max_horizontal("known", "newest"), lookback="lookback")
@@ -51,17 +54,13 @@ def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 
 
 def join_intervals(intervals: pl.DataFrame, *, within: timedelta = timedelta(0)) -> pl.DataFrame:
-    """Sort intervals and join those of an asset that overlap, touch, or lie no further apart than `within`.
+    """Join the intervals of each asset that overlap, touch, or lie no further apart than `within`.
 
     Args:
         intervals: columns of `INTERVALS`, in any order.
         within: the widest gap that is closed.
+
+    Returns:
+        Columns of `INTERVALS`, sorted by asset and start.
     """
-    covered = (pl.col("until").cum_max().shift() + within).over("asset")
-    return (
-        intervals.sort("asset", "after")
-        .with_columns(apart=(pl.col("after") > covered).fill_null(value=True))
-        .group_by("asset", pl.col("apart").cum_sum(), maintain_order=True)
-        .agg(pl.col("after").min(), pl.col("until").max())
-        .select("asset", "after", "until")
-    )
+    return join_touching(intervals, by="asset", start="after", end="until", within=within)

@@ -1,20 +1,20 @@
-"""Where windows lie over the samples of one tag: continuous runs are found by gaps, then tiled.
+"""Places windows over the samples of one tag: gaps divide the samples into continuous runs, which are then tiled.
 
-A window is labelled by its end, the first instant at which its features can be known. Windows that samples touch but
-do not fill are listed as not valid, never filled up and never left out silently. All times are microseconds since the
-epoch.
+A window is labelled by its end, the first instant at which its features can be known. Windows that have some but not
+all of their samples are listed as not valid; they are never padded and never silently dropped. All times are
+microseconds since the epoch.
 
 `align = "epoch"`: ends lie on the hop's grid since 1970, and a window is the N samples just before its end. The
-device's clock may drift against ours by one sample: the first sample may be up to one period early and 2.5 late, the
-last must lie within 1.5 periods of the end. A device of another rate than the configured one has no valid window.
+device's clock may drift against ours by one sample: the first sample may be up to one period early or 2.5 late, and
+the last must lie within 1.5 periods of the end. A device whose rate is not the configured one has no valid window.
 
 `align = "burst"`: windows start where a run starts, then every hop, and end N/fs after their first sample. Here too the
 clock may drift by one sample: the N-th sample must lie before the end, and within 2.5 periods of it.
-A run shorter than one window is one window that is not valid. What remains of a longer run has no window, for it
-would be the newest one of every burst and hide the good one before it; it is counted as a partial window.
+A run shorter than one window is one window that is not valid. The remainder of a longer run has no window, because it
+would be the newest window of every burst and hide the valid one before it; it is counted as a partial window.
 
-A window that is not valid says why: `gap` if samples are missing between its first and its last, or where it begins or
-ends; `length` if they follow each other without a gap and yet are not N over the whole window; `bad_quality`.
+A window that is not valid has a reason: `gap` if samples are missing between its first and its last, at its beginning
+or at its end; `length` if there is no gap, and yet not N samples over the whole window; `bad_quality`.
 """
 
 from __future__ import annotations
@@ -34,70 +34,70 @@ Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
 _BLOCK: Final = 65_536
-"""Samples whose steps are looked at together: they stay in the caches."""
+"""Number of samples compared at a time, so that they stay in the CPU caches."""
 
 
 class EndRange(NamedTuple):
-    """Which windows are wanted, by their ends: after < end <= until; microseconds since the epoch."""
+    """A range of windows by their ends: after < end <= until, in microseconds since the epoch."""
 
     after: int
     until: int
     ready: int
-    """Later than this an incomplete window may yet be filled: it is pending, and not listed."""
+    """An incomplete window that ends later than this may still be filled: it is pending and not listed."""
 
     @property
     def without_pending(self) -> EndRange:
-        """The range without the windows that may yet be filled."""
+        """The range without pending windows."""
         return self._replace(until=min(self.until, self.ready))
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How windows of fixed length lie over a signal of fixed rate."""
+    """Length and hop of windows over a signal of fixed sample rate."""
 
     length: int
-    """Microseconds; a whole number of samples."""
+    """Length of a window in microseconds; a whole number of samples."""
     hop: int
-    """Microseconds."""
+    """Time between the starts of windows, in microseconds."""
     sample_rate: float
-    """Hz, from the tag's configuration."""
+    """Sample rate in Hz, from the tag's configuration."""
 
     @property
     def period(self) -> float:
-        """Microseconds from sample to sample."""
+        """Time between samples in microseconds."""
         return 1e6 / self.sample_rate
 
     @property
     def samples(self) -> int:
-        """N, the samples of a window."""
+        """Number of samples in a window, N."""
         return round(self.length / self.period)
 
     @property
     def hop_samples(self) -> int:
-        """The hop of burst windows, in whole samples."""
+        """Hop of burst windows in whole samples."""
         return max(1, round(self.hop / self.period))
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows over the samples of one tag, by their end."""
+    """Windows over the samples of one tag, in the order of their ends."""
 
     end: Integers
-    """[windows] the event timestamp; ascending."""
+    """[windows] end of each window, its event timestamp, in microseconds since the epoch; ascending."""
     first: Integers
-    """[windows] index of the first sample inside."""
+    """[windows] index of the first sample in each window."""
     found: Integers
-    """[windows] samples inside."""
+    """[windows] number of samples in each window."""
     faults: Flags
-    """[windows] each, why features cannot be computed."""
+    """Reason -> [windows] whether it prevents the computation of features."""
     resume: int
-    """Time of the first sample that windows after this range may need."""
+    """Time of the first sample that windows after this range may need, in microseconds since the epoch."""
     partial_windows: int = 0
-    """How many runs end in samples too few for a window of their own."""
+    """Number of runs that end in too few samples for another window."""
 
     @cached_property
     def valid(self) -> Booleans:
-        """[windows] whether features can be computed."""
+        """[windows] whether the features of each window can be computed."""
         valid: Booleans = ~np.logical_or.reduce(list(self.faults.values()))
         return valid
 
@@ -108,11 +108,14 @@ def microseconds(duration: timedelta) -> int:
 
 
 def runs(times: Integers, period: float) -> tuple[Integers, Integers]:
-    """Return [runs] start and stop indices of the continuous runs; |dt - period| > period/2 is a gap.
+    """Return the start and stop indices of the continuous runs; |dt - period| > period/2 is a gap.
 
     Args:
-        times: [samples] microseconds, ascending.
-        period: from sample to sample, in microseconds.
+        times: [samples] times in microseconds, ascending.
+        period: time between samples in microseconds.
+
+    Returns:
+        [runs] index of the first sample, and [runs] index after the last sample.
     """
     least, most = ceil(0.5 * period), floor(1.5 * period)
     gaps = [
@@ -124,20 +127,20 @@ def runs(times: Integers, period: float) -> tuple[Integers, Integers]:
 
 
 def _outside(steps: Integers, least: int, most: int) -> Integers:
-    """Where least <= step <= most does not hold; as unsigned numbers, what lies below is above as well."""
+    """Return where least <= step <= most is false; in unsigned numbers, values below `least` wrap to large ones."""
     steps -= least
     return np.flatnonzero(steps.view(np.uint64) > most - least)
 
 
 def touched_ends(first: Integers, last: Integers, *, hop: int, lookback: int, wanted: EndRange) -> Integers:
-    """Return the wanted ends on the hop's grid of windows that use samples of [first, last] of any run.
+    """Return the ends, on the grid of the hop, of the wanted windows that use samples of any run.
 
     Args:
         first: [runs] times of the first samples, ascending.
         last: [runs] times of the last samples, ascending.
-        hop: from end to end, in microseconds.
+        hop: time between ends, in microseconds.
         lookback: how far before its end a window uses samples, in microseconds.
-        wanted: which windows.
+        wanted: range of window ends.
     """
     low = np.maximum(first, wanted.after) // hop + 1
     high = np.minimum(last + lookback, wanted.until) // hop
@@ -147,13 +150,13 @@ def touched_ends(first: Integers, last: Integers, *, hop: int, lookback: int, wa
 
 
 def epoch_windows(times: Integers, usable: Booleans, tiling: Tiling, wanted: EndRange) -> Windows:
-    """Return the windows on the hop's grid that the samples touch.
+    """Return the windows on the grid of the hop that contain any of the samples.
 
     Args:
-        times: [samples] ascending; all samples from `Windows.resume` of the range before.
+        times: [samples] times, ascending; all samples from `Windows.resume` of the range before.
         usable: [samples] whether the sample is Good and has a value.
         tiling: length, hop and sample rate.
-        wanted: which windows.
+        wanted: range of window ends.
     """
     starts, stops = runs(times, tiling.period)
     wanted = wanted.without_pending
@@ -185,13 +188,13 @@ def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, wanted: End
     """Return the windows that start with the runs of the samples.
 
     Args:
-        times: [samples] ascending; all samples from `Windows.resume` of the range before, or from the start of a run.
+        times: [samples] times, ascending; all from `Windows.resume` of the range before, or from the start of a run.
         usable: [samples] whether the sample is Good and has a value.
         tiling: length, hop and sample rate.
-        wanted: which windows.
+        wanted: range of window ends.
     """
     starts, stops = runs(times, tiling.period)
-    # Whether a window exists, and what is in it, is decided by samples before its end alone.
+    # Only samples before the end of a window decide whether it exists and what is in it.
     places = (stops - starts - 1) // tiling.hop_samples + 1
     first = np.repeat(starts, places) + counters(places) * tiling.hop_samples
     run_stop = np.repeat(stops, places)
@@ -217,7 +220,7 @@ def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, wanted: End
 
 
 def _partial_windows(times: Integers, first: Integers, run_stop: Integers, tiling: Tiling, wanted: EndRange) -> int:
-    """Return how many runs have samples after their last window, such that the next one would end in the range."""
+    """Return the number of runs with samples after their last window whose next window would end in the range."""
     last = np.append(run_stop[1:] != run_stop[:-1], True)[: len(first)]
     rest = (first + tiling.hop_samples)[last & (first + tiling.samples < run_stop)]
     end = times[np.minimum(rest, len(times) - 1)] + tiling.length
@@ -225,7 +228,7 @@ def _partial_windows(times: Integers, first: Integers, run_stop: Integers, tilin
 
 
 def counters(count: Integers) -> Integers:
-    """[2, 3] -> [0, 1, 0, 1, 2]."""
+    """Return the numbers 0, 1, … below each count in turn: [2, 3] gives [0, 1, 0, 1, 2]."""
     return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
 
 
@@ -234,12 +237,12 @@ def _faults(complete: Booleans, gap: Booleans, bad: Booleans) -> Flags:
 
 
 def _same_run(starts: Integers, first: Integers, stop: Integers) -> Booleans:
-    """Whether the samples first..stop - 1 are of one run."""
+    """Return whether the samples first..stop - 1 belong to one run."""
     return np.equal(np.searchsorted(starts, first, side="right"), np.searchsorted(starts, stop - 1, side="right"))
 
 
 def _all_usable(usable: Booleans, first: Integers, stop: Integers) -> Booleans:
-    """Whether usable[first:stop] is true throughout, for each pair."""
+    """Return whether all of usable[first:stop] is true, for each pair."""
     if usable.all():
         return np.ones(len(first), dtype=np.bool_)
     unusable = np.flatnonzero(~usable)

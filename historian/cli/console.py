@@ -1,4 +1,4 @@
-"""What every command shares: common options, printing its result as text or JSON, and progress of long work."""
+"""Common options of commands, printing a result as text or JSON, and the progress of long work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from historian.times import format_duration
 
 PlantOption = Annotated[
     Path,
-    typer.Option("--plant", "-p", envvar="PENSTOCK_PLANT", help="The plant file, or the directory it is in."),
+    typer.Option("--plant", "-p", envvar="PENSTOCK_PLANT", help="The plant file, or its directory."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
@@ -38,8 +38,8 @@ def answer(record: Mapping[str, object], text: str, *, as_json: bool) -> None:
 
     Args:
         record: the result as one JSON object; datetimes, durations and paths are allowed as values.
-        text: the same for people.
-        as_json: print the record.
+        text: the result as text.
+        as_json: whether to print the record instead of the text.
     """
     print(json.dumps(record, default=_plain) if as_json else text, flush=True)
 
@@ -55,7 +55,7 @@ def _plain(value: object) -> object:
 
 
 def stdout_to_stderr() -> AbstractContextManager[object]:
-    """Redirect what is printed to standard error, away from the result; Ray, for one, prints events of its nodes."""
+    """Redirect printed text to standard error, away from the result; Ray, for example, prints events of its nodes."""
     return redirect_stdout(sys.stderr)
 
 
@@ -75,17 +75,17 @@ class _Rate(ProgressColumn):
 def progress(
     what: str, *, unit: str, total: int | None = None, quiet: bool, console: Console | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and time left while the block runs; what it prints goes to standard error.
+    """Show a progress bar with rate and remaining time while the block runs; what it prints goes to standard error.
 
     Args:
-        what: the work, such as "copying".
-        unit: of the counts, such as "samples".
-        total: how many there are, if that is known.
-        quiet: draw nothing, as under `--json`; nothing is drawn either where the console is no terminal.
+        what: description of the work, such as "copying".
+        unit: unit of the counts, such as "samples".
+        total: the total count, if it is known.
+        quiet: whether to draw nothing, as under `--json`; nothing is drawn either if the console is not a terminal.
         console: standard error if absent.
 
     Yields:
-        `advance(n)`, to be called when `n` more are done.
+        A function `advance(n)` to call when `n` more are done.
     """
     console = console or Console(stderr=True)
     bar = Progress(

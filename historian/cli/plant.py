@@ -1,4 +1,4 @@
-"""`penstock check` and `penstock schema`: whether the plant file is right, and which keys it may have."""
+"""`penstock check` and `penstock schema`: checks of the plant file, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from historian.stores.plant_check import check_plant
 
 
 def check(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Checks the plant file and its tag lists; reports every problem with file and row. Opens no connection."""
+    """Check the plant file and its tag lists; report every problem with file and row. Opens no connection."""
     found = check_plant(plant)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
     text = f"{found.site}: {found.assets} assets, {found.tags} tags ({kinds}), no problems"
@@ -20,5 +20,5 @@ def check(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = Fals
 
 
 def schema() -> None:
-    """Prints the JSON Schema of plant.toml, drivers included, for editors."""
+    """Print the JSON Schema of plant.toml, drivers included, for editors."""
     print(json.dumps(plant_schema(), indent=2))

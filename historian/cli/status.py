@@ -1,4 +1,4 @@
-"""`penstock status`: how the bridge is, and whether all is well."""
+"""`penstock status`: the state of the bridge, and any problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from historian.times import utc_now
 
 
 def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Shows how sources and store are, as the bridge last reported it. The exit code is 1 if anything is not well."""
+    """Show the state of sources and store as last reported by the bridge. The exit code is 1 if there is a problem."""
     loaded, now = load_plant(plant), utc_now()
     reader: StatusReader = StatusFile(loaded.state)
     bridge, tags = reader.bridge(), reader.tags()

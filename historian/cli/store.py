@@ -1,19 +1,19 @@
-"""`penstock store …`: making, looking at, copying and keeping up the historian store."""
+"""`penstock store …`: creating, inspecting, copying and maintaining the historian store."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from historian.cli.console import JsonOption, PlantOption, answer, progress
+from historian.cli.options import parse_duration_option
 from historian.plant.load import load_plant
 from historian.stores import operations
-from historian.times import parse_duration, parse_instant, utc_now
+from historian.times import parse_instant, utc_now
 
 app = typer.Typer(
     no_args_is_help=True, help="The historian store: init, status, gaps, copy; compact and vacuum for the lake."
@@ -27,19 +27,19 @@ def init(
     plant: PlantOption = Path("plant.toml"),
     *,
     retention: Annotated[
-        str | None, typer.Option(help="Keep samples this long, such as 1825d; for ever if absent.")
+        str | None, typer.Option(help="How long samples are kept, such as 1825d; for ever if absent.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes the store's database or bucket; needs an administrator's token, once. It may be repeated."""
-    span = _duration(retention, "--retention") if retention else None
+    """Create the store's database or bucket, with an administrator's token. May be repeated."""
+    span = parse_duration_option(retention, "--retention") if retention else None
     done = operations.initialise(load_plant(plant), retention=span)
     answer(asdict(done), done.done, as_json=as_json)
 
 
 @app.command()
 def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Shows the store's version, size and the newest sample of every asset."""
+    """Show the store's version and size, and the newest sample of every asset."""
     found = operations.store_status(load_plant(plant))
     lines = [f"{_LABELS.get(name, name)}: {value}" for name, value in found.facts.items()]
     newest = [f"  {asset}: {instant or 'no samples yet'}" for asset, instant in found.newest.items()]
@@ -48,13 +48,18 @@ def status(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = Fal
 
 @app.command()
 def copy(
-    source: Annotated[str, typer.Argument(help="file:///PATH or influxdb://…; its token in PENSTOCK_FROM_TOKEN.")],
-    target: Annotated[str, typer.Argument(help="The same; its token in PENSTOCK_TO_TOKEN.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Url of the store to read, file:///PATH or influxdb://…; its token is in PENSTOCK_FROM_TOKEN."
+        ),
+    ],
+    target: Annotated[str, typer.Argument(help="Url of the store to write; its token is in PENSTOCK_TO_TOKEN.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be copied.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Copies all samples from one store to another, verified page by page. Run it again to resume."""
+    """Copy all samples from one store to another, verified page by page. Run it again to resume."""
     plan = operations.plan_copy(source, target, source_token=os.environ.get("PENSTOCK_FROM_TOKEN", ""))
     if dry_run:
         text = f"would copy up to {plan.samples:,} samples of {len(plan.tags)} tags"
@@ -74,11 +79,11 @@ def gaps(
     tag: Annotated[list[str], typer.Option("--tag", help="Only this tag; may be given several times.")] = _EVERY_TAG,
     start: Annotated[str, typer.Option(help="ISO 8601 with zone, or now-7d.")] = "now-7d",
     end: Annotated[str, typer.Option(help="ISO 8601 with zone, or now.")] = "now",
-    longer_than: Annotated[str, typer.Option(help="Shorter pauses are none.")] = "10m",
+    longer_than: Annotated[str, typer.Option(help="Shorter gaps are left out.")] = "10m",
     as_json: JsonOption = False,
 ) -> None:
-    """Lists where tags have no samples, of any quality."""
-    now, span = utc_now(), _duration(longer_than, "--longer-than")
+    """List the gaps in which tags have no samples of any quality."""
+    now, span = utc_now(), parse_duration_option(longer_than, "--longer-than")
     first, last = parse_instant(start, now=now), parse_instant(end, now=now)
     found = operations.find_gaps(load_plant(plant), tag, first, last, longer_than=span)
     lines = [
@@ -88,16 +93,9 @@ def gaps(
     answer({"gaps": found.to_dicts()}, text, as_json=as_json)
 
 
-def _duration(text: str, option: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
-
-
 @app.command()
 def compact(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = False) -> None:
-    """Merges the small files that live streaming leaves and drops superseded rows. Readers are not disturbed."""
+    """Merge the small files that live streaming leaves, and drop superseded rows. Readers are not disturbed."""
     files = operations.compact_lake(load_plant(plant))
     answer(files, f"{files['files_before']} files became {files['files_after']}", as_json=as_json)
 
@@ -112,8 +110,8 @@ def vacuum(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Deletes files that compaction has replaced. Reads and time travel older than --keep stop working."""
-    span = timedelta(0) if keep == "0" else _duration(keep, "--keep")
+    """Delete files that compaction has replaced. Reads and time travel older than --keep stop working."""
+    span = parse_duration_option(keep, "--keep", zero=True)
     files = operations.vacuum_lake(load_plant(plant), keep=span, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     answer({"files": files, "dry_run": dry_run}, "\n".join([f"{verb} {len(files)} files", *files]), as_json=as_json)

@@ -16,7 +16,7 @@ from historian.times import utc_now
 
 _EVERY_TAG: Final[list[str]] = []
 _UNITS: Final = ((172_800, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s"))
-"""From how many seconds on an age is shown in a unit, and the seconds in it."""
+"""For each unit of an age, the seconds from which it is used, and the seconds in it."""
 
 
 def values(
@@ -27,7 +27,7 @@ def values(
     plant: PlantOption = Path("plant.toml"),
     as_json: JsonOption = False,
 ) -> None:
-    """Prints the newest sample of each tag: its time, age, value with unit, and quality."""
+    """Print the newest sample of each tag: its time, age, value with unit, and quality."""
     checked = load_plant(plant)
     found = newest_values(checked, open_store(checked), tags or _EVERY_TAG, now=utc_now())
     rows = [_cells(each) for each in found]

@@ -1,1 +1,1 @@
-"""The plant file: what it may say, how it is read and checked, and what it resolves to."""
+"""The plant file: its keys, how it is read and checked, and what it resolves to."""

@@ -1,7 +1,7 @@
-"""Tags, and the connections that bring them, as resolved from the plant file and its tag lists.
+"""Tags and the connections that read them, as resolved from the plant file and its tag lists.
 
-A driver itself belongs to the bridge. The plant file needs to know only which keys and columns a driver takes, and
-whether the driver can read its tags: `DriverSpec`.
+Drivers belong to the bridge. Checking a plant file requires only a driver's keys and columns, and whether the driver
+can read the tags: `DriverSpec`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from historian.errors import ConfigError, Problem
 from historian.plant.model import Bearing, Zones
 
 Section = Literal["sources", "archives"]
-"""The section of `plant.toml` in which a connection is described."""
+"""Section of `plant.toml` in which a connection is described."""
 
 
 @dataclass(frozen=True)
 class Tag:
-    """One named signal, resolved: where it comes from and which role it plays."""
+    """One named signal, resolved: its address and the point that it fills."""
 
     name: str
     asset: str
@@ -49,7 +49,7 @@ class Tag:
 
 
 class DriverSpec(Protocol):
-    """What checking a plant file needs of a driver; `bridge.drivers.protocols.Driver` is one."""
+    """The part of a driver that is needed to check a plant file; implemented by `bridge.drivers.protocols.Driver`."""
 
     @property
     def options(self) -> type[BaseModel]:
@@ -62,26 +62,26 @@ class DriverSpec(Protocol):
         ...
 
     def offers(self, section: Section) -> bool:
-        """Whether the driver can be used in that section: as a live source, or as an archive."""
+        """Return whether the driver can be used in that section: as a live source, or as an archive."""
         ...
 
     def check(self, connection: ConnectionConfig, section: Section) -> None:
-        """Checks options and tags without opening anything. Raises `ConfigError` with every problem."""
+        """Check options and tags without connecting. Raises `ConfigError` with every problem."""
 
 
 @dataclass(frozen=True)
 class ConnectionConfig:
-    """A source or an archive, resolved: its driver, the driver's options and the tags it brings."""
+    """A resolved source or archive: its driver, the driver's options, and its tags."""
 
     name: str
     driver: DriverSpec
     options: BaseModel | None
-    """The driver's keys, checked; None where the environment lacks a variable they refer to."""
+    """The driver's options, checked; None if the environment lacks a variable they refer to."""
     tags: tuple[Tag, ...]
     root: Path
-    """Directory of `plant.toml`: relative paths in the options start here."""
+    """Directory of `plant.toml`, to which paths in the options are relative."""
     unset: tuple[Problem, ...] = ()
-    """One for each variable that is missing."""
+    """One problem for each missing variable."""
 
     def check_variables(self) -> None:
         """Check that the environment has every variable the options refer to; call before the connection is used.

@@ -1,4 +1,4 @@
-"""The plant file as text: reading it, filling in secrets from the environment, and finding the line of a key."""
+"""A TOML file with its text: reading it, inserting secrets from the environment, and finding the line of a key."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Document:
     text: str
     values: dict[str, Any]
     missing: frozenset[str] = frozenset()
-    """The variables to which the file refers as `${NAME}` and which the environment lacks."""
+    """Names of variables that the file refers to as `${NAME}` and the environment lacks."""
 
     def place(self, *keys: str) -> str:
-        """`line 12` for the deepest key that can be found, or nothing."""
+        """Return `line 12` for the deepest key that can be found, or an empty string."""
         line = toml_line(self.text, keys)
         return f"line {line}" if line else ""
 
     def problem(self, text: str, *keys: str) -> Problem:
-        """`text` as a problem of the line of `keys`."""
+        """Return a problem with this text at the line of the nested `keys`."""
         return Problem(self.path.name, self.place(*keys), text)
 
     def unset(self) -> Iterator[tuple[tuple[str, ...], Problem]]:
-        """The keys whose value refers to a variable that the environment lacks, each with the problem to report."""
+        """Yield the keys whose value refers to a variable that the environment lacks, each with its problem."""
         for keys, name in _references(self.values, ()):
             if name in self.missing:
                 yield keys, self.problem(_unset(name), *keys)
@@ -47,7 +47,7 @@ def read_toml(path: Path) -> Document:
     """Read a TOML file in which every `${NAME}` must be in the environment; see `read_unset_toml`.
 
     Raises:
-        ConfigError: the file is absent or no TOML, or a variable is missing; lists every one.
+        ConfigError: the file does not exist or is not TOML, or variables are missing; lists all of them.
     """
     document = read_unset_toml(path)
     if problems := [problem for _, problem in document.unset()]:
@@ -56,12 +56,12 @@ def read_toml(path: Path) -> Document:
 
 
 def read_unset_toml(path: Path) -> Document:
-    """Read a TOML file, with `${NAME}` replaced by the environment's value so that secrets stay out of the file.
+    """Read a TOML file and replace each `${NAME}` by the environment's value, so that secrets stay out of the file.
 
-    A reference to a variable that the environment lacks is left as it is; `Document.unset` finds it.
+    A reference to a variable that the environment lacks is not replaced; `Document.unset` finds it.
 
     Raises:
-        ConfigError: the file is absent or no TOML.
+        ConfigError: the file does not exist or is not TOML.
     """
     missing: frozenset[str] = frozenset()
     try:
@@ -72,7 +72,7 @@ def read_unset_toml(path: Path) -> Document:
     except FileNotFoundError:
         raise ConfigError(f"there is no plant file {path}; name one with --plant, or run `penstock demo`") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        if missing:  # outside quotation marks, the reference itself is no TOML
+        if missing:  # outside quotation marks, the reference itself is not valid TOML
             raise ConfigError([Problem(path.name, "", _unset(name)) for name in sorted(missing)]) from None
         raise ConfigError([Problem(path.name, "", f"cannot be read as TOML: {error}")]) from None
 
@@ -81,7 +81,7 @@ def _value(reference: re.Match[str]) -> str:
     value = os.environ.get(reference[1])
     if value is None:
         return reference[0]
-    value = value.strip("\r\n")  # which a secret file has at its end, and TOML does not allow there
+    value = value.strip("\r\n")  # files with secrets end in one, and TOML does not allow it in a string
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -90,7 +90,7 @@ def _unset(name: str) -> str:
 
 
 def _references(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The names of variables in the strings of a value, each with the keys that lead to it."""
+    """Yield the names of variables in the strings of a value, each with the keys that lead to it."""
     if isinstance(value, str):
         for name in dict.fromkeys(_REFERENCE.findall(value)):
             yield keys, name
@@ -103,9 +103,9 @@ def _references(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[st
 
 
 def toml_line(text: str, keys: tuple[str, ...]) -> int | None:
-    """The line of the deepest of nested `keys` that the text shows, counted from 1.
+    """Return the line, counted from 1, of the deepest of nested `keys` that is found in the text.
 
-    Reads table headers and `key =` lines only: enough to send a person to the right place, not a parser.
+    Only table headers and `key =` lines are read: enough to direct a person to the right place.
     """
     table: tuple[str, ...] = ()
     best, found = 0, None
@@ -123,16 +123,16 @@ def toml_line(text: str, keys: tuple[str, ...]) -> int | None:
 
 
 def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]:
-    """The problems that pydantic found in a document, each with its line."""
+    """Yield the problems that pydantic found in a document, each with its line."""
     for detail in error.errors():
         keys = tuple(str(part) for part in detail["loc"] if part != "[key]")
-        # The value of an unknown key may be a secret under a misspelt name.
+        # The value of an unknown key is not shown: it may be a secret under a misspelt name.
         given = "" if detail["type"] == "extra_forbidden" else detail["input"]
         yield document.problem(f"{'.'.join(keys)}: {readable_message(detail['msg'], given)}", *keys)
 
 
 def readable_message(message: str, given: object) -> str:
-    """pydantic's message without its prefix, with the offending value where it is short."""
+    """Return pydantic's message without its prefix, followed by the offending value if it is short."""
     message = message.removeprefix("Value error, ")
     shown = "" if isinstance(given, dict | list | BaseModel) or given == "" else repr(given)
     return f"{message}, not {shown}" if 0 < len(shown) <= 60 and shown not in message else message

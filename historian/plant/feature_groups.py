@@ -1,9 +1,9 @@
-"""Which groups of features there are and what each needs from the plant file: enough to check it without a kernel.
+"""The groups of features and what each needs from the plant file, so that it can be checked without the kernels.
 
-The table `BUILT_IN` is the only place where a group's name, what its kernels take and what it needs are written. It is
-here, and not with the kernels, because checking a plant file must not wait for NumPy and the kernels to load.
-`features.define.catalogue` builds its groups from it, and a test compares the needs with the reasons their specs give.
-Groups of other packages come in by the entry-point group `penstock.features`.
+The table `BUILT_IN` is the only definition of a group's name, the input of its kernels, and its needs. It is here and
+not with the kernels because checking a plant file must not wait for NumPy and the kernels to load.
+`features.define.catalogue` builds its groups from it, and a test compares the needs with the reasons in their specs.
+Other packages register groups under the entry-point group `penstock.features`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from historian.plant.model import Zones
 ENTRY_POINTS: Final = "penstock.features"
 
 Takes = Literal["waveforms", "spectra", "diagnosis", "holds", "states"]
-"""What the kernels of a group take: complete waveform windows, their spectra, both with shaft and bearing, the values
-that held in each window, or the states that did."""
+"""Input of a group's kernels: complete waveform windows, their spectra, both with shaft and bearing, the values that
+held in each window, or the states that held."""
 
 POINT_KINDS: Final[Mapping[Takes, frozenset[str]]] = {
     "waveforms": frozenset({"vibration"}),
@@ -29,15 +29,15 @@ POINT_KINDS: Final[Mapping[Takes, frozenset[str]]] = {
     "holds": frozenset({"process", "speed", "digital"}),
     "states": frozenset({"state", "digital"}),
 }
-"""What kernels take -> the kinds of points, as `point_kind` returns them, that have it."""
+"""Input of kernels -> the kinds of points, as `point_kind` returns them, that provide it."""
 
 
 @dataclass(frozen=True)
 class GroupNeeds:
-    """What a group of features needs from the feature set that names it."""
+    """The requirements of a group of features on the feature set that names it."""
 
     takes: Takes
-    """What its kernels take."""
+    """Input of its kernels."""
     speed: bool = False
     """Whether its features are undefined without the shaft's speed."""
     bearing: bool = False
@@ -58,7 +58,7 @@ BUILT_IN: Final[Mapping[str, GroupNeeds]] = {
     "process": GroupNeeds("holds"),
     "states": GroupNeeds("states"),
 }
-"""Penstock's own groups, in the order of the reference page."""
+"""Name -> needs of Penstock's own groups, in the order of the reference page."""
 
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "vibration": ("time", "spectrum"),
@@ -67,25 +67,25 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "digital": ("states",),
     "state": ("states",),
 }
-"""Kind of point -> the groups computed for it where the feature set names none."""
+"""Kind of point -> the groups computed for it if the feature set names none."""
 
 
 class Role(Protocol):
-    """The part of a point of a class, or of the tag that fills it, that decides which features it can have."""
+    """The properties of a point, or of the tag that fills it, that decide which features it can have."""
 
     @property
     def kind(self) -> str:
-        """Vibration, process, speed or state."""
+        """Kind of the point: vibration, process, speed or state."""
         ...
 
     @property
     def states(self) -> Mapping[str, float | str]:
-        """Name -> the number or text that stands for it."""
+        """Name of a state -> the number or text that stands for it."""
         ...
 
     @property
     def zones(self) -> Zones | None:
-        """Limits of the velocity RMS."""
+        """Limits of the point's velocity RMS, if it has any."""
         ...
 
 
@@ -95,7 +95,11 @@ def point_kind(point: Role) -> str:
 
 
 def groups_of(features: Sequence[str], point: Role) -> tuple[str, ...]:
-    """Return those of a feature set's groups, or of the defaults if it names none, that fit the point.
+    """Return the groups of a feature set, or the defaults if it names none, that fit the point.
+
+    Args:
+        features: names of the feature set's groups.
+        point: the point.
 
     Raises:
         ValueError: a group is unknown or cannot be used, as for `needs_of`.
@@ -105,7 +109,7 @@ def groups_of(features: Sequence[str], point: Role) -> tuple[str, ...]:
 
 
 def needs_of(group: str) -> GroupNeeds:
-    """Return what the group of that name needs from the plant file.
+    """Return the needs of the group of that name.
 
     Raises:
         ValueError: there is no such group, or it cannot be used; the message names near misses.
@@ -114,7 +118,7 @@ def needs_of(group: str) -> GroupNeeds:
 
 
 def load_group(name: str) -> Any:
-    """Load the object another package registers for a group, a `features.define.spec.FeatureGroup` if it is right.
+    """Load the object that another package registers for a group; it should be a `features.define.spec.FeatureGroup`.
 
     Raises:
         ValueError: no package registers that name, or the package cannot be imported.

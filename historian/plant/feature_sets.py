@@ -1,4 +1,4 @@
-"""Feature sets, checked against their class and its assets: what is wrong with one, or the view it becomes."""
+"""Checks of feature sets against their class and its assets, and their resolution to views."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def view_of(
     features: FeatureSet,
     fixed_rpm: Mapping[str, float],
 ) -> View:
-    """Return the view that a feature set without complaints becomes.
+    """Return the view of a feature set that has no problems.
 
     Args:
-        name: the view's name.
-        class_name: the asset class.
+        name: name of the view.
+        class_name: name of the asset class.
         points: the points of the class, by name.
         features: the feature set.
-        fixed_rpm: asset -> its speed in rpm, for assets of the class that have no speed tag.
+        fixed_rpm: name of an asset -> its speed in rpm, for assets of the class without a speed tag.
     """
     return View(
         name=name,
@@ -48,7 +48,13 @@ def view_of(
 
 
 def complaints(asset_class: AssetClass, features: FeatureSet, assets: Mapping[str, Asset]) -> list[str]:
-    """Return every problem of a feature set, given its class and the assets of that class."""
+    """Return every problem of a feature set.
+
+    Args:
+        asset_class: its class.
+        features: the feature set.
+        assets: the assets of the class, by name.
+    """
     unknown = [name for name in features.points if name not in asset_class.points]
     if unknown:
         return [f"unknown point {name!r}{near_misses(name, asset_class.points)}" for name in unknown]

@@ -1,4 +1,4 @@
-"""Reads and checks a plant file with its tag lists; every problem is reported at once, with file and row.
+"""Reads and checks a plant file with its tag lists; all problems are reported together, with file and row.
 
 No socket is opened and no data is read.
 """
@@ -28,8 +28,8 @@ def load_plant(path: Path, *, every_variable: bool = False) -> Plant:
     that connection needs it, and `ConnectionConfig.check_variables` reports it.
 
     Args:
-        path: the plant file, or the directory it is in.
-        every_variable: report the variables of all connections as problems too.
+        path: the plant file, or its directory.
+        every_variable: whether missing variables of connections are problems too.
 
     Raises:
         ConfigError: with every problem found, each with file and row.
@@ -38,7 +38,7 @@ def load_plant(path: Path, *, every_variable: bool = False) -> Plant:
     document = read_unset_toml(file)
     unset = list(document.unset())
     if any(not _is_of_connection(keys) for keys, _ in unset):
-        # With references in place of values, most other problems would be about the references.
+        # With references instead of values, most other problems would be about the references.
         raise ConfigError([problem for keys, problem in unset if every_variable or not _is_of_connection(keys)])
     try:
         model = PlantFile.model_validate(document.values)
@@ -125,7 +125,7 @@ class _Resolver:
         if driver is None:
             return None
         unset = tuple(problem for keys, problem in self.unset if keys[:2] == (section, name))
-        # With a reference in place of a value, nothing can be said about the options.
+        # With a reference instead of a value, the options cannot be checked.
         options = None if unset else self._options(section, name, written, driver)
         tags = tuple(self._tags(written, driver, (section, name)))
         if unset:
@@ -206,14 +206,14 @@ class _Resolver:
         )
 
     def _row_problem(self, row: TagRow, *, section: str, place: str) -> str | None:
-        """What is wrong with a row, given the other rows and the plant file; None if nothing is."""
+        """Return the problem of a row, given the other rows and the plant file; None if it has none."""
         asset = self.model.assets.get(row.asset)
         if asset is None:
             return f"unknown asset {row.asset!r}{near_misses(row.asset, self.model.assets)}"
         points = self.model.classes[asset.asset_class].points if asset.asset_class in self.model.classes else {}
         if row.point not in points:
             return f"class {asset.asset_class} has no point {row.point!r}{near_misses(row.point, points)}"
-        name = f"{section} {row.tag}"  # an archive brings the history of the very tags a source brings live
+        name = f"{section} {row.tag}"  # an archive has the history of the same tags that a source streams
         if name in self.where:
             return f"tag {row.tag!r} is already in {self.where[name]}"
         filled_by = self.filled.setdefault((row.asset, row.point), row.tag)
@@ -242,7 +242,7 @@ class _Resolver:
                     yield view_of(name, class_name, asset_class.points, features, fixed)
 
     def _fixed_rpm(self, features: FeatureSet, assets: Mapping[str, Asset]) -> dict[str, float]:
-        """Asset -> its fixed speed in rpm, for the assets without a tag for the speed point."""
+        """Return asset -> its fixed speed in rpm, for the assets without a tag for the speed point."""
         return {
             name: asset.speed_rpm
             for name, asset in assets.items()

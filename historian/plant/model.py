@@ -1,7 +1,7 @@
 """The keys of `plant.toml` as strict pydantic models: unknown keys are errors.
 
-A model says what is allowed in one place of the file; `historian.plant.load` joins them with the tag lists, checks
-what spans several places, and resolves everything into a `Plant`. The JSON Schema for editors is generated from here.
+A model defines the keys of one table of the file; `historian.plant.load` joins them with the tag lists, checks
+relations between tables, and resolves everything into a `Plant`. The JSON Schema for editors is generated from them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from historian.times import Duration
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-"""Names of classes, points, feature sets and assets: they become parts of column and view names."""
+"""Name of a class, point, feature set or asset: it becomes part of column and view names."""
 
 TagName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=256, strip_whitespace=True)]
-"""A tag's name is the historian's own: anything printable."""
+"""Name of a tag, as in the historian: any printable text."""
 
 
 class Model(BaseModel):
@@ -31,7 +31,7 @@ class Site(Model):
     """The plant as a whole."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)] = Field(
-        description="Names the Feast project."
+        description="Name of the Feast project."
     )
     state: str = Field(".penstock", description="Directory for spool, lake, feature tables and registry.")
 
@@ -53,7 +53,9 @@ class Online(Model):
     url: str = Field(
         "", description="redis://USER@HOST:6379/0, or rediss:// for TLS; ?ssl_ca_certs=PATH names an authority."
     )
-    password: str = Field("", description="Of the user in the url. Use ${NAME}, or set PENSTOCK_ONLINE_PASSWORD.")
+    password: str = Field(
+        "", description="Password of the user in the url. Use ${NAME}, or set PENSTOCK_ONLINE_PASSWORD."
+    )
     log: Duration | None = Field(
         None, description="How long served values are kept, for penstock consistency; not at all if absent."
     )
@@ -67,15 +69,17 @@ class Online(Model):
 
 
 class Zones(Model):
-    """Limits of the evaluation zones of a velocity RMS: A new, B good for long operation, C not for long, D dangerous.
+    """Limits of the evaluation zones of a velocity RMS.
 
-    Penstock has no table of limits: they depend on the standard, its edition, and the machine's group and
-    support, and pages that quote them often print the figures of one standard under the name of another.
+    A: newly commissioned; B: unrestricted long-term operation; C: limited operation; D: damage possible.
+
+    Penstock has no table of limits: they depend on the standard, its edition, and the machine's group and support; and
+    pages that quote them often give the figures of one standard under the name of another.
     """
 
-    limits: tuple[float, float, float] = Field(description="A/B, B/C and C/D in mm/s.")
+    limits: tuple[float, float, float] = Field(description="Limits between zones A and B, B and C, C and D, in mm/s.")
     source: str = Field(
-        description="Where the limits were read, with the year: ISO 20816-3:2022, group 2, rigid support.",
+        description="Source of the limits, with its year: ISO 20816-3:2022, group 2, rigid support.",
     )
 
     @model_validator(mode="after")
@@ -94,9 +98,11 @@ class Point(Model):
     kind: Literal["vibration", "process", "speed", "state"] = Field(
         description="A waveform, a process value, a shaft speed, or text."
     )
-    unit: str = Field("", description="Of the values after scale and offset, such as g, mm/s, degC, rpm.")
-    sample_rate: float | None = Field(None, gt=0, le=500_000, description="Hz; required for vibration.")
-    range: tuple[float, float] | None = Field(None, description="Values outside go to quarantine.")
+    unit: str = Field("", description="Unit of the values after scale and offset, such as g, mm/s, degC, rpm.")
+    sample_rate: float | None = Field(None, gt=0, le=500_000, description="Sample rate in Hz; required for vibration.")
+    range: tuple[float, float] | None = Field(
+        None, description="Lowest and highest valid value; values outside go to quarantine."
+    )
     max_staleness: Duration = Field(
         timedelta(minutes=10), description="How long the last value of a process tag counts as its current one."
     )
@@ -124,7 +130,7 @@ class Point(Model):
 
 
 Band = tuple[Annotated[float, Field(ge=0.1)], Annotated[float, Field(le=250_000)]]
-"""From and up to, in Hz; half-open, so that adjoining bands add up."""
+"""Lower and upper end of a frequency band in Hz; half-open, so that adjoining bands add up."""
 
 BANDS: Final[tuple[Band, ...]] = ((10, 1000), (1000, 2000), (2000, 5000), (5000, 10000))
 
@@ -146,7 +152,7 @@ class FeatureSet(Model):
     )
     speed: Name | None = Field(
         None,
-        description="For orders and envelope: the point of kind speed, in rpm or Hz, that measures the shaft's speed.",
+        description="For orders and envelope: the point of kind speed that measures the shaft's speed, in rpm or Hz.",
     )
     align: Literal["epoch", "burst"] = Field(
         "epoch", description="Windows lie on the epoch's grid, or start where each burst starts."
@@ -171,54 +177,59 @@ class FeatureSet(Model):
 class AssetClass(Model):
     """A template: the points and features every asset of this class has."""
 
-    points: dict[Name, Point] = Field(min_length=1, description="By name.")
-    features: dict[Name, FeatureSet] = Field({}, description="By name.")
+    points: dict[Name, Point] = Field(min_length=1, description="Points of the class, by name.")
+    features: dict[Name, FeatureSet] = Field({}, description="Feature sets of the class, by name.")
 
 
 class StatedOrders(Model):
-    """A bearing's fault frequencies as its maker states them, in multiples of the shaft's speed."""
+    """The fault frequencies of a bearing as its manufacturer states them, in multiples of the shaft's speed."""
 
-    bpfo: float = Field(gt=0, description="Outer race.")
-    bpfi: float = Field(gt=0, description="Inner race.")
-    bsf: float = Field(gt=0, description="Spin of a rolling element, once a turn.")
+    bpfo: float = Field(gt=0, description="Frequency of a fault of the outer race (BPFO).")
+    bpfi: float = Field(gt=0, description="Frequency of a fault of the inner race (BPFI).")
+    bsf: float = Field(gt=0, description="Spin frequency of a rolling element (BSF), counted once per turn.")
     ftf: float = Field(gt=0, description="Cage.")
 
 
 class Bearing(Model):
     """Geometry of the rolling bearing under the vibration points; lengths in one unit, the angle in degrees."""
 
-    balls: int = Field(ge=3, description="Rolling elements.")
-    ball_diameter: float = Field(gt=0, description="Of a rolling element.")
-    pitch_diameter: float = Field(gt=0, description="Of the circle through their centres.")
-    contact_angle: float = Field(0, ge=0, lt=90, description="0 for deep-groove ball bearings.")
+    balls: int = Field(ge=3, description="Number of rolling elements.")
+    ball_diameter: float = Field(gt=0, description="Diameter of a rolling element.")
+    pitch_diameter: float = Field(
+        gt=0, description="Diameter of the circle through the centres of the rolling elements."
+    )
+    contact_angle: float = Field(
+        0, ge=0, lt=90, description="Contact angle in degrees; 0 for deep-groove ball bearings."
+    )
     orders: StatedOrders | None = Field(
-        None, description="What the maker states. Where it contradicts the geometry, no fault is looked for."
+        None,
+        description="Stated fault frequencies. If they contradict the geometry, no fault is searched for.",
     )
 
 
 class Asset(Model):
-    """A machine."""
+    """A machine of the plant."""
 
     model_config = ConfigDict(populate_by_name=True)
 
-    asset_class: Name = Field(alias="class", description="One of the classes.")
-    owner: str = Field("", description="Who is responsible for it.")
+    asset_class: Name = Field(alias="class", description="Name of the asset's class.")
+    owner: str = Field("", description="Person or team responsible for the asset.")
     bearing: Bearing | None = Field(None, description="For features that look for bearing faults.")
     bearings: dict[Name, Bearing] = Field(
-        {}, description="The same by vibration point, where the asset has several; goes before bearing."
+        {}, description="Bearing by vibration point, if the asset has several; takes precedence over bearing."
     )
     speed_rpm: float | None = Field(
-        None, gt=0, description="The shaft's fixed speed; counts where no tag fills the speed point."
+        None, gt=0, description="Fixed speed of the shaft in rpm; used if no tag fills the speed point."
     )
 
 
 class Connection(BaseModel):
-    """A source or an archive. Keys other than these are the driver's own and are checked by it."""
+    """A source or an archive. All other keys are those of the driver, which checks them."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    driver: str = Field(description="How it is read.")
-    tags: str = Field(description="The tag list, a CSV file; its path is relative to plant.toml.")
+    driver: str = Field(description="Name of the driver.")
+    tags: str = Field(description="Path of the tag list, a CSV file, relative to plant.toml.")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -227,26 +238,26 @@ class Connection(BaseModel):
 
 
 class PlantFile(Model):
-    """The whole of `plant.toml`."""
+    """The plant file, `plant.toml`."""
 
     site: Site
     historian: Historian = Historian(url="")
     online: Online = Online(url="")
-    classes: dict[Name, AssetClass] = Field(min_length=1, description="By name.")
-    assets: dict[Name, Asset] = Field(min_length=1, description="By name.")
+    classes: dict[Name, AssetClass] = Field(min_length=1, description="Asset classes, by name.")
+    assets: dict[Name, Asset] = Field(min_length=1, description="Assets, by name.")
     sources: dict[Name, Connection] = Field({}, description="Live connections, by name.")
-    archives: dict[Name, Connection] = Field({}, description="Legacy historians, by name.")
+    archives: dict[Name, Connection] = Field({}, description="Legacy historians and folders of files, by name.")
 
 
 class TagRow(Model):
     """The columns every tag list has; a driver adds its own."""
 
-    tag: TagName = Field(description="The name samples are stored under.")
-    asset: Name = Field(description="The machine it belongs to.")
-    point: Name = Field(description="The role it fills there; one tag a point.")
-    address: str = Field(min_length=1, description="Where the driver finds the tag: a node id, a register, a column.")
-    scale: float = Field(1.0, description="value = raw * scale + offset")
-    offset: float = Field(0.0, description="In the unit of the point.")
+    tag: TagName = Field(description="Name under which samples are stored.")
+    asset: Name = Field(description="Name of the asset that it belongs to.")
+    point: Name = Field(description="The point of the asset's class that it fills; one tag per point.")
+    address: str = Field(min_length=1, description="Address for the driver: a node id, a register, a column.")
+    scale: float = Field(1.0, description="Factor: value = raw * scale + offset.")
+    offset: float = Field(0.0, description="Offset in the unit of the point; see scale.")
 
     @model_validator(mode="after")
     def _agree(self) -> TagRow:

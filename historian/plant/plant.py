@@ -1,4 +1,4 @@
-"""The plant, resolved and checked: what every command works from. Made by `historian.plant.load.load_plant`."""
+"""The plant, resolved and checked, for every command. Created by `historian.plant.load.load_plant`."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from historian.plant.model import BANDS, Asset, AssetClass, Band
 
 @dataclass(frozen=True)
 class View:
-    """A feature set of an asset class, resolved; becomes a Feast feature view of the same name."""
+    """A resolved feature set of an asset class; becomes a Feast feature view of the same name."""
 
     name: str
     asset_class: str
     points: tuple[str, ...]
     kind: Literal["vibration", "process"]
-    """Waveforms, or process tags: numbers and states."""
+    """Whether its points are waveforms, or process tags (numbers and states)."""
     window: timedelta
     hop: timedelta
     align: Literal["epoch", "burst"]
     ttl: timedelta | None
     features: tuple[str, ...] = ()
-    """Names of groups of features; none means what `feature_groups.DEFAULTS` has for each kind of point."""
+    """Names of groups of features; if empty, those in `feature_groups.DEFAULTS` for each kind of point."""
     bands: tuple[Band, ...] = BANDS
     speed: str | None = None
-    """The point that tells the shaft's speed."""
+    """Name of the point that measures the shaft's speed."""
     fixed_rpm: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """The shaft's speed of the assets where no tag fills that point."""
+    """Asset -> fixed speed of its shaft in rpm, for assets where no tag fills that point."""
 
 
 def source_points(view: View) -> tuple[str, ...]:
-    """The points whose samples a view is computed from: its own, and the one that tells the speed."""
+    """Return the points whose samples a view is computed from: its own, and the one that measures the speed."""
     return (*view.points, view.speed) if view.speed else view.points
 
 
 @dataclass(frozen=True)
 class Plant:
-    """Everything `plant.toml` and its tag lists say."""
+    """The contents of `plant.toml` and its tag lists, resolved."""
 
     site: str
     root: Path
@@ -57,13 +57,13 @@ class Plant:
     views: Mapping[str, View]
     store_token: str = ""
     online_url: str = ""
-    """Of a Redis; empty for the SQLite file."""
+    """Url of a Redis as the online store; empty for the SQLite file."""
     online_password: str = ""
     served_for: timedelta | None = None
-    """How long served values are kept; None for not at all."""
+    """How long served values are kept; None if they are not logged."""
 
     def tag_of(self, asset: str, point: str) -> Tag | None:
-        """The tag that fills `point` of `asset`, or None where no tag list names one."""
+        """Return the tag that fills `point` of `asset`, or None if no tag list has one."""
         return self._by_role.get((asset, point))
 
     @cached_property
@@ -71,5 +71,5 @@ class Plant:
         return {(tag.asset, tag.point): tag for tag in self.tags.values()}
 
     def assets_of(self, asset_class: str) -> tuple[str, ...]:
-        """The assets of a class, sorted."""
+        """Return the names of the assets of a class, sorted."""
         return tuple(sorted(name for name, asset in self.assets.items() if asset.asset_class == asset_class))

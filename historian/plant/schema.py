@@ -1,4 +1,4 @@
-"""The JSON Schema of `plant.toml`, with which editors complete and check it while it is written."""
+"""The JSON Schema of `plant.toml`, with which editors complete and check the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from historian.plant.model import PlantFile
 
 
 def plant_schema() -> dict[str, Any]:
-    """Build the schema of the models, with the keys of every installed driver in place of the open `Connection`."""
+    """Build the schema from the models, with the keys of every installed driver instead of the open `Connection`."""
     schema = PlantFile.model_json_schema()
     definitions = schema["$defs"]
     connection = definitions.pop("Connection")

@@ -1,4 +1,4 @@
-"""A tag list: one CSV file beside `plant.toml`, one row a tag, checked row by row."""
+"""A tag list: a CSV file next to `plant.toml` with one row per tag, checked row by row."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from historian.plant.model import TagRow
 
 
 def read_rows(path: Path, name: str) -> list[tuple[str, dict[str | None, str | list[str]]]]:
-    """The rows of a tag list, each with its place (`row 2` is the first below the header, as a spreadsheet shows it).
+    """Return the rows of a tag list, each with its place as in a spreadsheet: `row 2` is the first below the header.
+
+    Args:
+        path: the file.
+        name: its name in the plant file, for messages.
 
     Raises:
-        InvalidInput: the file is absent, unreadable or empty.
+        InvalidInput: the file does not exist, is unreadable or has no tags.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -34,7 +38,11 @@ def read_rows(path: Path, name: str) -> list[tuple[str, dict[str | None, str | l
 
 
 def parse_row(cells: Mapping[str | None, str | list[str]], driver: DriverSpec) -> tuple[TagRow, BaseModel]:
-    """One row of a tag list -> the common columns and the driver's own. Empty cells count as absent."""
+    """Parse one row of a tag list to the common columns and those of the driver. Empty cells count as absent.
+
+    Raises:
+        InvalidInput: with every problem of the row.
+    """
     if None in cells:
         raise InvalidInput("has more cells than the header has columns; quote cells that contain commas")
     given = {str(key): cell for key, cell in cells.items() if isinstance(cell, str) and cell.strip()}

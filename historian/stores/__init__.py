@@ -1,1 +1,1 @@
-"""Where samples are kept: the store protocols and their implementations."""
+"""Stores of samples: the protocols and their implementations."""

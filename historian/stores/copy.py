@@ -1,4 +1,4 @@
-"""Copies samples from one store to another, verified page by page; `penstock store copy`."""
+"""Copies samples from one store to another, verified page by page, for `penstock store copy`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from historian.samples import SampleBatch
 from historian.stores.protocols import Reader, Store
 
 SOURCE = "copy"
-"""What the target's ledger calls the source of copied samples."""
+"""Name of the source of copied samples in the target's ledger."""
 
 
 @dataclass
 class Copied:
-    """What a copy did."""
+    """The result of a copy."""
 
     samples: int = 0
     """Number of samples in the source."""
     written: int = 0
-    """How many of them were in pages that the target did not have, or had with other contents."""
+    """Number of samples in pages that the target lacked, or had with other contents."""
     pages: int = 0
-    """Number of pages they were read in."""
+    """Number of pages in which the samples were read."""
 
 
 def copy(
@@ -36,15 +36,15 @@ def copy(
     Args:
         source: store to read.
         target: store to write.
-        tags: whose samples.
+        tags: the tags to copy.
         now: time of the writes.
         advance: called with the number of samples of each page, once they are in both.
 
     Returns:
-        How much there was, and how much of it was written.
+        The numbers of samples found and written.
 
     Raises:
-        StoreError: the target does not return what was written to it.
+        StoreError: the target returned other samples than were written to it.
     """
     done = Copied()
     for page in source.read(tags, datetime(1, 1, 2, tzinfo=now.tzinfo), datetime(9999, 12, 30, tzinfo=now.tzinfo)):
@@ -61,12 +61,12 @@ def copy(
 
 
 def _has(target: Reader, page: SampleBatch) -> bool:
-    """Whether the target has exactly these samples in the page's range of time, by count and hash."""
+    """Return whether the target has exactly these samples in the page's range of time, by count and hash."""
     first, last = page.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
     held = list(target.read(page["tag"].unique().to_list(), first, last + timedelta(microseconds=1)))
     return bool(held) and sum(map(len, held)) == page.height and sum(map(_digest, held)) % 2**64 == _digest(page)
 
 
 def _digest(page: pl.DataFrame) -> int:
-    """A sum over row hashes: the same whatever the order, and however the rows are cut into pages."""
+    """Return a sum over row hashes, which depends neither on the order of rows nor on their division into pages."""
     return int(page.hash_rows(seed=0).cast(pl.Int128).sum()) % 2**64

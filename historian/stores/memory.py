@@ -13,10 +13,10 @@ from historian.stores.protocols import LEDGER, ledger_rows
 
 
 class MemoryStore:
-    """A store whose samples and ledger are two frames. Nothing outlives the process.
+    """A store whose samples and ledger are two frames; it is lost with the process.
 
     Args:
-        page_rows: about how many samples a page of `read` has.
+        page_rows: approximate number of samples per page of `read`.
     """
 
     def __init__(self, *, page_rows: int = 4_000_000) -> None:

@@ -1,4 +1,4 @@
-"""The newest value of each tag with its age, unit and quality in words: `penstock values`."""
+"""The newest value of each tag with its age, unit and quality, for `penstock values`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from historian.stores.protocols import Reader
 
 @dataclass(frozen=True)
 class NewestValue:
-    """The newest sample of a tag; all but `tag` and `unit` is None for a tag without samples."""
+    """The newest sample of a tag; every field except `tag` and `unit` is None if the tag has no samples."""
 
     tag: str
     timestamp: datetime | None
     age_s: float | None
-    """Seconds; negative for a timestamp in the future."""
+    """Age in seconds; negative for a timestamp in the future."""
     value: float | str | None
     """A number or a text; None for a Bad sample without a value."""
     unit: str
     quality: str | None
-    """As OPC UA names it, such as `Good` or `BadTimeout`."""
+    """OPC UA's name of the quality, such as `Good` or `BadTimeout`."""
 
 
 def newest_values(plant: Plant, store: Reader, patterns: Sequence[str], *, now: datetime) -> list[NewestValue]:
     """Return the newest value of each tag of the plant that matches, sorted by tag.
 
     Args:
-        plant: whose tags.
-        store: where the samples are.
+        plant: the plant that has the tags.
+        store: the store to read.
         patterns: names of tags, or patterns with `*`, `?` and `[…]`; all tags if empty.
-        now: what ages count from.
+        now: the current time, from which ages are counted.
 
     Raises:
-        InvalidInput: a name or pattern that no tag matches; lists all of them.
+        InvalidInput: no tag matches a name or pattern; lists all of them.
         StoreError: the store cannot be read.
     """
     names = _matching(plant, patterns)
@@ -61,7 +61,7 @@ def _matching(plant: Plant, patterns: Sequence[str]) -> list[str]:
     found: set[str] = set()
     unknown = []
     for pattern in patterns:
-        # A name is itself even where it has brackets in it.
+        # A tag's name matches that tag even if it contains brackets.
         matching = {pattern} if pattern in plant.tags else {tag for tag in plant.tags if fnmatchcase(tag, pattern)}
         found |= matching
         unknown += [] if matching else [f"no tag is called or matches {pattern!r}{near_misses(pattern, plant.tags)}"]

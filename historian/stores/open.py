@@ -1,4 +1,4 @@
-"""Opens the store that a url names. The only module that knows which kinds of store there are."""
+"""Opens the store that a url names; the only module that imports every kind of store."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def open_store(plant: Plant) -> Store:
     """Open the store named by `[historian] url`; without a url, the lake under the state directory.
 
     Raises:
-        ConfigError: no store has a url of that kind, or the token cannot be one.
+        ConfigError: no store has a url of that kind, or the token is malformed.
         StoreUnavailable: a file is where the lake's directory should be.
     """
     return open_url(plant.store_url, plant.store_token) if is_influx(plant.store_url) else LakeStore(lake_path(plant))
 
 
 def open_url(url: str, token: str) -> Store:
-    """Open the store of a url, `file:///PATH` or that of an InfluxDB. Raises as `open_store` does.
+    """Open the store of a url. Raises as `open_store` does.
 
     Args:
-        url: names the store.
-        token: token or password for an InfluxDB.
+        url: `file:///PATH`, or that of an InfluxDB.
+        token: token or password of an InfluxDB.
     """
     if is_influx(url):
         return InfluxStore(open_wire(parse_address(url), token))

@@ -1,4 +1,4 @@
-"""What `penstock store` does to a store, as functions that take plain arguments and return records."""
+"""The operations of `penstock store`, as functions that take plain arguments and return records."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from historian.stores.urls import is_influx, lake_path
 
 @dataclass(frozen=True)
 class Initialised:
-    """What `initialise` did."""
+    """The result of `initialise`."""
 
     store: str
-    """Its url, or the directory of a lake."""
+    """Url of the store, or the directory of a lake."""
     done: str
-    """A sentence."""
+    """What was done, as a sentence."""
 
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """A store's size, and how new its samples are."""
+    """The size of a store, and the times of its newest samples."""
 
     facts: Mapping[str, Any]
-    """What this kind of store knows of itself, such as `version`, `series`, `rows_on_disk`, `disk_bytes`."""
+    """Figures that this kind of store reports, such as `version`, `series`, `rows_on_disk`, `disk_bytes`."""
     newest: Mapping[str, datetime | None]
     """The time of each asset's newest sample; None if it has none."""
 
 
 @dataclass(frozen=True)
 class CopyPlan:
-    """What there is to copy."""
+    """The extent of a copy."""
 
     source: Store
     tags: Sequence[str]
     samples: int
-    """At most: samples written several times are counted several times."""
+    """Upper bound on the number of samples: those written several times are counted several times."""
 
 
 def initialise(plant: Plant, *, retention: timedelta | None) -> Initialised:
-    """Make the plant's store if it is not there. It may be repeated.
+    """Create the plant's store if it does not exist. May be repeated.
 
     Args:
-        plant: whose store.
+        plant: the plant that has the store.
         retention: how long InfluxDB keeps samples; for ever if None.
 
     Raises:
-        InvalidInput: a retention for the embedded store, which keeps samples for ever.
-        AccessDenied: the token may not do that.
-        StoreUnavailable: there is no answer, or the directory cannot be made.
+        InvalidInput: a retention was given for the embedded store, which keeps samples for ever.
+        AccessDenied: the token lacks the permission.
+        StoreUnavailable: the store does not respond, or the directory cannot be created.
     """
     if is_influx(plant.store_url):
         address = parse_address(plant.store_url)
@@ -77,7 +77,7 @@ def store_status(plant: Plant) -> StoreStatus:
 
     Raises:
         AccessDenied: the token may not read.
-        StoreUnavailable: there is no answer, or a file cannot be read.
+        StoreUnavailable: the store does not respond, or a file cannot be read.
     """
     if is_influx(plant.store_url):
         facts = admin.status(parse_address(plant.store_url), plant.store_token)
@@ -91,12 +91,12 @@ def store_status(plant: Plant) -> StoreStatus:
 
 
 def plan_copy(source: str, target: str, *, source_token: str) -> CopyPlan:
-    """Look at what there is to copy.
+    """Return what there is to copy.
 
     Args:
-        source: url.
-        target: url.
-        source_token: for an InfluxDB.
+        source: url of the store to read.
+        target: url of the store to write.
+        source_token: token or password of the source, if it is an InfluxDB.
 
     Raises:
         InvalidInput: both are the same store, or the source is a directory that does not exist.
@@ -114,17 +114,17 @@ def plan_copy(source: str, target: str, *, source_token: str) -> CopyPlan:
 def run_copy(
     plan: CopyPlan, target: str, *, target_token: str, now: datetime, advance: Callable[[int], None]
 ) -> Copied:
-    """Copy what is planned; run it again to resume.
+    """Copy what was planned; run it again to resume.
 
     Args:
         plan: from `plan_copy`.
-        target: url.
-        target_token: for an InfluxDB.
+        target: url of the store to write.
+        target_token: token or password of the target, if it is an InfluxDB.
         now: time of the writes.
         advance: called with the number of samples of each page, once they are in both.
 
     Raises:
-        StoreError: a store fails, or the target does not return what was written to it.
+        StoreError: a store failed, or the target returned other samples than were written to it.
     """
     return copy(plan.source, open_url(target, target_token), plan.tags, now=now, advance=advance)
 
@@ -135,14 +135,14 @@ def find_gaps(
     """Return where tags have no samples of any quality, columns of `historian.stores.protocols.GAPS`.
 
     Args:
-        plant: whose store.
-        tags: which; all if empty.
-        start: first instant.
+        plant: the plant that has the store.
+        tags: names of tags; all if empty.
+        start: first instant of the range.
         end: first instant after the range.
-        longer_than: shorter pauses are left out.
+        longer_than: shorter gaps are left out.
 
     Raises:
-        InvalidInput: no such tag.
+        InvalidInput: there is no such tag.
         StoreError: the store cannot be read.
     """
     for name in tags:

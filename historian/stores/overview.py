@@ -1,4 +1,4 @@
-"""Extremes and gaps of a long range, computed page by page, for stores without a server that could do it."""
+"""Extremes and gaps of a long range, computed page by page, for stores without a server that computes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from historian.stores.protocols import EXTREMES, GAPS
 def extremes_of(pages: Iterable[SampleBatch], every: timedelta) -> pl.DataFrame:
     """Compute `Overview.extremes` from the pages of `Reader.read`."""
     parts = [_extremes(page.with_columns(low="value", high="value"), every) for page in pages]
-    return _extremes(pl.concat([EXTREMES.to_frame(), *parts]), every)  # a page may end within an interval
+    return _extremes(pl.concat([EXTREMES.to_frame(), *parts]), every)  # a page may end inside an interval
 
 
 def _extremes(rows: pl.DataFrame, every: timedelta) -> pl.DataFrame:
@@ -37,7 +37,7 @@ def gaps_of(
 
 
 def _at(tags: Sequence[str], instant: datetime) -> pl.DataFrame:
-    """One end of the range, as if each tag had a sample there."""
+    """Return one end of the range as if each tag had a sample there."""
     return pl.DataFrame(
         {"tag": sorted(set(tags)), "timestamp": instant}, schema={"tag": pl.String(), "timestamp": GAPS["after"]}
     )

@@ -1,4 +1,4 @@
-"""Checks a plant file, its tag lists and the settings of its store; opens no connection. `penstock check`."""
+"""Checks a plant file, its tag lists and the settings of its store without connecting, for `penstock check`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from historian.stores.urls import is_influx, lake_path
 
 @dataclass(frozen=True)
 class PlantSummary:
-    """What is in a plant file that has no problems."""
+    """The contents of a valid plant file, in numbers."""
 
     site: str
     assets: int
@@ -31,10 +31,10 @@ class PlantSummary:
 
 
 def check_plant(path: Path) -> PlantSummary:
-    """Check a plant file and what it refers to.
+    """Check a plant file and everything it refers to.
 
     Args:
-        path: the file, or the directory it is in.
+        path: the plant file, or its directory.
 
     Raises:
         ConfigError: with every problem found, each with file and row.
@@ -55,7 +55,7 @@ def check_plant(path: Path) -> PlantSummary:
 
 
 def _store_problems(plant: Plant, file: Path) -> Iterator[Problem]:
-    """What opening the store would stumble over without asking it anything."""
+    """Yield the problems of the store's settings that can be found without connecting to it."""
     try:
         if not is_influx(plant.store_url):
             lake_path(plant)

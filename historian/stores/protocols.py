@@ -1,6 +1,6 @@
-"""The store protocols: what the bridge writes to and the feature jobs read from.
+"""The store protocols: the bridge writes to them, and the feature jobs read from them.
 
-One contract suite (`tests/contracts/test_store.py`) tests every implementation against these promises.
+One contract suite (`tests/contracts/test_store.py`) tests every implementation.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Sink(Protocol):
         """Store the batch durably, then its ledger rows. A sample replaces the one of the same (tag, timestamp).
 
         Args:
-            batch: samples; an empty batch leaves no trace.
+            batch: samples; an empty batch writes nothing.
             source: name of the source in the ledger.
             now: the writer's clock.
 
         Raises:
             StoreUnavailable: nothing is known about the batch; write it again later.
-            InvalidBatch: the store refuses what is in it.
+            InvalidBatch: the store rejects the contents.
         """
 
 
@@ -54,7 +54,7 @@ class Reader(Protocol):
         """Yield the samples of `tags` in pages of bounded size.
 
         Args:
-            tags: whose samples; tags without any are no error.
+            tags: the tags to read; tags without samples are not an error.
             start: first instant of the range.
             end: first instant after the range.
 
@@ -62,7 +62,7 @@ class Reader(Protocol):
             Batches, each wholly later than the one before; samples of one timestamp are in one page.
 
         Raises:
-            StoreUnavailable: the store cannot be read now.
+            StoreUnavailable: the store cannot be read at present.
         """
         ...
 
@@ -71,46 +71,52 @@ class Reader(Protocol):
         ...
 
     def changes(self, since: datetime | None) -> pl.DataFrame:
-        """Return what was written after `since`: for each write, the interval of time it covers of each tag.
+        """Return what was written after `since`: for each write and tag, the interval of time it covers.
 
-        `ingested_at` strictly increases from write to write, so that of the last row is the cursor for the next call,
-        and no write is ever missed, whoever wrote it. A store may merge old rows of a tag and source. The merged row
-        has the newest `ingested_at` of them and covers them all: a cursor between them is given a superset of what
-        changed after it, never less.
+        `ingested_at` strictly increases from write to write. That of the last row is therefore the cursor for the next
+        call, and no write is ever missed, whatever process made it. A store may merge old rows of a tag and source. The
+        merged row has the newest `ingested_at` of them and covers all of them: a reader with a cursor between them
+        receives a superset of the changes, never less.
 
         Args:
             since: `ingested_at` of the last row known; None for all rows.
 
         Returns:
-            Columns of `LEDGER`, rows with `ingested_at` > since, sorted by it.
+            Rows with `ingested_at` > since, sorted by it: columns of `LEDGER`.
         """
         ...
 
 
 class Overview(Protocol):
-    """What plots and checks need of a long range, computed without moving its samples over the network."""
+    """Summaries of a long range for plots and checks, computed without moving its samples over the network."""
 
     def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
-        """Return the lowest and the highest number of each tag in each interval of `every`: what a plot can show.
+        """Return the lowest and the highest number of each tag in each interval of length `every`.
 
         Args:
-            tags: whose samples, of any quality.
+            tags: the tags to read; samples of any quality count.
             start: first instant of the range.
             end: first instant after the range.
             every: length of the intervals, which are counted from 1970.
 
         Returns:
-            Columns of `EXTREMES`, sorted by (tag, timestamp); `timestamp` is where an interval begins. Intervals
+            Columns of `EXTREMES`, sorted by (tag, timestamp); `timestamp` is the start of an interval. Intervals
             without a number have no row.
         """
         ...
 
     def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
-        """Return where a tag has no sample of any quality for longer than `longer_than`.
+        """Return the intervals in which a tag has no sample of any quality for longer than `longer_than`.
+
+        Args:
+            tags: the tags to read.
+            start: first instant of the range.
+            end: first instant after the range.
+            longer_than: shorter gaps are left out.
 
         Returns:
             Columns of `GAPS`, sorted by (tag, after). `after` is the time of the last sample before the gap, or
-            `start`; `before` is that of the next one, or `end`.
+            `start`; `before` is the time of the first sample after it, or `end`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What a store's url means, without opening or importing any store."""
+"""Parsing of store urls, without opening or importing any store."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from historian.plant.plant import Plant
 
 
 def is_influx(url: str) -> bool:
-    """Whether the url names an InfluxDB."""
+    """Return whether the url names an InfluxDB."""
     return urlsplit(url).scheme in ("influxdb", "influxdb+https")
 
 
 def lake_path(plant: Plant) -> Path:
-    """The directory of the embedded store. Raises `ConfigError` if the plant has another store."""
+    """Return the directory of the embedded store. Raises `ConfigError` if the plant has another store."""
     return directory_of(plant.store_url) if plant.store_url else plant.state / "lake"
 
 
 def directory_of(url: str) -> Path:
-    """The directory of a `file:///PATH`. Raises `ConfigError` for any other url."""
+    """Return the directory of a `file:///PATH`. Raises `ConfigError` for any other url."""
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))

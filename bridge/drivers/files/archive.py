@@ -22,10 +22,10 @@ _INSTANT: Final = timedelta(microseconds=1)
 
 
 class FilesArchive:
-    """An `Archive`; `bridge.drivers.files.driver` says what it reads."""
+    """An `Archive` over files; `bridge.drivers.files.driver` is its manual."""
 
     def __init__(self, connection: ConnectionConfig) -> None:
-        """Raises `ConfigError` for tags that the layout cannot bring."""
+        """Check the tags. Raises `ConfigError` for tags that the layout cannot provide."""
         self._connection = connection
         self._options = cast(Options, connection.options)
         self._spans: dict[tuple[str, int, int], Span | None] = {}
@@ -38,7 +38,7 @@ class FilesArchive:
         """See `Archive.close`."""
 
     async def extents(self) -> Mapping[str, Extent]:
-        """See `Archive.extents`. Reads the times of all files, and samples only where the first and last may be."""
+        """See `Archive.extents`. Reads the times of all files, and samples only where the first or last may be."""
         first, end = await asyncio.to_thread(self._extent)
         return {tag.name: (first, end) for tag in self._connection.tags}
 
@@ -46,7 +46,7 @@ class FilesArchive:
         """See `Archive.read`.
 
         Raises:
-            SourceError: files are missing or unreadable; everything that can be read was given before.
+            SourceError: files are missing or unreadable; everything readable has been yielded before.
         """
         return in_thread(self._read(tags, start, end))
 
@@ -75,7 +75,7 @@ class FilesArchive:
         return min(first, default=earliest), max(last, default=latest) + _INSTANT
 
     def _pages(self, tags: Sequence[Tag], start: datetime, end: datetime, failures: list[str]) -> Iterator[Page]:
-        """The pages of all files that can be read; what is wrong with the others goes to `failures`."""
+        """Yield the pages of all readable files; problems with the others are added to `failures`."""
         layout = self._layout()
         for file in self._files():
             known = len(failures)
@@ -102,7 +102,7 @@ class FilesArchive:
         return files
 
     def _span(self, layout: Layout, file: ArchiveFile, failures: list[str]) -> Span | None:
-        """The file's span, remembered for as long as the file stays as it is."""
+        """Return the file's span, cached while the file does not change."""
         try:
             state = file.path.stat()
             key = (file.name, state.st_size, state.st_mtime_ns)
@@ -115,7 +115,7 @@ class FilesArchive:
 
 
 def _describe(file: ArchiveFile, error: Exception) -> str:
-    """What is wrong with a file, on one line."""
+    """Return the problem with a file on one line."""
     if isinstance(error, SourceError):
         return f"{file.name}: {error}"
     first_line = next(iter(str(error).splitlines()), type(error).__name__)  # hints for programmers follow

@@ -1,4 +1,4 @@
-"""Bursts of a waveform -> samples, and which bursts contradict an earlier one. Pure; columnar throughout."""
+"""Converts bursts of a waveform to samples, and finds those that contradict an earlier burst. Pure and columnar."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ BURSTS: Final = pl.Schema(
         "values": pl.List(pl.Float64()),
     }
 )
-"""A burst a row: what people call it, its time or why it has none and the text at fault, and its samples."""
+"""Columns of a burst: its name in messages, its time or why it has none and the text at fault, and its samples."""
 
 
 class SeenBursts:
-    """The bursts one request has given so far, across files and pages: their times, and a digest of their samples."""
+    """The bursts that one request has yielded, across files and pages: their times, and digests of their samples."""
 
     def __init__(self) -> None:
         self._seen: dict[str, pl.DataFrame] = {}
 
     def news(self, tag: str, bursts: pl.DataFrame) -> pl.DataFrame:
-        """`bursts` (columns of `BURSTS`) without exact repeats; those that contradict an earlier one get a fault.
+        """Return bursts (columns of `BURSTS`) without exact repeats; those that contradict an earlier one get a fault.
 
-        Two different bursts of one tag at one time cannot both be right, and nobody can know which is: the first given
-        stays.
+        Two different bursts of one tag at one time cannot both be right, and nobody can know which is: the first one
+        is kept.
         """
         given = bursts.select("instant", digest=pl.col("values").hash())
         seen = pl.concat([self._seen.get(tag, given.clear()), given])
@@ -57,10 +57,10 @@ class SeenBursts:
 def burst_samples(
     bursts: pl.DataFrame, *, tag: str, sample_rate: float, stamp: Literal["first", "last"], origin: str
 ) -> Parsed:
-    """Bursts (columns of `BURSTS`) -> their samples, those of faulty bursts rejected.
+    """Convert bursts (columns of `BURSTS`) to samples; those of faulty bursts are rejected.
 
-    Sample i of n is taken at round(i / sample_rate) microseconds after the burst's time, or where that is the time of
-    the `last` sample, at round((i - (n - 1)) / sample_rate). A sample missing from a burst is a Bad row.
+    Sample i of n is taken round(i / sample_rate) microseconds after the burst's time; if that is the time of the `last`
+    sample, round((i - (n - 1)) / sample_rate) after it. A sample missing from a burst becomes a Bad row.
     """
     length = pl.col("values").list.len().cast(pl.Int64)
     first = pl.lit(0, pl.Int64) if stamp == "first" else 1 - length

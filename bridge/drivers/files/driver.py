@@ -7,7 +7,7 @@
     timezone = "Europe/Berlin"
     tags = "tags/history.csv"
 
-    layout      a row, or a burst, is                        a tag's address is
+    layout      one row or burst consists of                 a tag's address is
     long        timestamp, tag, value, perhaps quality       its name in the file
     wide        timestamp and a column a tag                 its column
     waveform    .parquet: timestamp and a list a tag         its column
@@ -17,7 +17,8 @@
 Tables are .csv, .txt (both also .gz) or .parquet. The other keys are in `options.Options`.
 
 Times without a zone need `timezone`; those that the clock change makes ambiguous are rejected, never guessed. The
-sample rate of a waveform is its point's. A file that cannot be read stops no other; all such files are named last.
+sample rate of a waveform is that of its point. A file that cannot be read does not stop the others; all such files
+are reported at the end.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from historian.plant.connections import ConnectionConfig
 
 
 def check_tags(connection: ConnectionConfig) -> None:
-    """Raises `ConfigError` for tags that the layout cannot bring."""
+    """Check the tags. Raises `ConfigError` for tags that the layout cannot provide."""
     options, problems = cast(Options, connection.options), []
     for tag in connection.tags if options.layout == "waveform" else ():
         if tag.sample_rate is None:

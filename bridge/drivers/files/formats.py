@@ -1,4 +1,4 @@
-"""Opens files of waveforms: Parquet with a burst a row; MATLAB and text with a burst a file."""
+"""Opens files of waveforms: Parquet with one burst per row; MATLAB and text with one burst per file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ from historian.errors import SourceError
 GROUP: Final = "#group"
 LONGEST: Final = "#longest"
 _SAMPLES_PER_BYTE: Final = 1032
-"""No file holds more: deflate shrinks at most so much (zlib, "Technical Details")."""
+"""Upper bound on a file's samples per byte, from the largest ratio of deflate (zlib, "Technical Details")."""
 
 
 def burst_times(path: Path, addresses: Sequence[str], options: Options) -> pl.DataFrame:
-    """The bursts of a file without their samples: ROW, INSTANT, FAULT, GIVEN, row GROUP, and LONGEST, a bound."""
+    """Return the bursts of a file without their samples: ROW, INSTANT, FAULT, GIVEN, GROUP and LONGEST.
+
+    GROUP is the number of the row group, and LONGEST an upper bound on the number of samples.
+
+    Args:
+        path: the file.
+        addresses: columns or variables of the tags.
+        options: the archive's.
+    """
     if suffix(path) != ".parquet":
         started = pl.DataFrame({ROW: ["1"], "started": [_start(path, options)]})
         bound = {GROUP: pl.lit(0), LONGEST: pl.lit(path.stat().st_size * _SAMPLES_PER_BYTE)}
@@ -40,9 +48,9 @@ def burst_times(path: Path, addresses: Sequence[str], options: Options) -> pl.Da
 
 
 def burst_tables(path: Path, addresses: Sequence[str], times: pl.DataFrame, options: Options) -> Iterator[pl.DataFrame]:
-    """The bursts in the row groups of `times`: ROW, INSTANT, FAULT, GIVEN, and a list column for each address found.
+    """Yield the bursts in the row groups of `times`: ROW, INSTANT, FAULT, GIVEN, and a list column per address found.
 
-    Tables are bounded in size, as far as row groups are.
+    The size of a table is bounded by that of the row groups.
     """
     if suffix(path) == ".parquet":
         yield from _parquet_tables(path, addresses, times)
@@ -66,7 +74,7 @@ def _start(path: Path, options: Options) -> datetime:
 
 
 def _row_groups(path: Path, addresses: Sequence[str]) -> pl.DataFrame:
-    """For each row its group, and the most samples a burst in it can have: all those of the group's longest column."""
+    """Return for each row its group and an upper bound on the length of its burst: the group's longest column."""
     groups = []
     metadata = pq.read_metadata(path)
     for number in range(metadata.num_row_groups):
@@ -92,7 +100,7 @@ def _parquet_tables(path: Path, addresses: Sequence[str], times: pl.DataFrame) -
 
 
 def _text_waveforms(path: Path, addresses: Sequence[str], options: Options) -> dict[str, pl.Series]:
-    """Columns of numbers without a header; an address is the column's number, counted from 1."""
+    """Return columns of numbers without a header; an address is the column's number, counted from 1."""
     names = pl.scan_csv(path, separator=options.separator, has_header=False).collect_schema().names()
     columns = {names[int(address) - 1]: address for address in addresses if 1 <= int(address) <= len(names)}
     table = pl.read_csv(
@@ -107,7 +115,7 @@ def _text_waveforms(path: Path, addresses: Sequence[str], options: Options) -> d
 
 
 def _mat_waveforms(path: Path, addresses: Sequence[str]) -> dict[str, pl.Series]:
-    """Variables of a MATLAB file; an address is a variable, or a field of a struct such as `bearing.gs`."""
+    """Return variables of a MATLAB file; an address is a variable, or a field of a struct such as `bearing.gs`."""
     from scipy.io import loadmat  # a third of the start of every command, for one format of several
 
     roots = {address.split(".")[0] for address in addresses}

@@ -1,4 +1,4 @@
-"""What the two kinds of files, tables of process tags and bursts of waveforms, have in common."""
+"""The protocol of a file layout: tables of process tags, or bursts of waveforms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from historian.errors import SourceError
 from historian.plant.connections import Tag
 
 PAGE_CELLS: Final = 4_000_000
-"""Samples in a page, about: 250 MB while they are on their way."""
+"""Approximate number of samples in a page: 250 MB in memory while they are processed."""
 
 UNREADABLE: Final = (
     SourceError,
@@ -29,7 +29,7 @@ UNREADABLE: Final = (
     pa.ArrowException,
     pl.exceptions.PolarsError,
 )
-"""What reading a damaged, truncated or foreign file may raise: NumPy's, SciPy's, PyArrow's and Polars' ways."""
+"""The errors that NumPy, SciPy, PyArrow and Polars raise for a damaged, truncated or foreign file."""
 
 
 class ArchiveFile(NamedTuple):
@@ -37,37 +37,37 @@ class ArchiveFile(NamedTuple):
 
     path: Path
     name: str
-    """Its path as people know it: relative to `plant.toml`, where the archive's pattern is."""
+    """Its path relative to the directory of `plant.toml`, for messages."""
 
 
 class Span(NamedTuple):
-    """Where a file's samples lie: earliest - slack <= t <= latest + slack."""
+    """The time span of a file's samples: earliest - slack <= t <= latest + slack."""
 
     earliest: datetime
     latest: datetime
     slack: timedelta = timedelta(0)
 
     def overlaps(self, start: datetime, end: datetime) -> bool:
-        """Whether there may be samples with start <= t < end."""
+        """Return whether there may be samples with start <= t < end."""
         return self.earliest - self.slack < end and self.latest + self.slack >= start
 
 
 class Layout(Protocol):
-    """How samples lie in files; one object reads the files of one request, one after another."""
+    """A reader for one layout of files; one object reads the files of one request, one after another."""
 
     def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
-        """When the file's samples were taken, without reading them; None if it does not say."""
+        """Return the time span of the file's samples without reading them; None if it is unknown."""
         ...
 
     def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
-        """The file's samples of `tags` with start <= timestamp < end, and every row whose time cannot be read.
+        """Yield the file's samples of `tags` with start <= timestamp < end, and every row whose time cannot be parsed.
 
         Raises:
-            SourceError: something is missing from the file; what the rest of it holds was given before.
+            SourceError: something is missing from the file; everything else in it has been yielded before.
         """
         ...
 
 
 def within(start: datetime, end: datetime, instant: str) -> pl.Expr:
-    """True for start <= instant < end, and where there is no instant."""
+    """Return an expression that is true for start <= instant < end, and where the instant is null."""
     return pl.col(instant).is_null() | pl.col(instant).is_between(start, end, closed="left")

@@ -15,7 +15,7 @@ SUFFIXES: Final = (".csv", ".txt", ".csv.gz", ".txt.gz", ".parquet", ".mat")
 
 
 def suffix(path: Path | str) -> str:
-    """The one of `SUFFIXES` the path ends in, in lower case; empty for none of them."""
+    """Return the suffix among `SUFFIXES` that the path ends in, in lower case; an empty string if there is none."""
     return max((known for known in SUFFIXES if str(path).lower().endswith(known)), key=len, default="")
 
 
@@ -31,17 +31,23 @@ class Options(Model):
 
     path: str = Field(min_length=1, description="The files, relative to plant.toml: history/*.csv, runs/**/*.parquet.")
     layout: Literal["long", "wide", "waveform"]
-    timestamp: str = Field("timestamp", description="Column of the times.")
-    timestamp_format: str | None = Field(None, description="strptime pattern, where times are not ISO 8601.")
-    timezone: Annotated[str, AfterValidator(_zone)] | None = Field(None, description="Where naive times are local.")
+    timestamp: str = Field("timestamp", description="Column of the timestamps.")
+    timestamp_format: str | None = Field(None, description="strptime pattern of timestamps that are not ISO 8601.")
+    timezone: Annotated[str, AfterValidator(_zone)] | None = Field(
+        None, description="Time zone of timestamps without one, such as Europe/Berlin."
+    )
     separator: Annotated[str, StringConstraints(min_length=1, max_length=1, strip_whitespace=False)] = ","
     decimal: Literal[".", ","] = "."
     tag: str = Field("tag", description="long: column of the tags' names.")
     value: str = Field("value", description="long: column of the values.")
     quality: str | None = Field(None, description="long: column of StatusCodes or their names.")
-    stamp: Literal["first", "last"] = Field("first", description="waveform: the sample a burst's time belongs to.")
+    stamp: Literal["first", "last"] = Field(
+        "first", description="waveform: the sample that a burst's timestamp belongs to."
+    )
     row: str | None = Field(None, description="waveform: column that numbers the bursts, for messages.")
-    start: datetime | None = Field(None, description="waveform: a file's time, where neither it nor its name has one.")
+    start: datetime | None = Field(
+        None, description="waveform: start of a file that has no time, neither in it nor in its name."
+    )
     start_pattern: str | None = Field(None, description="waveform: strptime pattern of the file's name.")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Process tags from tables, a sample a row (long) or a column a tag (wide), in CSV or Parquet."""
+"""Process tags from tables in CSV or Parquet: one sample per row (long) or one column per tag (wide)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from historian.plant.connections import Tag
 
 
 class TableFiles:
-    """See `layout.Layout`. Rows are counted as a spreadsheet shows them: in CSV the header is row 1."""
+    """The `Layout` of tables. Rows are numbered as in a spreadsheet: in CSV the header is row 1."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
 
     def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
-        """From the timestamp column alone."""
+        """See `Layout.span`; reads the timestamp column only."""
         del tags  # every tag of a file has the same times
         ends = [(table[INSTANT].min(), table[INSTANT].max()) for table in self._tables(file.path, [])]
         known = [instant for pair in ends for instant in pair if isinstance(instant, datetime)]
@@ -49,7 +49,7 @@ class TableFiles:
             raise absent
 
     def _tables(self, path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Pieces of the file: `ROW`, `INSTANT`, `FAULT` and the columns."""
+        """Yield pieces of the file: `ROW`, `INSTANT`, `FAULT` and the columns."""
         options = self._options
         size = PAGE_CELLS // max(1, len(columns))
         wanted = list(dict.fromkeys([options.timestamp, *columns]))
@@ -65,7 +65,7 @@ class TableFiles:
 
 
 def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl.DataFrame:
-    """Rows of a long table -> what `parse_cells` takes, a cell a row. A tag's address is its name in the file."""
+    """Return the rows of a long table as cells for `parse_cells`, one each. A tag's address is its name in the file."""
     value, nothing = pl.col(options.value), pl.lit(None, pl.String)
     as_text = table.schema[options.value] == pl.String
     return table.select(
@@ -81,9 +81,9 @@ def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl
 
 
 def wide_cells(table: pl.DataFrame, tags: Sequence[Tag], _options: Options) -> pl.DataFrame:
-    """Rows of a wide table -> what `parse_cells` takes, a cell a row and tag. A tag's address is its column.
+    """Return the rows of a wide table as cells for `parse_cells`, one per row and tag. A tag's address is its column.
 
-    An empty cell is no cell: nothing was reported for that tag at that time.
+    Empty cells are left out: nothing was reported for that tag at that time.
     """
     addresses, index = _addresses(tags), {"row": ROW, "instant": INSTANT, "fault": FAULT, "given": GIVEN}
     cells = []

@@ -1,6 +1,6 @@
-"""What the cells of an exported file mean: instants, numbers, qualities, and the words historians write instead.
+"""Parses the cells of an exported file: instants, numbers, qualities, and the words that historians write instead.
 
-Pure. Nothing is guessed: what cannot be read for certain keeps its reason and ends in quarantine.
+Pure. Nothing is guessed: a cell that cannot be parsed with certainty goes to quarantine with the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROW: Final = "#row"
 INSTANT: Final = "#instant"
 FAULT: Final = "#fault"
 GIVEN: Final = "#given"
-"""Columns the driver adds to a file's own; no historian names a tag like this."""
+"""Names of columns that the driver adds to those of a file; no historian names a tag like this."""
 
 SYSTEM_STATES: Final[Mapping[str, int]] = {
     "bad": BAD,
@@ -54,7 +54,7 @@ SYSTEM_STATES: Final[Mapping[str, int]] = {
     "shutdown": BAD_NOT_CONNECTED,
     "under range": BAD_OUT_OF_RANGE,
 }
-"""Words that stand where a number was wanted (lower case): the usual digital states of AVEVA PI and its likes."""
+"""Word in place of a number, in lower case -> quality: the usual digital states of AVEVA PI and similar historians."""
 
 _BOOLEANS: Final = {"true": 1.0, "false": 0.0}
 _ZONED: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
@@ -62,22 +62,28 @@ _NAIVE: Final = "%Y-%m-%dT%H:%M:%S%.f"
 
 
 class Parsed(NamedTuple):
-    """Cells, each either a sample or rejected."""
+    """Parsed cells: samples and rejected rows."""
 
     rows: pl.DataFrame
-    """Columns of `samples.SCHEMA`."""
+    """Raw rows: columns of `samples.SCHEMA`."""
     rejected: pl.DataFrame
-    """Columns of `REJECTED`; a timestamp that could not be read is null, and the detail quotes it."""
+    """Rejected rows, columns of `REJECTED`; a timestamp that could not be parsed is null, and the detail quotes it."""
 
 
 def with_instants(frame: pl.DataFrame, column: str, *, zone: str | None, pattern: str | None = None) -> pl.DataFrame:
-    """Add `INSTANT` (UTC, microseconds), `FAULT` (why there is none) and `GIVEN` (the text at fault), from `column`.
+    """Parse a column of times and add `INSTANT` (UTC, microseconds), `FAULT` and `GIVEN`.
 
-    Text is ISO 8601, with or without a zone, or follows `pattern` (strptime). Naive local times are placed in `zone`;
-    those that the clock change repeats or skips have no instant.
+    `FAULT` says why a row has no instant, and `GIVEN` is the text at fault. A local time that a clock change repeats or
+    skips has no instant.
+
+    Args:
+        frame: rows of a file.
+        column: name of the column.
+        zone: time zone of times without one.
+        pattern: strptime pattern of the text; ISO 8601 with or without a zone if None.
 
     Raises:
-        SourceError: times are naive and there is no `zone`.
+        SourceError: times have no zone and `zone` is None.
     """
     given = frame.get_column(column)
     text = given.cast(pl.String).str.strip_chars()
@@ -97,7 +103,7 @@ def with_instants(frame: pl.DataFrame, column: str, *, zone: str | None, pattern
 
 
 def _faults(instant: pl.Series, text: pl.Series, naive: pl.Series, zone: str) -> pl.Series:
-    """Why there is no instant, null where there is one."""
+    """Return why there is no instant, null where there is one."""
     earlier = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     empty = pl.col("text").is_null() | (pl.col("text") == "")
     return (
@@ -119,7 +125,7 @@ def _faults(instant: pl.Series, text: pl.Series, naive: pl.Series, zone: str) ->
 
 
 def _parsed(given: pl.Series, text: pl.Series, pattern: str | None) -> tuple[pl.Series, pl.Series]:
-    """The column as UTC instants where it has a zone, and as naive times where it has none."""
+    """Return the column as UTC instants where it has a zone, and as naive times where it has none."""
     nothing = pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, given.len())
     if isinstance(given.dtype, pl.Datetime):
         times = given.cast(pl.Datetime("us", given.dtype.time_zone))
@@ -140,12 +146,16 @@ def _parsed(given: pl.Series, text: pl.Series, pattern: str | None) -> tuple[pl.
 
 
 def parse_cells(cells: pl.DataFrame, *, origin: str, decimal: str = ".") -> Parsed:
-    """Cells -> samples and rejected rows.
+    """Divide cells into samples and rejected rows.
 
-    `cells` has `row` (its number in the file `origin`), `tag`, `is_text`, `instant`, `fault`, `given` (the text at
-    fault), `number` or `word` (the cell as text), and `grade` (the file's quality as text, null for none). In a
-    number's place a system state becomes a Bad row that keeps the word, an empty cell a Bad row without data; any other
-    text is rejected.
+    In place of a number, a system state becomes a Bad row that keeps the word, and an empty cell a Bad row without
+    data; any other text is rejected.
+
+    Args:
+        cells: columns `row` (its number in the file), `tag`, `is_text`, `instant`, `fault`, `given` (the text at
+            fault), `number` or `word` (the cell as text), and `grade` (the quality as text, null if there is none).
+        origin: name of the file.
+        decimal: decimal separator.
     """
     word = pl.col("word").str.strip_chars()
     digits = word.str.replace(",", ".", literal=True) if decimal == "," else word
@@ -155,7 +165,7 @@ def parse_cells(cells: pl.DataFrame, *, origin: str, decimal: str = ".") -> Pars
         quality=_graded(),
         text=pl.lit(None, pl.String),
     )
-    # Nearly all cells are plain numbers of a known quality; only the others are worth the longer look.
+    # Nearly all cells are plain numbers of a known quality; only the others need the slower path.
     plain = (
         ~pl.col("is_text") & pl.col("number").is_not_null() & pl.col("fault").is_null() & (pl.col("quality") == GOOD)
     )
@@ -202,12 +212,12 @@ def _parse_words(cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def detail_of(origin: str) -> pl.Expr:
-    """What is particular to a rejected row: the file, the row, and the text at fault (columns `row` and `given`)."""
+    """Return the details of a rejected row: the file, the row, and the text at fault (columns `row` and `given`)."""
     return pl.format('{} row {}: "{}"', pl.lit(origin), "row", pl.col("given").fill_null(""))
 
 
 def _graded() -> pl.Expr:
-    """The column `grade` as StatusCode: a name, a decimal or a hexadecimal number; Good where there is none."""
+    """Return the column `grade` as StatusCode: a name, a decimal or a hexadecimal number; Good where it is null."""
     grade = pl.col("grade").str.strip_chars().str.to_lowercase()
     names = {name.lower(): code for code, name in NAMES.items()}
     return (

@@ -1,4 +1,4 @@
-"""Waveforms from files: which bursts are wanted, what samples they hold, and which contradict an earlier one."""
+"""Waveforms from files: the bursts of a range, their samples, and those that contradict an earlier burst."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from historian.plant.connections import Tag
 
 
 class WaveformFiles:
-    """See `layout.Layout`. Remembers the bursts it has given, to tell those that contradict them."""
+    """The `Layout` of waveform files. Remembers the bursts it has yielded, to find those that contradict them."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._seen = SeenBursts()
 
     def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
-        """From the bursts' times, and no burst being longer than its file or row group."""
+        """See `Layout.span`; found from the bursts' times, and from the size of the file or row group."""
         bursts = self._bursts(file, tags)
         earliest, latest = bursts[INSTANT].min(), bursts[INSTANT].max()
         slack = bursts["slack"].max()
@@ -33,7 +33,7 @@ class WaveformFiles:
         return Span(earliest, latest, slack)
 
     def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
-        """See `Layout.pages`; a burst is named by its row, or by what the column `row` says."""
+        """See `Layout.pages`; messages name a burst by its row, or by its value in the column `row`."""
         bursts = self._bursts(file, tags)
         instant, slack = pl.col(INSTANT), pl.col("slack")
         near = instant.is_null() | ((instant - slack < end) & (instant + slack >= start))
@@ -52,7 +52,7 @@ class WaveformFiles:
             raise SourceError(f"it does not hold {', '.join(sorted(absent))}")
 
     def _bursts(self, file: ArchiveFile, tags: Sequence[Tag]) -> pl.DataFrame:
-        """The times of all bursts, with the `slack` around them in which their samples lie."""
+        """Return the times of all bursts, with the `slack` around them in which their samples lie."""
         times = burst_times(file.path, [tag.address for tag in tags], self._options)
         slowest = min(tag.sample_rate or 1.0 for tag in tags)
         slack = (pl.col(LONGEST) * 1e6 / slowest).ceil().cast(pl.Int64).cast(pl.Duration("us"))

@@ -1,7 +1,7 @@
-"""Plans which blocks of registers to read, so that a device gets few requests, and decodes its answers.
+"""Plans which blocks of registers to read, so that a device receives few requests, and decodes its responses.
 
-Pure. Tags of one device and table that lie near each other share a block; a block never exceeds what one Modbus request
-may ask for, and no value is split between two.
+Pure. Tags of one device and table that lie near each other share a block. A block never exceeds the limit of one Modbus
+request, and no value is split between two blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bridge.drivers.modbus.places import NumberType, Order, Place, Table, regist
 from bridge.drivers.modbus.registers import bits, decode
 
 LARGEST_BLOCK: Final = {"holding": 125, "input": 125, "coil": 2000, "discrete": 2000}
-"""Registers or bits one request may ask for (Modbus Application Protocol 1.1b3, sections 6.1 to 6.4)."""
+"""Largest number of registers or bits in one request (Modbus Application Protocol 1.1b3, sections 6.1 to 6.4)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Block:
 
     @cached_property
     def tags(self) -> list[str]:
-        """The tags in the order in which `numbers` gives their values."""
+        """The tags in the order in which `numbers` returns their values."""
         return [place.tag for place in self.places]
 
     @cached_property
@@ -52,9 +52,12 @@ class Block:
         return decoders
 
     def numbers(self, answer: Sequence[int] | Sequence[bool]) -> NDArray[np.float64]:
-        """What the device answered, `count` registers or bits -> a number a tag, in the order of `tags`.
+        """Decode a response to one number per tag, in the order of `tags`.
 
-        64-bit integers beyond 2**53 are rounded: a sample's value is a float64.
+        64-bit integers above 2**53 are rounded: a sample's value is a float64.
+
+        Args:
+            answer: [count] the registers or bits of the response.
         """
         words = np.asarray(answer, np.uint16)
         found = np.empty(len(self.places))
@@ -66,7 +69,12 @@ class Block:
 
 
 def plan_blocks(places: Iterable[Place], *, max_gap: int) -> list[Block]:
-    """Blocks in which each place lies in exactly one; reads up to `max_gap` unwanted addresses to save a request."""
+    """Return the blocks to read; each place lies in exactly one.
+
+    Args:
+        places: where the tags' values are.
+        max_gap: largest number of unneeded addresses to read in order to save a request.
+    """
 
     def table(place: Place) -> tuple[int, Table]:
         return place.device_id, place.table
@@ -84,7 +92,7 @@ def plan_blocks(places: Iterable[Place], *, max_gap: int) -> list[Block]:
 
 
 def halves(block: Block) -> list[Block]:
-    """The same places in two blocks, to find out which of them a device refuses."""
+    """Return the same places in two blocks, to find out which of them a device refuses."""
     middle = len(block.places) // 2
     return [_block(block.places[:middle]), _block(block.places[middle:])]
 

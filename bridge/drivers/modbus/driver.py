@@ -9,15 +9,15 @@
 The tag list's `address` is the 0-based number of the register, coil or discrete input: what a manual calls 40001 is 0
 of table holding. Its own columns are `device_id`, `table`, `type`, `order` and, for one bit of a register, `bit`.
 
-Read-only: functions 1 to 4 and nothing else, one connection, one request at a time. A sample's timestamp is the middle
-between asking and answer. What could not be read is a Bad row at that instant:
+Read-only: functions 1 to 4 and nothing else, one connection, one request at a time. A sample's timestamp is halfway
+between request and response. A value that could not be read becomes a Bad row at that instant:
 
-    BadTimeout              no answer within `timeout`, `retries` times over; or a gateway's "target did not respond"
+    BadTimeout              no response within `timeout`, `retries` times over; or a gateway's "target did not respond"
     BadCommunicationError   the connection was lost; the read after that raises NotConnected
-    BadOutOfRange           the device says it has no such register; a block is halved until the guilty tag is alone,
+    BadOutOfRange           the device reports that it has no such register; a block is halved until that tag is alone,
                             and stays split until the next connect
-    BadDeviceFailure        the device says that it failed or is busy
-    BadDecodingError        the answer has another length than the request
+    BadDeviceFailure        the device reports a failure or that it is busy
+    BadDecodingError        the response has a different length than requested
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ class Options(Model):
 
     host: str = Field(min_length=1)
     port: int = Field(502, ge=1, le=65535)
-    every: Duration = Field(parse_duration("1s"), description="Time from poll to poll.")
-    timeout: Duration = Field(parse_duration("2s"), description="How long to wait for one answer.")
-    retries: int = Field(1, ge=0, le=10, description="How often to ask again after a timeout.")
-    max_gap: int = Field(16, ge=0, le=124, description="Unwanted registers to read along rather than ask twice.")
-    pause: Duration | None = Field(None, description="Rest between two requests, for devices that need it.")
+    every: Duration = Field(parse_duration("1s"), description="Time between polls.")
+    timeout: Duration = Field(parse_duration("2s"), description="How long to wait for a response.")
+    retries: int = Field(1, ge=0, le=10, description="Number of retries after a timeout.")
+    max_gap: int = Field(
+        16, ge=0, le=124, description="Largest number of unneeded registers to read in order to save a request."
+    )
+    pause: Duration | None = Field(None, description="Pause between two requests, for devices that need it.")
 
 
 class Columns(Model):
@@ -66,7 +68,7 @@ class Columns(Model):
 
 
 def places_of(connection: ConnectionConfig) -> list[Place]:
-    """Where the values of the tags stand. Raises `ConfigError` for addresses that cannot be."""
+    """Return where the values of the tags are in their devices. Raises `ConfigError` for impossible addresses."""
     places, problems = [], []
     for tag in connection.tags:
         try:

@@ -1,4 +1,4 @@
-"""Where a tag's value stands in a device: its address, table and type, as the tag list gives them. Pure."""
+"""Where a tag's value is in a device: its table, address and type, as the tag list gives them. Pure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _REGISTERS: Final[dict[NumberType, int]] = {
 
 
 def register_count(number_type: NumberType) -> int:
-    """How many registers a value of this type takes: 1, 2 or 4."""
+    """Return the number of registers that a value of this type takes: 1, 2 or 4."""
     return _REGISTERS[number_type]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one tag's value stands in a device, and how to read it."""
+    """Where one tag's value is in a device, and how to decode it."""
 
     tag: str
     device_id: int
@@ -42,10 +42,10 @@ class Place:
 
     @property
     def width(self) -> int:
-        """Registers it takes, or 1 for a coil or discrete input."""
+        """Number of registers of the value; 1 for a coil or discrete input."""
         return 1 if self.table in BIT_TABLES else register_count(self.number_type)
 
     @property
     def end(self) -> int:
-        """The first address behind it."""
+        """The first address after the value."""
         return self.first + self.width

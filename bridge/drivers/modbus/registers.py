@@ -33,9 +33,15 @@ _BIG_ENDIAN: Final = {
 
 
 def decode(registers: NDArray[np.uint16], number_type: NumberType, order: Order) -> NDArray[Any]:
-    """Registers `[..., width]` as they came -> numbers `[...]` of the type's own dtype; `register_count` is the width.
+    """Decode registers to numbers.
 
-    `bool` gives the whole word as uint16, for `bits` to pick from.
+    Args:
+        registers: [..., width] as they arrived; `register_count` gives the width.
+        number_type: type of the numbers.
+        order: word and byte order.
+
+    Returns:
+        [...] numbers of the type's own dtype; for `bool` the whole words as uint16, of which `bits` selects one bit.
     """
     words = registers[..., ::-1] if order in ("CDAB", "DCBA") else registers
     octets = np.ascontiguousarray(words.astype("<u2" if order in ("BADC", "DCBA") else ">u2"))
@@ -44,5 +50,10 @@ def decode(registers: NDArray[np.uint16], number_type: NumberType, order: Order)
 
 
 def bits(words: NDArray[np.uint16], numbers: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Bit `numbers[...]` of each word, 0 being the least significant."""
+    """Return one bit of each word.
+
+    Args:
+        words: [...]
+        numbers: [...] number of the bit, 0 being the least significant.
+    """
     return (words >> numbers & 1).astype(bool)

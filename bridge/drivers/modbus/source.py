@@ -32,7 +32,7 @@ from historian.quality import (
 from historian.samples import SCHEMA
 from historian.times import format_duration, utc_now
 
-# What pymodbus logs comes back as Bad rows and NotConnected; without a handler it would also go to standard error.
+# What pymodbus logs is reported as Bad rows and NotConnected; without a handler it would also go to standard error.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 
 _NO_SUCH_REGISTER: Final = (ExcCodes.ILLEGAL_ADDRESS, ExcCodes.ILLEGAL_VALUE)
@@ -43,29 +43,29 @@ _REFUSALS: Final[dict[int, int]] = {
     ExcCodes.GATEWAY_PATH_UNAVIABLE: BAD_COMMUNICATION_ERROR,
     ExcCodes.GATEWAY_NO_RESPONSE: BAD_TIMEOUT,
 }
-"""Modbus exception codes as qualities; the others, failures of the device itself, are BadDeviceFailure."""
+"""Modbus exception code -> quality; all other codes, failures of the device itself, are BadDeviceFailure."""
 
 
 @dataclass
 class _Connection:
-    """What lasts from `connect` to `close`."""
+    """The state of one connection, from `connect` to `close`."""
 
     client: AsyncModbusTcpClient
     lost: asyncio.Future[None]
     blocks: list[Block]
     start: float
-    """The event loop's time of poll 0."""
+    """Time of poll 0 on the event loop's clock, in seconds."""
     poll: int = -1
     loss_reported: bool = False
     """Whether the loss has been reported in Bad rows; only then does `read` raise."""
 
 
 class ModbusSource:
-    """See `bridge.drivers.protocols.Source`; the module says what it reads and how."""
+    """A `Source` that polls a Modbus TCP device; `bridge.drivers.modbus.driver` is its manual."""
 
     def __init__(self, connection: ConnectionConfig) -> None:
         self.skipped_polls = 0
-        """Polls that were never made because earlier ones took longer than `every`."""
+        """Number of polls skipped because earlier ones took longer than `every`."""
         self._options = cast(Options, connection.options)
         self._plan = plan_blocks(places_of(connection), max_gap=self._options.max_gap)
         self._connection: _Connection | None = None
@@ -91,7 +91,7 @@ class ModbusSource:
         self._connection = _Connection(client, lost, list(self._plan), loop.time())
 
     async def read(self) -> pl.DataFrame:
-        """See `Source.read`: one row a tag, once every poll."""
+        """See `Source.read`: one row per tag and poll."""
         connection = self._connection
         if connection is None or connection.loss_reported:
             raise NotConnected(f"the Modbus connection to {self._options.host} port {self._options.port} is lost")
@@ -107,7 +107,7 @@ class ModbusSource:
             self._connection = None
 
     async def _wait_for_poll(self, connection: _Connection) -> None:
-        """Until start + k * every: late polls do not shift later ones, and missed ones are counted."""
+        """Wait until start + k * every: late polls do not shift later ones, and skipped polls are counted."""
         every, loop = self._options.every.total_seconds(), asyncio.get_running_loop()
         poll = next_poll(connection.poll, elapsed=loop.time() - connection.start, every=every)
         self.skipped_polls += poll - connection.poll - 1
@@ -116,7 +116,7 @@ class ModbusSource:
 
     async def _read_block(self, connection: _Connection, block: Block) -> list[pl.DataFrame]:
         asked_at = utc_now()
-        answer = await self._ask(connection, block)
+        answer = await self._request(connection, block)
         instant = asked_at + (utc_now() - asked_at) / 2
         if isinstance(answer, int):
             return [_rows(block, None, answer, instant)]
@@ -131,8 +131,8 @@ class ModbusSource:
             return [rows for part in parts for rows in await self._read_block(connection, part)]
         return [_rows(block, None, _REFUSALS.get(answer.exception_code, BAD_DEVICE_FAILURE), instant)]
 
-    async def _ask(self, connection: _Connection, block: Block) -> ModbusPDU | int:
-        """The device's answer, or the quality that says why there is none."""
+    async def _request(self, connection: _Connection, block: Block) -> ModbusPDU | int:
+        """Return the device's response, or the quality that says why there is none."""
         if self._options.pause is not None:
             await asyncio.sleep(self._options.pause.total_seconds())
         if connection.lost.done():
@@ -144,8 +144,8 @@ class ModbusSource:
             "holding": client.read_holding_registers,
             "input": client.read_input_registers,
         }[block.table]
-        # pymodbus alone times out and retries: a shorter wait here would leave a late answer in the stream. It goes on
-        # waiting after the connection is lost, though, when no answer can come any more.
+        # Time-outs and retries are left to pymodbus: a shorter wait here would leave a late response in the stream. But
+        # pymodbus goes on waiting after the connection is lost, when no response can arrive any more.
         request = asyncio.ensure_future(read(block.first, count=block.count, device_id=block.device_id))
         try:
             await asyncio.wait((request, connection.lost), return_when=asyncio.FIRST_COMPLETED)
@@ -157,7 +157,13 @@ class ModbusSource:
 
 
 def next_poll(last: int, *, elapsed: float, every: float) -> int:
-    """The number of the poll after `last`, `elapsed` seconds after poll 0: the one whose turn it is, else the next."""
+    """Return the number of the next poll: the one that is due, or the one after `last`.
+
+    Args:
+        last: number of the last poll.
+        elapsed: seconds since poll 0.
+        every: seconds between polls.
+    """
     return max(last + 1, int(elapsed // every))
 
 

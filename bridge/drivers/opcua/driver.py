@@ -9,16 +9,16 @@ In `plant.toml`:
     password = "${LINE1_PASSWORD}"
     tags = "tags/line1.csv"
 
-In the tag list, `address` is a node id such as `ns=2;s=c101.de_h`. An array of a tag with a sample rate is a stretch of
+In the tag list, `address` is a node id such as `ns=2;s=c101.de_h`. An array of a tag with a sample rate is a piece of a
 waveform; its column `stamp` says whether the server's timestamp belongs to the `first` (default) or `last` element.
 
-Reads only: no Write and no Call is ever sent. A node that does not exist becomes one Bad sample and does not stop the
-others. A connection counts as lost when nothing at all, keep-alives included, has come for the time `silence`; the
-runner then makes a new one, with a new client and a new subscription. If a server's queue overflowed, the next sample's
+Read-only: no Write and no Call is ever sent. A node that does not exist becomes one Bad sample and does not affect the
+others. A connection counts as lost when nothing, not even a keep-alive, has arrived for the time `silence`; the runner
+then makes a new one, with a new client and a new subscription. If a server's queue overflowed, the next sample's
 quality has the Overflow bit set. Messages are neither signed nor encrypted.
 
-With `sampling_interval = "0s"` a server that can reports every change as it happens. Only then does a session count as
-complete for backfills: a server that samples does not see what happens between two samples.
+With `sampling_interval = "0s"` a server that supports it reports every change as it happens. Only then does a session
+count as complete for backfills: a server that samples does not see changes between two samples.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ class Options(Model):
     endpoint: str = Field(pattern=r"^opc\.tcp://[^/\s]+", examples=["opc.tcp://10.0.4.12:4840"])
     username: str | None = None
     password: SecretStr | None = None
-    publishing_interval: Duration = Field(timedelta(milliseconds=250), description="How often the server answers.")
-    sampling_interval: DurationOrZero = Field(
-        timedelta(milliseconds=100), description="How often it looks at each node; 0s for whenever it changes."
+    publishing_interval: Duration = Field(
+        timedelta(milliseconds=250), description="How often the server sends changes."
     )
-    queue_size: int = Field(100, ge=1, description="Changes of a node the server keeps between two answers.")
-    silence: Duration = Field(timedelta(seconds=10), description="Without any answer for this long: connect again.")
+    sampling_interval: DurationOrZero = Field(
+        timedelta(milliseconds=100), description="How often the server samples each node; 0s for every change."
+    )
+    queue_size: int = Field(100, ge=1, description="Changes of a node that the server keeps between two responses.")
+    silence: Duration = Field(timedelta(seconds=10), description="Reconnect after this long without any message.")
 
     @model_validator(mode="after")
     def _agree(self) -> Options:

@@ -26,17 +26,17 @@ CONNECT_S: Final = 10.0
 REQUEST_S: Final = 4.0
 CLOSE_S: Final = 2.0
 WATCHDOG_S: Final = 30.0
-"""asyncua takes this also as the longest a probe may take; a busy server needs seconds."""
+"""Seconds between asyncua's probes of the connection, and the longest a probe may take; a busy server needs seconds."""
 ABANDONED_S: Final = 60.0
-"""After this long without us the server may forget our session and subscription."""
+"""Seconds without contact after which the server may drop our session and subscription."""
 ITEMS_PER_CALL: Final = 1_000
 RESPONSES: Final = 64
-"""Publish responses kept in memory. When there are as many, none is requested until the runner has read."""
+"""Largest number of publish responses in memory. At this number, none is requested until the runner has read."""
 
 _Response = tuple[list[ua.MonitoredItemNotification], datetime]
 
-# At INFO and below asyncua formats every publish response as text, and its errors come as stack traces; what matters of
-# them is said by `NotConnected`.
+# At INFO and below asyncua formats every publish response as text, and logs errors with tracebacks; `NotConnected`
+# reports what matters of them.
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
@@ -44,7 +44,7 @@ class OpcuaSource:
     """A `Source` over one session and one subscription, both new for every connection."""
 
     def __init__(self, connection: ConnectionConfig) -> None:
-        """Raises `ConfigError` for addresses that are not node ids."""
+        """Check the addresses. Raises `ConfigError` for those that are not node ids."""
         check_node_ids(connection)
         self._options = Options.model_validate(connection.options)
         self._nodes = [ua.NodeId.from_string(tag.address) for tag in connection.tags]
@@ -85,7 +85,7 @@ class OpcuaSource:
         return self._mailbox.heard_at if self._client is not None else None
 
     def complete_tags(self) -> Collection[str]:
-        """See `ReportsEveryChange.complete_tags`: those that the server does not sample."""
+        """See `ReportsEveryChange.complete_tags`: the tags that the server does not sample."""
         return self._unsampled
 
     async def close(self) -> None:
@@ -93,13 +93,13 @@ class OpcuaSource:
         client, self._client = self._client, None
         if client is None:
             return
-        with suppress(Exception):  # a connection that is gone cannot be said goodbye to
+        with suppress(Exception):  # a lost connection cannot be closed properly
             async with asyncio.timeout(CLOSE_S):
                 await client.disconnect()
         client.disconnect_socket()
 
     async def _subscribe(self, session: UaSession) -> pl.DataFrame:
-        """Asks for every node; returns a Bad row for each that the server does not give."""
+        """Subscribe to every node; return a Bad row for each that the server refuses."""
         created = await session.create_subscription(_subscription(self._options), self._published)
         period_s = created.RevisedPublishingInterval / 1000 * created.RevisedMaxKeepAliveCount
         self._mailbox.silence_s = max(self._options.silence.total_seconds(), 1.5 * period_s)
@@ -127,7 +127,7 @@ class OpcuaSource:
         return bad_rows([(tag, code) for tag, code in refused if code >= BAD], at=utc_now())
 
     async def _published(self, result: ua.PublishResult) -> None:
-        """Takes one publish response. Until it returns, asyncua asks for no other: that is the back-pressure."""
+        """Receive one publish response. asyncua requests no other until this returns: that is the back-pressure."""
         self._mailbox.heard()
         message = result.NotificationMessage
         values: list[ua.MonitoredItemNotification] = []
@@ -174,7 +174,7 @@ def _monitored_item(handle: int, node: ua.NodeId, channel: Channel, options: Opt
         DiscardOldest=True,
     )
     if channel.sample_rate is not None:
-        # Two equal stretches of waveform, as from a dead sensor, are two stretches.
+        # Two equal arrays in a row, as from a dead sensor, must both be reported.
         wanted.Filter = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
     return ua.MonitoredItemCreateRequest(
         ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
@@ -184,7 +184,7 @@ def _monitored_item(handle: int, node: ua.NodeId, channel: Channel, options: Opt
 
 
 async def _items_per_call(session: UaSession) -> int:
-    """How many nodes the server takes in one request: its own limit, if it has one, and never more than ours."""
+    """Return the most nodes to put into one request: the server's limit, if it has one, and never more than ours."""
     limit = ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
     [answer] = await session.read_attributes([ua.NodeId(limit)], ua.AttributeIds.Value)
     own = answer.Value.Value if answer.StatusCode.is_good() and answer.Value else None

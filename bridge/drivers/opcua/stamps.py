@@ -1,4 +1,4 @@
-"""To which element of an array its timestamp belongs."""
+"""The element of an array to which its timestamp belongs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OPC UA values -> raw sample rows. Pure: what one publish response holds, as a frame.
+"""Converts OPC UA values of publish responses to raw sample rows. Pure.
 
 | value of the node | rows |
 |---|---|
@@ -8,8 +8,8 @@
 | any other array | one, in `text` |
 | anything with a Bad status | one, without value |
 
-Nothing is rejected here; the contract finds what does not fit its tag. The status code is the quality. The timestamp is
-the source's, else the server's, else when the value was received.
+Nothing is rejected here; the contract rejects what does not fit its tag. The status code is the quality. The timestamp
+is the source's; without one the server's; without either the time of reception.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NUMBERS: Final = {
 
 @dataclass(frozen=True)
 class Channel:
-    """How to read the values of one tag."""
+    """How to decode the values of one tag."""
 
     tag: str
     sample_rate: float | None = None
@@ -46,7 +46,12 @@ class Channel:
 
 
 def sample_rows(values: Iterable[tuple[Channel, ua.DataValue]], *, received: datetime) -> pl.DataFrame:
-    """Rows with the columns of `samples.SCHEMA`, in the order of `values`; those of arrays come last."""
+    """Return raw rows, columns of `samples.SCHEMA`, in the order of `values`; rows of arrays come last.
+
+    Args:
+        values: channel and value of each notification.
+        received: the time of reception, for values without a timestamp.
+    """
     singles: list[tuple[str, int, float | None, str | None, int]] = []
     bursts: list[pl.DataFrame] = []
     for channel, given in values:
@@ -65,7 +70,7 @@ def sample_rows(values: Iterable[tuple[Channel, ua.DataValue]], *, received: dat
 
 
 def bad_rows(codes: Iterable[tuple[str, int]], *, at: datetime) -> pl.DataFrame:
-    """A row without value for each (tag, status code)."""
+    """Return a row without a value for each (tag, status code), stamped `at`."""
     return _rows([(tag, micros(at), None, None, code) for tag, code in codes])
 
 
@@ -74,7 +79,7 @@ def _rows(singles: list[tuple[str, int, float | None, str | None, int]]) -> pl.D
 
 
 def _timestamp(given: ua.DataValue, received: datetime) -> datetime:
-    # Some servers send the null DateTime, which is the year 1601, where they have no time.
+    # Servers without a timestamp may send the null DateTime, which is the year 1601.
     stamps = (given.SourceTimestamp, given.ServerTimestamp)
     return next((stamp for stamp in stamps if stamp and stamp.year > 1601), received)
 
@@ -84,7 +89,7 @@ def _is_waveform(variant: ua.Variant) -> bool:
 
 
 def _offsets(count: int, rate: float, stamp: Stamp) -> NDArray[np.int64]:
-    """Microseconds from the stamped element to each: round(i * 1e6 / rate)."""
+    """Return the microseconds from the stamped element to each element: round(i * 1e6 / rate)."""
     steps = np.arange(count) - (count - 1 if stamp == "last" else 0)
     offsets: NDArray[np.int64] = np.rint(steps * 1e6 / rate).astype(np.int64)
     return offsets
@@ -97,7 +102,7 @@ def _burst(tag: str, times: NDArray[np.int64], elements: list[float], quality: i
 
 
 def _single(variant: ua.Variant | None) -> tuple[float | None, str | None]:
-    """(value, text) of one value; text for whatever is not a number, or would not stay the same number."""
+    """Return one value as (value, text): text if it is not a number, or a number that float64 cannot hold."""
     content = None if variant is None else variant.Value
     if content is None:
         return None, None
@@ -107,7 +112,7 @@ def _single(variant: ua.Variant | None) -> tuple[float | None, str | None]:
 
 
 def _text(content: object) -> str:
-    """Text as UTF-8 can hold it: asyncua marks bytes that are none by lone surrogates."""
+    """Return text that is valid UTF-8: asyncua marks invalid bytes by lone surrogates."""
     return _words(content).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -1,7 +1,7 @@
-"""The rule every tag has: its kind, its range, and bounds on its timestamps. Pure.
+"""The rule that applies to every tag: its kind, its range, and bounds on its timestamps. Pure.
 
-Ranges are in engineering units, so transforms come first. A Bad sample is held to its tag and its time alone: its value
-must not be used anyhow, and it may carry the text with which a legacy historian reports an outage.
+Ranges are in engineering units, so transforms come first. Of a Bad sample only tag and timestamp are checked: its value
+must not be used anyway, and it may carry the text with which a legacy historian reports an outage.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from historian.quality import is_bad
 from historian.samples import SCHEMA, SampleBatch
 
 FUTURE: Final = timedelta(days=1)
-"""How far a device's clock may run ahead of the bridge's."""
+"""Longest time by which a device's clock may be ahead of the bridge's."""
 LIVE_PAST: Final = timedelta(days=3653)
-"""How old a live sample may be. A node that never changed has the time of its last change, years ago; a PLC that lost
+"""Largest age of a live sample. A node that never changed has the time of its last change, years ago; a PLC that lost
 its clock starts at 1970, 1984, 1990 or 2000."""
 EARLIEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
-"""No process historian has older samples; the zeros of Unix, .NET and OLE times are."""
+"""Earliest valid timestamp: no historian has older samples, while the zeros of Unix, .NET and OLE times are older."""
 
 
 def contract_of(tags: Iterable[Tag], *, live: bool) -> tuple[Rule, ...]:
-    """The rules for the samples of some tags.
+    """Return the rules for the samples of some tags.
 
     Args:
-        tags: of one connection.
-        live: whether they come from a live source, not from an archive.
+        tags: the tags of one connection.
+        live: whether the samples come from a live source rather than from an archive.
     """
     return (Limits(tags, oldest=LIVE_PAST if live else None),)
 

@@ -1,4 +1,4 @@
-"""What a rule is, and how a contract applies its rules to a batch."""
+"""The protocol of a rule, and the application of a contract's rules to a batch."""
 
 from __future__ import annotations
 
@@ -13,32 +13,38 @@ from historian.samples import SCHEMA, SampleBatch
 
 
 class Findings(NamedTuple):
-    """What a rule found in a batch of n samples. None stands for nothing."""
+    """The findings of a rule in a batch of n samples; None where there is none."""
 
     reasons: pl.Series | None = None
-    """[n] String: why a sample is rejected, null where it is not. Reasons are few; they carry no values."""
+    """[n] String: why each sample is rejected, null if it is not. There are few reasons; they contain no values."""
     qualities: pl.Series | None = None
-    """[n] UInt32: the quality to store instead, null where it stays; to mark samples as Uncertain, say."""
+    """[n] UInt32: the quality to store instead, such as Uncertain; null where the quality stays."""
 
 
 class Rule(Protocol):
-    """One rule of a contract. It may keep memory per tag: batches of a source come in the order they were read."""
+    """One rule of a contract. It may keep state per tag: the batches of a source arrive in the order they were read."""
 
     def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
-        """Look at a batch; `now` is when it was read."""
+        """Check a batch that was read at `now`."""
         ...
 
 
 class Verdict(NamedTuple):
-    """A batch divided by a contract; every row is on exactly one side."""
+    """A batch divided by a contract into accepted and rejected samples."""
 
     accepted: SampleBatch
     rejected: pl.DataFrame
-    """Columns of `REJECTED`."""
+    """The rejected samples: columns of `REJECTED`."""
 
 
 def apply_rules(samples: SampleBatch, rules: Sequence[Rule], *, now: datetime) -> Verdict:
-    """Divide a batch by the rules. The first rule that rejects a sample gives the reason."""
+    """Divide a batch by the rules. The first rule that rejects a sample gives the reason.
+
+    Args:
+        samples: the batch.
+        rules: the contract, in order.
+        now: when the batch was read.
+    """
     findings = [rule.check(samples, now=now) for rule in rules]
     qualities = [found.qualities for found in findings if found.qualities is not None]
     marked = samples.with_columns(quality=pl.coalesce(*qualities, "quality")) if qualities else samples

@@ -1,1 +1,1 @@
-"""The simulator's plant as files: `@…@` stands for what `write_plant` fills in."""
+"""The simulated plant as files; `write_plant` replaces the placeholders `@…@`."""

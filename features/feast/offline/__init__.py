@@ -1,1 +1,1 @@
-"""Feast's offline store over Polars: what was known at each label's time."""
+"""Feast's offline store on Polars: the features known at each label's time."""

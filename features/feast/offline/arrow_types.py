@@ -1,4 +1,4 @@
-"""Arrow types as Feast knows them: no large strings or lists, no views, no dictionaries; dicts of pandas as maps."""
+"""Arrow types that Feast supports: no large strings or lists, no views, no dictionaries; dicts of pandas as maps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pyarrow as pa
 
 
 def plain_arrow(frame: pl.DataFrame, types: pa.Schema | None = None) -> pa.Table:
-    """The frame in plain Arrow types, one chunk a column.
+    """Return a frame in plain Arrow types, one chunk per column.
 
     Args:
         frame: Any columns.
-        types: Where it names a column, that column gets this type, made plain. Times stay as Polars has them.
+        types: Types of columns, made plain; other columns keep their own. Times stay as in Polars.
     """
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     stored = dict(zip(types.names, types.types, strict=True)) if types is not None else {}
@@ -25,7 +25,7 @@ def _wanted(found: pa.DataType, stored: pa.DataType | None) -> pa.DataType:
 
 
 def plain(dtype: pa.DataType) -> pa.DataType:
-    """The type with everything large, viewed or encoded replaced by its plain form, at any depth."""
+    """Return the type with every large, view or encoded type replaced by its plain form, at any depth."""
     if isinstance(dtype, pa.DictionaryType):
         return plain(dtype.value_type)
     if pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype):
@@ -46,9 +46,9 @@ def _plain_nested(dtype: pa.DataType) -> pa.DataType:
 
 
 def maps_of(structs: pa.ChunkedArray, dtype: pa.MapType) -> pa.Array:
-    """Structs, which Arrow makes of the dicts in a pandas frame, as maps of this type.
+    """Convert structs, which Arrow makes of the dicts in a pandas frame, to maps of a type.
 
-    A dict that lacks a key another has gets null for it: therefore null is taken for a key that is not there.
+    A dict that lacks a key of another dict has null there: therefore null means that the key does not exist.
     """
     rows = structs.combine_chunks()
     fields = [field.cast(dtype.item_type) for field in rows.flatten()]

@@ -32,26 +32,26 @@ _NAMEABLE: Final = "feature views, file sources and read_parquet('…')"
 
 @dataclass(frozen=True)
 class EntityFrame:
-    """Labels: keys, a time, and any other columns, which are kept."""
+    """A table of labels: keys, a time, and any other columns, which are kept."""
 
     table: pa.Table
-    """Its time column is in UTC; everything else is as it was given."""
+    """The labels; the time column is in UTC, all other columns are as given."""
     time: str
-    """The column with the label's time."""
+    """Name of the column with the label's time."""
 
     def span(self) -> tuple[datetime | None, datetime | None]:
-        """First and last time; None without any."""
+        """Return the first and the last time; None if there are no labels."""
         times = pl.Series(self.table[self.time])
         first, last = times.min(), times.max()
         return first if isinstance(first, datetime) else None, last if isinstance(last, datetime) else None
 
 
 def from_pandas(frame: pd.DataFrame) -> EntityFrame:
-    """Labels of a pandas frame. A time without a zone is UTC. The frame is not changed.
+    """Return the labels of a pandas frame. A time without a zone is UTC. The frame is not changed.
 
     Raises:
-        EntityTimestampInferenceException: it has no column `event_timestamp`, and not one other column of times.
-        ValueError: a column mixes kinds of values, as text and numbers.
+        EntityTimestampInferenceException: there is no column `event_timestamp`, and not exactly one column of times.
+        ValueError: a column mixes kinds of values, such as text and numbers.
     """
     time = infer_event_timestamp_from_entity_df(frame.dtypes.to_dict())
     labels = frame.assign(**{time: pd.to_datetime(frame[time], utc=True, cache=False)})
@@ -66,7 +66,7 @@ def from_pandas(frame: pd.DataFrame) -> EntityFrame:
 
 
 def from_columns(frame: pl.DataFrame | pa.Table) -> EntityFrame:
-    """Labels of a Polars frame or an Arrow table; as `from_pandas`, without the way through pandas."""
+    """Return the labels of a Polars frame or an Arrow table without converting them to pandas; see `from_pandas`."""
     table = plain_arrow(frame) if isinstance(frame, pl.DataFrame) else frame
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
     time = _TIME if _TIME in table.column_names else times[0] if len(times) == 1 else None
@@ -81,9 +81,9 @@ def from_columns(frame: pl.DataFrame | pa.Table) -> EntityFrame:
 
 
 def from_query(sql: str, registry: BaseRegistry, project: str, repo_path: Path | None) -> EntityFrame:
-    """Labels of a query in Polars' SQL over what is registered: feature views and file sources, by name.
+    """Return the labels of a query in Polars' SQL over registered feature views and file sources, by name.
 
-    A view has the columns Feast knows it by, a source those it is stored with. `read_parquet('…')` and `read_csv('…')`
+    A view has Feast's column names, a source those of its files. `read_parquet('…')` and `read_csv('…')`
     read other files.
 
     Raises:
@@ -97,9 +97,9 @@ def from_query(sql: str, registry: BaseRegistry, project: str, repo_path: Path |
 
 
 def from_range(queries: Sequence[ViewQuery], start: datetime, end: datetime) -> EntityFrame:
-    """One label for every time start <= T <= end at which any view has a row, and the keys of that row.
+    """Return one label for every time start <= T <= end at which any view has a row, with the keys of that row.
 
-    A key another view does not have is null there. In order of time, then of keys.
+    Keys that a view does not have are null. Labels are in order of time, then of keys.
     """
     rows = [query.rows.times(query.keys, query.rows.between(start, end)) for query in queries]
     chosen = [frame.select(*query.keys, EVENT).unique() for frame, query in zip(rows, queries, strict=True)]

@@ -23,19 +23,19 @@ from historian.errors import AbsentColumn
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """The rows of one source. They have numbers, which hold as long as this object does."""
+    """The rows of one source, with numbers that are valid as long as this object."""
 
     name: str
-    """The source's, for messages."""
+    """Name of the source, for messages."""
     table: FileTable
     schema: pl.Schema
     event: str
-    """Column with the event timestamp."""
+    """Name of the column with the event timestamp."""
     created: str | None
-    """Column with the created timestamp, if the source has one."""
+    """Name of the column with the created timestamp, if the source has one."""
 
     def times(self, keys: Mapping[str, str], within: pl.Expr) -> pl.LazyFrame:
-        """Keys and times of the rows `within`: `keys` (new name -> column), `EVENT`, `CREATED`, `ROW`.
+        """Return keys and times of the rows `within`: `keys` (new name -> column), `EVENT`, `CREATED`, `ROW`.
 
         Raises:
             AbsentColumn: the source lacks a column.
@@ -48,7 +48,7 @@ class FeatureRows:
         return self.table.frame.filter(within).select(**named, **times)
 
     def values(self, columns: Iterable[str], within: pl.Expr) -> pl.DataFrame:
-        """`ROW` and `columns` of the rows `within`, in the source's order; event and created timestamp in UTC.
+        """Return `ROW` and `columns` of the rows `within`, in the source's order; event and created timestamp in UTC.
 
         Raises:
             AbsentColumn: the source lacks a column.
@@ -63,15 +63,15 @@ class FeatureRows:
         return found
 
     def arrow(self, frame: pl.DataFrame) -> pa.Table:
-        """Columns of this source in the Arrow types they are stored in, as far as Feast knows these."""
+        """Return columns of this source in their stored Arrow types, as far as Feast supports these."""
         return plain_arrow(frame, self.table.types)
 
     def count(self) -> int:
-        """How many rows there are; read from the files' statistics."""
+        """Return the number of rows, from the files' statistics."""
         return int(self.table.frame.select(pl.len()).collect().item())
 
     def newest(self) -> datetime | None:
-        """The last event timestamp of all; None without rows.
+        """Return the newest event timestamp; None without rows.
 
         Raises:
             AbsentColumn: the source has no such column.
@@ -81,7 +81,7 @@ class FeatureRows:
         return found if isinstance(found, datetime) else None
 
     def between(self, start: datetime | None, end: datetime | None) -> pl.Expr:
-        """True where start <= event timestamp <= end; None leaves that side open."""
+        """Return an expression that is true where start <= event timestamp <= end; None leaves that side open."""
         self._check([self.event])
         event = self._time(self.event)
         unit = pl.Datetime("ns" if getattr(self.schema[self.event], "time_unit", "us") == "ns" else "us", "UTC")
@@ -90,9 +90,9 @@ class FeatureRows:
         return pl.all_horizontal(*bounds) if bounds else pl.lit(value=True)
 
     def _time(self, column: str) -> pl.Expr:
-        """The column as UTC timestamps.
+        """Return the column as UTC timestamps.
 
-        A column that is UTC already is left alone, so that a filter on it still reaches the files' statistics.
+        A column that is already UTC is not changed, so that a filter on it can use the files' statistics.
         """
         dtype = self.schema[column]
         if not isinstance(dtype, pl.Datetime):
@@ -134,7 +134,7 @@ def view_rows(source: DataSource | None, repo_path: Path | None) -> FeatureRows:
 
 
 def utc(time: pl.Expr, dtype: pl.Datetime) -> pl.Expr:
-    """A time column in UTC, in us or ns; a time without a zone is UTC, as everywhere in Feast."""
+    """Return a time column in UTC, in us or ns; a time without a zone is UTC, as everywhere in Feast."""
     if dtype.time_zone is None:
         time = time.dt.replace_time_zone("UTC")
     elif dtype.time_zone != "UTC":
@@ -147,9 +147,14 @@ def _in_utc(instant: datetime) -> datetime:
 
 
 def any_of(columns: Mapping[str, str], wanted: pl.DataFrame, *, limit: int = 100) -> pl.Expr:
-    """True where each of `columns` (name in `wanted` -> column) may hold a value that `wanted` asks for.
+    """Return an expression that is true where all `columns` may hold a wanted value.
 
-    Of more than `limit` values only the first and the last in order are looked at: the join is quicker then.
+    With more than `limit` values only the smallest and the largest are compared, because then the join is faster.
+
+    Args:
+        columns: Name in `wanted` -> column of the source.
+        wanted: The wanted values.
+        limit: Largest number of values that are compared exactly.
     """
     tests = [_any_of(pl.col(column), wanted[name].unique().drop_nulls(), limit) for name, column in columns.items()]
     return pl.all_horizontal(*tests) if tests else pl.lit(value=True)

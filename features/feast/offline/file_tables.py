@@ -1,7 +1,7 @@
-"""A Feast `FileSource`: which files it stands for, and one lazy frame over them with its rows numbered.
+"""A Feast `FileSource`: the files it stands for, and one lazy frame over them with numbered rows.
 
-Parquet files, directories and globs, and Delta tables. What is read is fixed when it is opened: a file that is added
-meanwhile is not seen, and one that is replaced is noticed.
+It may be a Parquet file, directory or glob, or a Delta table. The set of files is fixed when it is opened: a file added
+later is not seen, and a replaced file is detected.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from features.feast.offline.point_in_time import ROW
 from historian.errors import FeatureError
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable  # where there is no Delta table, its 16 MiB are not loaded
+    from deltalake import DeltaTable  # not loaded without a Delta table: it takes 16 MiB
 
-# Files written at different times by different tools differ in what does not change a value.
+# Files of different tools and times may differ in ways that do not change a value.
 _LENIENT: Final = pl.ScanCastOptions(
     integer_cast="upcast",
     float_cast="upcast",
@@ -36,31 +36,31 @@ _LENIENT: Final = pl.ScanCastOptions(
 
 @dataclass(frozen=True)
 class FileTable:
-    """A table as it was when it was opened."""
+    """A table in the state in which it was opened."""
 
     frame: pl.LazyFrame
-    """All columns, and `ROW`."""
+    """The rows with all columns, and their number `ROW`."""
     types: pa.Schema
-    """The columns' Arrow types as they are stored."""
+    """The stored Arrow types of the columns."""
     stamps: tuple[tuple[str, int, int], ...]
-    """Path, size in bytes and time of change in ns of each file that may be replaced."""
+    """Path, size in bytes and modification time in ns of each file that may be replaced."""
 
     def check_unchanged(self) -> None:
-        """Refuse what was read if row numbers may have lost their meaning on the way.
+        """Check that row numbers are still valid.
 
         Raises:
-            FeatureError: a file was replaced or deleted since the table was opened.
+            FeatureError: A file was replaced or deleted since the table was opened.
         """
         for path, size, changed in self.stamps:
             if not Path(path).exists() or _stamp(Path(path)) != (path, size, changed):
-                raise FeatureError(f"{path} was replaced while it was being read; ask again")
+                raise FeatureError(f"{path} was replaced while it was being read; retry")
 
 
 def file_source(source: DataSource | None) -> FileSource:
-    """The source, if it is one we read.
+    """Return the source if it is a `FileSource`.
 
     Raises:
-        ValueError: it is none of files.
+        ValueError: It is another kind of source.
     """
     if not isinstance(source, FileSource):
         raise ValueError(f"the Polars offline store reads FileSource, not {type(source).__name__}")
@@ -68,20 +68,24 @@ def file_source(source: DataSource | None) -> FileSource:
 
 
 def is_delta(source: FileSource) -> bool:
-    """Whether the source is a Delta table; what names no format is Parquet, as everywhere in Feast."""
+    """Return whether the source is a Delta table; without a format it is Parquet, as everywhere in Feast."""
     return isinstance(source.file_format, DeltaFormat)
 
 
 def location(source: FileSource, repo_path: Path | None) -> str:
-    """Where the source lies: a path, absolute or below the repository, or the address of an object store."""
+    """Return the source's path, absolute or below the repository, or its address in an object store."""
     return str(FileSource.get_uri_for_file_path(repo_path, source.path))
 
 
 def on_disk(uri: str, advice: str) -> Path:
-    """The path, if it is one.
+    """Return the location as a path on disk.
+
+    Args:
+        uri: A path, or an address in an object store.
+        advice: What to do instead, for the message.
 
     Raises:
-        ValueError: it is an address in an object store, where nothing is replaced in one step; says the advice.
+        ValueError: It is an address in an object store, where files cannot be replaced atomically.
     """
     if "://" in uri:
         raise ValueError(f"{uri} lies in an object store: {advice}")
@@ -117,10 +121,14 @@ def open_table(source: FileSource, repo_path: Path | None) -> FileTable:
 
 
 def open_delta(uri: str, options: dict[str, str]) -> DeltaTable:
-    """The newest version of a Delta table.
+    """Open the newest version of a Delta table.
+
+    Args:
+        uri: Path or address of the table.
+        options: Storage options.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: There is no table.
     """
     from deltalake import DeltaTable
 
@@ -130,21 +138,20 @@ def open_delta(uri: str, options: dict[str, str]) -> DeltaTable:
 
 
 def scan_version(table: DeltaTable) -> pl.LazyFrame:
-    """The rows of a table at the version it is open at, in an order that holds.
+    """Return the rows of a table at the opened version, in a stable order.
 
-    The version is passed on to Polars: otherwise a frame that is sent to another process becomes the newest one there.
+    The version is passed to Polars: otherwise a frame that is sent to another process would read the newest one there.
     """
     return pl.scan_delta(table, version=table.version())
 
 
 def parquet_files(uri: str) -> list[Path]:
-    """The files of a local path, directory or glob, in the order of their paths.
+    """Return the files of a local path, directory or glob, in the order of their paths.
 
-    Names that begin with `.` or `_` are ignored: drafts, and what Spark and Delta keep with their files. Only
-    `_column=value` is a directory of rows.
+    Names that begin with `.` or `_` are ignored (drafts, and metadata of Spark and Delta), except for `_column=value`.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: There are no files.
     """
     path, root = Path(uri), _root(uri)
     if path.is_file():
@@ -157,7 +164,7 @@ def parquet_files(uri: str) -> list[Path]:
 
 
 def partition_columns(root: Path, file: Path) -> list[pa.Field]:
-    """Return the columns that are `column=value` in the path of a file below `root`, and not in the file.
+    """Return the columns that are in the path of a file below `root`, as `column=value`, and not in the file.
 
     Args:
         root: The source's directory.
@@ -174,7 +181,7 @@ def storage_options(source: FileSource) -> dict[str, str]:
     """Return the options of an object store: the credentials Feast resolves, and the endpoint.
 
     Args:
-        source: A source, on disk or not.
+        source: A source on disk or in an object store.
     """
     known = {key.lower(): value for key, value in (source.resolve_credentials() or {}).items() if key[:4] == "AWS_"}
     endpoint = source.s3_endpoint_override
@@ -188,7 +195,7 @@ def _numbered(frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _root(uri: str) -> Path:
-    """The directory a path, directory or glob lies in or is."""
+    """Return the directory itself, or that of a path or glob."""
     return Path(uri) if Path(uri).is_dir() else Path(uri.partition("*")[0] + "_").parent
 
 

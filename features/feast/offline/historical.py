@@ -1,4 +1,4 @@
-"""Labels in, features as they were at the labels' times out: the query behind Feast's historical retrieval."""
+"""The query behind Feast's historical retrieval: labels with the features as they were at the labels' times."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class HistoricalRetrieval:
-    """The labels as they are, with the features of every query as further columns; one row a label, in order."""
+    """A query for labels with the features of every view as further columns; one row per label, in order."""
 
     labels: EntityFrame
     queries: Sequence[ViewQuery]
     created_by_label_time: bool
     memory_limit: int
-    """Bytes the join may take; on Ray, each task."""
+    """Largest memory of the join in bytes; on Ray, of each task."""
     ray_address: str | None = None
-    """A Ray cluster to do the join on."""
+    """Address of a Ray cluster to run the join on; this machine if None."""
 
     def table(self) -> pa.Table:
-        """Return the whole answer."""
+        """Return all rows."""
         (whole,) = self.pieces(max(1, self.labels.table.num_rows))
         return whole
 
     def pieces(self, rows: int | None = None) -> Iterator[pa.Table]:
-        """Yield the same answer, `rows` labels at a time, or as many as the memory limit allows; at least one piece.
+        """Yield the same rows, `rows` labels at a time, or as many as the memory limit allows; at least one piece.
 
         The join runs once, and the features are read for each piece: cheap when labels are in order of time.
 
         Args:
-            rows: At least 1.
+            rows: Number of labels per piece, at least 1.
         """
         step = rows or rows_within(self.memory_limit, self._width)
         limit = self.memory_limit // self._at_once if self.ray_address is None else self.memory_limit
@@ -81,15 +81,15 @@ class HistoricalRetrieval:
 
 
 def check_labels(labels: pa.Schema, queries: Sequence[ViewQuery]) -> None:
-    """Check that the labels have every join key, and no column called as a feature is.
+    """Check that the labels have every join key, and no column with the name of a feature.
 
     Args:
-        labels: Their schema.
-        queries: One for each view.
+        labels: Schema of the labels.
+        queries: One query per view.
 
     Raises:
         FeastEntityDFMissingColumnsError: a join key is missing.
-        ValueError: a join key holds lists, or a column is called as a feature is.
+        ValueError: a join key holds lists, or a column has the name of a feature.
     """
     keys = {key for query in queries for key in query.keys}
     if absent := keys - set(labels.names):

@@ -1,4 +1,4 @@
-"""Where a retrieval's joins run: on this machine, or on a Ray cluster. The parts are the same, and so is the result.
+"""Executors of a retrieval's joins: this machine, or a Ray cluster. Parts and results are the same on both.
 
 Every node of a cluster must see the sources under the same paths. Ray is loaded only if a cluster is named.
 """
@@ -15,17 +15,17 @@ from typing import Any, Final
 _PARTS_PER_CPU: Final = 2
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Takes a function and items; gives the function's results, in any order."""
+"""A function from a function and items to the function's results, in any order."""
 
 
 @dataclass(frozen=True)
 class JoinExecutor:
-    """Runs the parts of a join, and says how large they may be."""
+    """Runs the parts of a join, with limits on their number and memory."""
 
     memory_limit: int = 2 << 30
-    """Bytes a part may take."""
+    """Largest memory of a part in bytes."""
     parts: int = 1
-    """The number of parts that keeps every processor busy."""
+    """Number of parts that keeps every processor busy."""
     run: Run = map
 
 
@@ -37,12 +37,12 @@ def join_executor(memory_limit: int, ray_address: str | None = None) -> Iterator
     """Yield this machine's executor, or that of a Ray cluster, which stays connected until this is closed.
 
     Args:
-        memory_limit: Bytes a part may take; on Ray also what is reserved for it.
-        ray_address: See `features.cluster.ray_cluster.connected`; this machine without it.
+        memory_limit: Largest memory of a part in bytes; on Ray also the memory reserved for it.
+        ray_address: See `features.cluster.ray_cluster.connected`; this machine if None.
 
     Raises:
         ConfigError: Ray is not installed.
-        StoreUnavailable: no cluster answers there.
+        StoreUnavailable: No cluster responds there.
     """
     if ray_address is None:
         yield JoinExecutor(memory_limit)

@@ -1,4 +1,4 @@
-"""Statistics of feature columns, and where Feast's monitoring keeps them: Parquet files under the repository.
+"""Statistics of feature columns, and their storage for Feast's monitoring: Parquet files under the repository.
 
 The numbers are those of Feast's own calculator, except that NaN and infinity, at which it fails, count as missing.
 """
@@ -41,7 +41,7 @@ _DTYPES: Final[dict[str, pl.DataType]] = {
 
 
 def numeric_metric(name: str, column: pl.Series, bins: int) -> dict[str, Any]:
-    """Count, missing share, moments (ddof 1), quantiles (linear) and a histogram of `bins` equal bins."""
+    """Return count, missing share, moments (ddof 1), quantiles (linear), and a histogram of `bins` equal bins."""
     numbers = column.cast(pl.Float64)
     known = numbers.filter(numbers.is_finite()).drop_nulls()
     metric: dict[str, Any] = empty_numeric_metric(name) | _missing(len(column), len(known))
@@ -59,7 +59,7 @@ def numeric_metric(name: str, column: pl.Series, bins: int) -> dict[str, Any]:
 
 
 def categorical_metric(name: str, column: pl.Series, top: int) -> dict[str, Any]:
-    """Count, missing share and the `top` most frequent values; of equally frequent ones the smaller first."""
+    """Return count, missing share and the `top` most frequent values; equally frequent values in ascending order."""
     known = column.drop_nulls()
     metric: dict[str, Any] = empty_categorical_metric(name) | _missing(len(column), len(known))
     if not len(known):
@@ -74,21 +74,21 @@ def categorical_metric(name: str, column: pl.Series, top: int) -> dict[str, Any]
 
 
 def ensure_tables(repo: Path) -> None:
-    """Make the tables that are not there yet."""
+    """Create the tables that do not exist yet."""
     for kind in _KINDS:
         path = _path(repo, kind)
-        with _turn(path):
+        with _write_lock(path):
             if not path.exists():
                 _replace(path, pl.DataFrame(schema=_schema(kind)))
 
 
 def save_metrics(repo: Path, kind: str, metrics: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows, each in place of the one with its key.
+    """Write rows; each replaces the row with the same key.
 
     Args:
         repo: Feast's repository.
-        kind: `feature`, `feature_view`, `feature_service` or `job`.
-        metrics: Column -> value; what is not among the table's columns is left out.
+        kind: Table: `feature`, `feature_view`, `feature_service` or `job`.
+        metrics: Column -> value for each row; other columns than those of the table are left out.
     """
     rows = [{**row, "histogram": _as_text(row.get("histogram"))} for row in metrics]
     schema = _schema(kind)
@@ -96,14 +96,14 @@ def save_metrics(repo: Path, kind: str, metrics: Iterable[Mapping[str, Any]]) ->
         [{name: _cell(dtype, row.get(name)) for name, dtype in schema.items()} for row in rows], schema
     )
     path, (_, _, key) = _path(repo, kind), monitoring_parquet_meta(kind)
-    with _turn(path):
+    with _write_lock(path):
         _replace(path, pl.concat([_read(path, kind), added]).unique(key, keep="last", maintain_order=True))
 
 
 def query_metrics(
     repo: Path, kind: str, project: str, equal: Mapping[str, Any], start: date | None, end: date | None
 ) -> list[dict[str, Any]]:
-    """The rows of a project that have these values, start <= metric date <= end, in order of date."""
+    """Return the rows of a project that have these values, start <= metric date <= end, in order of date."""
     tests = [_equal({**equal, "project_id": project or None})]
     tests += [pl.col("metric_date") >= start] if start else []
     tests += [pl.col("metric_date") <= end] if end else []
@@ -112,10 +112,10 @@ def query_metrics(
 
 
 def clear_baseline(repo: Path, project: str, equal: Mapping[str, Any]) -> None:
-    """No row of the project that has these values is a baseline any more."""
+    """Clear the baseline mark of the project's rows that have these values."""
     path = _path(repo, "feature")
     baseline = pl.when(_equal({**equal, "project_id": project})).then(statement=False).otherwise(pl.col("is_baseline"))
-    with _turn(path):
+    with _write_lock(path):
         _replace(path, _read(path, "feature").with_columns(baseline.alias("is_baseline")))
 
 
@@ -138,7 +138,7 @@ def _schema(kind: str) -> dict[str, pl.DataType]:
 
 
 def _read(path: Path, kind: str) -> pl.DataFrame:
-    """Also what Feast's other stores have left there."""
+    """Return the rows of a table, including those written by Feast's other stores."""
     if not path.exists():
         return pl.DataFrame(schema=_schema(kind))
     found = pl.read_parquet(path)
@@ -156,15 +156,15 @@ def _as_text(histogram: Any) -> str | None:
 
 
 def _cell(dtype: pl.DataType, value: Any) -> Any:
-    """Times may come back as the text Feast's queries make of them."""
+    """Convert a value to the column's type; times may be the text that Feast's queries return."""
     if not isinstance(value, str) or not dtype.is_temporal():
         return value
     return date.fromisoformat(value) if dtype == pl.Date() else datetime.fromisoformat(value)
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Writers take turns. The lock is the kernel's: it goes with the process that held it."""
+def _write_lock(path: Path) -> Iterator[None]:
+    """Hold the writers' lock. The kernel releases it when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
-"""Rows into the files behind a feature view or a log: appended, and there whole or not at all.
+"""Appends rows to the files behind a feature view or a log, atomically.
 
-A Parquet directory gets a new file, a Delta table a new commit: what is there already is neither read nor written. A
-single Parquet file can only be appended to by writing all of it again: that is done in a draft next to it, a row group
-at a time, which replaces it in one step; writers take turns. Prefer a directory.
+A Parquet directory gets a new file, a Delta table a new commit: existing files are neither read nor written. Appending
+to a single Parquet file requires rewriting it: a draft is written next to it, one row group at a time, and replaces it
+in one step; writers take turns. Prefer a directory.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _APPENDED: Final = re.compile(r"(.*)_appended-(\d{8})-[0-9a-f]{32}\.parquet")
 
 
 def stored_schema(source: FileSource, repo_path: Path | None) -> pa.Schema:
-    """The columns of a source as they are stored.
+    """Return the stored columns of a source.
 
     Raises:
-        FileNotFoundError: there is nothing yet whose columns could be known.
+        FileNotFoundError: the source has no file yet.
     """
     uri = location(source, repo_path)
     if is_delta(source):
@@ -53,9 +53,9 @@ def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
     """Append rows to a source, cast to the types it has.
 
     Raises:
-        ValueError: the columns are not those of the source, in its order; or it is Parquet in an object store or below
-            `column=value`.
-        FileNotFoundError: there is no such source yet.
+        ValueError: the columns are not those of the source, in its order; or the source is Parquet in an object store
+            or below `column=value`.
+        FileNotFoundError: the source has no file yet.
     """
     schema, uri = stored_schema(source, repo_path), location(source, repo_path)
     stored = {feature: name for name, feature in source.field_mapping.items()}  # Feast has mapped some pushes already
@@ -79,12 +79,18 @@ def append(source: FileSource, repo_path: Path | None, table: pa.Table) -> None:
             )
         _write([rows], rows.schema, Path(uri) / _name_after(files[-1].relative_to(uri).parts[0]))
     else:
-        with _turn(Path(uri)):
+        with _write_lock(Path(uri)):
             _replace_grown(Path(uri), rows)
 
 
 def write_log(rows: pa.Table | Path, directory: Path, partition_by: list[str] | None) -> None:
-    """Append a feature log, a table or a directory of Parquet files, to a directory, `column=value` below it."""
+    """Append a feature log to a directory of Parquet files.
+
+    Args:
+        rows: The log, as a table or a directory of Parquet files.
+        directory: Where to append.
+        partition_by: Columns that become `column=value` in the path.
+    """
     found = pads.dataset(rows) if isinstance(rows, Path) else rows
     fields = [found.schema.field(name) for name in partition_by or []]
     draft = directory / f".draft-{uuid4().hex}"
@@ -106,7 +112,7 @@ def write_log(rows: pa.Table | Path, directory: Path, partition_by: list[str] | 
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Through plain types: Arrow casts to an encoded or large type only from the plain one."""
+    """Cast via plain types: Arrow casts to an encoded or large type only from the plain one."""
     plainly = pa.schema([field.with_type(plain(field.type)) for field in schema])
     for place, field in enumerate(plainly):
         if pa.types.is_map(field.type) and pa.types.is_struct(table.schema.types[place]):
@@ -115,7 +121,7 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _name_after(last: str) -> str:
-    """A new file's name that comes after all others: of rows with equal times the one appended last counts."""
+    """Return a file name that sorts after all others: of rows with equal times, the one appended last counts."""
     appended = _APPENDED.fullmatch(last)
     first, number = (appended[1], int(appended[2]) + 1) if appended else (Path(last).stem, 0)
     return f"{first}_appended-{number:08d}-{uuid4().hex}.parquet"
@@ -146,8 +152,8 @@ def _write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """The lock is the kernel's: it goes with the process that held it."""
+def _write_lock(path: Path) -> Iterator[None]:
+    """Hold the writers' lock. The kernel releases it when the process ends."""
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -3,9 +3,9 @@
 Both sides are narrow: keys, times and a row number. The features themselves are gathered afterwards by row number, so a
 wide table costs no more to join than a small one. Pure: frames in, row numbers out.
 
-Polars' own as-of join knows no ties and no second time axis, and needs both sides sorted by time in full. Here rows are
-brought in order of key by counting, after one of time where the table is not in order of time already, and each label
-finds its row by bisection.
+Polars' own as-of join supports neither ties nor a second time axis, and needs both sides fully sorted by time. Here
+rows are sorted by time, unless they are already, and then by key with a counting sort; each label finds its row by
+bisection.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import polars as pl
 from scipy.sparse import csc_array
 
 EVENT: Final = "__event"
-"""Datetime with zone: a label's time; a feature row's event timestamp."""
+"""Column (Datetime with zone) with a label's time, or a feature row's event timestamp."""
 CREATED: Final = "__created"
-"""Datetime with zone, may be null: when a feature row was computed."""
+"""Column (Datetime with zone, may be null) with the time at which a feature row was computed."""
 ROW: Final = "__row"
-"""UInt32: a feature row's number in its table."""
+"""Column (UInt32) with a feature row's number in its table."""
 
 _GROUP: Final = "__group"
 _EARLIEST: Final = np.iinfo(np.int64).min
@@ -37,10 +37,10 @@ _Unit = Literal["us", "ns"]
 
 @dataclass(frozen=True)
 class _Timeline:
-    """From each of `times` on, the row at `place` of its table is the newest known of its group."""
+    """The newest known row of each group over time: from each of `times` on, it is the row at `place` of its table."""
 
     first: _Whole
-    """Where each group starts, and where the last one ends. Within a group in order of time."""
+    """Index at which each group starts, and the end of the last one. A group is in order of time."""
     times: _Whole
     place: npt.NDArray[Any]
 
@@ -55,8 +55,8 @@ def as_of_rows(
 ) -> pl.Series:
     """Return the number of the newest feature row with T - ttl <= event timestamp <= T for each label's time T.
 
-    Of rows with the same event timestamp the one created last counts, a null created timestamp first of all, then the
-    one with the later place in `rows`.
+    Of rows with the same event timestamp the one created last counts; a null created timestamp comes before all others.
+    If these are equal too, the later row in `rows` counts.
 
     Args:
         labels: `keys` and `EVENT`, any order, repeats allowed.
@@ -68,7 +68,7 @@ def as_of_rows(
             nothing.
 
     Returns:
-        One number of `ROW` a label, in the labels' order; null where no row qualifies.
+        One number of `ROW` per label, in the labels' order; null where no row qualifies.
     """
     schema = rows.lazy().collect_schema()
     unit: _Unit = "ns" if "ns" in (_unit(labels.schema), _unit(schema)) else "us"
@@ -106,7 +106,7 @@ def _unit(schema: pl.Schema) -> str | None:
 
 
 def _grouped(frame: pl.LazyFrame, groups: pl.DataFrame | None, keys: Sequence[str], unit: _Unit) -> pl.DataFrame:
-    """The rows whose time and keys are known and among `groups`, in order, times in `unit`; `_GROUP` for the keys."""
+    """Return rows with a time and keys among `groups`, in order, with times in `unit` and `_GROUP` for the keys."""
     times = pl.col(EVENT, CREATED) if CREATED in frame.collect_schema() else pl.col(EVENT)
     complete = _numbered(frame, groups, keys).drop_nulls([EVENT, _GROUP])
     found = complete.with_columns(times.cast(pl.Datetime(unit, "UTC"))).collect(engine="streaming")
@@ -140,8 +140,8 @@ def _timeline(rows: pl.DataFrame, groups: int, *, created_by_label_time: bool) -
         return _Timeline(first, times, order)
     created = _whole(rows[CREATED])
     # A row becomes known at the later of its two times. Once a newer row is known, one that arrives late is not used
-    # any more: a running maximum over the place in order says which row holds from each arrival on. Groups lie one
-    # after the other, so the maximum starts again with each.
+    # any more: a running maximum over the place in order gives the valid row from each arrival on. Groups follow one
+    # another, so the maximum restarts with each.
     order = order[created[order] != _EARLIEST]
     known = np.maximum(event, created)[order]
     arrivals = np.lexsort((known, group[order]))
@@ -150,7 +150,7 @@ def _timeline(rows: pl.DataFrame, groups: int, *, created_by_label_time: bool) -
 
 
 def _by_group(group: npt.NDArray[Any], groups: int) -> tuple[npt.NDArray[Any], _Whole]:
-    """A stable order by group, and where in it each group starts; where the last one ends.
+    """Return a stable order by group, the start of each group in it, and the end of the last one.
 
     SciPy transposes a matrix with one entry a row by a counting sort, many times faster than NumPy's sorts.
     """
@@ -160,12 +160,12 @@ def _by_group(group: npt.NDArray[Any], groups: int) -> tuple[npt.NDArray[Any], _
 
 
 def _taken(values: _Whole, order: npt.NDArray[Any]) -> _Whole:
-    """`values[order]`, on all cores."""
+    """Return `values[order]`, computed on all cores."""
     return pl.Series(values).gather(pl.Series(order)).to_numpy()
 
 
 def _by_created(order: npt.NDArray[Any], times: _Whole, created: pl.Series, first: _Whole) -> npt.NDArray[Any]:
-    """The order, with rows of the same group and event timestamp put in order of created timestamp."""
+    """Return the order with rows of equal group and event timestamp sorted by created timestamp."""
     same = times[1:] == times[:-1]
     same[first[(first > 0) & (first < len(times))] - 1] = False
     if not same.any():
@@ -178,21 +178,21 @@ def _by_created(order: npt.NDArray[Any], times: _Whole, created: pl.Series, firs
 
 
 def _last_before(timeline: _Timeline, times: _Whole, group: npt.NDArray[Any]) -> tuple[_Whole, npt.NDArray[np.bool_]]:
-    """For each time and group the last entry of the timeline at or before it, and whether there is one."""
+    """Return for each time and group the last entry of the timeline at or before it, and whether there is one."""
     if not len(timeline.times) or not len(times):
         return np.zeros(len(times), np.int64), np.zeros(len(times), np.bool_)
     known, sought = timeline.times, times
     if (int(known.max()) - int(known.min()) + 2) * len(timeline.first) > _LONGEST:
-        order = np.unique(times)  # the places in it compare as the times do, and take fewer bits
+        order = np.unique(times)  # ranks compare as the times do, and need fewer bits
         known, sought = np.searchsorted(order, known), np.searchsorted(order, times)
-    # One number for group and time: all groups are searched as one.
+    # Group and time as one number, so that all groups are searched together.
     start = known.min() - 1
     span = known.max() - start + 1
     of_group = np.arange(len(timeline.first)) * span
     marks = np.repeat(of_group[:-1] - start, np.diff(timeline.first))
     marks += known
     wanted = of_group[group] + (np.clip(sought, start, start + span - 1) - start)
-    order = np.argsort(wanted)  # neighbours are found fast
+    order = np.argsort(wanted)  # searching in order is fast, since neighbours share cache lines
     at = np.empty(len(wanted), np.int64)
     at[order] = np.searchsorted(marks, wanted[order], side="right") - 1
     return at, at >= timeline.first[group]

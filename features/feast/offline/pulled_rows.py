@@ -1,4 +1,4 @@
-"""Rows as they are stored, without labels: what materialisation, saved datasets and logs read."""
+"""Rows as they are stored, without labels, for materialisation, saved datasets and logs."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _PIECE_ROWS: Final = 200_000
 
 @dataclass(frozen=True)
 class PulledRows:
-    """Some columns and the times of the rows with start <= event timestamp <= end, in the source's order."""
+    """A query for columns and times of the rows with start <= event timestamp <= end, in the source's order."""
 
     rows: FeatureRows
     keys: Sequence[str]
     columns: Sequence[str]
-    """Without any, all columns of the source."""
+    """Columns to return; all columns of the source if empty."""
     start: datetime | None
     end: datetime | None
     latest: bool
-    """Only the newest row of each key."""
+    """Whether to return only the newest row of each key."""
 
     def table(self) -> pa.Table:
-        """All of them."""
+        """Return all rows."""
         return self._pulled(self._within())
 
     def pieces(self, rows: int | None = None) -> Iterator[pa.Table]:
-        """The same by stretches of `rows` rows of the source."""
+        """Yield the same rows in pieces, each from `rows` consecutive rows of the source."""
         within, step = self._within(), rows or _PIECE_ROWS
         for first in range(0, max(1, self.rows.count()), step):
             yield self._pulled(within & pl.col(ROW).is_between(first, first + step - 1))
@@ -44,15 +44,15 @@ class PulledRows:
         within = self.rows.between(self.start, self.end)
         if not self.latest:
             return within
-        # Two streams over keys and times, one after the other: no more than one instant's rows of each key are held.
-        # As one query the second would hold all rows until the first has come to its end.
+        # Two streams over keys and times, one after the other, hold only one instant's rows of each key. As one query,
+        # the second would hold all rows until the first has ended.
         times = self.rows.times({key: key for key in self.keys}, within)
         last = times.group_by(self.keys).agg(pl.col(EVENT).max()) if self.keys else times.select(pl.col(EVENT).max())
         candidates = times.join(last.collect().lazy(), on=[*self.keys, EVENT], how="semi").collect()
         return within & pl.col(ROW).is_in(newest_rows(candidates, self.keys).implode())
 
     def _pulled(self, within: pl.Expr) -> pa.Table:
-        """A view without entities gets the constant key Feast gives it."""
+        """Return the rows; a view without entities gets Feast's constant key."""
         times = [self.rows.event, self.rows.created] if self.rows.created else [self.rows.event]
         columns = [*self.keys, *self.columns, *times] if self.columns else [*self.rows.schema]
         found = self.rows.arrow(self.rows.values([name for name in columns if name != ROW], within).drop(ROW))

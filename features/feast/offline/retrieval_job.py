@@ -1,6 +1,6 @@
-"""What Feast holds between a request for features and its result: a query that runs when the result is read.
+"""Feast's retrieval job: a query that runs when its result is read.
 
-Beyond Feast's interface, a result can be taken piece by piece, so that it need not fit into memory.
+In addition to Feast's interface, a result can be read in pieces, so that it need not fit into memory.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Answer(Protocol):
     """A query that has not run yet. Each call runs it again, over the rows that existed when it was made."""
 
     def table(self) -> pa.Table:
-        """All rows."""
+        """Return all rows."""
 
     def pieces(self, rows: int | None = None) -> Iterator[pa.Table]:
-        """The same rows in the same order, at most `rows` at a time; at least one piece, which may be empty."""
+        """Yield the same rows in the same order, at most `rows` at a time; at least one piece, which may be empty."""
 
 
 class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no types
@@ -71,7 +71,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         """Yield the rows of `to_arrow`, in order, on-demand views included, without ever holding them all.
 
         Args:
-            rows: At most so many in a batch; without it, as many as the store's `memory_limit` allows.
+            rows: Largest number of rows in a batch; without it, as many as the store's `memory_limit` allows.
 
         Raises:
             ValueError: `rows` is less than 1.
@@ -133,7 +133,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         """Write the result piece by piece, as one Parquet file or a Delta table, whole or not at all.
 
         Args:
-            storage: Where to; a `SavedDatasetFileStorage`.
+            storage: The destination, a `SavedDatasetFileStorage`.
             allow_overwrite: Whether a file, a Delta table or an empty directory there is replaced.
             timeout: Not enforced.
 
@@ -167,7 +167,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         )
 
     def _with_declared_types(self, table: pa.Table) -> pa.Table:
-        """On-demand columns in their declared types: what pandas makes of them may differ from piece to piece."""
+        """Return on-demand columns in their declared types: those that pandas infers may differ from piece to piece."""
         for view in self._on_demand_feature_views:
             prefix = f"{view.projection.name_to_use()}__" if self._full_feature_names else ""
             for feature in view.features:
@@ -179,7 +179,7 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
 
 
 class _Table:
-    """An answer that has been computed already."""
+    """A result that has been computed already, as an `Answer`."""
 
     def __init__(self, table: pa.Table) -> None:
         self._found = table
@@ -192,7 +192,7 @@ class _Table:
 
 
 def _taken(path: Path, *, delta: bool) -> bool:
-    """Whether something lies there that must not be replaced, even where overwriting is allowed."""
+    """Return whether something at the path must not be replaced, even if overwriting is allowed."""
     if not path.exists() or _is_empty(path):
         return False
     if not delta:
@@ -212,7 +212,7 @@ def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:
         for batch in reader:
             writer.write_batch(batch)
     if path.is_dir():
-        path.rmdir()  # which fails if something has come into it meanwhile
+        path.rmdir()  # which fails if it is no longer empty
     draft.replace(path)
 
 

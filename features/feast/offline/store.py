@@ -52,13 +52,13 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # F
 
     type: Literal["features.feast.offline.store.PolarsOfflineStore"] = "features.feast.offline.store.PolarsOfflineStore"
     memory_limit: ByteSize = Field(ByteSize(2 << 30), gt=0)
-    """What a join may take, such as `512MiB`; larger ones are done key by key. The answer itself is not counted."""
+    """Largest memory of a join, such as `512MiB`; larger joins run key by key. The result itself is not counted."""
     ray_address: str | None = None
-    """A Ray cluster for historical retrieval: `auto`, `local`, `ray://head:10001`. Without it Ray is not loaded."""
+    """Address of a Ray cluster for historical retrieval: `auto`, `local`, `ray://head:10001`. None uses no Ray."""
 
 
 class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no types
-    """See Feast's `OfflineStore`. Reads `FileSource`: Parquet files, directories and globs, and Delta tables."""
+    """A Feast `OfflineStore` that reads `FileSource`: Parquet files, directories and globs, and Delta tables."""
 
     supports_filter_by_created_timestamp = True
 
@@ -128,7 +128,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
-        """The newest row of each key with start <= event timestamp <= end: what materialisation writes."""
+        """Return the newest row of each key with start <= event timestamp <= end, for materialisation."""
         rows = open_rows(data_source, config.repo_path, event=timestamp_field, created=created_timestamp_column)
         pulled = PulledRows(rows, join_key_columns, feature_name_columns, start_date, end_date, latest=True)
         return PolarsRetrievalJob(pulled, config.repo_path)
@@ -144,7 +144,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> PolarsRetrievalJob:
-        """All rows with start <= event timestamp <= end, in the source's order."""
+        """Return all rows with start <= event timestamp <= end, in the source's order."""
         rows = open_rows(data_source, config.repo_path, event=timestamp_field, created=created_timestamp_column)
         pulled = PulledRows(rows, join_key_columns, feature_name_columns, start_date, end_date, latest=False)
         return PolarsRetrievalJob(pulled, config.repo_path)
@@ -193,10 +193,10 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
     ) -> Iterable[tuple[str, str]]:
-        """Column names and plain Arrow types of a source, from which Feast infers a view's schema.
+        """Return column names and plain Arrow types of a source, from which Feast infers a view's schema.
 
         Feast itself looks for Delta tables in the wrong directory, takes every text that Polars wrote for JSON, and
-        knows neither large lists nor categories.
+        supports neither large lists nor categories.
         """
         schema = stored_schema(file_source(data_source), config.repo_path)
         return zip(schema.names, [str(plain(dtype)) for dtype in schema.types], strict=True)
@@ -212,7 +212,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         histogram_bins: int = 20,
         top_n: int = 10,
     ) -> list[dict[str, Any]]:
-        """Statistics of the flat columns there are, start <= event timestamp <= end; one column in memory at a time."""
+        """Compute statistics of flat columns, start <= event timestamp <= end, with one column in memory at a time."""
         rows = open_rows(data_source, config.repo_path, event=timestamp_field, created=None)
         within, stored = (
             rows.between(start_date, end_date),
@@ -234,7 +234,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
     def get_monitoring_max_timestamp(
         config: RepoConfig, data_source: DataSource, timestamp_field: str
     ) -> datetime | None:
-        """The newest event timestamp; None without any row or any file."""
+        """Return the newest event timestamp; None without rows or files."""
         try:
             rows = open_rows(data_source, config.repo_path, event=timestamp_field, created=None)
         except FileNotFoundError:
@@ -244,12 +244,12 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
 
     @staticmethod
     def ensure_monitoring_tables(config: RepoConfig) -> None:
-        """Make the tables of Feast's monitoring, Parquet files under the repository."""
+        """Create the tables of Feast's monitoring, Parquet files under the repository."""
         monitoring.ensure_tables(_repo(config))
 
     @staticmethod
     def save_monitoring_metrics(config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]) -> None:
-        """Write rows of a table of Feast's monitoring, each in place of the one with its key."""
+        """Write rows of a table of Feast's monitoring; each replaces the row with the same key."""
         monitoring.save_metrics(_repo(config), metric_type, metrics)
 
     @staticmethod
@@ -261,7 +261,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         start_date: date | None = None,
         end_date: date | None = None,
     ) -> list[dict[str, Any]]:
-        """Rows of a table of Feast's monitoring, both dates included, in order of date."""
+        """Return rows of a table of Feast's monitoring, both dates included, in order of date."""
         return monitoring.query_metrics(_repo(config), metric_type, project, filters or {}, start_date, end_date)
 
     @staticmethod

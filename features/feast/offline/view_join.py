@@ -1,8 +1,8 @@
-"""One feature view joined to labels: which of its rows were known at their times, then the features of those rows.
+"""Joins one feature view to labels: finds the rows known at their times, then reads the features of those rows.
 
-The join holds keys, times and row numbers only. Where even these would take more memory than allowed, or where several
-processors can share the work, the labels are partitioned by key and joined part by part: each part reads its own keys,
-and the result is the same to the bit.
+The join holds only keys, times and row numbers. If even these would exceed the memory limit, or if several processors
+can share the work, the labels are partitioned by key and joined part by part. Each part reads its own keys, and the
+result is bit-identical.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _LABEL: Final = "__label"
 _COPIES: Final = 3
 _TEXT_BYTES: Final = 32
 _NUMBER_BYTES: Final = 8
-# A feature is held about four times: as read, gathered, in Arrow, and in whoever takes it.
+# A feature is held about four times: as read, gathered, in Arrow, and in the caller.
 _FEATURE_BYTES: Final = 4 * 16
 
 
 @dataclass(frozen=True)
 class ViewQuery:
-    """What is looked up in one feature view."""
+    """The keys and features to look up in one feature view."""
 
     rows: FeatureRows
     keys: Mapping[str, str]
     """Label column -> source column."""
     columns: Mapping[str, str]
-    """Column in the answer -> source column."""
+    """Column of the result -> source column."""
     ttl: timedelta | None
 
 
@@ -54,9 +54,9 @@ def view_query(
 
     Args:
         view: A registered view, with its projection.
-        names: Features of it.
-        repo_path: What relative paths of sources are relative to.
-        full_feature_names: Whether a feature's column is called `view__feature`.
+        names: Names of its features.
+        repo_path: Base of relative paths of sources.
+        full_feature_names: Whether a feature's column is named `view__feature`.
 
     Raises:
         ValueError, FileNotFoundError: as `features.feast.offline.feature_source.view_rows`.
@@ -78,12 +78,12 @@ def view_query(
 def row_numbers(
     query: ViewQuery, labels: pl.DataFrame, executor: JoinExecutor, *, created_by_label_time: bool
 ) -> pl.Series:
-    """The number of the source's row that serves each label, null where none does.
+    """Return for each label the number of the source's row that serves it, null if none does.
 
     Args:
-        query: The view.
+        query: The query of the view.
         labels: The query's keys and `EVENT`, any order.
-        executor: Where the join runs; what is larger than it may hold is joined in parts.
+        executor: Runs the join; larger joins than its memory limit are divided.
         created_by_label_time: Whether rows created after the label's time are left out, if the source has a created
             timestamp.
     """
@@ -105,9 +105,9 @@ def features_at(query: ViewQuery, numbers: pl.Series, executor: JoinExecutor) ->
     """Return the query's columns of the numbered rows, in that order; null where there is no number.
 
     Args:
-        query: The view.
-        numbers: As `row_numbers` returns them.
-        executor: Where features are read.
+        query: The query of the view.
+        numbers: Row numbers from `row_numbers`.
+        executor: Runs the reading of features.
     """
     if executor.parts == 1:
         return _read(query, numbers)
@@ -119,11 +119,11 @@ def features_at(query: ViewQuery, numbers: pl.Series, executor: JoinExecutor) ->
 
 
 def rows_within(memory_limit: int, columns: int) -> int:
-    """Return how many rows may be held.
+    """Return the number of rows that fit into memory.
 
     Args:
-        memory_limit: Bytes.
-        columns: The width of a row.
+        memory_limit: Memory in bytes.
+        columns: Number of columns of a row.
     """
     return max(1, memory_limit // (max(1, columns) * _FEATURE_BYTES))
 
@@ -138,21 +138,21 @@ def _read(query: ViewQuery, numbers: pl.Series) -> pa.Table:
     within = pl.lit(value=False)
     if len(rows):  # the span lets the reader skip parts of the files
         within = pl.col(ROW).is_between(rows[0], rows[-1]) & pl.col(ROW).is_in(rows.implode())
-    values = query.rows.values(query.columns.values(), within).rechunk()  # a gather out of many chunks is slow
+    values = query.rows.values(query.columns.values(), within).rechunk()  # gathering from many chunks is slow
     places = _places(values[ROW], numbers)
     found = query.rows.arrow(values.select(pl.exclude(ROW).gather(places)))
     return pa.table([found[column] for column in query.columns.values()], names=list(query.columns))
 
 
 def split(labels: pl.DataFrame, keys: Iterable[str], count: int) -> Iterator[pl.DataFrame]:
-    """Yield the labels in at most `count` parts that have no key in common, by ranges of the key with most values.
+    """Yield the labels in at most `count` parts without common keys, by ranges of the key column with most values.
 
-    A key is never divided: labels without keys, or of a single one, stay together.
+    A key is never divided: labels without keys, or with a single one, stay together.
 
     Args:
         labels: The keys and other columns.
         keys: Columns that identify an entity.
-        count: At least 1.
+        count: Largest number of parts, at least 1.
     """
     keys = list(keys)
     if count <= 1 or not keys or not labels.height:
@@ -160,7 +160,7 @@ def split(labels: pl.DataFrame, keys: Iterable[str], count: int) -> Iterator[pl.
         return
     key = max(keys, key=lambda name: labels[name].n_unique())
     place = pl.col(key).rank("dense").cast(pl.Int64) - 1
-    part = (place * count // (place.max() + 1)).fill_null(0)  # a null key is served by nothing: anywhere will do
+    part = (place * count // (place.max() + 1)).fill_null(0)  # a null key matches no row, so any part will do
     for _, labels_of_part in labels.group_by(part, maintain_order=True):
         yield labels_of_part
 
@@ -168,7 +168,7 @@ def split(labels: pl.DataFrame, keys: Iterable[str], count: int) -> Iterator[pl.
 def _parts(query: ViewQuery, labels: pl.DataFrame, executor: JoinExecutor) -> Iterator[pl.DataFrame]:
     width = sum(_bytes_of(query.rows.schema[column]) for column in query.keys.values()) + 3 * _NUMBER_BYTES
     wanted = query.rows.count() * width * _COPIES
-    if wanted > executor.memory_limit:  # the whole table is too large; the part that these labels need may not be
+    if wanted > executor.memory_limit:  # the rows that these labels need may be fewer than the whole table
         wanted = _candidates(query, labels).select(pl.len()).collect().item() * width * _COPIES
     return split(labels, query.keys, max(executor.parts, -(-wanted // executor.memory_limit)))
 
@@ -178,13 +178,13 @@ def _bytes_of(dtype: pl.DataType) -> int:
 
 
 def _candidates(query: ViewQuery, labels: pl.DataFrame) -> pl.LazyFrame:
-    """Keys and times of the rows that may serve any of the labels."""
+    """Return keys and times of the rows that may serve any of the labels."""
     within = query.rows.between(*_span(labels[EVENT], query.ttl)) & any_of(query.keys, labels)
     return query.rows.times(query.keys, within)
 
 
 def _places(sorted_rows: pl.Series, numbers: pl.Series) -> pl.Series:
-    """Where in `sorted_rows`, none of them missing, each number stands: looked up, not searched for."""
+    """Return the place of each number in `sorted_rows`, which has all of them, by a lookup table."""
     if not len(sorted_rows):
         return pl.Series([None], dtype=pl.UInt32).new_from_index(0, len(numbers))
     first = int(sorted_rows[0])
@@ -195,16 +195,16 @@ def _places(sorted_rows: pl.Series, numbers: pl.Series) -> pl.Series:
 
 
 def _as_source(labels: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
-    """A key column in the source's type; what that type cannot hold exactly becomes null, which equals nothing."""
+    """Return a key column in the source's type; a value without exact equivalent becomes null, matching nothing."""
     given = pl.col(name)
     cast = given.cast(dtype, strict=False)
     return pl.when(cast.cast(labels.schema[name], strict=False) == given).then(cast).alias(name)
 
 
 def _span(times: pl.Series, ttl: timedelta | None) -> tuple[datetime | None, datetime]:
-    """First and last event timestamp that can serve any of the times; an empty span without times."""
+    """Return the first and last event timestamp that can serve any of the times; an empty span without times."""
     first, last = times.min(), times.max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         return EPOCH, EPOCH - _MICROSECOND
-    # Python's datetime cuts nanoseconds off, hence one microsecond more at the end.
+    # Python's datetime truncates nanoseconds, hence one microsecond more at the end.
     return first - ttl if ttl and ttl < first - EPOCH else None, min(last, _LATEST) + _MICROSECOND

@@ -1,1 +1,1 @@
-"""Feast's online stores, materialisation and what was served."""
+"""Feast's online stores, materialisation, and the log of served values."""

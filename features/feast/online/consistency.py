@@ -1,8 +1,8 @@
-"""Is what was served what training would have seen? Served values against the same values recomputed offline.
+"""Online/offline consistency: served values compared with the same values recomputed offline, as training sees them.
 
-The measures are Chronon's (online/offline consistency): of each feature the shares of values that match, differ, are
-missing online, or are extra there. One more is distinguished: a value that is right for its own event timestamp but had
-been superseded offline by the time it was served is stale, which says that materialisation lags, not that it is wrong.
+The measures are Chronon's: for each feature the shares of values that match, differ, are missing online, or exist only
+online. In addition, a value that is right for its own event timestamp but had been superseded offline when it was
+served is stale: materialisation lags, but the value is not wrong.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _EXPECTED: Final = ("expected_value", "expected_text")
 
 @dataclass(frozen=True)
 class Consistency:
-    """How served values compare with what training would have seen."""
+    """The comparison of served values with values recomputed offline."""
 
     values: int
-    """Values served since then, of any feature."""
+    """Number of values served since then, of all features."""
     features: pl.DataFrame
-    """See `consistency`."""
+    """Counts per feature, as `consistency` returns them."""
     left_out: tuple[str, ...]
-    """Features that were served and are no longer registered."""
+    """Features that were served but are no longer registered."""
 
     def wrong(self, threshold: float) -> list[str]:
         """Return the features with a larger share of wrong values than the threshold."""
@@ -45,15 +45,15 @@ class Consistency:
 
 
 def consistency_since(store: FeatureStore, plant: Plant, since: datetime) -> Consistency:
-    """Compare everything that was served since an instant; see `consistency`.
+    """Compare all values served since an instant; see `consistency`.
 
     Args:
         store: Feast over the plant's repository.
         plant: The plant whose log of served values is read.
-        since: Aware.
+        since: The instant, with a zone.
 
     Raises:
-        NotEnoughData: nothing is logged as served since then.
+        NotEnoughData: No values are logged since then.
     """
     served = served_since(served_path(plant), since).collect()
     if served.is_empty():
@@ -76,8 +76,8 @@ def consistency(store: FeatureStore, served: pl.DataFrame) -> pl.DataFrame:
         served: columns of `features.feast.online.served.SERVED`.
 
     Returns:
-        One row a feature, in order of name: feature, values, a count for each of `VERDICTS`, and `wrong`, the share of
-        values that mismatch, are missing or extra.
+        One row per feature, sorted by name: feature, values, a count for each of `VERDICTS`, and `wrong`, the share
+        of values that mismatch, are missing or extra.
     """
     refs = served["feature"].unique().sort().to_list()
     views = views_of(store, refs)
@@ -101,7 +101,7 @@ def _compared(store: FeatureStore, served: pl.DataFrame, ref: str, path: str) ->
 
 
 def _expected(store: FeatureStore, lookups: pl.DataFrame, ref: str) -> pl.DataFrame:
-    """What training would have seen: `_LOOKUP` and `_EXPECTED`."""
+    """Return the values that training would see: `_LOOKUP` and `_EXPECTED`."""
     labels = lookups.select(pl.col("asset").alias(ASSET), pl.col("served_at").alias(EVENT_TIMESTAMP))
     job = store.get_historical_features(
         labels.to_pandas(), [ref], full_feature_names=True, filter_by_created_timestamp=True
@@ -111,7 +111,7 @@ def _expected(store: FeatureStore, lookups: pl.DataFrame, ref: str) -> pl.DataFr
 
 
 def _same_at_its_time(served: pl.DataFrame, ref: str, path: str) -> pl.Series:
-    """Whether a row of the served event timestamp, known when it was served, has the served value."""
+    """Return whether a row with the served event timestamp, known when it was served, has the served value."""
     numbered = served.with_row_index("number")
     name = ref.partition(":")[2]
     times = served[EVENT_TIMESTAMP]
@@ -128,7 +128,7 @@ def _same_at_its_time(served: pl.DataFrame, ref: str, path: str) -> pl.Series:
 
 
 def _verdicts(compared: pl.DataFrame) -> pl.DataFrame:
-    """`feature` and `verdict`; `compared` has the columns of `SERVED`, `_EXPECTED` and `_SAME`."""
+    """Return `feature` and `verdict`; `compared` has the columns of `SERVED`, `_EXPECTED` and `_SAME`."""
     online = pl.any_horizontal(pl.col("value", "text").is_not_null())
     offline = pl.any_horizontal(pl.col(*_EXPECTED).is_not_null())
     verdict = (
@@ -150,7 +150,7 @@ def _equal(value: pl.Expr, text: pl.Expr) -> pl.Expr:
 
 
 def _value_and_text(found: pl.Series, names: Sequence[str]) -> list[pl.Series]:
-    """Numbers and flags in the first column, text in the second; NaN is missing, as online."""
+    """Return numbers and flags in the first column, text in the second; NaN is missing, as online."""
     value, text = (
         pl.Series(name, [None] * len(found), SERVED[kind]) for name, kind in zip(names, ("value", "text"), strict=True)
     )

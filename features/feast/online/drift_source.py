@@ -1,4 +1,4 @@
-"""The two sides of a drift report: what a training set holds, and the feature rows since."""
+"""The two sides of a drift report: the values of a training set, and the feature rows since."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _SUFFIXES: Final = (".parquet", ".arrow", ".feather", ".arrows", ".csv")
 
 
 def training_values(store: FeatureStore, path: Path) -> dict[str, pl.Series]:
-    """Return the values of each registered feature that a training set has a column of, in the registered type.
+    """Return the values of each registered feature in a training set, in the registered type.
 
     Args:
         store: Feast over the plant's repository.
         path: A file in any format a training set is written in, a directory of them, or an artefact.
 
     Raises:
-        InvalidInput: it cannot be read, or has no such column.
+        InvalidInput: The training set cannot be read, or has no column of a registered feature.
     """
     fields = {f"{view.name}:{field.name}": field for view in store.list_feature_views() for field in view.features}
     arrow = pa.schema({column_of(ref): from_feast_to_pyarrow_type(field.dtype) for ref, field in fields.items()})
@@ -46,7 +46,7 @@ def training_values(store: FeatureStore, path: Path) -> dict[str, pl.Series]:
 
 
 def _features(file: Path, types: pl.Schema) -> pl.LazyFrame:
-    """The columns of registered features in their registered types."""
+    """Return the columns of registered features in their registered types."""
     suffix = file.suffix.lower()
     if suffix == ".csv":
         rows = pl.scan_csv(file, infer_schema=False, schema_overrides=types)
@@ -58,15 +58,15 @@ def _features(file: Path, types: pl.Schema) -> pl.LazyFrame:
 
 
 def live_values(store: FeatureStore, refs: Sequence[str], since: datetime) -> dict[str, pl.Series]:
-    """Return the values of features in the rows with event timestamp >= `since`, of each window the row created last.
+    """Return feature values of the rows with event timestamp >= `since`; for each window, of the row created last.
 
     Args:
         store: Feast over the plant's repository.
         refs: `view:feature`
-        since: Aware.
+        since: The instant, with a zone.
 
     Raises:
-        NotEnoughData: a view has no feature table yet, or it lacks one of the features.
+        NotEnoughData: A view has no feature table yet, or the table lacks a feature.
     """
     found: dict[str, pl.Series] = {}
     for name, view in {view.name: view for view in views_of(store, refs).values()}.items():

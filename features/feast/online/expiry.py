@@ -1,6 +1,6 @@
-"""A feature past its ttl in Feast's response: no value, and the status `OUTSIDE_MAX_AGE`.
+"""Expiry of features in Feast's response: no value, and the status `OUTSIDE_MAX_AGE`, once older than the ttl.
 
-Feast itself returns a feature of any age as present; a model trained with a ttl has never seen such a feature.
+Feast itself returns features of any age as present; a model trained with a ttl has never seen such features.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 
 
 def expire(answer: GetOnlineFeaturesResponse, ttls: Mapping[str, timedelta | None], now: datetime) -> None:
-    """Blank what is older than its ttl, in place, and mark nulls as such.
+    """Remove values older than their ttl from a response, in place, and mark nulls as such.
 
     Args:
         answer: Feast's response.
-        ttls: By name in the response; None or zero for unlimited. Other columns are not changed.
-        now: The age of a feature is `now` less its event timestamp.
+        ttls: Ttl by name in the response; None or zero for unlimited. Other columns are not changed.
+        now: The current time, from which the age of a feature is counted.
     """
     for name, vector in zip(answer.metadata.feature_names.val, answer.results, strict=True):
         if name in ttls:
@@ -29,7 +29,7 @@ def ttls_of(grouped: Iterable[tuple[FeatureView, list[str]]], *, full_names: boo
     """Return the ttl of each feature by its name in a response.
 
     Args:
-        grouped: Views and the features of each that Feast is about to read.
+        grouped: Views, each with the features that Feast is about to read.
         full_names: Whether names are `view__feature`.
     """
     return {

@@ -1,7 +1,7 @@
-"""Columns of features -> the bytes Feast's online stores keep, made in bulk.
+"""Encodes columns of features as the bytes that Feast's online stores keep, in bulk. Pure.
 
-Feast builds a protobuf message for every value, one at a time. The bytes of a message that holds one double are a tag
-and eight bytes, which NumPy lays out for a whole column; of other types each distinct value is encoded once. Pure.
+Feast builds a protobuf message for every value, one at a time. The message of a double is a tag and eight bytes, which
+NumPy writes for a whole column; for other types, each distinct value is encoded once.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from feast.value_type import ValueType
 from historian.times import micros
 
 ROWS_PER_TRIP: Final = 2_500
-"""What is sent to an online store at once: more hold up the first, fewer cost a trip and a transaction each."""
+"""Number of rows sent to an online store at once: more delay the first, fewer need more round trips."""
 
 Head = Callable[[int], bytes]
-"""What an online store puts before a value of so many bytes: its name, its length."""
+"""A function from the length of a value to the bytes that an online store puts before it: its name, its length."""
 
 _DOUBLE: Final = Value(double_val=1.0).SerializeToString()[:1]
 _DOUBLE_BYTES: Final = 9
@@ -36,30 +36,36 @@ _NULL: Final = Value().SerializeToString()
 
 @dataclass(frozen=True)
 class OnlineRows:
-    """Newest rows of a view, encoded; four lists of one length."""
+    """Encoded rows of a view: four lists of the same length."""
 
     keys: list[bytes]
-    """Entity keys."""
+    """Entity key of each row."""
     events: list[int]
-    """Event timestamps, UTC microseconds."""
+    """Event timestamp of each row in UTC microseconds."""
     created: list[int]
-    """Created timestamps, UTC microseconds."""
+    """Created timestamp of each row in UTC microseconds."""
     values: list[bytes]
-    """All features of a row, each behind its head."""
+    """All features of each row, each value after its head."""
 
     def parts(self, rows: int) -> Iterator[OnlineRows]:
-        """The same, at most so many rows at a time."""
+        """Yield the same rows, at most `rows` at a time."""
         for start in range(0, len(self.keys), rows):
             part = slice(start, start + rows)
             yield OnlineRows(self.keys[part], self.events[part], self.created[part], self.values[part])
 
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-"""Entity key, features by name, event timestamp, created timestamp: as Feast's `online_write_batch` is given them."""
+"""A row of Feast's `online_write_batch`: entity key, features by name, event timestamp, created timestamp."""
 
 
 def encoded_rows(data: Sequence[Row], key_version: int, joined: Callable[[dict[str, Value]], bytes]) -> OnlineRows:
-    """Feast's rows, all features of each in one piece by `joined`; without a created timestamp it is the event's."""
+    """Encode Feast's rows.
+
+    Args:
+        data: The rows; a missing created timestamp is replaced by the event timestamp.
+        key_version: Version of Feast's serialisation of entity keys.
+        joined: Encodes all features of a row as one value.
+    """
     return OnlineRows(
         [serialize_entity_key(key, key_version) for key, _, _, _ in data],
         [_utc_micros(event) for _, _, event, _ in data],
@@ -69,13 +75,24 @@ def encoded_rows(data: Sequence[Row], key_version: int, joined: Callable[[dict[s
 
 
 def entity_keys(join_key: str, values: Sequence[str]) -> list[bytes]:
-    """Feast's key (version 3) of each entity, for entities with one join key that holds text."""
+    """Return Feast's key (version 3) of each entity, for entities with one join key of text.
+
+    Args:
+        join_key: Name of the join key.
+        values: Its value for each entity.
+    """
     front = serialize_entity_key_prefix([join_key]) + _four(Kind.STRING)
     return [front + _four(len(text)) + text for text in map(str.encode, values)]
 
 
 def joined_cells(columns: Sequence[pl.Series], kinds: Sequence[ValueType], heads: Sequence[Head]) -> list[bytes]:
-    """The features of each row in one piece: head and value, head and value, in the order of the columns."""
+    """Return the features of each row as one value: head and value of each, in the order of the columns.
+
+    Args:
+        columns: A column per feature.
+        kinds: Feast's type of each column.
+        heads: Bytes before a value, for each column.
+    """
     typed = zip(columns, kinds, heads, strict=True)
     pieces: list[list[bytes]] = []
     for doubles, run in groupby(typed, lambda each: each[1] == ValueType.DOUBLE and each[0].dtype == pl.Float64()):
@@ -88,12 +105,12 @@ def joined_cells(columns: Sequence[pl.Series], kinds: Sequence[ValueType], heads
 
 
 def framed(value: bytes, head: Head) -> bytes:
-    """One encoded value behind its head."""
+    """Return an encoded value after its head."""
     return head(len(value)) + value
 
 
 def varint(number: int) -> bytes:
-    """protobuf's variable-length form of a number that is not negative."""
+    """Return protobuf's variable-length encoding of a number that is not negative."""
     low, rest = number & 0x7F, number >> 7
     return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
 
@@ -109,7 +126,7 @@ def _cells(column: pl.Series, kind: ValueType, head: Head) -> list[bytes]:
 
 
 def _doubles(columns: Sequence[tuple[pl.Series, Head]]) -> list[bytes]:
-    """Columns that stand side by side, laid out at once. What is null or NaN is the empty message, as Feast has it."""
+    """Encode adjacent columns of doubles at once. Null and NaN become the empty message, as in Feast."""
     fronts = [head(_DOUBLE_BYTES) + _DOUBLE for _, head in columns]
     fields = [[(f"front{number}", f"V{len(front)}"), (f"{number}", "<f8")] for number, front in enumerate(fronts)]
     packed = np.empty(len(columns[0][0]), [field for two in fields for field in two])
@@ -129,7 +146,7 @@ def _doubles(columns: Sequence[tuple[pl.Series, Head]]) -> list[bytes]:
 
 
 def _utc_micros(instant: datetime) -> int:
-    """A time without a zone is UTC, as everywhere in Feast."""
+    """Return a time as UTC microseconds; without a zone it is UTC, as everywhere in Feast."""
     return micros(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
 
 

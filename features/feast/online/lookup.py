@@ -1,4 +1,4 @@
-"""The online store: written by `materialize`, read by whoever needs an asset's newest features now."""
+"""Writing the online store, and looking up the newest features of assets in it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from historian.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Reading:
-    """One feature of one asset as the online store has it."""
+    """One feature of one asset in the online store."""
 
     feature: str
     """`view:feature`"""
     value: float | int | bool | str | None
-    """None where it is missing; `status` says why."""
+    """Value of the feature; None if it is missing, and `status` says why."""
     unit: str
     event_timestamp: datetime | None
-    """The end of the window it was computed from."""
+    """End of the window it was computed from."""
     status: str
-    """`PRESENT`, `NULL_VALUE`, `NOT_FOUND`, or `OUTSIDE_MAX_AGE` where it is older than the view's ttl."""
+    """`PRESENT`, `NULL_VALUE`, `NOT_FOUND`, or `OUTSIDE_MAX_AGE` if it is older than the view's ttl."""
 
 
 @dataclass(frozen=True)
 class Age:
-    """How old the newest features of an asset in a view are."""
+    """The age of the newest features of an asset in a view."""
 
     asset: str
     view: str
     event_timestamp: datetime
-    """The end of the newest window."""
+    """End of the newest window."""
     expired: bool
-    """It is older than the view's ttl."""
+    """Whether it is older than the view's ttl."""
 
 
 def materialize(
@@ -50,17 +50,17 @@ def materialize(
 ) -> dict[str, int | None]:
     """Write the newest row of each asset up to `end` to the online store, view by view; see `materialize_view`.
 
-    Not `FeatureStore.materialize`: that adds an interval to the registry with every run, without bound, takes the view
-    out of service meanwhile, and reads its whole table each time.
+    This is not `FeatureStore.materialize`, which adds an interval to the registry with every run, takes the view out of
+    service meanwhile, and reads its whole table each time.
 
     Args:
         store: Feast over the plant's repository.
-        end: Rows after it are left to a later run.
+        end: Later rows are left for a later run.
         advance: Called with 1 after each view.
         full: Whether to read whole tables, not only what is new.
 
     Returns:
-        The rows written of each view; None where there is no feature table yet.
+        The number of rows written, by view; None if there is no feature table yet.
 
     Raises:
         FeatureError: a view's table lacks a column; it was made before the plant file had it.
@@ -83,20 +83,20 @@ def online_response(
     versions: bool = False,
     log: ServedLog | None = None,
 ) -> GetOnlineFeaturesResponse:
-    """Return Feast's response for these assets, without values older than their view's ttl.
+    """Return Feast's response for some assets; values older than the ttl of their view are missing.
 
     Args:
         store: Feast over the plant's repository.
         refs: `view:feature`
-        assets: Names; unknown ones have no values.
+        assets: Names of assets; unknown ones have no values.
         full_feature_names: Whether names in the response are `view__feature`.
-        now: The age of a feature is `now` less its event timestamp.
+        now: The current time, from which the age of a feature is counted.
         versions: Whether the response states the version of each view.
-        log: Keeps what was served, for `penstock consistency`.
+        log: Receives the response, for `penstock consistency`.
 
     Raises:
         UnknownFeature: a reference is not registered.
-        InvalidInput: without full names, two of the features would be called the same.
+        InvalidInput: without full names, two of the features would have the same name.
         StoreUnavailable: the online store cannot be read.
     """
     views = views_of(store, refs)
@@ -117,14 +117,14 @@ def online_response(
 
 
 def ages(store: FeatureStore, assets: Sequence[str], *, now: datetime) -> list[Age]:
-    """Return how old the newest features of each asset are, view by view: the age of the data, not of the upload.
+    """Return the age of the newest features of each asset, view by view: that of the data, not of the upload.
 
     An asset is left out of views that have no features of it.
 
     Args:
         store: Feast over the plant's repository.
-        assets: Names.
-        now: Aware.
+        assets: Names of assets.
+        now: The current time, with a zone.
 
     Raises:
         StoreUnavailable: the online store cannot be read.
@@ -148,8 +148,8 @@ def readings(store: FeatureStore, refs: Sequence[str], asset: str, *, now: datet
     Args:
         store: Feast over the plant's repository.
         refs: `view:feature`
-        asset: Its name.
-        now: Aware.
+        asset: Name of the asset.
+        now: The current time, with a zone.
 
     Raises:
         UnknownFeature: a reference is not registered.

@@ -1,8 +1,8 @@
-"""A feature table's newest row of each asset -> the online store, in bounded memory, and only what is new.
+"""Writes the newest row of each asset to the online store, in bounded memory, and only rows that are new.
 
-New rows are in Delta files that were not part of the table at the last run, which the cursor in the online store names
-by version. (Event time is no help: late rows belong to times that earlier runs have already passed.) Rows are read a
-batch of files at a time: first keys and times, to find the newest of each asset; then the features of just these.
+New rows are in Delta files that were not part of the table at the last run; the cursor in the online store is that
+version. (Event time cannot be used: late rows are before the times that earlier runs have passed.) Rows are read in
+batches of files: first keys and times, to find the newest row of each asset; then the features of these rows only.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from historian.errors import FeatureError
 from historian.prefetch import prefetch
 
 _BATCH_ROWS: Final = 250_000
-"""Rows of the files that are read together; a file is never divided."""
+"""Number of rows in files that are read together; a file is never divided."""
 
 _READ: Final = 20_000
-"""Rows that are read together."""
+"""Number of rows that are read together."""
 
 _BATCH: Final = "__batch"
 _ROW: Final = "__row"
 
 
 class RowStore(Protocol):
-    """An online store that takes whole rows; what it has is replaced by what is as new or newer only."""
+    """An online store of whole rows; a row is replaced only by one that is as new or newer."""
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
-        """Return the bytes it puts before a value of that feature."""
+        """Return a function for the bytes before a value of that feature."""
 
     def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
         """Write rows, part by part as they come. Raises `StoreUnavailable`."""
@@ -52,10 +52,10 @@ class RowStore(Protocol):
 
 @dataclass(frozen=True)
 class Cursor:
-    """What of a view is in the online store: all of this version of this table, with these features."""
+    """The state of a view in the online store: it has all rows of this version of this table, with these features."""
 
     table: str
-    """Delta's id; a table that replaces another has a different one."""
+    """Delta's id of the table; a table that replaces another has a different one."""
     version: int
     features: list[str]
 
@@ -63,16 +63,16 @@ class Cursor:
 def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, full: bool = False) -> int | None:
     """Write the newest row of each asset with event timestamp <= `end`.
 
-    A row that was withdrawn from the feature table since an earlier run stays online until a newer one comes.
+    A row that was withdrawn from the feature table since an earlier run stays online until a newer one is written.
 
     Args:
         store: Feast over the plant's repository.
-        view: one of its views.
-        end: rows after it are left to a later run.
-        full: look at the whole table, not at what is new only.
+        view: One of its views.
+        end: Later rows are left for a later run.
+        full: Whether to read the whole table, not only new rows.
 
     Returns:
-        The number of rows written; None where there is no feature table yet.
+        The number of rows written; None if there is no feature table yet.
 
     Raises:
         FeatureError: the table lacks a column; it was made before the plant file had it.
@@ -96,12 +96,12 @@ def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, f
 
 
 def write_newest(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> None:
-    """Write rows that were just computed; what is online and newer stays.
+    """Write rows that were just computed; rows that are newer online are kept.
 
     Args:
         store: Feast over the plant's repository.
         view: One of its views.
-        rows: The view's columns, one row an asset.
+        rows: The view's columns, one row per asset.
 
     Raises:
         StoreUnavailable: the online store cannot be used.
@@ -110,13 +110,13 @@ def write_newest(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> 
 
 
 def _known(stored: str | None, now: Cursor) -> int | None:
-    """The version that is online already; None if the view or its table is another one than then."""
+    """Return the version that is online already; None if the view or its table has been replaced since."""
     before = Cursor(**json.loads(stored)) if stored else None
     return before.version if before and (before.table, before.features) == (now.table, now.features) else None
 
 
 def _batches(path: str, table: DeltaTable, known: int | None) -> Iterator[pl.LazyFrame]:
-    """The rows that version `known` did not have yet, and perhaps some it had; all rows without it."""
+    """Yield the rows that version `known` did not have, and possibly some that it had; all rows if it is None."""
     files = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", "num_records")
     if known is not None:
         files = files.filter(~pl.col("path").is_in(_files(path, known)))
@@ -128,7 +128,7 @@ def _batches(path: str, table: DeltaTable, known: int | None) -> Iterator[pl.Laz
 
 
 def _files(path: str, version: int) -> list[str]:
-    """The files of an older version; none if its log is gone, which makes every file a new one."""
+    """Return the files of an older version; none if its log is gone, so that every file counts as new."""
     try:
         return pl.DataFrame(DeltaTable(path, version).get_add_actions(flatten=True))["path"].to_list()
     except (DeltaError, OSError):
@@ -136,7 +136,7 @@ def _files(path: str, version: int) -> list[str]:
 
 
 def _newest(batches: Sequence[pl.LazyFrame], view: FeatureView, end: datetime) -> tuple[pl.DataFrame, bool]:
-    """Where each asset's newest row is (key, event, created, `_BATCH`, `_ROW`), and whether no row was after `end`."""
+    """Return each asset's newest row (key, event, created, `_BATCH`, `_ROW`), and whether no row is after `end`."""
     names = _times(view)
     key, event, created = names
     best, complete = pl.DataFrame(), True
@@ -151,7 +151,7 @@ def _newest(batches: Sequence[pl.LazyFrame], view: FeatureView, end: datetime) -
 
 
 def _rows(batches: Sequence[pl.LazyFrame], newest: pl.DataFrame, view: FeatureView) -> Iterator[pl.DataFrame]:
-    """Those rows with key, times and features."""
+    """Yield those rows with key, times and features."""
     names = [*_times(view), *(feature.name for feature in view.features)]
     for number, batch in enumerate(batches):
         _check(view, names, batch)
@@ -171,7 +171,7 @@ def _check(view: FeatureView, names: Sequence[str], batch: pl.LazyFrame) -> None
 
 
 def _encoded(store: FeatureStore, view: FeatureView, frames: Iterator[pl.DataFrame]) -> Generator[OnlineRows]:
-    """The rows as the online store takes them, a trip at a time."""
+    """Yield the rows encoded for the online store, in parts for one call each."""
     online: RowStore = store.provider.online_store
     key, event, created = _times(view)
     kinds = [feature.dtype.to_value_type() for feature in view.features]
@@ -186,6 +186,6 @@ def _encoded(store: FeatureStore, view: FeatureView, frames: Iterator[pl.DataFra
 
 
 def _times(view: FeatureView) -> tuple[str, str, str]:
-    """The columns that hold the asset, the event and the created timestamp."""
+    """Return the names of the columns with the asset, the event and the created timestamp."""
     source = view.batch_source
     return view.join_keys[0], source.timestamp_field, source.created_timestamp_column

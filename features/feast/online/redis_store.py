@@ -1,9 +1,9 @@
-"""`GuardedRedisOnlineStore`: Feast's online store in Redis, guarded, registered by class path.
+"""`GuardedRedisOnlineStore`: Feast's online store in Redis, guarded against older rows, registered by class path.
 
-The layout is Feast's own, so that every client of Feast's can read it: a hash for each entity, in it the values of all
-its views under a hash of `view:feature`, and `_ts:view`, the event timestamp. Feast's own writer reads that timestamp
-and writes later, so of two writers the older may win; here a script in the server does both at once. The field
-`_created:view` is ours: of two rows of one event timestamp the one created last stays.
+The layout is Feast's own, so that every Feast client can read it: one hash per entity, with the values of all its views
+under a hash of `view:feature`, and the event timestamp under `_ts:view`. Feast's own writer reads that timestamp and
+writes later, so that the older of two rows may win; here a script in the server does both atomically. The field
+`_created:view` is an addition: of two rows with the same event timestamp, the one created last is kept.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from historian.prefetch import run_concurrently
 from historian.times import utc_now
 
 _ROWS_PER_CALL: Final = 200
-"""The server does nothing else while the script runs: a few milliseconds for this many rows."""
+"""Rows per run of the script, which blocks the server for a few milliseconds."""
 
 _CONNECTIONS: Final = 2
-"""While the server works on the rows of one, we send over the other and pack the next ones."""
+"""Number of connections: while the server processes the rows of one, the next are encoded and sent over the other."""
 
 _WRITE: Final = """
-local known = {}  -- most rows of a call are of one instant
+local known = {}  -- most rows of a call have the same instant
 
 local function instant(raw)  -- seconds and nanoseconds of a google.protobuf.Timestamp
   if known[raw] then return known[raw][8], known[raw][16] end
@@ -96,17 +96,17 @@ class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[mis
         "features.feast.online.redis_store.GuardedRedisOnlineStore"
     )
     url: str
-    """`redis://USER@HOST:6379/0`, or `rediss://` for TLS; options as redis-py's `Redis.from_url` takes them."""
+    """`redis://USER@HOST:6379/0`, or `rediss://` for TLS; with options of redis-py's `Redis.from_url`."""
     password: str | None = None
     expire: bool = True
-    """Blank what is past its ttl. Penstock's own API does that by itself, with its own clock."""
+    """Whether to return values older than their ttl as missing; Penstock's API does so itself, with its own clock."""
 
 
 class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast ships no types
-    """See Feast's `RedisOnlineStore`; one server, no cluster. Reading is Feast's.
+    """Feast's `RedisOnlineStore` for one server, not a cluster, with guarded writes. Reading is Feast's.
 
-    Asynchronous calls run the synchronous ones in threads: Feast's own would open a connection that knows neither `url`
-    nor `password`, and would not look at the ttl.
+    Asynchronous calls run the synchronous ones in threads: Feast's own would open a connection without `url` and
+    `password`, and would ignore the ttl.
     """
 
     _client: Redis | None = None
@@ -117,7 +117,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         return SupportedAsyncMethods()
 
     def update(self, config: RepoConfig, tables_to_delete: Sequence[FeatureView], *rest: Any, **more: Any) -> None:
-        """Delete what is no longer needed, and check in any case that Redis accepts our connection."""
+        """Delete views that are no longer needed, and check that Redis accepts our connection."""
         with _available(config):
             self._get_client(config.online_store).ping()
             super().update(config, tables_to_delete, *rest, **more)
@@ -127,7 +127,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        """Write rows, leaving alone what is newer. A row must have all features of its view."""
+        """Write rows; rows that are newer online are kept. A row must have all features of its view."""
         version = config.entity_key_serialization_version
         rows = encoded_rows(data, version, partial(self._joined, config, table))
         self.write_rows(config, table, rows.parts(ROWS_PER_TRIP))
@@ -155,14 +155,14 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
-        """Return the bytes that precede a value: rows are sent as field, value, field, value in MessagePack."""
+        """Return a function for the bytes before a value: rows are MessagePack of field, value, field, value."""
         return partial(_entry, _packed(_mmh3(f"{_versioned(config, view)}:{feature}")))
 
     def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
-        """Write encoded rows, leaving alone what is newer.
+        """Write encoded rows; rows that are newer online are kept.
 
         Raises:
-            StoreUnavailable: Redis does not answer, or refuses.
+            StoreUnavailable: Redis does not respond, or refuses.
         """
         client, name = self._get_client(config.online_store), _versioned(config, view)
         project, fields = config.project.encode(), (f"_ts:{name}", f"_created:{name}")
@@ -188,7 +188,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         return found.decode() if isinstance(found, bytes) else found
 
     def move_cursor(self, config: RepoConfig, view: FeatureView, cursor: str) -> None:
-        """Store it in the same Redis as the rows, so that both are lost together."""
+        """Store the cursor in the same Redis as the rows, so that both are lost together."""
         with _available(config):
             self._get_client(config.online_store).hset(_cursors(config), view.name, cursor)
 
@@ -211,7 +211,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
     def _get_features_for_entity(
         self, values: Sequence[bytes | None], feature_view: str, requested_features: Sequence[str]
     ) -> tuple[datetime | None, dict[str, Value] | None]:
-        """Feast's own takes an entity that is not there for one of 1970 without values."""
+        """Return nothing for an entity that does not exist; Feast returns one of 1970 without values."""
         if dict(zip(requested_features, values, strict=True))[f"_ts:{feature_view}"] is None:
             return None, None
         found: tuple[datetime, dict[str, Value]] = super()._get_features_for_entity(
@@ -224,7 +224,7 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
             return super()._read_hash_fields(config, commands)
 
     def _read_features_per_fv(self, config: RepoConfig, grouped_refs: Any, *rest: Any) -> None:
-        """What Feast's `get_online_features` does for all views at once, and then the ttl."""
+        """Read all views as Feast's `get_online_features` does, then apply the ttl."""
         grouped = [(view, [*names]) for view, names in grouped_refs]  # Feast adds to the names
         super()._read_features_per_fv(config, grouped_refs, *rest)
         *_, answer, full_names, _versions = rest
@@ -232,13 +232,13 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
             expire(answer, ttls_of(grouped, full_names=full_names), utc_now())
 
     async def _read_features_per_fv_async(self, *arguments: Any) -> None:
-        """What Feast's `get_online_features_async` does: the synchronous read, with its ttl, in a thread."""
+        """Read as Feast's `get_online_features_async` does: run the synchronous read, with its ttl, in a thread."""
         await asyncio.to_thread(self._read_features_per_fv, *arguments)
 
 
 @contextmanager
 def _available(config: RepoConfig) -> Iterator[None]:
-    """Turn an error of Redis into one that says what to do."""
+    """Turn an error of Redis into `StoreUnavailable`, which says what to do."""
     try:
         yield
     except RedisError as error:
@@ -256,7 +256,7 @@ def _versioned(config: RepoConfig, view: FeatureView) -> str:
 
 
 def _packed_rows(rows: OnlineRows) -> bytes:
-    """Event timestamp, created timestamp and values of each row, each behind its length: one argument is sent fast."""
+    """Return event timestamp, created timestamp and values of all rows, each after its length, as one fast argument."""
     events = {event: _short(_timestamp(event)) for event in set(rows.events)}
     created = {instant: _short(str(instant).encode()) for instant in set(rows.created)}
     three = zip(rows.events, rows.created, rows.values, strict=True)
@@ -278,12 +278,12 @@ def _packed(raw: bytes) -> bytes:
 
 
 def _packed_length(length: int) -> bytes:
-    """MessagePack's head of so many bytes: str 8, 16 or 32. The server knows no bin, and Lua no difference."""
+    """Return MessagePack's header of a string (str 8, 16 or 32); the server does not support bin."""
     head, size = (b"\xd9", 1) if length < 2**8 else (b"\xda", 2) if length < 2**16 else (b"\xdb", 4)
     return head + length.to_bytes(size, "big")
 
 
 def _timestamp(micros: int) -> bytes:
-    """A google.protobuf.Timestamp; fields that are zero are not written."""
+    """Return a google.protobuf.Timestamp; fields that are zero are not encoded."""
     seconds, rest = divmod(micros, 1_000_000)
     return (b"\x08" + varint(seconds % 2**64) if seconds else b"") + (b"\x10" + varint(rest * 1000) if rest else b"")

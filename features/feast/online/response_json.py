@@ -12,7 +12,7 @@ def response_json(response: GetOnlineFeaturesResponse) -> dict[str, Any]:
     """Convert a response to what `json.dumps` takes.
 
     Args:
-        response: as `features.feast.online.lookup.online_response` returns it.
+        response: The result of `features.feast.online.lookup.online_response`.
     """
     body: dict[str, Any] = convert_response_to_dict(response)
     return body

@@ -1,7 +1,7 @@
-"""A log of what was served, for `penstock consistency`: Parquet files under `<state>/served/<day>`, only ever added to.
+"""The log of served values, for `penstock consistency`: Parquet files under `<state>/served/<day>`, append-only.
 
-Serving only queues a response; a thread writes it within a minute. If responses come faster than the disk takes them,
-some are not kept, and a warning says how many: a lookup never waits for the log.
+Serving only queues a response; a thread writes it within a minute. If responses arrive faster than they can be written,
+some are dropped and their number is logged as a warning: a lookup never waits for the log.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ SERVED: Final = pl.Schema(
     }
 )
 Answer = tuple[datetime, Mapping[str, str], GetOnlineFeaturesResponse]
-"""When it was served, the reference of each name in it, and the answer."""
+"""Time of serving, reference of each name in the response, and the response."""
 
 _QUEUED: Final = 10_000
 _log: Final = logging.getLogger(__name__)
 
 
 class ServedLog:
-    """Writes served values to files from a thread of its own; one for each process."""
+    """Writes served values to files in a thread of its own; one object per process."""
 
     def __init__(self, directory: Path, *, keep: timedelta, every: timedelta = timedelta(minutes=1)) -> None:
         """Start the thread.
 
         Args:
-            directory: Of the files.
-            keep: Days that ended this long ago are deleted.
-            every: How often files are written.
+            directory: Directory of the files.
+            keep: Age at which the files of a day are deleted.
+            every: Time between files.
         """
         self._directory, self._keep, self._every = directory, keep, every
         self._answers: queue.Queue[Answer | None] = queue.Queue(_QUEUED)
@@ -62,14 +62,14 @@ class ServedLog:
         atexit.register(self.close)
 
     def add(self, answer: Answer) -> None:
-        """Queue a response, without waiting."""
+        """Queue a response without waiting."""
         try:
             self._answers.put_nowait(answer)
         except queue.Full:
             self._lost += 1
 
     def close(self) -> None:
-        """Write what is queued, and end the thread."""
+        """Write the queued responses and end the thread."""
         atexit.unregister(self.close)
         if self._thread.is_alive():
             self._answers.put(None)
@@ -85,7 +85,7 @@ class ServedLog:
                 _log.warning("%d served answers could not be kept: %s", len(answers), error)
 
     def _collected(self) -> tuple[list[Answer], bool]:
-        """Answers until it is time to write, and whether there will be more."""
+        """Return the responses collected until it is time to write, and whether more will come."""
         answers: list[Answer] = []
         until = monotonic() + self._every.total_seconds()
         while len(answers) < _QUEUED and (left := until - monotonic()) > 0:
@@ -112,7 +112,7 @@ class ServedLog:
         draft.replace(directory / f"{micros(newest)}-{os.getpid()}-{self._thread.native_id}.parquet")
         for old in self._directory.iterdir():
             if old.name < f"{newest - self._keep:%Y-%m-%d}":
-                shutil.rmtree(old, ignore_errors=True)  # another process may be at it as well
+                shutil.rmtree(old, ignore_errors=True)  # another process may delete it as well
 
 
 def served_path(plant: Plant) -> Path:
@@ -134,11 +134,11 @@ def open_log(plant: Plant) -> ServedLog | None:
 
 
 def served_since(directory: Path, since: datetime) -> pl.LazyFrame:
-    """Return what was served at or after `since`; columns of `SERVED`.
+    """Return the values served at or after `since`: columns of `SERVED`.
 
     Args:
         directory: See `served_path`.
-        since: Aware.
+        since: The instant, with a zone.
     """
     days = sorted(directory.glob("*/*.parquet")) if directory.is_dir() else []
     files = [file for file in days if file.parent.name >= f"{since.astimezone(UTC):%Y-%m-%d}"]
@@ -147,10 +147,10 @@ def served_since(directory: Path, since: datetime) -> pl.LazyFrame:
 
 
 def served_frame(answers: Iterable[Answer]) -> pl.DataFrame:
-    """Return responses as a frame with one row for each value; columns of `SERVED`.
+    """Return responses as a frame with one row per value: columns of `SERVED`.
 
     Args:
-        answers: As they were queued.
+        answers: The queued responses.
     """
     columns: dict[str, list[Any]] = {name: [] for name in SERVED}
     for at, refs, answer in answers:

@@ -1,9 +1,9 @@
 """`UtcSqliteOnlineStore`: a Feast online store in a SQLite file, registered by class path.
 
-Feast's own keeps a row for every feature, with event timestamps in the local time of whoever writes, cut to seconds,
-and lets an older row replace a newer one. Here a row holds all features of an entity, so that they come from one event
-timestamp; times are UTC microseconds; what is there is replaced by what is as new or newer only, whoever writes at the
-same time; and what is past its view's ttl is answered without value.
+Feast's own store has one row per feature, with event timestamps in the local time of the writer, truncated to seconds,
+and lets an older row replace a newer one. Here a row has all features of an entity, so that they have the same event
+timestamp; times are UTC microseconds; a row is replaced only by one that is as new or newer, even with concurrent
+writers; and values older than the ttl of their view are returned as missing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WHERE (excluded.event_us, excluded.created_us) >= (event_us, created_us)
 """
 _READ: Final = "SELECT event_us, features FROM {rows} WHERE entity_key = ?"
 _WAIT_S: Final = 30.0
-"""How long to wait for another writer. Readers wait only while a transaction is written to disk."""
+"""Seconds to wait for another writer. Readers wait only while a transaction is written to disk."""
 
 
 class UtcSqliteOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast ships no types
@@ -55,11 +55,11 @@ class UtcSqliteOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  #
     )
     path: str
     expire: bool = True
-    """Blank what is past its ttl. Penstock's own API does that by itself, with its own clock."""
+    """Whether to return values older than their ttl as missing; Penstock's API does so itself, with its own clock."""
 
 
 class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no types
-    """See Feast's `OnlineStore`. Every call opens the file again: calls of several threads never share a transaction.
+    """A Feast `OnlineStore`. Every call opens the file itself, so that threads never share a transaction.
 
     Asynchronous calls run the synchronous ones in threads.
     """
@@ -71,7 +71,7 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         tables_to_keep: Sequence[FeatureView],
         **_: Any,
     ) -> None:
-        """Make what views need and drop what is no longer needed."""
+        """Create the tables of views and drop those no longer needed."""
         Path(config.online_store.path).parent.mkdir(parents=True, exist_ok=True)
         with _opened(config, "rwc") as connection:
             connection.execute(_CURSORS)
@@ -88,7 +88,7 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
     ) -> None:
-        """Write rows in one transaction, leaving alone what is newer. A row must have all features of its view."""
+        """Write rows in one transaction, keeping newer ones. A row must have all features of its view."""
         version = config.entity_key_serialization_version
         rows = encoded_rows(data, version, lambda values: Map(val=values).SerializeToString())
         self.write_rows(config, table, [rows])
@@ -96,12 +96,12 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
             progress(len(data))
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
-        """Return the bytes that precede a value: the rows are Feast's message `Map`, from names to values."""
+        """Return a function for the bytes before a value: rows are Feast's message `Map`, from names to values."""
         name = feature.encode()
         return partial(_entry, b"\x0a" + varint(len(name)) + name + b"\x12")
 
     def write_rows(self, config: RepoConfig, view: FeatureView, parts: Iterable[OnlineRows]) -> None:
-        """Write encoded rows, each part in a transaction of its own, leaving alone what is newer.
+        """Write encoded rows, each part in a transaction of its own; rows that are newer online are kept.
 
         Raises:
             StoreUnavailable: the file cannot be written.
@@ -118,7 +118,7 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         entity_keys: Sequence[EntityKey],
         requested_features: Sequence[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Return event timestamp and features of each key; a pair of None for a key that is not there.
+        """Return event timestamp and features of each key; a pair of None for a key that does not exist.
 
         Raises:
             StoreUnavailable: the file cannot be read.
@@ -152,25 +152,25 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         return found[0] if found else None
 
     def move_cursor(self, config: RepoConfig, view: FeatureView, cursor: str) -> None:
-        """Store it in the same file as the rows, so that both are lost together."""
+        """Store the cursor in the same file as the rows, so that both are lost together."""
         with _opened(config, "rw") as connection:
             connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (_rows(config, view), cursor))
 
     def _read_features_per_fv(self, config: RepoConfig, grouped_refs: Any, *rest: Any) -> None:
-        """What Feast's `get_online_features` does view by view, and then the ttl."""
+        """Read view by view as Feast's `get_online_features` does, then apply the ttl."""
         super()._read_features_per_fv(config, grouped_refs, *rest)
         *_, answer, full_names, _versions = rest
         if config.online_store.expire:
             expire(answer, ttls_of(grouped_refs, full_names=full_names), utc_now())
 
     async def _read_features_per_fv_async(self, *arguments: Any) -> None:
-        """What Feast's `get_online_features_async` does: the synchronous read, with its ttl, in a thread."""
+        """Read as Feast's `get_online_features_async` does: run the synchronous read, with its ttl, in a thread."""
         await asyncio.to_thread(self._read_features_per_fv, *arguments)
 
 
 @contextmanager
 def _opened(config: RepoConfig, mode: Literal["ro", "rw", "rwc"]) -> Iterator[sqlite3.Connection]:
-    """A connection with one transaction, which is committed at the end."""
+    """Open a connection with one transaction, which is committed when the block ends."""
     path = config.online_store.path
     try:
         connection = sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True, timeout=_WAIT_S)
@@ -185,7 +185,7 @@ def _opened(config: RepoConfig, mode: Literal["ro", "rw", "rwc"]) -> Iterator[sq
 
 
 def _rows(config: RepoConfig, view: FeatureView) -> str:
-    """The name of the view's table."""
+    """Return the name of the view's table."""
     return f"{compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning)}_rows"
 
 
@@ -194,7 +194,7 @@ def _quoted(config: RepoConfig, view: FeatureView) -> str:
 
 
 def _entry(name: bytes, length: int) -> bytes:
-    """The bytes of a `Map` entry before the value's own."""
+    """Return the bytes of a `Map` entry before those of the value."""
     size = varint(length)
     return b"\x0a" + varint(len(name) + len(size) + length) + name + size
 

@@ -1,1 +1,1 @@
-"""What Feast knows of a plant."""
+"""A plant's features in Feast's registry."""

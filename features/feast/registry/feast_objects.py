@@ -1,7 +1,7 @@
 """The plant as Feast objects: an entity, a feature view per feature set, a feature service per asset class.
 
-All of it is derived from the plant file, so that there is one source of truth. Units, formulas and tag lineage travel
-along as descriptions and tags: whoever finds a feature in Feast's registry sees what it means and where it comes from.
+All are derived from the plant file, so that there is one source of truth. Units, formulas and tag lineage are stored as
+descriptions and tags, so that Feast's registry shows what a feature means and where it comes from.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TYPES: Final[dict[type[pl.DataType], PrimitiveFeastType]] = {
 
 
 def feast_objects(plant: Plant) -> list[Entity | FeatureView | FeatureService]:
-    """Return everything `penstock apply` registers, in the plant's order.
+    """Return the objects that `penstock apply` registers, in the plant's order.
 
     Args:
         plant: The plant.
@@ -48,7 +48,7 @@ def feast_objects(plant: Plant) -> list[Entity | FeatureView | FeatureService]:
 
 
 def tags_of(plant: Plant, view: View, point: str) -> dict[str, str]:
-    """Return the lineage: for each asset of the view's class the tag that fills the point.
+    """Return the lineage of a point: for each asset of the view's class, the tag that fills it.
 
     Args:
         plant: The plant.

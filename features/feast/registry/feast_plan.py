@@ -1,4 +1,4 @@
-"""What an apply would change in Feast's registry, known before it happens."""
+"""The changes that an apply would make in Feast's registry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from feast import Entity, FeatureService, FeatureView
 from historian.times import format_duration
 
 FeastObject: TypeAlias = Any
-"""`Entity`, `FeatureView` or `FeatureService`, of which Feast ships no types."""
+"""An `Entity`, `FeatureView` or `FeatureService`; Feast ships no types for them."""
 _KINDS: Final[dict[type, str]] = {Entity: "entity", FeatureView: "feature view", FeatureService: "feature service"}
 
 
@@ -21,18 +21,18 @@ class Change:
 
     action: Literal["add", "change", "remove"]
     kind: str
-    """`entity`, `feature view` or `feature service`."""
+    """Kind of the object: `entity`, `feature view` or `feature service`."""
     name: str
     details: tuple[str, ...] = ()
-    """What changes: `ttl: 5m -> 1h`, `+ feature de_h_rms_ac`, `- feature de_h_mean`."""
+    """The differences: `ttl: 5m -> 1h`, `+ feature de_h_rms_ac`, `- feature de_h_mean`."""
 
     def __str__(self) -> str:
-        """The change as people read it, one line a detail."""
+        """Return the change as text, with one line per detail."""
         return "\n".join([f"{self.action} {self.kind} {self.name}", *(f"    {detail}" for detail in self.details)])
 
 
 def changes(registered: Iterable[FeastObject], wanted: Iterable[FeastObject]) -> list[Change]:
-    """Return what turns `registered` into `wanted`: removals first, then the others in the order of `wanted`.
+    """Return the changes from `registered` to `wanted`: removals first, then the others in the order of `wanted`.
 
     Args:
         registered: Objects of the registry.
@@ -56,7 +56,7 @@ def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[s
 
 
 def _described(item: FeastObject) -> dict[str, str]:
-    """The properties that Penstock sets, as text."""
+    """Return the properties that Penstock sets, as text."""
     if isinstance(item, Entity):
         return {"join key": item.join_key, "description": item.description}
     if isinstance(item, FeatureService):

@@ -1,4 +1,4 @@
-"""The Feast repository under the plant's state directory: made by `penstock apply`, readable by Feast's own tools.
+"""The Feast repository under the plant's state directory: created by `penstock apply`, readable by Feast's own tools.
 
 <state>/feast/feature_store.yaml    Feast's configuration, derived from the plant
 <state>/feast/registry.db           what is registered
@@ -33,7 +33,7 @@ globals().update(registered(Path(__file__).parent))
 
 @dataclass(frozen=True)
 class Applied:
-    """What is registered after an apply, and what it changed."""
+    """The registered objects after an apply, and its changes."""
 
     project: str
     views: tuple[str, ...]
@@ -42,7 +42,7 @@ class Applied:
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """Feature views and services the plant file no longer has."""
+        """Names of removed feature views and services, which the plant file no longer has."""
         return tuple(sorted(change.name for change in self.changes if change.action == "remove"))
 
 
@@ -71,7 +71,7 @@ def repo_config(plant: Plant) -> dict[str, Any]:
         },
         "offline_store": {"type": "features.feast.offline.store.PolarsOfflineStore"},
         "online_store": _online_store(plant),
-        # The newest row per asset is found in the offline store, not by Feast in a frame of all rows.
+        # The offline store finds the newest row per asset, instead of Feast in a frame of all rows.
         "materialization": {"pull_latest_features": True, "online_write_batch_size": 1000},
         "batch_engine": {"type": "local", "backend": "polars"},
         "entity_key_serialization_version": 3,
@@ -79,7 +79,7 @@ def repo_config(plant: Plant) -> dict[str, Any]:
 
 
 def _online_store(plant: Plant) -> dict[str, Any]:
-    """Redis's password is not written down: Feast's own tools find it in the environment."""
+    """Return the `online_store` table, without Redis's password: Feast's own tools find it in the environment."""
     if not plant.online_url:
         return {
             "type": "features.feast.online.sqlite_store.UtcSqliteOnlineStore",
@@ -96,7 +96,7 @@ def plan(plant: Plant) -> list[Change]:
         plant: The plant.
 
     Raises:
-        FeatureError: a feature table was made by another definition of its view.
+        FeatureError: A feature table was computed with another definition of its view.
     """
     for view in plant.views.values():
         check_definition(plant, view)
@@ -112,8 +112,8 @@ def apply(plant: Plant, report: Callable[[Sequence[Change]], None] = lambda _: N
         report: Called with the planned changes before anything is changed.
 
     Raises:
-        FeatureError: a feature table was made by another definition of its view; nothing has been registered.
-        StoreUnavailable: the online store cannot be used.
+        FeatureError: A feature table was computed with another definition of its view; nothing has been registered.
+        StoreUnavailable: The online store cannot be used.
     """
     planned = plan(plant)
     report(planned)
@@ -134,7 +134,7 @@ def apply(plant: Plant, report: Callable[[Sequence[Change]], None] = lambda _: N
 
 
 def _unwanted(store: FeatureStore, objects: list[Any]) -> list[Any]:
-    """What is registered but not among `objects`. Services first: Feast looks at the views they name."""
+    """Return registered objects that are not among `objects`; services first, since Feast reads the views they name."""
     wanted = {(type(item), item.name) for item in objects}
     sources = {item.batch_source.name for item in objects if isinstance(item, FeatureView)}
     return [
@@ -144,7 +144,7 @@ def _unwanted(store: FeatureStore, objects: list[Any]) -> list[Any]:
 
 
 def _registered(store: FeatureStore) -> list[FeastObject]:
-    """Services first, for views that are named by one cannot be removed before it."""
+    """Return the registered objects; services first, since the views of a service cannot be removed before it."""
     entities = [entity for entity in store.list_entities() if entity.name != DUMMY_ENTITY_NAME]
     return [*store.list_feature_services(), *store.list_feature_views(), *entities]
 
@@ -165,7 +165,7 @@ def open_feature_store(plant: Plant) -> FeatureStore:
 
 
 def _feast(plant: Plant) -> FeatureStore:
-    """Feast with the password, and without its own clock: `features.feast.online.lookup` looks at ttls."""
+    """Return Feast with the password; it does not expire values, `features.feast.online.lookup` does."""
     settings = repo_config(plant)
     secret = {"password": plant.online_password} if plant.online_password else {}
     settings["online_store"] = {**settings["online_store"], **secret, "expire": False}
@@ -174,9 +174,9 @@ def _feast(plant: Plant) -> FeatureStore:
 
 
 def registered(repo: Path) -> dict[str, Any]:
-    """Return everything registered in a Feast repository, by kind and name: what `feast apply` there finds defined.
+    """Return everything registered in a Feast repository, by kind and name, as definitions for `feast apply`.
 
     Args:
-        repo: Its directory.
+        repo: Directory of the repository.
     """
     return {f"{type(item).__name__}_{item.name}": item for item in _registered(FeatureStore(str(repo)))}

@@ -1,4 +1,4 @@
-"""Feast's registry file, replaced whole: a reader never sees half of it, and a crash leaves the old one."""
+"""Feast's registry file, replaced atomically: readers never see an incomplete file, and a crash leaves the old one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from feast.utils import _utc_now
 
 
 class AtomicRegistryStore(FileRegistryStore):  # type: ignore[misc]  # Feast ships no types
-    """Feast's own store cuts the file to nothing before it writes; a server reading then finds no features at all."""
+    """A registry store that replaces its file; Feast's own truncates it first, so that readers may find no features."""
 
     def _write_registry(self, registry_proto: Registry) -> None:
         registry_proto.version_id = str(uuid.uuid4())

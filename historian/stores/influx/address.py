@@ -12,16 +12,16 @@ from historian.errors import ConfigError
 
 @dataclass(frozen=True)
 class InfluxAddress:
-    """An InfluxDB and the bucket or database of ours in it."""
+    """The address of an InfluxDB, and the bucket or database to use."""
 
     base: str
-    """`http://127.0.0.1:8086`"""
+    """Base url, such as `http://127.0.0.1:8086`."""
     org: str
-    """2.x: the organisation; empty for 1.x."""
+    """Organisation in 2.x; empty for 1.x."""
     bucket: str
-    """2.x: the bucket. 1.x: the database, or database/retention policy."""
+    """Bucket in 2.x; in 1.x the database, or database/retention policy."""
     user: str
-    """1.x: who authenticates with the password; empty for nobody."""
+    """User in 1.x, who authenticates with the password; empty without authentication."""
 
     @property
     def is_local(self) -> bool:
@@ -39,7 +39,7 @@ def parse_address(url: str) -> InfluxAddress:
     The scheme is `influxdb+https` for TLS.
 
     Raises:
-        ConfigError: the url is neither, or has a password in it.
+        ConfigError: the url is neither, or contains a password.
     """
     parts = urlsplit(url)
     if parts.password is not None:
@@ -59,11 +59,11 @@ def parse_address(url: str) -> InfluxAddress:
 
 
 def clean_secret(secret: str, address: InfluxAddress) -> str:
-    """Return a token or password without the line end that a file or a shell has put after it.
+    """Return a token or password without a trailing line end, which files and shells add.
 
     Raises:
-        ConfigError: a token that cannot stand in an HTTP header. The message does not show it, and neither does the
-            error of the library that would refuse it: libraries print the whole header.
+        ConfigError: the token cannot be part of an HTTP header. The message does not show it; the libraries would
+            print the whole header.
     """
     if not address.org:
         return secret.strip("\r\n")

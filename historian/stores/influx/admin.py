@@ -1,4 +1,4 @@
-"""What an administrator does to InfluxDB once, and what one looks at: `penstock store init` and `status`."""
+"""Setting up InfluxDB once, and its status: `penstock store init` and `status`."""
 
 from __future__ import annotations
 
@@ -18,30 +18,34 @@ from historian.times import format_duration
 
 
 def initialise(address: InfluxAddress, secret: str, *, retention: timedelta | None) -> str:
-    """Make the database or bucket, with its retention and its InfluxQL mapping; leave alone what is right already.
+    """Create the database or bucket, its retention and its InfluxQL mapping; change nothing that is right already.
 
     Args:
-        address: which database or bucket.
-        secret: an administrator's password, or a token with all access to the organisation.
+        address: the server and the database or bucket.
+        secret: an administrator's password, or a token with full access to the organisation.
         retention: how long samples are kept; for ever if None.
 
     Returns:
         A sentence that says what was done.
 
     Raises:
-        AccessDenied: the password or token may not do that, or there is no such organisation.
-        StoreUnavailable: InfluxDB does not answer.
+        AccessDenied: the password or token lacks the permission, or there is no such organisation.
+        StoreUnavailable: InfluxDB does not respond.
     """
     with _client(address, secret) as client:
         return _initialise2(client, address, retention) if address.org else _initialise1(client, address, retention)
 
 
 def status(address: InfluxAddress, secret: str) -> dict[str, Any]:
-    """Return the version, the names of the databases or buckets we may see, the series in ours and its bytes on disk.
+    """Return the version, the names of the visible databases or buckets, and the series and bytes on disk of ours.
+
+    Args:
+        address: the server and the database or bucket.
+        secret: its password or token.
 
     Raises:
-        AccessDenied: we may not read it, or there is no such bucket or organisation.
-        StoreUnavailable: InfluxDB does not answer.
+        AccessDenied: it may not be read, or there is no such bucket or organisation.
+        StoreUnavailable: InfluxDB does not respond.
     """
     with _client(address, secret) as client:
         version = _request(client, address, "GET", "/ping").headers.get("X-Influxdb-Version", "unknown")
@@ -71,7 +75,7 @@ def _initialise2(client: httpx.Client, address: InfluxAddress, retention: timede
     else:
         path = f"/api/v2/buckets/{bucket['id']}"
         made = _request(client, address, "PATCH", path, json={"retentionRules": rules}).json()
-    # Newer servers map a bucket to the database of its name by themselves; older ones need the mapping made.
+    # Newer servers map a bucket to the database of its name by themselves; for older ones it is created here.
     ids = {"orgID": made["orgID"], "bucketID": made["id"]}
     mappings = _request(client, address, "GET", "/api/v2/dbrps", params=ids).json()
     if not mappings["content"]:
@@ -109,7 +113,7 @@ def _status2(client: httpx.Client, address: InfluxAddress) -> dict[str, Any]:
 
 def _org_id(client: httpx.Client, address: InfluxAddress) -> str:
     found = _request(client, address, "GET", "/api/v2/orgs", params={"org": address.org}).json()["orgs"]
-    if not found:  # it is there, or the answer would be 404
+    if not found:  # it exists, or the status would be 404
         raise _needs_administrator(address, f"read organisation {address.org}")
     return str(found[0]["id"])
 
@@ -171,6 +175,6 @@ def _summary(what: str, *, existed: bool, retention: timedelta | None) -> str:
 
 
 def _quoted(name: str) -> str:
-    """An InfluxQL identifier."""
+    """Return a name as an InfluxQL identifier."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -1,12 +1,12 @@
-"""Samples as InfluxDB line protocol, exactly, and with no Python loop. Pure: frames in, bytes out.
+"""Converts samples to InfluxDB line protocol, exactly and without a Python loop. Pure: frames in, bytes out.
 
     samples,tag=c101.de_h value=0.25,quality=0i 1772323200000000
 
 One measurement; one Influx tag, `tag`, so that there are as many series as tags. Timestamps are microseconds.
 
-InfluxDB keeps the fields of a point apart: a later write of the same point replaces only the fields it names, so a Bad
-sample without a value would leave the old value standing. The integer `quality` is therefore always written and says,
-above the 32 bits of the OPC UA StatusCode, which fields count:
+InfluxDB merges the fields of a point: a later write of the same point replaces only the fields it names, so the old
+value would remain under a Bad sample without a value. Therefore the integer `quality` is always written, and its bits
+above the 32 bits of the OPC UA StatusCode say which fields are valid:
 
     quality >> 32      0 value      1 text      2 neither      3 both
 
@@ -25,7 +25,7 @@ from historian.samples import SCHEMA, SampleBatch
 MEASUREMENT: Final = "samples"
 _NUMBER, _TEXT, _NEITHER, _BOTH = range(4)
 HAS_NUMBER: Final = f'("quality" < {_TEXT * 2**32} OR "quality" >= {_BOTH * 2**32})'
-"""An InfluxQL condition: the field `value` counts."""
+"""InfluxQL condition that is true where the field `value` is valid."""
 
 
 def bodies(batch: SampleBatch, *, lines: int) -> Generator[bytes]:
@@ -47,15 +47,15 @@ def sample_lines(batch: SampleBatch) -> pl.Series:
 
 
 def escaped_text(text: pl.Expr) -> pl.Expr:
-    """Escape a string that stands between the quotes of a field. Only quotes and backslashes need it."""
+    """Escape a string inside the quotes of a field. Only quotes and backslashes need it."""
     return text.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
 
 
 def tag_value(name: pl.Expr) -> pl.Expr:
     """Return a tag's name as an Influx tag value, without line protocol's escapes.
 
-    A backslash cannot be escaped there, so at the end it would escape what follows: a name that ends in a backslash, or
-    in a percent sign, gets one percent sign more.
+    A backslash cannot be escaped there, so at the end it would escape what follows. Therefore a percent sign is
+    appended to a name that ends in a backslash or a percent sign.
     """
     return pl.when(name.str.contains(r"[\\%]$")).then(pl.format("{}%", name)).otherwise(name)
 
@@ -76,7 +76,11 @@ def unescaped_tag(value: pl.Expr) -> pl.Expr:
 
 
 def decoded(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of an answer (tag, timestamp, value, text, quality with its shape) as raw samples."""
+    """Return rows of a response as raw samples.
+
+    Args:
+        rows: tag, timestamp, value, text, and quality with the bits that say which fields are valid.
+    """
     shape, code = pl.col("quality") // 2**32, pl.col("quality") % 2**32
     return rows.select(
         "tag",
@@ -95,7 +99,7 @@ def _shape() -> pl.Expr:
 
 
 def _series_keys(batch: SampleBatch) -> pl.Expr:
-    """`samples,tag=… ` for each row; each tag is escaped once."""
+    """Return the prefix `samples,tag=… ` of each row; each tag is escaped once."""
     tags = batch.select(pl.col("tag").unique())
     keys = tags.select("tag", key=pl.format(MEASUREMENT + ",tag={} ", escaped_tag(tag_value(pl.col("tag")))))
     return pl.col("tag").replace_strict(keys["tag"], keys["key"], return_dtype=pl.String)

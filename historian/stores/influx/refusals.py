@@ -1,14 +1,14 @@
-"""What InfluxDB answers when it does not do what was requested, as the error that says what to do about it.
+"""Converts error responses of InfluxDB to errors that say what to do.
 
-Pure: status, reason and headers in, an error out. What 2.8 answers was recorded from a real server:
+Pure: status, reason and headers in, an error out. The responses of 2.8 were recorded from a real server:
 
-    no token, or one it does not know            401 unauthorized access
-    write without the right                      403 insufficient permissions for write
-    write to a bucket or organisation there
-    is not                                       404 bucket "x" not found, organization name "x" not found
-    InfluxQL without the right to read, or in a
-    database there is not                        200 database not found: x (see `Influxql`, which tells them apart)
-    an administrator's request without the right 401 write:orgs/… is unauthorized
+    no token, or an unknown one                  401 unauthorized access
+    write without permission                     403 insufficient permissions for write
+    write to a bucket or organisation that does
+    not exist                                    404 bucket "x" not found, organization name "x" not found
+    InfluxQL without permission to read, or in a
+    database that does not exist                 200 database not found: x (`Influxql` distinguishes them)
+    an administrator's request without permission 401 write:orgs/… is unauthorized
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from historian.errors import AccessDenied, InvalidBatch, StoreUnavailable
 from historian.stores.influx.address import InfluxAddress
 
 Action = Literal["write to", "read", "use"]
-"""What was requested of the bucket or database."""
+"""The action requested on the bucket or database."""
 TOKEN_SETTING: Final = "[historian] token or the variable PENSTOCK_HISTORIAN_TOKEN"  # noqa: S105 - where a token is set
 _DROPPED: Final = re.compile(r"dropped=(\d+)")
 
@@ -34,11 +34,11 @@ def refusal(
     """Return the error that says what to do about an HTTP status.
 
     Args:
-        status: 400 or more.
-        reason: InfluxDB's own words.
-        headers: of the answer; names in any case.
-        address: whom we spoke to.
-        action: what was requested.
+        status: HTTP status, 400 or more.
+        reason: InfluxDB's message.
+        headers: headers of the response; names in any case.
+        address: the server and the database or bucket.
+        action: the requested action.
     """
     where = f"InfluxDB at {address.base}"
     if status in (401, 403):
@@ -54,7 +54,7 @@ def refusal(
 
 
 def access_denied(status: int, reason: str, address: InfluxAddress, action: Action) -> AccessDenied:
-    """Return the error for a token or password that is not known (401), or that may not do that (403)."""
+    """Return the error for an unknown token or password (401), or for one without the permission (403)."""
     where = f"InfluxDB at {address.base}"
     if not address.org:
         verb = action if status == 403 else "use"
@@ -69,7 +69,7 @@ def access_denied(status: int, reason: str, address: InfluxAddress, action: Acti
 
 
 def no_organisation(address: InfluxAddress) -> AccessDenied:
-    """Return the error for a url that names an organisation there is not."""
+    """Return the error for a url that names an organisation that does not exist."""
     return AccessDenied(
         f"InfluxDB at {address.base} has no organisation {address.org!r}; correct ORG in [historian] url, "
         f"influxdb://HOST:8086/ORG?bucket=BUCKET"
@@ -77,10 +77,10 @@ def no_organisation(address: InfluxAddress) -> AccessDenied:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds a server says to wait: `Retry-After` as seconds, or as a date next to the answer's `Date`.
+    """Return the seconds that a server requests us to wait, from `Retry-After` in seconds or as a date.
 
-    Source: RFC 9110, section 10.2.3. The server's own clock says how far off the date is, so that ours need not be
-    right.
+    A date is compared with the response's `Date`, so that our clock need not be right. Source: RFC 9110, section
+    10.2.3.
     """
     given = {name.lower(): value.strip() for name, value in headers.items()}
     wait = given.get("retry-after", "")

@@ -34,29 +34,29 @@ from historian.stores.protocols import EXTREMES, GAPS, LEDGER
 from historian.times import from_micros, micros
 
 _BODY_LINES: Final = 20_000
-"""Samples in a request: larger ones are no faster, and delay others."""
+"""Number of samples per request: larger requests are no faster, and delay others."""
 _PREFETCH: Final = 4
 """Number of requests that may wait in memory while another is being written."""
 _TAGS_PER_QUERY: Final = 200
 _ENTRIES_PER_POINT: Final = 200
-"""InfluxDB takes strings of up to 64 KiB, and a tag's name may have 256 characters."""
+"""Number of entries per ledger point: a string may have 64 KiB, and a tag's name 256 characters."""
 _POINTS_PER_BODY: Final = 20
 _BINS: Final = 1_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LATE_US: Final = 10 * 10**6
-"""How long after its stamp a ledger point may become visible."""
+"""Longest time in microseconds from a ledger point's timestamp until it is visible."""
 _ENTRY: Final = pl.Struct({"tag": pl.String(), "first": pl.Int64(), "last": pl.Int64(), "rows": pl.Int64()})
 _FIELDS: Final = {"value": pl.Float64(), "text": pl.String(), "quality": pl.Int64()}
 _FIRST, _LAST = datetime(1677, 9, 22, tzinfo=UTC), datetime(2262, 4, 11, tzinfo=UTC)
-"""The range of InfluxDB's timestamps, which are nanoseconds in 64 bits."""
+"""First and last instant of InfluxDB's timestamps, which are nanoseconds in 64 bits."""
 
 
 class InfluxStore:
     """InfluxDB as a `Store`. Connects when first used.
 
     Args:
-        wire: of the server's version.
-        page_rows: about how many samples a page of `read` has.
+        wire: the connection, for the server's version.
+        page_rows: approximate number of samples per page of `read`.
     """
 
     def __init__(self, wire: Wire, *, page_rows: int = 4_000_000) -> None:
@@ -66,11 +66,11 @@ class InfluxStore:
         self._newest_seen: int | None = None
 
     def close(self) -> None:
-        """Close the connections; the end of the process does so too."""
+        """Close the connections; they are also closed when the process ends."""
         self._wire.close()
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
-        """See `Sink.write`. Also raises `AccessDenied`: we may not write there, or there is no such bucket."""
+        """See `Sink.write`. Also raises `AccessDenied` without the permission to write, or without the bucket."""
         if batch.is_empty():
             return
         for body in prefetch(bodies(batch, lines=_BODY_LINES), depth=_PREFETCH):
@@ -90,7 +90,7 @@ class InfluxStore:
         return self._samples(tags, '"value","text",last("quality") AS "quality"', _FIRST, _LAST)
 
     def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
-        """See `Overview.extremes`; found by the server."""
+        """See `Overview.extremes`; computed by the server."""
         found = self._by_tag(
             f'SELECT min("value") AS "low", max("value") AS "high" FROM "{MEASUREMENT}" WHERE {{where}} '
             f'AND {HAS_NUMBER} GROUP BY time({every // _MICROSECOND}u), "tag" fill(none)',
@@ -100,7 +100,7 @@ class InfluxStore:
         return found.select(EXTREMES.names()).sort("tag", "timestamp")
 
     def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
-        """See `Overview.gaps`; between samples they are found by the server."""
+        """See `Overview.gaps`; those between samples are computed by the server."""
         within = (tags, start, end)
         inside = self._by_tag(
             f'SELECT "gap" FROM (SELECT elapsed("quality", 1u) AS "gap" FROM "{MEASUREMENT}" WHERE {{where}} '
@@ -118,15 +118,15 @@ class InfluxStore:
     def changes(self, since: datetime | None) -> pl.DataFrame:
         """See `Reader.changes`.
 
-        A ledger point may become visible a moment after one with a later stamp. So the last seconds before `since` are
-        looked at again, and what was not there yet when `since` was given out is returned with the rest. A new process
-        does not know what was there, and is given those seconds again.
+        A ledger point may become visible slightly after one with a later timestamp. So the last seconds before `since`
+        are read again, and points that were not visible when `since` was returned are returned now. A new process does
+        not know which points were visible, and receives those seconds again.
         """
         cursor = 0 if since is None else micros(since)
         query = f'SELECT "entries" FROM "ledger" WHERE time > {(cursor - _LATE_US) * 1000} GROUP BY *'
         found = self._answer(query, {"entries": pl.String()}).with_columns(pl.col("time") // 1000)
         newest = max(found["time"], default=0)
-        # Whoever got a cursor from an earlier process may lack anything but the newest point.
+        # A cursor from an earlier process guarantees only the newest point.
         before = newest - 1 if self._newest_seen is None else self._newest_seen
         seen = [self._first_seen.setdefault(key, before) for key in found.select("time", "tags").rows()]
         self._newest_seen = max(newest, before)
@@ -135,20 +135,20 @@ class InfluxStore:
         return _ledger(found.filter((pl.col("time") > cursor) | (pl.Series(seen, dtype=pl.Int64) >= cursor)))
 
     def _samples(self, tags: Sequence[str], fields: str, start: datetime, end: datetime) -> SampleBatch:
-        """The samples of some tags and a range in one batch."""
+        """Return the samples of some tags and a range in one batch."""
         query = f'SELECT {fields} FROM "{MEASUREMENT}" WHERE {{where}} GROUP BY "tag"'
         rows = decoded(self._by_tag(query, tags, start, end, _FIELDS))
         return sample_batch(newest_wins(rows))
 
     def _instants(self, selector: str, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """The time of each tag's `first` or `last` sample in the range: tag, timestamp."""
+        """Return the time of each tag's `first` or `last` sample in the range: tag, timestamp."""
         query = f'SELECT {selector}("quality") FROM "{MEASUREMENT}" WHERE {{where}} GROUP BY "tag"'
         return self._by_tag(query, tags, start, end, {selector: pl.Int64()}).select("tag", "timestamp")
 
     def _by_tag(
         self, query: str, tags: Sequence[str], start: datetime, end: datetime, fields: dict[str, pl.DataType]
     ) -> pl.DataFrame:
-        """The rows of a query that is grouped by tag: tag, timestamp, then the fields. `{where}` is filled in."""
+        """Return the rows of a query grouped by tag: tag, timestamp, then the fields. `{where}` is filled in."""
         schema = pl.Schema({"name": pl.String(), "tags": pl.String(), "time": pl.Int64(), **fields})
         parts = [self._answer(query.replace("{where}", where), fields) for where in _wheres(tags, start, end)]
         tag = tag_name(unescaped_tag(pl.col("tags").str.slice(len("tag="))))
@@ -156,7 +156,7 @@ class InfluxStore:
         return pl.concat([schema.to_frame(), *parts]).select(tag.alias("tag"), instant.alias("timestamp"), *fields)
 
     def _page_ranges(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Half-open ranges of about `page_rows` samples at most, as the server counts them; empty ones are left out."""
+        """Yield half-open ranges of about `page_rows` samples at most, as counted by the server; skip empty ones."""
         if start >= end:
             return
         step = max((end - start) // _BINS, _MICROSECOND)
@@ -185,7 +185,7 @@ class InfluxStore:
             yield first, end
 
     def _answer(self, query: str, fields: dict[str, pl.DataType]) -> pl.DataFrame:
-        """A query's rows: name, tags, time in nanoseconds, then the fields. Parsed block by block as they arrive."""
+        """Return a query's rows: name, tags, time in nanoseconds, fields. Parsed block by block as they arrive."""
         schema = pl.Schema({"name": pl.String(), "tags": pl.String(), "time": pl.Int64(), **fields})
         frames = [schema.to_frame()]
         header = True
@@ -198,7 +198,7 @@ class InfluxStore:
 
 
 def _whole_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Cut a stream of CSV at ends of rows: newlines outside quotes."""
+    """Split a stream of CSV at ends of rows: newlines outside quotes."""
     rest = b""
     for block in blocks:
         rest += block
@@ -213,7 +213,7 @@ def _whole_rows(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _wheres(tags: Sequence[str], start: datetime, end: datetime) -> Iterator[str]:
-    """Conditions for the range and some of the tags at a time."""
+    """Yield conditions for the range and some of the tags at a time."""
     values = pl.Series(tags, dtype=pl.String).to_frame("tag").select(tag_value(pl.col("tag"))).to_series().to_list()
     for first in range(0, len(values), _TAGS_PER_QUERY):
         named = " OR ".join(f'"tag" = {_literal(value)}' for value in values[first : first + _TAGS_PER_QUERY])
@@ -222,13 +222,13 @@ def _wheres(tags: Sequence[str], start: datetime, end: datetime) -> Iterator[str
 
 
 def _literal(text: str) -> str:
-    """An InfluxQL string."""
+    """Return text as an InfluxQL string."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
     return f"'{escaped}'"
 
 
 def _ledger_bodies(batch: SampleBatch, source: str) -> Iterator[bytes]:
-    """The ledger rows of a write as points without a time: the server puts its own."""
+    """Yield the ledger rows of a write as points without a time: the server sets it."""
     entries = batch.group_by("tag", maintain_order=True).agg(
         first=pl.col("timestamp").min().cast(pl.Int64),
         last=pl.col("timestamp").max().cast(pl.Int64),
@@ -251,7 +251,7 @@ def _ledger_bodies(batch: SampleBatch, source: str) -> Iterator[bytes]:
 
 
 def _ledger(points: pl.DataFrame) -> pl.DataFrame:
-    """Points of an answer, with times in microseconds, as columns of `LEDGER` in order of time."""
+    """Return points of a response as ledger rows, columns of `LEDGER`, in order of time."""
     source = unescaped_tag(pl.col("tags").str.extract(r"(?:^|,)source=(.*)$")).str.replace(r"%$", "")
     entries = points.select(
         ingested_at=pl.col("time").cast(LEDGER["ingested_at"]),

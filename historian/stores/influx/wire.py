@@ -1,7 +1,7 @@
 """HTTP to InfluxDB: a class for 1.x and one for 2.x, with the same methods and the same errors.
 
-The versions differ in how they are written to and in how they authenticate. Both answer InfluxQL at `/query` as CSV,
-which is the fastest way to read either (docs/decisions/0007).
+The versions differ in writing and authentication. Both answer InfluxQL at `/query` as CSV, which is the fastest way to
+read either (docs/decisions/0007).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _PRECISION: Final[dict[Precision, Any]] = {"us": WritePrecision.US, "ns": WriteP
 
 
 class Wire(Protocol):
-    """One InfluxDB."""
+    """A connection to one InfluxDB."""
 
     def write(self, body: bytes, *, precision: Precision) -> None:
         """Store lines of line protocol with timestamps of that precision.
 
         Raises:
             StoreUnavailable: nothing is known about the lines; write them again later.
-            InvalidBatch: InfluxDB refuses some of them.
-            AccessDenied: we may not write there, or there is no such bucket, database or organisation.
+            InvalidBatch: InfluxDB rejected some of them.
+            AccessDenied: the token lacks the permission, or there is no such bucket, database or organisation.
         """
 
     def query(self, text: str) -> Iterator[bytes]:
@@ -48,10 +48,14 @@ class Wire(Protocol):
 
 
 def open_wire(address: InfluxAddress, secret: str) -> Wire:
-    """Return the wire for the version that the address is written for; it connects when first used.
+    """Return the wire for the address's version of InfluxDB; it connects when first used.
+
+    Args:
+        address: the server and the database or bucket.
+        secret: its password or token.
 
     Raises:
-        ConfigError: the token cannot be one.
+        ConfigError: the token is malformed.
     """
     secret = clean_secret(secret, address)
     return Wire2(address, secret) if address.org else Wire1(address, secret)
@@ -71,7 +75,7 @@ class Wire1:
 
     def write(self, body: bytes, *, precision: Precision) -> None:
         """See `Wire.write`."""
-        # 1.x takes precision=us without complaint for nanoseconds; u is its word for microseconds.
+        # 1.x silently reads precision=us as nanoseconds; it expects u for microseconds.
         params = {**self._target, "precision": "u" if precision == "us" else precision}
         headers, body = _packed(body, self._address)
         with connecting(self._address):
@@ -85,7 +89,7 @@ class Wire2:
     def __init__(self, address: InfluxAddress, secret: str) -> None:
         self._address = address
         self._client: Any = InfluxDBClient(address.base, secret, org=address.org, timeout=int(_TIMEOUT_S * 1000))
-        # Synchronous, with our own spool behind it: the batching one loses points in an outage.
+        # Synchronous, since our spool does the queueing: the batching client loses points in an outage.
         self._writer = self._client.write_api(SYNCHRONOUS)
         headers = {"Authorization": f"Token {secret}"} if secret else {}
         self._reader = httpx.Client(base_url=address.base, headers=headers, timeout=_TIMEOUT_S)
@@ -111,7 +115,7 @@ class Wire2:
 
 
 class Influxql:
-    """`/query`, which both versions have."""
+    """Reading through `/query`, which both versions have."""
 
     def __init__(self, client: httpx.Client, target: Mapping[str, str], address: InfluxAddress) -> None:
         self._client = client
@@ -131,7 +135,7 @@ class Influxql:
             yield from answer.iter_bytes(1 << 22)
 
     def _find(self) -> None:
-        """Look for the database once: as CSV, InfluxDB answers nothing at all when there is none."""
+        """Check once that the database exists: in CSV, the response is empty if it does not."""
         with connecting(self._address):
             answer = self._client.post("/query", data={**self._target, "q": 'SELECT * FROM "ledger" LIMIT 1'})
         check_answer(answer, self._address, "read")
@@ -143,7 +147,7 @@ class Influxql:
         self._found = True
 
     def _not_found(self, error: str) -> StoreError:
-        """Why there is no such database: 2.x says the same of one that we may not read."""
+        """Return the error for a missing database: 2.x gives the same response for one that we may not read."""
         if not self._address.org:
             return refusal(404, error, {}, self._address, "read")
         with connecting(self._address):
@@ -157,11 +161,11 @@ class Influxql:
 
 
 def bucket_of(client: httpx.Client, address: InfluxAddress) -> dict[str, Any] | None:
-    """Return what 2.x says of our bucket; None if there is no such bucket.
+    """Return the description of our bucket in 2.x; None if there is no such bucket.
 
     Raises:
         AccessDenied: the token may not read it, or there is no such organisation.
-        StoreUnavailable: InfluxDB cannot answer now.
+        StoreUnavailable: InfluxDB does not respond.
     """
     answer = client.get("/api/v2/buckets", params={"org": address.org, "name": address.bucket})
     if answer.status_code == 404:
@@ -170,7 +174,7 @@ def bucket_of(client: httpx.Client, address: InfluxAddress) -> dict[str, Any] | 
         return None
     check_answer(answer, address, "read")
     buckets = answer.json()["buckets"]
-    if not buckets:  # it is there, or the answer would be 404
+    if not buckets:  # it exists, or the status would be 404
         raise AccessDenied(
             f"InfluxDB at {address.base} does not let us read bucket {address.bucket}: the token lacks that right; "
             f"use one that has it in {TOKEN_SETTING}"
@@ -179,14 +183,14 @@ def bucket_of(client: httpx.Client, address: InfluxAddress) -> dict[str, Any] | 
 
 
 def check_answer(answer: httpx.Response, address: InfluxAddress, action: Action) -> None:
-    """Raise what `refusal` makes of an answer that is an error."""
+    """Raise the error that `refusal` returns if the response is an error."""
     if answer.is_error:
         answer.read()
         raise refusal(answer.status_code, answer_reason(answer), answer.headers, address, action)
 
 
 def answer_reason(answer: httpx.Response) -> str:
-    """Return InfluxDB's own words in an answer that is an error."""
+    """Return InfluxDB's message in a response that is an error."""
     try:
         found = answer.json()
     except ValueError:
@@ -196,7 +200,7 @@ def answer_reason(answer: httpx.Response) -> str:
 
 @contextmanager
 def connecting(address: InfluxAddress) -> Iterator[None]:
-    """Turn what httpx raises when there is no answer into `StoreUnavailable`."""
+    """Turn what httpx raises when there is no response into `StoreUnavailable`."""
     try:
         yield
     except httpx.TransportError as error:
@@ -204,7 +208,7 @@ def connecting(address: InfluxAddress) -> Iterator[None]:
 
 
 def unreachable(address: InfluxAddress, error: Exception) -> StoreUnavailable:
-    """Return the error for a server that does not answer."""
+    """Return the error for a server that does not respond."""
     return StoreUnavailable(f"InfluxDB at {address.base} cannot be reached: {error}")
 
 

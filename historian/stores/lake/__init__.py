@@ -1,1 +1,1 @@
-"""The embedded store: a directory with Delta tables."""
+"""The lake: the embedded store, a directory with Delta tables."""

@@ -1,4 +1,4 @@
-"""The lake's directory: its three Delta tables, and the lock by which writers take turns.
+"""The lake's directory: its three Delta tables, and the lock that serialises writers.
 
 Opening it for reading writes nothing and takes no lock; a directory that does not exist yet is an empty lake.
 """
@@ -33,10 +33,10 @@ class LakeDirectory:
 
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:
-        """Hold the writers' lock over tables that are there. The kernel frees it with the process that held it.
+        """Create the tables if needed, and hold the writers' lock. The kernel releases it if the process dies.
 
         Args:
-            what: participle for the message of an error, such as `written`.
+            what: participle for error messages, such as `written`.
 
         Raises:
             StoreUnavailable: as `reporting` does.
@@ -51,7 +51,7 @@ class LakeDirectory:
 
     @contextmanager
     def reporting(self, what: str) -> Iterator[None]:
-        """Turn what the libraries below raise into `StoreUnavailable` that names this lake and `what` failed."""
+        """Turn errors of the libraries into `StoreUnavailable`, which names this lake and `what` failed."""
         try:
             yield
         except (DeltaError, OSError, pa.ArrowException, pl.exceptions.ComputeError) as error:

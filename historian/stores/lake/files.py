@@ -1,7 +1,7 @@
-"""What the lake's files hold, according to Delta's statistics, and for large files what each row group holds.
+"""The contents of the lake's files according to Delta's statistics; for large files, those of each row group.
 
-Statistics may be shortened: instants to milliseconds, strings to a prefix. Comparisons with them allow for that. What
-the statistics leave out is None.
+Statistics may be truncated: instants to milliseconds, strings to a prefix. Comparisons with them allow for that. A
+missing statistic is None.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from historian.stores.lake.table import LakeTable
 from historian.times import micros
 
 _PREFIX: Final = 32
-"""Bytes of a string that the statistics keep, at least."""
+"""Smallest number of bytes of a string that the statistics keep."""
 _WHOLE: Final = 4
-"""Files of up to this many row groups are read whole if they lie in the range: pages are larger than that."""
+"""Largest number of row groups for which a file in the range is read as a whole: pages are larger than that."""
 _SHORTENED: Final = 1000
-"""Microseconds by which an instant in the statistics may be too early."""
+"""Largest error of an instant in the statistics, in microseconds; it can only be too early."""
 _EMPTY: Final = {
     "day": pl.Date(),
     "size_bytes": pl.Int64(),
@@ -39,15 +39,15 @@ _EMPTY: Final = {
 
 
 class FileOrGroup(NamedTuple):
-    """A file, or one row group of a file: what is read at once."""
+    """A file, or one row group of a file: the unit of reading."""
 
     path: str
     rows: int
     first: int | None
-    """Microseconds since the epoch, like `last`."""
+    """Time of the first row in microseconds since the epoch; `last` is that of the last row."""
     last: int | None
     lowest: str | None
-    """A lower bound of its tags, as `highest` is an upper one; both may be prefixes."""
+    """Lower bound of its tags; `highest` is the upper bound. Both may be prefixes."""
     highest: str | None
     tag: str | None
     """The tag of all rows, if they share one."""
@@ -74,7 +74,7 @@ class FileOrGroup(NamedTuple):
         return known and micros(start) <= (self.first or 0) and (self.last or 0) < micros(end)
 
     def rows_within(self, start: datetime, end: datetime) -> float:
-        """Estimate how many rows lie in [start, end): evenly spaced, and half of them wanted where tags are mixed."""
+        """Estimate the number of requested rows in [start, end): evenly spaced, and half of them if tags are mixed."""
         if self.first is None or self.last is None:
             return self.rows
         inside = min(self.last, micros(end)) - max(self.first, micros(start))
@@ -109,7 +109,7 @@ def files_of(table: LakeTable) -> pl.DataFrame:
 
 
 def prune(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-    """Keep the files that may hold samples of `tags` in [start, end): `may_hold` for thousands of files at once."""
+    """Return the files that may hold samples of `tags` in [start, end): `may_hold` for thousands of files at once."""
     may = (
         (pl.col("first") < micros(end))
         & (pl.col("last") >= micros(start))
@@ -120,13 +120,13 @@ def prune(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: dateti
 
 
 def parts_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: int) -> Iterator[FileOrGroup]:
-    """Yield the files; in place of a large one that reaches out of [start, end) or mixes tags, its row groups.
+    """Yield the files; instead of a large file that extends beyond [start, end) or mixes tags, its row groups.
 
     Args:
         files: from `files_of`.
         start: first instant of the range.
         end: first instant after the range.
-        group_rows: rows of a row group, at most.
+        group_rows: largest number of rows in a row group.
     """
     for row in files.drop("day", "size_bytes", "logged_as").iter_rows():
         file = FileOrGroup(*row)
@@ -135,7 +135,7 @@ def parts_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: in
 
 
 def _groups(path: str) -> Iterator[FileOrGroup]:
-    """The row groups of a file. Instants stay the integers that are stored: making datetimes of them is slow."""
+    """Yield the row groups of a file. Instants remain integers as stored: converting them to datetimes is slow."""
     footer = pq.read_metadata(path)
     place = {name: number for number, name in enumerate(footer.schema.names)}
     for number in range(footer.num_row_groups):

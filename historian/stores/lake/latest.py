@@ -1,7 +1,7 @@
 """The newest sample of each tag, found without reading the ledger or the samples from their beginning.
 
-The table `newest` holds a sample a tag as of some write, `up_to`. It is replaced now and then by whoever writes. What
-was written since stands in the ledger's newest files: those name the few instants that are looked up in the samples.
+The table `newest` holds one sample per tag as of some write, `up_to`; a writer replaces it now and then. The ledger's
+newest files list what was written since: they name the few instants that are looked up in the samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFr
     Returns:
         Columns of `NEWEST` without `up_to`, sorted by tag.
     """
-    # In this order: what is written meanwhile is in what is read later.
+    # In this order, so that what is written meanwhile is found by the later read.
     noted = _noted(lake)
     since = noted["up_to"].to_list()[0] if noted.height else None
     wanted = pl.lit(value=True) if tags is None else pl.col("tag").is_in(tags)
@@ -37,7 +37,7 @@ def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFr
 
 
 def note_newest(lake: LakeDirectory) -> None:
-    """Replace the table `newest` by the samples as they are now. The caller holds the writers' lock."""
+    """Replace the table `newest` by the current newest samples. The caller holds the writers' lock."""
     up_to = last_written(lake.ledger)
     rows = latest_samples(lake, None).with_columns(up_to=pl.lit(up_to, NEWEST["up_to"]))
     if not rows.is_empty():
@@ -57,7 +57,7 @@ def _noted(lake: LakeDirectory) -> pl.DataFrame:
 
 
 def _samples_at(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
-    """The samples at one instant a tag, from the files that may hold any of them."""
+    """Return the samples at one instant per tag, read from the files that may hold them."""
     columns = [name for name in NEWEST.names() if name != "up_to"]
     instants = moved["timestamp"].sort()
     if instants.is_empty():

@@ -1,4 +1,4 @@
-"""How the lake's files are laid out: the columns of its tables, and the sizes of files and row groups."""
+"""The layout of the lake's files: the columns of its tables, and the sizes of files and row groups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from historian.samples import SCHEMA
 
 WRITTEN: Final = "ingested_at"
-"""The column that says when a row was written. Also the id of the ledger's application transaction."""
+"""Name of the column with the time of writing; also the id of the ledger's application transaction."""
 # Delta has no unsigned integers; `ingested_at` and `day` are columns of the lake only.
 STORED: Final = pl.Schema({**SCHEMA, "quality": pl.Int64(), WRITTEN: pl.Datetime("us", "UTC"), "day": pl.Date()})
 NEWEST: Final = pl.Schema(
@@ -20,18 +20,18 @@ NEWEST: Final = pl.Schema(
 
 @dataclass(frozen=True)
 class FileLayout:
-    """Sizes of files and row groups. Processes that share a lake may use different ones: all of them can read all."""
+    """Sizes of files and row groups. Processes that share a lake may use different ones; every reader accepts all."""
 
     group_rows: int = 2**18
-    """Rows of a row group, at most. A group that lies partly in a range is decoded whole."""
+    """Largest number of rows in a row group. A group that lies partly in a range is decoded as a whole."""
     merge_every: int = 200
-    """Number of writes after which small files are merged, and the newest samples are noted."""
+    """Number of writes after which small files are merged and the table of newest samples is updated."""
     small: int = 2**20
-    """Bytes. Files smaller than this come from live streaming and are merged; those of a backfill are larger."""
+    """Size in bytes below which files are merged: those of live streaming. Files of a backfill are larger."""
     crowded: int = 1000
-    """Number of files in one day from which on the day is rewritten, whatever the files' size."""
+    """Number of files in one day above which the day is rewritten, whatever their sizes."""
     ledger_rows: int = 100_000
-    """The ledger is compacted when it has this many rows more than twice what the last compaction left."""
+    """Number of rows above twice the size after the last compaction at which the ledger is compacted."""
 
 
 def stored(batch: pl.DataFrame) -> pl.DataFrame:

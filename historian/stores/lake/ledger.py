@@ -1,7 +1,7 @@
-"""The lake's ledger: what was written when, kept short.
+"""The lake's ledger: a short record of what was written when.
 
-A write adds a row a tag. Rows of one tag and source are merged when they are old, so that the ledger grows with the
-number of tags and days in it, not of writes: see `compacted` and docs/decisions/0020.
+A write adds one row per tag. Old rows of one tag and source are merged, so that the ledger grows with the number of
+tags and days, not with the number of writes: see `compacted` and docs/decisions/0020.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _WIDTHS: Final = (
     timedelta(days=1),
 )
 _AGES_PER_WIDTH: Final = 10
-"""Writes are merged over a tenth of their age at most."""
+"""Smallest age of merged rows, in widths of the interval over which they are merged."""
 _APART: Final = timedelta(hours=1)
-"""Intervals further apart than this stay apart: a merged row claims little that was not written."""
+"""Longest gap between merged intervals, so that a merged row covers little time that was not written."""
 _SHORTENED: Final = timedelta(microseconds=999)
-"""By how much a whole millisecond in Delta's statistics may be too early: other writers shorten instants to those."""
+"""Largest error of an instant in Delta's statistics: other writers truncate instants to milliseconds."""
 
 
 def compacted(entries: pl.DataFrame) -> pl.DataFrame:
@@ -39,9 +39,9 @@ def compacted(entries: pl.DataFrame) -> pl.DataFrame:
     seconds, minute, ten minutes, hour or day, whichever is no wider than a tenth of their age, if they begin on the
     same UTC day, and if no hour without a row lies between them.
 
-    The merged row covers what all of them cover and carries the newest `ingested_at`. So a reader whose cursor lies
-    before any of them is given it, whatever it has seen of the others: it learns of every change, and computes again a
-    tenth at most of what its lag makes it compute anyway.
+    The merged row covers what all of them cover and carries the newest `ingested_at`. A reader whose cursor lies
+    before any of them therefore receives it, whatever it has seen of the others. It misses no change, and recomputes at
+    most a tenth more than its lag makes it compute anyway.
 
     Args:
         entries: columns of `LEDGER`.
@@ -56,7 +56,7 @@ def compacted(entries: pl.DataFrame) -> pl.DataFrame:
     together = written
     for width in _WIDTHS:
         together = pl.when(age >= width * _AGES_PER_WIDTH).then(written.dt.truncate(width)).otherwise(together)
-    # Sorting by numbers in place of strings, and grouping by one number, is several times as fast.
+    # Sorting by numbers instead of strings, and grouping by one number, is several times as fast.
     names = pl.col("tag", "source").cast(pl.Categorical).to_physical().name.suffix("_number")
     keyed = entries.with_columns(names, together=together, day=pl.col("first").dt.date())
     keys = ["tag_number", "source_number", "together", "day"]
@@ -92,18 +92,18 @@ def entries_since(ledger: LakeTable, since: datetime | None) -> pl.LazyFrame:
 
 
 def last_written(ledger: LakeTable) -> datetime | None:
-    """Return the newest `ingested_at` that was given out; None if nothing was written. The caller holds the lock."""
+    """Return the newest `ingested_at` that was assigned; None if nothing was written. The caller holds the lock."""
     last = ledger.current.transaction_version(WRITTEN)
     return None if last is None else from_micros(last)
 
 
 def row_count(ledger: LakeTable) -> int:
-    """Return the number of the ledger's rows, as its files' statistics have it."""
+    """Return the number of the ledger's rows according to its files' statistics."""
     return int(ledger.listing()["num_records"].sum())
 
 
 def compact_ledger(ledger: LakeTable) -> None:
-    """Put one compacted file in the place of the ledger's files. The caller holds the writers' lock."""
+    """Replace the ledger's files by one compacted file. The caller holds the writers' lock."""
     files = ledger.listing()
     if files.height:
         ledger.replace(files, ledger.written([compacted(entries_since(ledger, None).collect())]))

@@ -1,4 +1,4 @@
-"""Pages of samples: ranges of time that hold about so many stored rows, and the rows in them."""
+"""Pages of samples: ranges of time with a bounded number of stored rows, and the rows in them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def pages_of(
     """Yield the samples of `tags` in a range, in pages that follow one another in time.
 
     Args:
-        lake: for the message of an error.
+        lake: the lake, for error messages.
         parts: files and row groups that may hold samples of the range.
-        tags: whose samples.
+        tags: the tags to read.
         span: first instant, and first instant after the range.
-        page_rows: about how many stored rows a page is made of.
+        page_rows: approximate number of stored rows per page.
         stamped: whether the pages have the column `ingested_at`.
 
     Raises:
@@ -53,9 +53,9 @@ def pages_of(
 def _page_ranges(
     parts: Sequence[FileOrGroup], tags: Sequence[str], start: datetime, end: datetime, page_rows: int
 ) -> list[tuple[datetime, datetime]]:
-    """Half-open time ranges of about `page_rows` stored rows each, counted in bins only where that is needed.
+    """Yield half-open time ranges of about `page_rows` stored rows each; rows are counted only where necessary.
 
-    Row groups that lie partly in the range are taken to be evenly spaced while all of them are four pages at most.
+    The rows of groups that lie partly in the range are assumed to be evenly spaced if there are at most four pages.
     """
     few = sum(part.rows for part in parts) <= 4 * page_rows
     if few and sum(part.rows_within(start, end) for part in parts) <= page_rows:

@@ -1,8 +1,8 @@
-"""Parquet files of a Delta table, forced to the disk before anything refers to them.
+"""Parquet files of a Delta table, flushed to disk (fsync) before anything refers to them.
 
-delta-rs writes a file and the commit that names it in one call and forces neither to the disk. A power cut could then
-leave a commit without its data, and a table that cannot be read. So the lake writes its files itself, and commits them
-afterwards (`historian.stores.lake.table`). See docs/decisions/0021.
+delta-rs writes a file and the commit that names it in one call and flushes neither. A power cut could then leave a
+commit without its data, and an unreadable table. So the lake writes its files itself and commits them afterwards
+(`historian.stores.lake.table`). See docs/decisions/0021.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _UNBOUNDED: Final = 2**62
 def write_files(
     root: Path, frames: Iterable[pl.DataFrame], layout: FileLayout, *, day: str | None = None, target: int = _UNBOUNDED
 ) -> list[Action]:
-    """Write rows to new Parquet files and force them and their directory to the disk.
+    """Write rows to new Parquet files, and flush them and their directory to disk.
 
     Args:
         root: directory of the Delta table.
-        frames: rows in the order in which they are to be stored, without the partition column.
+        frames: rows in the order of storage, without the partition column.
         layout: row group size.
         day: value of the partition column `day`; None for a table without partitions.
-        target: bytes from which on a new file is begun.
+        target: size in bytes above which a new file is started.
 
     Returns:
         The `add` actions for a commit.
@@ -64,7 +64,7 @@ def write_files(
 
 
 def sync(path: Path) -> None:
-    """Force a file, or the entries of a directory, to the disk."""
+    """Flush a file, or the entries of a directory, to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -75,7 +75,7 @@ def sync(path: Path) -> None:
 def _write_file(
     path: Path, first: pl.DataFrame, rest: Iterator[pl.DataFrame], group_rows: int, target: int
 ) -> list[pl.DataFrame]:
-    """Write one file of `first` and as much of `rest` as fits; return the bounds of each row group."""
+    """Write one file with `first` and as much of `rest` as fits; return the bounds of each row group."""
     bounds = [_bounds(first)]
     table = first.to_arrow(compat_level=pl.CompatLevel.oldest())
     # Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011.
@@ -92,7 +92,7 @@ def _write_file(
 
 
 def _regrouped(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """The same rows in frames of `rows` each; the last may have fewer."""
+    """Yield the same rows in frames of `rows` each; the last may have fewer."""
     waiting: list[pl.DataFrame] = []
     for frame in frames:
         waiting.append(frame)
@@ -114,7 +114,7 @@ def _bounds(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _statistics(bounds: list[pl.DataFrame]) -> str:
-    """A file's statistics as Delta has them in a commit: JSON. Instants are exact, not shortened to milliseconds."""
+    """Return a file's statistics as JSON for a Delta commit. Instants are exact, not truncated to milliseconds."""
     every = pl.concat(bounds)
     (whole,) = every.select(
         pl.col("rows").sum(), pl.col("^min\\..*$").min(), pl.col("^max\\..*$").max(), pl.col("^nulls\\..*$").sum()

@@ -1,4 +1,4 @@
-"""Reads rows of the lake's files, and no more of the files than is needed.
+"""Reads rows of the lake's files, and no more of the files than necessary.
 
 Row groups that lie wholly in the range are not filtered by time. A column that has one value in all rows according to
 the statistics (one tag, all Good, no text) is not read; Polars keeps such a column as a single value. The column
@@ -32,7 +32,7 @@ def unique_rows(
 
     Args:
         parts: files and row groups that may hold some of them.
-        tags: whose samples.
+        tags: the tags to read.
         start: first instant of the range.
         end: first instant after the range.
         stamped: whether to return the column `ingested_at` too.
@@ -71,7 +71,7 @@ def row_counts(
 
 
 def _constant_columns(parts: Sequence[FileOrGroup]) -> dict[str, int | None]:
-    """Columns other than the tag that have one value in all rows, with that value: they need not be read."""
+    """Return the columns other than the tag that have one value in all rows, with that value: they need not be read."""
     qualities = {part.quality for part in parts}
     found: dict[str, int | None] = {"text": None} if all(part.texts == 0 for part in parts) else {}
     return found | ({"quality": qualities.pop()} if len(qualities) == 1 and None not in qualities else {})
@@ -80,7 +80,7 @@ def _constant_columns(parts: Sequence[FileOrGroup]) -> dict[str, int | None]:
 def _by_tag(
     parts: Sequence[FileOrGroup], tags: Sequence[str], start: datetime, end: datetime, names: Sequence[str]
 ) -> Mapping[str, pl.DataFrame]:
-    """The stored rows of each tag that has any, superseded ones included, without the column `tag`."""
+    """Return the stored rows of each tag that has any, superseded ones included, without the column `tag`."""
     found: dict[str, list[pl.DataFrame]] = {}
     for tag in {part.tag for part in parts if part.tag is not None}:
         own = pl.DataFrame(_table([part for part in parts if part.tag == tag], names, start, end))
@@ -97,7 +97,7 @@ def _by_tag(
 
 
 def _table(parts: Sequence[FileOrGroup], names: Sequence[str], start: datetime, end: datetime) -> pa.Table:
-    """The rows of files and row groups in [start, end), as one chunk.
+    """Return the rows of files and row groups in [start, end), as one chunk.
 
     They are read in the order of their first instants, so that rows written in order need not be sorted.
     """
@@ -116,7 +116,7 @@ def _table(parts: Sequence[FileOrGroup], names: Sequence[str], start: datetime, 
 
 
 def _between(table: pa.Table, start: datetime, end: datetime) -> pa.Table:
-    """The rows in [start, end). Usually they are consecutive, and nothing is copied."""
+    """Return the rows in [start, end). Usually they are consecutive, and nothing is copied."""
     times = table["timestamp"].combine_chunks().view(pa.int64()).to_numpy()
     inside = (times >= micros(start)) & (times < micros(end))
     count, first = int(np.count_nonzero(inside)), int(np.argmax(inside)) if len(inside) else 0

@@ -32,11 +32,11 @@ from historian.times import micros
 
 
 class LakeStore:
-    """The lake as a `Store`. A directory that does not exist yet is an empty store; the first write makes it.
+    """The lake as a `Store`. A directory that does not exist yet is an empty store; the first write creates it.
 
     Args:
         path: the lake's directory.
-        page_rows: about how many stored rows a page of `read` is made of.
+        page_rows: approximate number of stored rows per page of `read`.
         layout: sizes of the files that this process writes.
 
     Raises:
@@ -52,10 +52,10 @@ class LakeStore:
             raise StoreUnavailable(f"the lake at {path} cannot be opened: a file of that name exists")
 
     def create(self) -> None:
-        """Make the directory and its tables if they are not there; the first write does so too.
+        """Create the directory and its tables if they do not exist; the first write does so too.
 
         Raises:
-            StoreUnavailable: we may not.
+            StoreUnavailable: the directory cannot be created.
         """
         with self._lake.writing("made"):
             pass
@@ -80,7 +80,7 @@ class LakeStore:
             files = prune(files_of(self._lake.samples), tags, start, end)
             parts = list(parts_of(files, start, end, self._lake.layout.group_rows))
         for rows in pages_of(self._lake, parts, tags, (start, end), page_rows=self._page_rows):
-            yield SampleBatch(rows)  # `unique_rows` has made it one
+            yield SampleBatch(rows)  # `unique_rows` guarantees that it is one
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """See `Reader.latest`. The work does not grow with the ledger or the age of the store."""
@@ -104,8 +104,8 @@ class LakeStore:
         """Merge small files, drop superseded rows and compact the ledger. Readers are not disturbed.
 
         Args:
-            small: bytes; a day is rewritten when two or more of its files are smaller.
-            target: bytes of the files it is rewritten to.
+            small: size in bytes; a day is rewritten when two or more of its files are smaller.
+            target: size in bytes of the files it is rewritten to.
 
         Returns:
             `files_before` and `files_after`, of samples and ledger. The old files stay on disk until `vacuum`.
@@ -117,10 +117,10 @@ class LakeStore:
             return upkeep.compact(self._lake, page_rows=self._page_rows, small=small, target=target)
 
     def size(self) -> dict[str, int]:
-        """Return what the samples take on disk.
+        """Return the size of the samples on disk.
 
         Returns:
-            `rows_on_disk`, those superseded by a later write of the same (tag, timestamp) included; `files`;
+            `rows_on_disk`, including rows superseded by a later write of the same (tag, timestamp); `files`;
             `disk_bytes`.
 
         Raises:
@@ -148,8 +148,8 @@ class LakeStore:
             return upkeep.vacuum(self._lake, keep=keep, dry_run=dry_run)
 
     def _tidy_up(self) -> None:
-        """Keep files few, the ledger short and `latest` quick; the cost is spread over many writes."""
-        # Whenever it has doubled: then every row is rewritten about once, however long the ledger.
+        """Keep the number of files small, the ledger short and `latest` fast; the cost is spread over many writes."""
+        # Whenever the ledger has doubled, so that every row is rewritten about once, however long the ledger.
         if row_count(self._lake.ledger) >= 2 * self._ledger_left + self._lake.layout.ledger_rows:
             compact_ledger(self._lake.ledger)
             self._ledger_left = row_count(self._lake.ledger)

@@ -1,4 +1,4 @@
-"""One Delta table of the lake: the snapshot a reader sees, and commits that a power cut cannot tear.
+"""One Delta table of the lake: the snapshot for readers, and commits that survive a power cut.
 
 Reading opens files and writes nothing. Whoever commits must hold the lake's lock (`historian.stores.lake.directory`).
 """
@@ -20,7 +20,7 @@ from historian.stores.lake.layout import FileLayout
 from historian.stores.lake.parquet import Action, sync, write_files
 
 _CHECKPOINT_EVERY: Final = 100
-"""Commits, as Delta's own writers have it."""
+"""Number of commits between two checkpoints, the same as in Delta's own writers."""
 _NO_FILES: Final = pl.DataFrame(
     schema={"path": pl.String(), "logged_as": pl.String(), "size_bytes": pl.Int64(), "num_records": pl.Int64()}
 )
@@ -49,18 +49,18 @@ class LakeTable:
 
     @property
     def current(self) -> DeltaTable:
-        """The version that `create` or the last commit left. For whoever holds the lock: nobody else has changed it."""
+        """The version after `create` or the last commit. Only the holder of the lock may use it."""
         if self._table is None:
             raise RuntimeError(f"{self.root.name} was not opened by create()")
-        if self._is_behind:  # reading a commit takes longer than writing it, so it waits until somebody needs it
+        if self._is_behind:  # reading a commit takes longer than writing it, so it is done only when needed
             self._table.update_incremental()
             self._is_behind = False
         return self._table
 
     def listing(self) -> pl.DataFrame:
-        """Return the files of the newest version with Delta's statistics of them.
+        """Return the files of the newest version with Delta's statistics.
 
-        `path` is absolute, `logged_as` is the path as the table's log has it.
+        `path` is absolute, `logged_as` is the path in the table's log.
 
 
         Listing them again takes longer than reading some of them, so the list is kept until the version changes.
@@ -80,7 +80,7 @@ class LakeTable:
     def create(self) -> None:
         """Open the newest version for commits; the caller holds the lock.
 
-        If the table is not there it is made: under another name first, so that no reader sees half of one.
+        A table that does not exist is created, under another name first, so that no reader sees an incomplete one.
         """
         if self.snapshot() is not None:
             return
@@ -95,11 +95,11 @@ class LakeTable:
         self._table = DeltaTable(self.root)
 
     def append(self, rows: pl.DataFrame, *, transaction: tuple[str, int] | None = None) -> int:
-        """Add rows in one commit; when this returns they are on the disk.
+        """Append rows in one commit; when this returns they are on disk.
 
         Args:
             rows: columns of the table's schema.
-            transaction: application id and version to commit with them.
+            transaction: application id and version to record in the commit.
 
         Returns:
             The number of the new version.
@@ -113,18 +113,18 @@ class LakeTable:
         return self._commit(actions, "WRITE")
 
     def written(self, frames: Any, *, day: str | None = None, **options: int) -> list[Action]:
-        """Write rows to files that no commit names yet. See `write_files`."""
+        """Write rows to files that no commit refers to yet. See `write_files`."""
         return write_files(self.root, frames, self._layout, day=day, **options)
 
     def replace(self, files: pl.DataFrame, actions: Sequence[Action]) -> None:
-        """Put new files in the place of some of `listing`, in one commit; both hold the same data."""
+        """Replace some files of `listing` by new ones with the same data, in one commit."""
         for action in actions:
             action["add"]["dataChange"] = False
         gone = [{"remove": {"path": path, "dataChange": False}} for path in files["logged_as"]]
         self._commit([*gone, *actions], "OPTIMIZE")
 
     def _commit(self, actions: Sequence[Action], operation: str) -> int:
-        """Write the next version: its file is whole and on the disk before it has its name."""
+        """Write the next version: its file is complete and on disk before it gets its name."""
         log, version = self.root / "_delta_log", self.current.version() + 1
         draft = log / "_commit_penstock.json.tmp"
         with draft.open("w", encoding="utf-8") as file:
@@ -146,7 +146,7 @@ class LakeTable:
         return version
 
     def sync_log(self) -> None:
-        """Force to the disk what delta-rs has written to the newest version's log."""
+        """Flush to disk what delta-rs has written to the newest version's log."""
         log, version = self.root / "_delta_log", self.current.version()
         for path in (*log.glob(f"{version:020d}.*"), *log.glob("_last_checkpoint"), log):
             sync(path)

@@ -1,4 +1,4 @@
-"""Upkeep of the lake's files: merging small ones, dropping superseded rows, deleting what was replaced."""
+"""Maintenance of the lake's files: merging small ones, dropping superseded rows, deleting replaced files."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def vacuum(lake: LakeDirectory, *, keep: timedelta, dry_run: bool) -> list[str]:
 def merge_small(lake: LakeDirectory, *, page_rows: int) -> None:
     """Merge small files of the samples and of the ledger. The caller holds the writers' lock.
 
-    Every write and every read looks at the list of files, so their number must not grow for ever. Larger files are left
-    as they are unless a day has very many of them.
+    Every write and every read goes through the list of files, so their number must be bounded. Larger files are not
+    changed unless a day has very many of them.
     """
     small, crowded = lake.layout.small, lake.layout.crowded
     for (day,), files in files_of(lake.samples).partition_by("day", as_dict=True).items():
@@ -71,13 +71,13 @@ def merge_small(lake: LakeDirectory, *, page_rows: int) -> None:
 
 
 def rewrite_day(lake: LakeDirectory, day: date, *, page_rows: int, target: int) -> None:
-    """Put few large sorted files without superseded rows in the place of a day's files. The caller holds the lock.
+    """Replace a day's files by few large sorted files without superseded rows. The caller holds the lock.
 
     Args:
-        lake: where.
-        day: UTC.
-        page_rows: about how many rows are in memory at a time.
-        target: bytes of a file.
+        lake: the lake.
+        day: the day in UTC.
+        page_rows: approximate number of rows in memory at a time.
+        target: size of the new files in bytes.
     """
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     span = start, start + timedelta(days=1)
@@ -94,7 +94,7 @@ def rewrite_day(lake: LakeDirectory, day: date, *, page_rows: int, target: int) 
 
 
 def _join(table: LakeTable, files: pl.DataFrame, small: int, *, day: date | None) -> None:
-    """Join small files, in the order of their paths' first rows, into files that are no longer small."""
+    """Join small files, in the order of their first rows, into files that are no longer small."""
     for few in _bins(files, small):
         rows = pl.read_parquet(few["path"].to_list(), glob=False)
         ordered = rows.sort(WRITTEN) if day is None else newest_wins(rows, written=WRITTEN)
@@ -102,7 +102,7 @@ def _join(table: LakeTable, files: pl.DataFrame, small: int, *, day: date | None
 
 
 def _bins(files: pl.DataFrame, small: int) -> Iterator[pl.DataFrame]:
-    """Groups of two files or more whose sizes add up to `small`, or to less for the last group."""
+    """Yield groups of two or more files whose sizes add up to `small`; the last group may be smaller."""
     filled = pl.col("size_bytes").cum_sum().shift(fill_value=0) // small
     for (_,), few in files.group_by(filled, maintain_order=True):
         if few.height > 1:
