@@ -14,6 +14,7 @@ from tests.servers import needed
 WRITER: Final = """
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 import polars as pl
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge

@@ -59,7 +59,7 @@ def bridge_of(
 ) -> Bridge:
     """A bridge that reconnects at once."""
     status = StatusFile(directory)
-    return Bridge(connections, edge, store, status, clock=clock or Clock(), wait=lambda _, __: 0.0)
+    return Bridge(connections, edge, store, status, clock=clock or Clock(), wait=lambda _, __: 0.02)
 
 
 def run(bridge: Bridge, *, until: Callable[[], bool] | None = None) -> StreamReport:

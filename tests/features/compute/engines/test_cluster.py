@@ -110,7 +110,7 @@ def test_two_nodes_of_which_one_is_killed_give_the_rows_of_one_process(plant: Pl
         assert_frame_equal(rows_by(plant, tmp_path / "cluster", with_a_death), expected)
         command = ["compute", "--plant", str(plant.root), "--engine", "ray", "--address", nodes.address]
         refused = CliRunner().invoke(app, [*command, "--memory", "100TiB"])
-        assert "say less with --memory" in str(refused.exception)
+        assert "lower --memory" in str(refused.exception)
         with complaints(nodes.address):
             done = CliRunner().invoke(app, [*command, "--memory", "64MiB", "--json"], catch_exceptions=False)
         assert "a node has died" in done.stderr
