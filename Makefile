@@ -40,7 +40,7 @@ test-slow: install  ## the tests that take longer: kill -9, the demo, the exampl
 	$(PYTEST) -m slow
 
 test-all: install  ## both at once, which is faster than one after the other
-	$(PYTEST) -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow' --durations 25
 
 compare: install  ## the features against tsfel and tsfresh, which this installs
 	$(UV) --editable '.[dev,compare]'
