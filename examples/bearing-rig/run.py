@@ -78,7 +78,8 @@ def run(
         "training-set", "failing_soon.toml", "--split", "asset", "--hold-out", "bearing2_1", "--shares", "100,0,0",
         "--out", "failing_soon", "--verify",
     )  # fmt: skip
-    quarantined = penstock("quarantine")
+    penstock("quarantine", "export", "quarantine.parquet")
+    quarantined = pl.read_parquet(directory / "quarantine.parquet")
     features = pl.read_delta(str(directory / ".penstock" / "features" / "test_bearing_vibration"))
     training = pl.read_parquet(directory / "training.parquet")
     summaries = {asset: summary(asset, run, features, training, quarantined) for asset, run in runs.items()}
@@ -105,7 +106,7 @@ def labels(asset: str, run: pl.DataFrame) -> pl.DataFrame:
 
 
 def summary(
-    asset: str, run: pl.DataFrame, features: pl.DataFrame, training: pl.DataFrame, quarantined: dict[str, Any]
+    asset: str, run: pl.DataFrame, features: pl.DataFrame, training: pl.DataFrame, quarantined: pl.DataFrame
 ) -> dict[str, Any]:
     """Return the summary of one bearing."""
     computed = features.filter(pl.col("asset") == asset, "h_valid").sort("event_timestamp")
@@ -136,10 +137,10 @@ def split_summary(made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def conflicts(asset: str, quarantined: dict[str, Any]) -> int:
+def conflicts(asset: str, quarantined: pl.DataFrame) -> int:
     """Return the number of snapshots in quarantine because an earlier one has the same time."""
-    of_asset = [row for row in quarantined["reasons"] if row["source"] == asset]
-    return len({row["first"] for row in of_asset if "has different samples" in row["reason"]})
+    conflicting = pl.col("reason").str.contains("has different samples", literal=True)
+    return quarantined.filter(conflicting, source=asset)["detail"].n_unique()  # file, row and time of the snapshot
 
 
 def mean(values: pl.Series) -> float:
