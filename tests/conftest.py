@@ -18,12 +18,26 @@ settings.register_profile("penstock", deadline=None)  # other tests run at the s
 settings.load_profile("penstock")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start slow tests first, so that none of them is left to one worker at the end, and let them take longer."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every worker begin with its share of the slow tests, and let these take longer.
+
+    A worker is given a contiguous part of the list, and takes over fast tests of another when it has finished its own.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    fast = [item for item in items if not item.get_closest_marker("slow")]
+    for item in slow:
+        if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(600))
+    # Those that use the cluster stay together, so that it is started once.
+    slow.sort(key=lambda item: "ray_address" not in getattr(item, "fixturenames", ()))
+    ends = [round(len(fast) * worker / workers) for worker in range(workers + 1)]
+    share = -(-len(slow) // workers)
+    items[:] = [
+        item
+        for worker in range(workers)
+        for item in (*slow[worker * share : (worker + 1) * share], *fast[ends[worker] : ends[worker + 1]])
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,7 @@ def look_up(url: str, *, asset: str) -> Mapping[str, Any]:
     columns = ("de_h_rms_ac", "de_h_kurtosis", "de_v_rms_ac", "de_v_kurtosis")
     names = [f"compressor_vibration:{column}" for column in columns]
     body = {"features": names, "entities": {"asset": [asset]}}
-    response = httpx.post(f"{url}/get-online-features", json=body, timeout=30).raise_for_status().json()
+    response = httpx.post(f"{url}/get-online-features", json=body, timeout=120).raise_for_status().json()
     values = [result["values"][0] for result in response["results"]]
     return dict(zip(response["metadata"]["feature_names"], values, strict=True))
 

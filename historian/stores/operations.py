@@ -12,7 +12,6 @@ import polars as pl
 from historian.errors import ConfigError, InvalidInput, near_misses
 from historian.plant.plant import Plant
 from historian.stores.copy import Copied, copy
-from historian.stores.influx import admin
 from historian.stores.influx.address import parse_address
 from historian.stores.lake.store import LakeStore
 from historian.stores.open import open_store, open_url
@@ -63,8 +62,10 @@ def initialise(plant: Plant, *, retention: timedelta | None) -> Initialised:
         StoreUnavailable: the store does not respond, or the directory cannot be created.
     """
     if is_influx(plant.store_url):
-        address = parse_address(plant.store_url)
-        return Initialised(plant.store_url, admin.initialise(address, plant.store_token, retention=retention))
+        from historian.stores.influx import admin
+
+        done = admin.initialise(parse_address(plant.store_url), plant.store_token, retention=retention)
+        return Initialised(plant.store_url, done)
     if retention:
         raise InvalidInput("the embedded store keeps samples for ever; leave out --retention")
     path = lake_path(plant)
@@ -80,6 +81,8 @@ def store_status(plant: Plant) -> StoreStatus:
         StoreUnavailable: the store does not respond, or a file cannot be read.
     """
     if is_influx(plant.store_url):
+        from historian.stores.influx import admin
+
         facts = admin.status(parse_address(plant.store_url), plant.store_token)
     else:
         facts = LakeStore(lake_path(plant)).size()

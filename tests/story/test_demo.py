@@ -61,28 +61,27 @@ def check_demo(result: dict[str, Any]) -> None:
     assert result["online"]["de_h_rms_ac"] > 2  # the fault has grown; a sound bearing of this machine has 0.4 g
 
 
-RIG = sys.executable, "examples/bearing-rig/run.py", "--data"
-
-
 def test_the_bearing_rig_gives_the_same_on_influxdb(shared_data: Path, tmp_path: Path, influx1_server: Server) -> None:
     """It uses the first and the last snapshots of each bearing, as five million samples take the server a minute."""
     for name in ("Bearing1_1_acc.parquet", "Bearing2_1_acc.parquet"):
         run = pl.read_parquet(shared_data / "femto" / name)
         pl.concat([run.head(100), run.tail(50)]).write_parquet(tmp_path / name)
-    example = runpy.run_path(str(ROOT / "examples" / "bearing-rig" / "run.py"))["run"]
-
-    def run_in(directory: Path, historian: str | None) -> Any:
-        directory.mkdir()
-        return example(tmp_path, directory, historian, lambda *given: InProcess(Commands(*given)))
-
-    in_the_lake = run_in(tmp_path / "lake", None)
+    in_the_lake = bearing_rig(tmp_path, tmp_path / "lake", None)
     assert in_the_lake["bearing1_1"]["windows"] == in_the_lake["bearing2_1"]["windows"] == 150
-    assert run_in(tmp_path / "influx", f"influxdb://127.0.0.1:{influx1_server.port}/rig") == in_the_lake
+    url = f"influxdb://127.0.0.1:{influx1_server.port}/rig"
+    assert bearing_rig(tmp_path, tmp_path / "influx", url) == in_the_lake
 
 
-def test_the_bearing_rig_finds_when_each_bearing_began_to_fail(shared_data: Path) -> None:
+def bearing_rig(data: Path, directory: Path, historian: str | None) -> Any:
+    """What the example finds in the data; its commands run in this process."""
+    directory.mkdir()
+    example = runpy.run_path(str(ROOT / "examples" / "bearing-rig" / "run.py"))["run"]
+    return example(data, directory, historian, lambda *given: InProcess(Commands(*given)))
+
+
+def test_the_bearing_rig_finds_when_each_bearing_began_to_fail(shared_data: Path, tmp_path: Path) -> None:
     """On real data a conflict does not overwrite, and verification confirms that a bearing is held out."""
-    result = record_of(*RIG, shared_data / "femto")
+    result = bearing_rig(shared_data / "femto", tmp_path / "rig", None)
     assert result == {
         "bearing1_1": {
             "snapshots": 2803,

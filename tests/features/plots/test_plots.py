@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ from features.plots.figures import Mark, signal_figure, spectrum_figure, trend_f
 from historian.errors import HistorianError
 from historian.plant.model import Zones
 from historian.stores.protocols import EXTREMES, GAPS
+from tests.commands import record_of
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-PENSTOCK = Path(sys.executable).with_name("penstock")
 
 
 def test_a_signal_has_a_panel_per_tag_and_its_gaps() -> None:
@@ -82,15 +80,10 @@ def test_a_waterfall_marks_frequencies_as_lines_over_time() -> None:
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A compressor whose bearing begins to fail, with its past in the store."""
     directory = tmp_path_factory.mktemp("plots") / "plant"
-    run("simulate", "--plant-dir", directory, "--history", "10m", "--no-serve", inside=directory.parent)
+    record_of("simulate", "--plant-dir", directory, "--history", "10m", "--no-serve")
     for command in ("backfill", "compute"):
-        run(command, "--json", inside=directory)
+        record_of(command, "--plant", directory)
     return directory
-
-
-def run(*command: str | Path, inside: Path) -> None:
-    """A command in a process of its own."""
-    subprocess.run([PENSTOCK, *command], cwd=inside, check=True, stdout=subprocess.PIPE)
 
 
 def plot(*command: str | Path, plant: Path) -> dict[str, Any]:

@@ -13,7 +13,19 @@ import pytest
 from bridge.simulator.plant import write_plant
 
 TESTS = Path(__file__).parents[2]
-HEAVY = {"feast", "numba", "polars", "numpy", "pandas", "scipy", "pyarrow", "deltalake", "fastapi", "asyncua"}
+HEAVY = {
+    "feast",
+    "numba",
+    "polars",
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "deltalake",
+    "fastapi",
+    "asyncua",
+    "influxdb_client",
+}
 
 COMMAND = """
 import json, sys
@@ -61,3 +73,11 @@ def test_feast_is_imported_without_typeguards_instrumentation() -> None:
         names = run(script)
         assert "ValueError" in names
         assert "check_argument_types_internal" not in names
+
+
+def test_a_command_on_a_lake_does_not_import_the_client_of_influxdb(tmp_path: Path) -> None:
+    """It would take half of the time that the command takes."""
+    write_plant(tmp_path, host="127.0.0.1", opcua_port=4840, modbus_port=1502)
+    imported = imported_by("store", "init", "--plant", tmp_path)
+    assert "deltalake" in imported
+    assert "influxdb_client" not in imported

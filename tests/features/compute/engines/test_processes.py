@@ -98,7 +98,7 @@ def processes_of(plant: Plant, store: Samples, url: str = "") -> Engine:
 
 def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
     """The rows are the same in any order of completion, and the other processes do take part."""
-    fill(plant, seconds=600)
+    fill(plant, seconds=200)
     single = rows_by(plant, tmp_path / "single", in_process(open_store(plant)), SMALL)
     delayed = DelayedStore(plant)
     several = rows_by(plant, tmp_path / "several", processes_of(plant, delayed), SMALL)
@@ -141,7 +141,7 @@ def test_a_failure_in_this_process_is_raised(plant: Plant) -> None:
 
 def test_a_failure_in_another_process_is_raised_here(plant: Plant) -> None:
     """The original error is raised with its message."""
-    fill(plant, seconds=600)
+    fill(plant, seconds=200)
     blocked = plant.root / "file"
     blocked.touch()
     with pytest.raises(StoreUnavailable, match="file"):

@@ -214,7 +214,7 @@ def test_online_equals_offline_for_every_feature_at_every_timestamp(stored: Plan
     assert compared > 500
 
 
-@pytest.mark.parametrize("rows", [6, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", [6, pytest.param(20, marks=pytest.mark.slow)])
 def test_lookups_during_materialisation_never_see_half_a_row(stored: Plant, store: FeatureStore, rows: int) -> None:
     """Two threads read while rows are written; all numbers of a row belong to the same second."""
     schema = table_schema(stored, stored.views[VIBRATION])
