@@ -20,8 +20,8 @@ from features.compute.partition import Partition, compute_partition
 from features.compute.plan import Planner, plan_changes
 from features.compute.run import MEMORY
 from features.compute.splitting import budget
-from features.tables.feature_table import KEY, FeatureTable, in_intervals
-from features.windows.dirty import INTERVALS, join_intervals
+from features.tables.feature_table import KEY, FeatureTable
+from features.windows.dirty import INTERVALS, in_intervals, join_intervals
 from historian.plant.plant import Plant, View
 from historian.stores.protocols import Reader
 from historian.times import from_micros
