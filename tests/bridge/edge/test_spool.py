@@ -22,6 +22,7 @@ from historian.errors import HistorianError, SpoolFull
 from historian.intervals import INTERVALS, intervals, union
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.times import from_micros
+from tests.bridge.edge.steps import sqlite_steps
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOTHING = INTERVALS.to_frame()
@@ -214,17 +215,7 @@ def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
     spool = Spool(edge)
 
     def steps() -> int:
-        counted = [0]
-
-        def count() -> int:
-            counted[0] += 1
-            return 0
-
-        with edge.transaction() as database:
-            database.set_progress_handler(count, 1)
-            spool.append(numbered(0, 1), source="s", now=T0)
-            database.set_progress_handler(None, 1)
-        return counted[0]
+        return sqlite_steps(edge, lambda: spool.append(numbered(0, 1), source="s", now=T0))
 
     steps()
     few = steps()
