@@ -24,7 +24,7 @@ def with_selection(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **given: Any) -> None:
-        command(*args, selection=_selection(**{name: given.pop(name) for name in options}), **given)
+        command(*args, selection=_selection(**{name: given.pop(name) for name in options if name in given}), **given)
 
     parameters = [
         parameter
