@@ -129,7 +129,7 @@ class FeatureTable:
 
     @property
     def stale_assets(self) -> list[str]:
-        """Assets of which rows computed from other tags or settings may remain."""
+        """Assets that may have older rows from other tags or settings."""
         return self.definition.followed_by(self._wanted, since=0).stale_assets
 
     def scan(self) -> pl.LazyFrame:

@@ -130,7 +130,7 @@ def known_rows(labels: pl.DataFrame, keys: pl.DataFrame, *, created_by_label_tim
 
 
 def _last_known(events: Integers, created: Integers | None, instants: Integers) -> Integers:
-    """Return the place of the last row known at each instant, -1 for none. `created` is None in the true-history mode."""
+    """Return the place of the last row known at each instant, -1 for none; by event time alone without `created`."""
     last: Integers = np.searchsorted(events, instants, side="right") - 1
     return last if created is None else _step_back(created, last, instants)
 

@@ -66,7 +66,7 @@ def access_denied(status: int, reason: str, address: InfluxAddress, action: Acti
 
 
 def lacks_right(address: InfluxAddress, action: Action, reason: str = "") -> AccessDenied:
-    """Return the error for a 2.x token without the permission for a bucket; the reason is InfluxDB's, if it gave one."""
+    """Return the error for a 2.x token without the permission for a bucket, with InfluxDB's reason if it gave one."""
     bucket = f"{address.bucket} ({reason})" if reason else address.bucket
     return AccessDenied(
         f"InfluxDB at {address.base} does not let us {action} bucket {bucket}: the token lacks that right; "
