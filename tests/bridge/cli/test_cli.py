@@ -94,6 +94,8 @@ def test_the_quarantine_is_shown_exported_replayed_and_purged(plant: Path, answe
     assert reasons == {("another value has the same tag and time", 1), ("outside its range [0, 100] degC", 1)}
     assert answers(export, plant / "kept.csv")["rows"] == 2
     assert sorted(pl.read_csv(plant / "kept.csv")["value"]) == [50.0, 500.0]
+    for option in ({"source": "x"}, {"reason": "x"}, {"tag": "x"}, {"before": "2026-01-01T00:00:00Z"}):
+        assert answers(export, plant / "none.csv", **option)["rows"] == 0
     assert answers(replay) == {"replayed": 0, "rejected": 1, "waiting": 0}
 
     text = (plant / "plant.toml").read_text()

@@ -210,6 +210,14 @@ def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
     assert Spool(edge).waiting() == {}
 
 
+def test_a_batch_larger_than_an_item_is_delivered_whole(edge: Edge) -> None:
+    """An item has at least one batch, whatever its size."""
+    Spool(edge).append(numbered(0, 10), source="s", now=T0)
+    item = Spool(edge).oldest("s", now=T0, rows=5)
+    assert item is not None
+    assert_frame_equal(item.batch, numbered(0, 10))
+
+
 def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
     """The number of SQLite steps per append does not grow with the spool's content."""
     spool = Spool(edge)
