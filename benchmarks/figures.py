@@ -31,7 +31,7 @@ class Figure:
     key: str = "ratio"
     """The key in the JSON line."""
     where: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Other keys of the line, with the values that tell it from lines of the same name."""
+    """Other keys of the line, with the values that distinguish it from lines of the same name."""
 
     def value_in(self, record: Mapping[str, Any]) -> float | None:
         """The figure's value in a line its script has printed, or None if the line is about another figure."""
@@ -42,32 +42,29 @@ class Figure:
 
 
 def _read_memory(samples: int) -> Figure:
-    return Figure(
-        f"influx_read_memory_{samples // 1_000_000}m",
-        "influx_memory",
-        "influx_memory",
-        f"peak memory of a process that reads {samples:,} samples of one vibration channel from 1.6",
-        "",
-        unit="MiB",
-        better="lower",
-        line="influx_read_memory",
-        key="peak_mib",
-        where={"samples": samples},
-    )
+    what = f"reads {samples:,} samples of one vibration channel from 1.6"
+    return _peak_memory("influx_read_memory", "influx_memory", what, samples=samples)
 
 
 def _materialize_memory(rows: int) -> Figure:
+    what = f"materialises {rows:,} feature rows of 50 assets to SQLite"
+    return _peak_memory("materialize_memory", "materialize_memory", what, rows=rows)
+
+
+def _peak_memory(name: str, script: str, what: str, **size: int) -> Figure:
+    """The peak memory of a process that does something to data of one size."""
+    [count] = size.values()
     return Figure(
-        f"materialize_memory_{rows // 1_000_000}m",
-        "materialize_memory",
-        "materialize_memory",
-        f"peak memory of a process that materialises {rows:,} feature rows of 50 assets to SQLite",
+        f"{name}_{count // 1_000_000}m",
+        script,
+        script,
+        f"peak memory of a process that {what}",
         "",
         unit="MiB",
         better="lower",
-        line="materialize_memory",
+        line=name,
         key="peak_mib",
-        where={"rows": rows},
+        where=size,
     )
 
 

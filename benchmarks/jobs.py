@@ -171,8 +171,8 @@ def live(root: Path, *, assets: int, rate: int, seconds: int) -> list[float]:
         online.write(view, rows)
         now = micros(utc_now())
         stored = pl.read_csv(arrivals, has_header=False, new_columns=["last", "at"])
-        settled = from_micros(stored["at"][0]) + _WARM_UP
-        steady = rows.filter(pl.col("de_h_valid"), pl.col("event_timestamp") > settled)
+        warm = from_micros(stored["at"][0]) + _WARM_UP
+        steady = rows.filter(pl.col("de_h_valid"), pl.col("event_timestamp") > warm)
         needed = steady["event_timestamp"].to_physical().to_numpy() - 1_500_000 // rate
         place = np.searchsorted(stored["last"].to_numpy(), needed)
         found.extend(((now - stored["at"].to_numpy()[place]) / 1e6).tolist())

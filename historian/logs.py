@@ -36,8 +36,13 @@ def configure_logging(form: Format | None = None, *, stream: TextIO | None = Non
         form: text, or one JSON object per line; if None, the value of the variable `PENSTOCK_LOG`, or text.
         stream: standard error if None.
     """
-    stream = stream or sys.stderr
     form = form or ("json" if os.environ.get("PENSTOCK_LOG") == "json" else "text")
+    logging.getLogger().handlers[:] = [_handler(form, stream or sys.stderr)]
+    for name in _OURS:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _handler(form: Format, stream: TextIO) -> logging.Handler:
     renderer: Any = structlog.processors.JSONRenderer()
     if form == "text":
         # Plain tracebacks: richer ones show local variables, which may hold secrets.
@@ -54,10 +59,7 @@ def configure_logging(form: Format | None = None, *, stream: TextIO | None = Non
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    for name in _OURS:
-        logging.getLogger(name).setLevel(logging.INFO)
+    return handler
 
 
 structlog.configure(

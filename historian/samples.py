@@ -59,17 +59,22 @@ def sample_batch(frame: pl.DataFrame) -> SampleBatch:
     """
     if frame.schema != SCHEMA:
         raise InvalidInput(f"a sample batch needs the columns {dict(SCHEMA)}, not {dict(frame.schema)}")
-    checks = frame.select(
-        nulls=pl.any_horizontal(pl.col("tag", "timestamp", "quality").null_count() > 0),
-        finite=pl.col("value").is_finite().all(),
-    ).row(0)
-    ordered = is_in_order(frame)
-    if checks != (False, True) or not ordered:
-        wrong = ["a null tag, timestamp or quality"] * checks[0]
-        wrong += ["a value that is not finite"] * (not checks[1])
-        wrong += ["rows that are not sorted by (tag, timestamp) or repeat one"] * (not ordered)
-        raise InvalidInput(f"not a sample batch: it has {' and '.join(wrong)}; drivers call normalise() first")
+    if faults := _faults(frame):
+        raise InvalidInput(f"not a sample batch: it has {' and '.join(faults)}; drivers call normalise() first")
     return SampleBatch(frame)
+
+
+def _faults(frame: pl.DataFrame) -> list[str]:
+    null, finite = frame.select(
+        pl.any_horizontal(pl.col("tag", "timestamp", "quality").null_count() > 0),
+        pl.col("value").is_finite().all(),
+    ).row(0)
+    faults = {
+        "a null tag, timestamp or quality": null,
+        "a value that is not finite": not finite,
+        "rows that are not sorted by (tag, timestamp) or repeat one": not is_in_order(frame),
+    }
+    return [fault for fault, found in faults.items() if found]
 
 
 def normalise(frame: pl.DataFrame) -> Normalised:

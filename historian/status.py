@@ -124,12 +124,7 @@ class StatusFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._path, timeout=10)) as database:
                 database.executescript(_TABLES)
-                with database:
-                    for table, rows in records.items():
-                        database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - ours
-                    if tags is not None:
-                        stored = tags.select(TAGS.names()).with_columns(pl.col("last", "lag").to_physical())
-                        database.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", stored.iter_rows())
+                _replace_rows(database, records, tags)
         except (OSError, sqlite3.Error) as error:
             raise HistorianError(f"the status file {self._path} cannot be written: {error}") from None
 
@@ -194,6 +189,18 @@ def _source_problems(name: str, status: SourceStatus | None, now: datetime) -> I
         yield f"source {name}: {status.damaged} batches of the spool could not be read and were set aside"
     if status is not None and status.spool_full:
         yield f"source {name}: the spool is full; reading waits for the store"
+
+
+def _replace_rows(
+    database: sqlite3.Connection, records: Mapping[str, list[tuple[str, bytes]]], tags: pl.DataFrame | None
+) -> None:
+    """Replace rows of the tables that the records name, and those of these tags, in one transaction."""
+    with database:
+        for table, rows in records.items():
+            database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - ours
+        if tags is not None:
+            stored = tags.select(TAGS.names()).with_columns(pl.col("last", "lag").to_physical())
+            database.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", stored.iter_rows())
 
 
 def _time(instant: datetime | None) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,19 +57,20 @@ def backfill(
             progress=lambda name, slices: progress(f"backfilling {name}", unit="slices", total=slices, quiet=as_json),
         )
         reports = asyncio.run(work)
-    failures = [report.failure for report in reports.values() if report.failure]
-    record = {
-        "samples_backfilled": sum(report.samples for report in reports.values()),
-        **{key: sum(getattr(report, key) for report in reports.values()) for key in ("quarantined", "conflicts")},
-        "waiting": sum(report.waiting for report in reports.values()),
-        "dry_run": dry_run,
-        "archives": {name: asdict(report) for name, report in reports.items()},
-        "failures": failures,
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    record = {"dry_run": dry_run, **_record(reports), "seconds": round(time.monotonic() - started, 3)}
     answer(record, "\n".join(map(partial(_line, dry_run=dry_run), reports.items())), as_json=as_json)
-    if failures:
+    if failures := record["failures"]:
         raise SourceError("\n".join(failures))
+
+
+def _record(reports: Mapping[str, ArchiveReport]) -> dict[str, Any]:
+    every = reports.values()
+    return {
+        "samples_backfilled": sum(report.samples for report in every),
+        **{key: sum(getattr(report, key) for report in every) for key in ("quarantined", "conflicts", "waiting")},
+        "archives": {name: asdict(report) for name, report in reports.items()},
+        "failures": [report.failure for report in every if report.failure],
+    }
 
 
 def _line(named: tuple[str, ArchiveReport], *, dry_run: bool) -> str:

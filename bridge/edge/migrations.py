@@ -132,18 +132,24 @@ def migrate(connection: sqlite3.Connection) -> None:
             f"it is of version {version}, and this Penstock knows versions up to {VERSION}; install the newer one again"
         )
     while version < VERSION:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            # Another process may have migrated it meanwhile.
-            [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-            if version < VERSION:
-                _STEPS[version](connection)
-                version += 1
-                connection.execute(f"PRAGMA user_version = {version}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        version = _step(connection)
+
+
+def _step(connection: sqlite3.Connection) -> int:
+    """Migrate the database by one version in a transaction, and return the version it has then."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have migrated it meanwhile.
+        [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+        if version < VERSION:
+            _STEPS[version](connection)
+            version += 1
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return int(version)
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:

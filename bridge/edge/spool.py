@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -111,14 +111,10 @@ class Spool:
         nothing waits.
         """
         with self._edge.transaction():  # one view of the queue, though another process may empty it
-            waiting = self._edge.rows(
-                "SELECT id, rows FROM spool WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
-                (source, self._position(sink, source), MAX_JOINED + 1),
-            )
+            waiting = self._first(source, sink)
             if not waiting:
                 return None
-            few = sum(1 for total in accumulate(height for _, height in waiting) if total <= rows)
-            chosen = waiting[: max(1, min(few, MAX_JOINED))]
+            chosen = _one_write(waiting, rows)
             first, last = chosen[0][0], chosen[-1][0]
             batches, marks = self._parts(source, first, last, now)
         joined = newest_wins(pl.concat([empty_batch(), *batches])) if len(batches) != 1 else batches[0]
@@ -179,28 +175,40 @@ class Spool:
         """Return the number of batches that could not be read and were set aside, by source."""
         return dict(self._edge.rows("SELECT source, count(*) FROM spool_damaged GROUP BY source ORDER BY source"))
 
+    def _first(self, source: str, sink: str) -> list[tuple[int, int]]:
+        """Return number and rows of the first batches that wait for the sink, one more than one write may join."""
+        return self._edge.rows(
+            "SELECT id, rows FROM spool WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
+            (source, self._position(sink, source), MAX_JOINED + 1),
+        )
+
     def _parts(
         self, source: str, first: int, last: int, now: datetime
     ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
         """Return the batches of the readable rows and what they cover; set the other rows aside."""
-        kept = self._edge.rows(
-            "SELECT id, coalesce(covers_since, id), checksum, CAST(payload AS BLOB), CAST(covered AS BLOB) FROM spool "
-            "WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
-            (source, first, last),
-        )
-        readable = []
-        for number, relies_on, *row in kept:
-            found = _read(row)
-            if isinstance(found, Exception):
-                self._set_aside(source, number, found, now)
-            else:
-                readable.append((number, relies_on, *found))
+        readable = list(self._readable(source, first, last, now))
         covered = [
             marks
             for number, relies_on, _, marks in readable
             if marks is not None and not self._damaged_between(source, relies_on, number)
         ]
         return [batch for _, _, batch, _ in readable], covered
+
+    def _readable(
+        self, source: str, first: int, last: int, now: datetime
+    ) -> Iterator[tuple[int, int, pl.DataFrame, pl.DataFrame | None]]:
+        """Yield number, first number its coverage relies on, batch and coverage of each row that can be read."""
+        kept = self._edge.rows(
+            "SELECT id, coalesce(covers_since, id), checksum, CAST(payload AS BLOB), CAST(covered AS BLOB) FROM spool "
+            "WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
+            (source, first, last),
+        )
+        for number, relies_on, *row in kept:
+            found = _read(row)
+            if isinstance(found, Exception):
+                self._set_aside(source, number, found, now)
+            else:
+                yield number, relies_on, *found
 
     def _damaged_between(self, source: str, first: int, last: int) -> bool:
         query = "SELECT 1 FROM spool_damaged WHERE source = ? AND id BETWEEN ? AND ? LIMIT 1"
@@ -264,3 +272,9 @@ def _read(row: Sequence[Any]) -> tuple[pl.DataFrame, pl.DataFrame | None] | Exce
         return error
     sound = batch.schema == SCHEMA and (covered is None or covered.schema == INTERVALS)
     return (batch, covered) if sound else ValueError("its columns are not those of a batch")
+
+
+def _one_write(waiting: Sequence[tuple[int, int]], rows: int) -> Sequence[tuple[int, int]]:
+    """Return the first of some batches (number, rows) that one write takes: at least one, and about so many rows."""
+    few = sum(1 for total in accumulate(height for _, height in waiting) if total <= rows)
+    return waiting[: max(1, min(few, MAX_JOINED))]

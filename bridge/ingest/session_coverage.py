@@ -22,7 +22,7 @@ TOLERANCE: Final = timedelta(seconds=5)
 
 _OVERFLOW: Final = 0x480
 """StatusCode bits: info type DataValue with Overflow set (OPC UA Part 4, 7.39.2)."""
-_STATE: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "came": SCHEMA["timestamp"]})
+_STATE: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "arrived": SCHEMA["timestamp"]})
 
 
 class SessionCoverage:
@@ -38,7 +38,7 @@ class SessionCoverage:
         self._tags = sorted(tags)
         self._began = began
         # Treated as if each tag had been read when the session began: every change is reported from then on.
-        self._state = pl.DataFrame({"tag": self._tags, "last": began, "came": began}, schema=_STATE)
+        self._state = pl.DataFrame({"tag": self._tags, "last": began, "arrived": began}, schema=_STATE)
         self._seen = pl.Series(dtype=pl.String)
 
     def extend(self, rows: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
@@ -59,32 +59,32 @@ class SessionCoverage:
         steps = self._steps(known, now)
         self._seen = pl.concat([self._seen, known["tag"]]).unique()
         # A tag's first report may repeat an old value with its old timestamp; use the start of the session instead.
-        newest = steps.group_by("tag").agg(last=pl.col("reached").last(), came=pl.lit(now, _STATE["came"]).first())
+        newest = steps.group_by("tag").agg(last=pl.col("at").last(), arrived=pl.lit(now, _STATE["arrived"]).first())
         self._state = pl.concat([self._state, newest.select(_STATE.names())]).unique("tag", keep="last")
         covered = steps.filter(pl.col("joined")).select(
-            "tag", start="last", end=pl.col("reached") + pl.duration(microseconds=1)
+            "tag", start="last", end=pl.col("at") + pl.duration(microseconds=1)
         )
         return union(covered.cast(INTERVALS))
 
     def _steps(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        """Return a row per sample: tag, previous timestamp (`last`), its own (`reached`), whether both are `joined`."""
+        """Return a row per sample: tag, previous timestamp (`last`), its own (`at`), whether both are `joined`."""
         began, instant = pl.lit(self._began, SCHEMA["timestamp"]), SCHEMA["timestamp"]
-        time, first = (
-            pl.col("timestamp"),
-            ~pl.col("tag").is_in(self._seen.implode()) & pl.col("tag").is_first_distinct(),
-        )
-        repeats_old = first & (time < began)
-        lost = (pl.col("quality").fill_null(0) & _OVERFLOW) == _OVERFLOW
-        numbered = rows.select("tag", "timestamp", lost=lost, repeats_old=repeats_old)
-        reached = pl.when("repeats_old").then(began).otherwise(time)
-        joined = numbered.with_columns(reached=reached).join(self._state, on="tag", how="left", maintain_order="left")
-        steps = joined.with_columns(
-            last=pl.col("reached").shift().over("tag").fill_null(pl.col("last")),
+        steps = self._with_state(rows).with_columns(
+            last=pl.col("at").shift().over("tag").fill_null(pl.col("last")),
             waited=pl.when(pl.col("tag").is_first_distinct())
-            .then(pl.lit(now, instant) - pl.col("came"))
+            .then(pl.lit(now, instant) - pl.col("arrived"))
             .otherwise(pl.duration(microseconds=0)),
         )
-        step = pl.col("reached") - pl.col("last")
-        sound = ~pl.col("lost") & ~pl.col("repeats_old") & (pl.col("last") >= began) & (pl.col("reached") >= began)
-        in_time = (pl.col("reached") <= pl.lit(now, instant) + TOLERANCE) & (step <= pl.col("waited") + TOLERANCE)
+        step = pl.col("at") - pl.col("last")
+        sound = ~pl.col("lost") & ~pl.col("repeats_old") & (pl.col("last") >= began) & (pl.col("at") >= began)
+        in_time = (pl.col("at") <= pl.lit(now, instant) + TOLERANCE) & (step <= pl.col("waited") + TOLERANCE)
         return steps.with_columns(joined=sound & in_time & (step >= pl.duration(microseconds=0)))
+
+    def _with_state(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return a row per sample: tag, effective timestamp `at`, `lost`, `repeats_old`, and the state of its tag."""
+        began, time = pl.lit(self._began, SCHEMA["timestamp"]), pl.col("timestamp")
+        first = ~pl.col("tag").is_in(self._seen.implode()) & pl.col("tag").is_first_distinct()
+        lost = (pl.col("quality").fill_null(0) & _OVERFLOW) == _OVERFLOW
+        numbered = rows.select("tag", "timestamp", lost=lost, repeats_old=first & (time < began))
+        at = pl.when("repeats_old").then(began).otherwise(time)
+        return numbered.with_columns(at=at).join(self._state, on="tag", how="left", maintain_order="left")

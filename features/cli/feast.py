@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -68,13 +68,18 @@ def materialize(
     views = [view.name for view in store.list_feature_views()]
     with progress("materialize", unit="views", total=len(views), quiet=as_json) as advance:
         written = online_store.materialize(store, end=until, advance=advance, full=full)
+    record, text = _materialized(written, until)
+    answer(record, text, as_json=as_json)
+
+
+def _materialized(written: Mapping[str, int | None], until: datetime) -> tuple[dict[str, object], str]:
+    """Return the answer for the number of rows written of each view; None for a view without rows."""
     done = {view: rows for view, rows in written.items() if rows is not None}
     absent = [view for view in written if view not in done]
     missing = f"; no rows yet for {', '.join(absent)}: run penstock compute" if absent else ""
     counts = ", ".join(f"{view} ({rows} new)" for view, rows in done.items())
     text = f"online up to {until:%Y-%m-%d %H:%M:%S}Z: {counts or 'nothing'}{missing}"
-    record = {"views": [*done], "rows": sum(done.values()), "without_rows": absent, "end": until}
-    answer(record, text, as_json=as_json)
+    return {"views": [*done], "rows": sum(done.values()), "without_rows": absent, "end": until}, text
 
 
 def online(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -22,6 +23,7 @@ from historian.cli.console import JsonOption, PlantOption, answer, progress
 from historian.cli.options import parse_duration_option
 from historian.errors import InvalidInput
 from historian.plant.load import load_plant
+from historian.plant.plant import Plant
 from historian.stores.open import open_store
 from historian.times import parse_instant, utc_now
 
@@ -83,9 +85,7 @@ def spectrum(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the amplitude spectrum of the newest waveform, the shaft's speed and its bearing's fault frequencies."""
-    checked, before = load_plant(plant), parse_instant(at, now=utc_now())
-    longest = parse_duration_option(length, "--length")
-    picture = spectrum_picture(checked, open_store(checked), tag, before, longest=longest, until=until)
+    picture = _of_waveform(spectrum_picture, load_plant(plant), tag, at=at, length=length, until=until)
     _write(picture, out, as_json=as_json)
 
 
@@ -101,9 +101,7 @@ def envelope(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the squared-envelope spectrum of the newest waveform, with the lines its bearing's faults would have."""
-    checked, before = load_plant(plant), parse_instant(at, now=utc_now())
-    longest = parse_duration_option(length, "--length")
-    picture = envelope_picture(checked, open_store(checked), tag, before, longest=longest, until=until)
+    picture = _of_waveform(envelope_picture, load_plant(plant), tag, at=at, length=length, until=until)
     _write(picture, out, as_json=as_json)
 
 
@@ -124,6 +122,15 @@ def waterfall(
     with progress("reading", unit="spectra", total=SPECTRA, quiet=as_json) as advance:
         picture = waterfall_picture(checked, store, tag, first, last, until=until, advance=advance)
     _write(picture, out, as_json=as_json)
+
+
+def _of_waveform(
+    draw: Callable[..., Picture], plant: Plant, tag: str, *, at: str, length: str, until: float | None
+) -> Picture:
+    """Draw the newest waveform before a time with one of the functions of `features.plots.pictures`."""
+    before = parse_instant(at, now=utc_now())
+    longest = parse_duration_option(length, "--length")
+    return draw(plant, open_store(plant), tag, before, longest=longest, until=until)
 
 
 def _range(start: str, end: str) -> tuple[datetime, datetime]:

@@ -34,22 +34,29 @@ def planned(prepared: Prepared) -> Answer:
     Args:
         prepared: Labels and plan.
     """
-    plan, result, rows = prepared.plan, prepared.split, prepared.labels.height
-    counts = {**prepared.counts, **{f"purged from {name}": count for name, count in result.purged.items()}}
-    record = {
-        "labels": rows,
+    plan, splits = prepared.plan, _split_counts(prepared)
+    counts = {
+        **prepared.counts,
+        **{f"purged from {name}": count for name, count in prepared.split.purged.items()},
+    }
+    record = {**_plan_record(prepared), "counts": counts, "splits": splits}
+    rows = f"{prepared.labels.height} labels, {len(plan.refs)} features of {', '.join(plan.tables)}"
+    lines = [f"{rows}; nothing was written"]
+    lines += [f"  {name}: {count}" for name, count in {**counts, **splits}.items()]
+    lines += [f"  {warning}" for warning in plan.warnings]
+    return record, "\n".join(lines)
+
+
+def _plan_record(prepared: Prepared) -> dict[str, object]:
+    plan = prepared.plan
+    return {
+        "labels": prepared.labels.height,
         "features": plan.refs,
         "target": prepared.target,
-        "counts": counts,
-        "splits": _split_counts(prepared),
-        "gap": result.gap,
+        "gap": prepared.split.gap,
         "table_versions": {view: table.version.number for view, table in plan.tables.items()},
         "warnings": plan.warnings,
     }
-    lines = [f"{rows} labels, {len(plan.refs)} features of {', '.join(plan.tables)}; nothing was written"]
-    lines += [f"  {name}: {count}" for name, count in {**counts, **_split_counts(prepared)}.items()]
-    lines += [f"  {warning}" for warning in plan.warnings]
-    return record, "\n".join(lines)
 
 
 def rows_written(prepared: Prepared, table: pa.Table, out: Path) -> Answer:

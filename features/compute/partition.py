@@ -34,7 +34,7 @@ class Partition:
 
     @property
     def start(self) -> datetime:
-        """The first instant of which samples are read."""
+        """The instant from which samples are read."""
         return from_micros(self.wanted.after) - self.plan.lookback
 
     @property

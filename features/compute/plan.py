@@ -73,12 +73,15 @@ class Planner:
         for (asset,), of_asset in intervals.group_by("asset", maintain_order=True):
             plan = plans[str(asset)]
             entries = [by_tag[tag.name,] for tag in plan.sample_tags if (tag.name,) in by_tag]
-            density, ready = sample_density(pl.concat([written.clear(), *entries])), self._ready(plan)
-            for after, until in of_asset[["after", "until"]].iter_rows():
-                for piece in self._pieces(plan, EndRange(micros(after), micros(until), micros(until)), density):
-                    partition = Partition(plan, piece, ready, density.between(piece.after, piece.until))
-                    if partition.windows or self._by_bursts:
-                        yield partition
+            yield from self._of_asset(plan, of_asset, sample_density(pl.concat([written.clear(), *entries])))
+
+    def _of_asset(self, plan: AssetPlan, intervals: pl.DataFrame, density: SampleDensity) -> Iterator[Partition]:
+        ready = self._ready(plan)
+        for after, until in intervals[["after", "until"]].iter_rows():
+            for piece in self._pieces(plan, EndRange(micros(after), micros(until), micros(until)), density):
+                partition = Partition(plan, piece, ready, density.between(piece.after, piece.until))
+                if partition.windows or self._by_bursts:
+                    yield partition
 
     @property
     def _by_bursts(self) -> bool:

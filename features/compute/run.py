@@ -46,9 +46,9 @@ class ViewReport:
     partial_windows: int = 0
     """How many bursts end in samples too few for a window of their own."""
     stale_columns: list[str] = field(default_factory=list)
-    """Columns of which rows by older versions may remain; `penstock compute --stale` recomputes them."""
+    """Columns that older rows may have from older versions; `penstock compute --stale` recomputes them."""
     stale_assets: list[str] = field(default_factory=list)
-    """Assets of which rows from other tags or settings may remain; `penstock compute --stale` recomputes them."""
+    """Assets that may have older rows from other tags or settings; `penstock compute --stale` recomputes them."""
 
     def plus(self, before: ViewReport | None) -> ViewReport:
         """Return the counts of both runs together; what is stale is as of this one."""
@@ -100,7 +100,7 @@ class ViewJob:
         return plan_changes(planner, changes, self._known, max(cursors))
 
     def _unseen(self) -> list[str]:
-        """Return the tags that have samples, of assets of which no run has seen any sample."""
+        """Return the tags that have samples, for assets without a sample in any earlier run."""
         seen = {asset for tag, asset in self._assets.items() if self._known[tag]}
         return [tag for tag, asset in self._assets.items() if asset not in seen and tag in (self._newest or {})]
 
@@ -303,7 +303,7 @@ def _reported(rows: pl.DataFrame, view: View, appended: Callable[[View, pl.DataF
 
 @dataclass
 class _Waiting:
-    """Rows that wait to be appended together, and the intervals of which they are all rows."""
+    """Rows that wait to be appended together, and the intervals that they cover completely."""
 
     table: FeatureTable
     clock: Callable[[], datetime]

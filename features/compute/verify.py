@@ -1,10 +1,10 @@
-"""Are stored feature rows what their samples give?
+"""Checks that stored feature rows are what their samples give.
 
-Stored rows are drawn; their windows and what lies between near ones are computed again, from the samples in the store,
-by the same unit of work, and compared to nine digits: another processor adds up in another order. Left out are windows
-the job has not computed yet, rows computed from other tags or settings, and columns of which older rows have another
-version: `penstock compute`, and `--stale` for the latter two, will compute them. The online store is compared in
-`features.compute.verify_views`.
+A random sample of stored rows is taken. Their windows, and those between windows that lie close together, are
+recomputed from the samples in the store by the same function as in the job, and compared to nine digits, because
+another processor adds up in another order. Left out are windows the job has not computed yet, rows from other tags or
+settings, and columns with older versions in older rows: `penstock compute` computes the first, `--stale` the others.
+The online store is compared in `features.compute.verify_views`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from features.compute.partition import Partition, compute_partition
 from features.compute.plan import Planner, plan_changes
 from features.compute.run import MEMORY
 from features.compute.splitting import budget
-from features.tables.feature_table import KEY, FeatureTable, in_intervals
-from features.windows.dirty import INTERVALS, join_intervals
+from features.tables.feature_table import KEY, FeatureTable
+from features.windows.dirty import INTERVALS, in_intervals, join_intervals
 from historian.plant.plant import Plant, View
 from historian.stores.protocols import Reader
 from historian.times import from_micros

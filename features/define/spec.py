@@ -53,7 +53,7 @@ class FeatureGroup:
     """Features that a feature set names together, by the name of the group.
 
     Raises:
-        ConfigError: a spec cannot become a column, or nobody could check it; the message lists every problem.
+        ConfigError: a spec cannot become a column, or cannot be checked; the message lists every problem.
     """
 
     takes: Takes

@@ -1,8 +1,8 @@
 """What a view computes, resolved once from the plant: for each point its groups, kernels and columns, for each asset
 the tags that fill these points, their bearings and where the shaft's speed comes from.
 
-Everything downstream (planning, windows, kernels, rows, tables, plots, the reference) reads this plan and asks nobody
-again. Partitions carry the plan of one asset to other processes and to other machines.
+Everything downstream (planning, windows, kernels, rows, tables, plots, the reference) reads this plan and
+works out nothing again. Partitions carry the plan of one asset to other processes and to other machines.
 """
 
 from __future__ import annotations

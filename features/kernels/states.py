@@ -40,17 +40,7 @@ def coded(samples: pl.DataFrame, listed: Mapping[str, float | str]) -> tuple[Flo
     Returns:
         [samples] index of the state's name, NaN for a sample with neither text nor number; and the names.
     """
-    texts = {given: name for name, given in listed.items() if isinstance(given, str)}
-    numbers = {float(given): name for name, given in listed.items() if not isinstance(given, str)}
-    text, value = pl.col("text"), pl.col("value")
-    plain = pl.when(value == value.round()).then(value.cast(pl.Int64, strict=False).cast(pl.String))
-    named = pl.coalesce(
-        text.replace(texts),
-        value.replace_strict(numbers, default=None, return_dtype=pl.String),
-        plain,
-        value.cast(pl.String),
-    )
-    called = samples.select(named.alias("state"))["state"]
+    called = samples.select(_state(listed).alias("state"))["state"]
     names = tuple(called.drop_nulls().unique().sort())
     codes = called.cast(pl.Enum(names)).to_physical().cast(pl.Float64)
     return codes.fill_null(float("nan")).to_numpy(), names
@@ -154,3 +144,17 @@ def state_specs(names: tuple[str, ...], *, alone: bool) -> tuple[FeatureSpec[Sta
 def _share_spec(name: str) -> FeatureSpec[StateWindows]:
     formula, kernel = f"∫[{name}] dt/∫dt", partial(share, state=name)
     return FeatureSpec(f"share_{name}", "", formula, _HELD, kernel, **_UNKNOWN, what="share of time in a listed state")
+
+
+def _state(listed: Mapping[str, float | str]) -> pl.Expr:
+    """Return the name of a sample's state: as listed, or the text or number itself."""
+    texts = {given: name for name, given in listed.items() if isinstance(given, str)}
+    numbers = {float(given): name for name, given in listed.items() if not isinstance(given, str)}
+    text, value = pl.col("text"), pl.col("value")
+    whole = pl.when(value == value.round()).then(value.cast(pl.Int64, strict=False).cast(pl.String))
+    return pl.coalesce(
+        text.replace(texts),
+        value.replace_strict(numbers, default=None, return_dtype=pl.String),
+        whole,
+        value.cast(pl.String),
+    )

@@ -120,22 +120,27 @@ def _evidence(
 ) -> Evidence:
     snr, found = features[f"ses_{line}_snr"], features[f"ses_{line}_freq"]
     depth = features[f"ses_{line}_amp"] / features["ses_mean"]
-    low, high = near(expected / resolution)
-    in_place = (found >= low * resolution) & (found <= high * resolution)
-    harmonic = np.maximum(np.round(found / shaft), 1) * shaft
-    speaks = (snr >= SNR) & (depth >= DEPTH) & in_place & (np.abs(found - harmonic) > LOBE * resolution)
+    speaks = (snr >= SNR) & (depth >= DEPTH) & _in_place(found, expected, shaft, resolution)
     defined = np.isfinite(snr)
     shown = speaks if speaks.any() else defined
-
-    def middle(values: Floats, where: Booleans) -> float:
-        return float(np.median(values[where])) if where.any() else float("nan")
-
     return Evidence(
         FAULTS[line],
-        expected=middle(expected, shown),
-        found=middle(found, shown),
-        snr=middle(snr, defined),
-        depth=middle(depth, defined),
+        expected=_median(expected, shown),
+        found=_median(found, shown),
+        snr=_median(snr, defined),
+        depth=_median(depth, defined),
         speaking=int(speaks.sum()),
         windows=int(defined.sum()),
     )
+
+
+def _in_place(found: Floats, expected: Floats, shaft: Floats, resolution: float) -> Booleans:
+    """Return where a line lies near its expected frequency, and not on a harmonic of the shaft's speed."""
+    low, high = near(expected / resolution)
+    harmonic = np.maximum(np.round(found / shaft), 1) * shaft
+    off_harmonic = np.abs(found - harmonic) > LOBE * resolution
+    return (found >= low * resolution) & (found <= high * resolution) & off_harmonic
+
+
+def _median(values: Floats, where: Booleans) -> float:
+    return float(np.median(values[where])) if where.any() else float("nan")

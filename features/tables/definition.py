@@ -1,9 +1,9 @@
-"""What the rows of a feature table were computed by, as it stands in the table itself, and what a change of it means.
+"""The definition that a feature table's rows were computed by, as stored in the table, and what a change of it means.
 
-Another window, hop, alignment, unit or rate would give rows that must not stand in one table with the old ones: it is
-refused. Another version of a feature, or one more, leaves the table usable: each row's created timestamp says by which
-versions it was computed, and older rows are stale in these columns until they are recomputed. So are all rows of an
-asset of which other tags fill the points now, or whose bearing, speed, ranges, states or zones have changed.
+Rows with another window, hop, alignment, unit or rate must not be in one table with the old ones: such a change is
+refused. Another version of a feature, or a new feature, leaves the table usable: each row's created timestamp shows the
+versions it was computed by, and older rows are stale in these columns until they are recomputed. All rows of an asset
+are stale if other tags fill its points now, or if its bearing, speed, ranges, states or zones have changed.
 
 The form in which a definition is stored has a version; see `features.tables.definition_format`.
 """
@@ -72,7 +72,7 @@ class Definition:
 
     @property
     def stale_assets(self) -> list[str]:
-        """Assets of which older rows were computed from other tags or settings, sorted."""
+        """Assets with older rows that were computed from other tags or settings, sorted."""
         now = self.provenance[-1].assets
         return sorted(
             {asset for each in self.provenance for asset, was in each.assets.items() if now.get(asset, was) != was}

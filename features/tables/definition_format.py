@@ -47,11 +47,7 @@ def read(text: str) -> Form:
     Raises:
         FeatureError: it is of a newer version, or no definition.
     """
-    try:
-        form: dict[str, Any] = json.loads(text)
-        version = int(form.pop("version")) if "version" in form else _unversioned(form)
-    except (ValueError, TypeError, AttributeError):
-        raise FeatureError(f"a feature table's description is no definition of a view: {text[:80]!r}") from None
+    form, version = _parsed(text)
     if version > VERSION:
         raise FeatureError(
             f"the feature table's definition has version {version}, but this Penstock knows none after {VERSION}: a "
@@ -69,3 +65,12 @@ def _unversioned(form: Form) -> int:
     if "features" not in form:
         raise ValueError("neither version 1 nor version 2")
     return 1
+
+
+def _parsed(text: str) -> tuple[Form, int]:
+    """Return a stored form and its version."""
+    try:
+        form: dict[str, Any] = json.loads(text)
+        return form, int(form.pop("version")) if "version" in form else _unversioned(form)
+    except (ValueError, TypeError, AttributeError):
+        raise FeatureError(f"a feature table's description is no definition of a view: {text[:80]!r}") from None

@@ -22,6 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.define.view_plan import ViewPlan, view_plan
 from features.tables.definition import Definition, definition_of, from_json
+from features.windows.dirty import in_intervals
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant, View
 from historian.times import from_micros, micros
@@ -128,7 +129,7 @@ class FeatureTable:
 
     @property
     def stale_assets(self) -> list[str]:
-        """Assets of which rows computed from other tags or settings may remain."""
+        """Assets that may have older rows from other tags or settings."""
         return self.definition.followed_by(self._wanted, since=0).stale_assets
 
     def scan(self) -> pl.LazyFrame:
@@ -155,14 +156,8 @@ class FeatureTable:
         rows = pl.scan_parquet(paths, glob=False, schema=self.schema, missing_columns="insert", extra_columns="ignore")
         return rows.filter(pl.col("event_timestamp").is_between(intervals["after"][0], intervals["until"].max()))
 
-    def stale_rows(self) -> Iterator[pl.DataFrame]:
-        """Yield (asset, event_timestamp) of the rows computed by older versions, in frames of bounded size.
-
-        Of each such pair the newest row counts; the frames follow one another in time.
-        """
-        definition = self.definition
-        if not (definition.stale_columns or definition.stale_assets) or not self._delta.file_uris():
-            return
+    def _equal_intervals(self) -> Iterator[pl.DataFrame]:
+        """Yield intervals of equal length that follow one another over all rows, one per `_ROWS_AT_ONCE` rows."""
         actions = self._actions()
         first, last = actions["min.event_timestamp"].min(), actions["max.event_timestamp"].max()
         parts = int(actions["num_records"].sum()) // _ROWS_AT_ONCE + 1
@@ -172,7 +167,18 @@ class FeatureTable:
         for part in range(parts):
             start = first + part * step
             interval = pl.DataFrame({"after": [start], "until": [start + step - timedelta(microseconds=1)]})
-            rows = self.within(interval.cast(_INSTANT))
+            yield interval.cast(_INSTANT)
+
+    def stale_rows(self) -> Iterator[pl.DataFrame]:
+        """Yield (asset, event_timestamp) of the rows computed by older versions, in frames of bounded size.
+
+        Of each such pair the newest row counts; the frames follow one another in time.
+        """
+        definition = self.definition
+        if not (definition.stale_columns or definition.stale_assets) or not self._delta.file_uris():
+            return
+        for interval in self._equal_intervals():
+            rows = self.within(interval)
             newest = rows.group_by(KEY).agg(pl.col("created_timestamp").max())
             yield newest.filter(~self._is_current()).select(KEY).sort(KEY).collect()
 
@@ -309,24 +315,6 @@ class FeatureTable:
             .select(self.schema.names())
             .sort(KEY)
         )
-
-
-def in_intervals(rows: pl.LazyFrame, intervals: pl.DataFrame) -> pl.LazyFrame:
-    """Return the rows whose event timestamp lies in an interval of their asset, sorted by it.
-
-    Args:
-        rows: with `KEY`.
-        intervals: columns asset, after, until; those of an asset do not overlap.
-    """
-    begun = rows.sort("event_timestamp").join_asof(
-        intervals.lazy().sort("after"),
-        left_on="event_timestamp",
-        right_on="after",
-        by="asset",
-        allow_exact_matches=False,
-        check_sortedness=False,
-    )
-    return begun.filter(pl.col("event_timestamp") <= pl.col("until")).drop("after", "until")
 
 
 def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable:

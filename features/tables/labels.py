@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from features.tables.written_tables import Columns, WrittenTable, read_written
+from features.tables.written_tables import Columns, WrittenTable, read_checked
 from historian.errors import InvalidInput, near_misses
 
 ASSET: Final = "asset"
@@ -23,7 +23,7 @@ EPISODE: Final = "episode"
 RESERVED: Final = (ASSET, EVENT_TIMESTAMP, EPISODE, "split", "censored", "at_least_s")
 """The columns of a label with a fixed meaning: the row's keys, and what a rule adds to the target."""
 
-_COLUMNS: Final = Columns("labels", ASSET, times=(EVENT_TIMESTAMP,))
+_COLUMNS: Final = Columns("label", ASSET, times=(EVENT_TIMESTAMP,))
 _NAMES: Final = (ASSET, EVENT_TIMESTAMP, EPISODE)
 _NUMBER: Final = r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 """As a program writes it, and short enough for 64 bits."""
@@ -42,7 +42,7 @@ def read_labels(path: Path, assets: Collection[str]) -> pl.DataFrame:
     Raises:
         InvalidInput: with every problem found.
     """
-    labels = read_written(path, "label").checked(_COLUMNS, assets)
+    labels = read_checked(path, _COLUMNS, assets)
     if path.suffix.lower() != ".csv":
         return labels
     others = [labels[name] for name in labels.columns if name not in _NAMES]

@@ -30,8 +30,8 @@ _YEARS_1_TO_9999: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replac
 class Columns:
     """The columns that a table of one kind must or may have, and what is wrong with a row."""
 
-    holds: str
-    """What a row is, in the plural, for messages: `labels`, `events`."""
+    row: str
+    """What a row is, for messages: `label`, `event`."""
     asset: str
     """The column that names an asset of the plant."""
     times: tuple[str, ...]
@@ -63,20 +63,13 @@ class WrittenTable:
         Raises:
             InvalidInput: with every problem of the columns or, if there is none, the first hundred of the rows.
         """
-        if texts := list(_column_problems(self.frame, columns)):
-            raise InvalidInput([Problem(self.file, "", text) for text in texts])
-        optional = [name for name in columns.optional_times if name not in self.frame.columns]
-        written = self.frame.with_columns(pl.lit(None, _INSTANT).alias(name) for name in optional)
-        parsed = written.with_columns(_instants(written[name]) for name in (*columns.times, *columns.optional_times))
-        if problems := list(self._row_problems(written, parsed, columns, assets)):
+        problems = [Problem(self.file, "", text) for text in _column_problems(self.frame, columns)]
+        if not problems:
+            parsed, mistakes = _parsed(self.frame, columns, assets)
+            problems = [Problem(self.file, f"row {row + self.first_row}", text) for row, text in mistakes]
+        if problems:
             raise InvalidInput(self._shortened(problems))
         return parsed
-
-    def _row_problems(
-        self, written: pl.DataFrame, parsed: pl.DataFrame, columns: Columns, assets: Collection[str]
-    ) -> Iterator[Problem]:
-        for row, text in _row_mistakes(written, parsed, columns, assets):
-            yield Problem(self.file, f"row {row + self.first_row}", text)
 
     def _shortened(self, problems: Sequence[Problem]) -> Sequence[Problem]:
         if len(problems) <= _SHOWN:
@@ -86,16 +79,26 @@ class WrittenTable:
         return [*problems[:_SHOWN], more]
 
 
-def read_written(path: Path, kind: str) -> WrittenTable:
-    """Read a CSV (all columns text) or, with any other suffix, a Parquet file.
+def read_checked(path: Path, columns: Columns, assets: Collection[str]) -> pl.DataFrame:
+    """Read a CSV (all columns text) or, with any other suffix, a Parquet file, and check it.
 
     Args:
         path: The file.
-        kind: What the file holds, for messages: `label`, `event`.
+        columns: What it should hold.
+        assets: The names of the plant's assets.
+
+    Returns:
+        As `WrittenTable.checked`.
 
     Raises:
-        InvalidInput: there is no such file, it cannot be read, or two of its columns have one name.
+        InvalidInput: there is no such file, it cannot be read, two of its columns have one name, or as
+            `WrittenTable.checked`.
     """
+    table = _read(path, columns.row)
+    return table.checked(columns, assets)
+
+
+def _read(path: Path, kind: str) -> WrittenTable:
     is_csv = path.suffix.lower() == ".csv"
     try:
         _check_names(path.name, _csv_names(path) if is_csv else pq.read_schema(path).names)
@@ -127,7 +130,7 @@ def _column_problems(frame: pl.DataFrame, columns: Columns) -> Iterator[str]:
     if absent:
         return
     if frame.is_empty():
-        yield f"has no {columns.holds}"
+        yield f"has no {columns.row}s"
     for name, expected in {columns.asset: "the names of assets", **columns.words}.items():
         if frame.schema[name] != pl.String():
             yield f"column {name} holds {frame.schema[name]}, not {expected}"
@@ -141,6 +144,16 @@ def _time_column_problems(name: str, dtype: pl.DataType) -> Iterator[str]:
         yield f"column {name} holds times without a zone; store them in UTC, with the zone"
     elif not isinstance(dtype, pl.Datetime | pl.String):
         yield f"column {name} holds {dtype}, not times such as {EXAMPLE}"
+
+
+def _parsed(
+    frame: pl.DataFrame, columns: Columns, assets: Collection[str]
+) -> tuple[pl.DataFrame, Iterator[tuple[int, str]]]:
+    """The table with all its time columns, as instants, and the mistakes of its rows."""
+    absent = [name for name in columns.optional_times if name not in frame.columns]
+    written = frame.with_columns(pl.lit(None, _INSTANT).alias(name) for name in absent)
+    parsed = written.with_columns(_instants(written[name]) for name in (*columns.times, *columns.optional_times))
+    return parsed, _row_mistakes(written, parsed, columns, assets)
 
 
 def _row_mistakes(

@@ -124,11 +124,15 @@ def known_rows(labels: pl.DataFrame, keys: pl.DataFrame, *, created_by_label_tim
         if asset in places:
             mine = places[asset]
             mine = mine[np.lexsort((created[mine], events[mine]))]
-            last = np.searchsorted(events[mine], instants[rows], side="right") - 1
-            if created_by_label_time:
-                last = _step_back(created[mine], last, instants[rows])
+            last = _last_known(events[mine], created[mine] if created_by_label_time else None, instants[rows])
             known[rows] = np.where(last == _NONE, _NONE, mine[np.maximum(last, 0)])
     return known
+
+
+def _last_known(events: Integers, created: Integers | None, instants: Integers) -> Integers:
+    """Return the place of the last row known at each instant, -1 for none; by event time alone without `created`."""
+    last: Integers = np.searchsorted(events, instants, side="right") - 1
+    return last if created is None else _step_back(created, last, instants)
 
 
 def _by_asset(frame: pl.DataFrame) -> dict[str, Integers]:

@@ -1,4 +1,4 @@
-"""A rule file: how labels are made from events, as TOML in the directory of the event file.
+"""A rule file: how labels are derived from events. It is TOML, in the directory of the event file.
 
 events = "failures.csv"
 
@@ -13,6 +13,7 @@ view = "compressor_vibration"
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,13 +35,14 @@ class Target(Model):
     """What is to be predicted."""
 
     kind: Literal["horizon", "remaining_life"] = Field(
-        description="Whether the asset fails within `horizon`, or the seconds it has left."
+        description="horizon: whether the asset fails within `horizon`. remaining_life: the seconds until it fails."
     )
     failures: tuple[Kind, ...] = Field(min_length=1, description="The kinds of events that are failures.")
-    horizon: Duration | None = Field(None, description="How far ahead a failure counts; for kind horizon.")
-    column: Name = Field("", validate_default=False, description="The target's name: fails_within, remaining_life_s.")
+    horizon: Duration | None = Field(None, description="Only a failure within this time counts; for kind horizon.")
+    column: Name = Field("", validate_default=False, description="The target's name; if empty, that of its kind.")
     censored: Literal["drop", "keep"] = Field(
-        "drop", description="Rows whose outcome was not observed: left out, or kept without target, with `at_least_s`."
+        "drop",
+        description="Drop rows whose outcome was not observed, or keep them with `at_least_s`, without target.",
     )
 
     @model_validator(mode="after")
@@ -58,12 +60,12 @@ class Target(Model):
 
 
 class Times(Model):
-    """At which times labels are made: at every row of a feature view, or on a grid."""
+    """The times of the labels: those of a feature view's rows, or a regular grid."""
 
-    view: Name | None = Field(None, description="Where this feature view has rows.")
-    every: Duration | None = Field(None, description="On a grid of this step, counted from 1970.")
-    start: AwareDatetime | None = Field(None, description="Not before this; needed with `every`.")
-    end: AwareDatetime | None = Field(None, description="Not after this; needed with `every`.")
+    view: Name | None = Field(None, description="The times of this feature view's rows.")
+    every: Duration | None = Field(None, description="A grid with this step, aligned to 1970-01-01T00:00:00Z.")
+    start: AwareDatetime | None = Field(None, description="The first time; required with `every`.")
+    end: AwareDatetime | None = Field(None, description="The last time; required with `every`.")
 
     @model_validator(mode="after")
     def _agree(self) -> Times:
@@ -77,41 +79,42 @@ class Times(Model):
 
 
 class Exclusion(Model):
-    """Times around events at which nothing is labelled: the machine is being repaired, or is running in."""
+    """An interval around events in which nothing is labelled, such as a repair or the running-in after it."""
 
     kinds: tuple[Kind, ...] = Field(min_length=1, description="The kinds of events.")
-    before: Duration | None = Field(None, description="From so long before the event; from the event if absent.")
-    after: Duration | None = Field(None, description="Until so long after its end; until its end if absent.")
+    before: Duration | None = Field(None, description="It begins this long before the event; at the event if absent.")
+    after: Duration | None = Field(None, description="It ends this long after the event's end; at that end if absent.")
 
 
 class Episodes(Model):
-    """What makes an asset as good as new."""
+    """The events after which an asset counts as new, so that a new episode begins."""
 
     restart: tuple[Kind, ...] = Field(
-        (), description="The kinds of events at whose end an episode ends and one begins."
+        (), description="The kinds of events at whose end one episode ends and the next begins."
     )
 
 
 class Negatives(Model):
-    """Sampling of rows that do not fail, which are often a thousand to one."""
+    """How the rows that do not fail are sampled; there are often a thousand of them for each that does."""
 
     per_positive: float = Field(gt=0, le=1e6, description="How many rows that do not fail are kept for each that does.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Another seed, another sample.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random sample.")
 
 
 class LabelRule(Model):
     """The whole of a rule file."""
 
     events: str = Field(min_length=1, description="The event file, CSV or Parquet, relative to this file.")
-    assets: tuple[Name, ...] = Field((), description="Whom to label; all of the view's class if absent.")
+    assets: tuple[Name, ...] = Field((), description="The assets to label; all assets of the view's class if absent.")
     observed_until: AwareDatetime | None = Field(
-        None, description="Until when all failures are in the event file; until its newest event or label if absent."
+        None,
+        description="The event file has every failure up to this instant; up to its newest event or label if absent.",
     )
     target: Target
     times: Times
-    exclude: tuple[Exclusion, ...] = Field((), description="Any number of [[exclude]] tables.")
+    exclude: tuple[Exclusion, ...] = Field((), description="Intervals without labels: any number of [[exclude]].")
     episodes: Episodes = Episodes()
-    negatives: Negatives | None = Field(None, description="Keep all rows that do not fail if absent.")
+    negatives: Negatives | None = Field(None, description="How rows that do not fail are sampled; all if absent.")
 
     @model_validator(mode="after")
     def _agree(self) -> LabelRule:
@@ -126,11 +129,14 @@ class LabelRule(Model):
 
 @dataclass(frozen=True)
 class RuleFile:
-    """A rule file, checked."""
+    """A rule file, checked against the plant."""
 
     rule: LabelRule
     path: Path
     events: Path
+    """The event file it names."""
+    assets: tuple[str, ...]
+    """The assets it labels, sorted: those it names, and of them those that its view has rows of."""
 
 
 def read_rule(path: Path, plant: Plant) -> RuleFile:
@@ -145,36 +151,30 @@ def read_rule(path: Path, plant: Plant) -> RuleFile:
     """
     if not path.exists():
         raise InvalidInput(f"there is no rule file {path}")
-    document = read_toml(path)
+    rule = _checked(read_toml(path), plant)
+    view = rule.times.view
+    of_view = plant.assets_of(plant.views[view].asset_class) if view else rule.assets
+    assets = tuple(sorted(set(rule.assets or of_view) & set(of_view)))
+    return RuleFile(rule, path, path.parent / rule.events, assets)
+
+
+def _checked(document: Document, plant: Plant) -> LabelRule:
     try:
         rule = LabelRule.model_validate(document.values)
     except ValidationError as error:
-        raise InvalidInput(list(problems_of(error, document))) from None
-    _check_plant(rule, plant, document)
-    return RuleFile(rule, path, path.parent / rule.events)
-
-
-def _check_plant(rule: LabelRule, plant: Plant, document: Document) -> None:
-    problems = [
-        document.problem(f"unknown asset {name!r}{near_misses(name, plant.assets)}", "assets")
-        for name in rule.assets
-        if name not in plant.assets
-    ]
-    view = rule.times.view
-    if view and view not in plant.views:
-        text = f"unknown feature view {view!r}{near_misses(view, plant.views)}"
-        problems.append(document.problem(text, "times", "view"))
+        problems = list(problems_of(error, document))
+    else:
+        problems = [document.problem(text, *keys) for text, *keys in _unknown_names(rule, plant)]
     if problems:
         raise InvalidInput(problems)
+    return rule
 
 
-def labelled_assets(rule: LabelRule, plant: Plant) -> tuple[str, ...]:
-    """Return the assets a rule labels, sorted: those it names, and of them those that its view has rows of.
-
-    Args:
-        rule: A rule that was checked against the plant.
-        plant: The plant.
-    """
+def _unknown_names(rule: LabelRule, plant: Plant) -> Iterator[tuple[str, ...]]:
+    """Yield what is wrong with each name that the plant lacks, then the keys that lead to it."""
+    for name in rule.assets:
+        if name not in plant.assets:
+            yield f"unknown asset {name!r}{near_misses(name, plant.assets)}", "assets"
     view = rule.times.view
-    of_view = plant.assets_of(plant.views[view].asset_class) if view else rule.assets
-    return tuple(sorted(set(rule.assets or of_view) & set(of_view)))
+    if view and view not in plant.views:
+        yield f"unknown feature view {view!r}{near_misses(view, plant.views)}", "times", "view"

@@ -12,7 +12,7 @@ import polars as pl
 
 from features.tables.labels import ASSET, EVENT_TIMESTAMP, read_labels, with_target
 from features.training.events import read_events
-from features.training.label_rules import LabelRule, labelled_assets, read_rule
+from features.training.label_rules import LabelRule, read_rule
 from features.training.pinned import PinnedTable
 from features.training.request import Request
 from features.training.rule_labels import grid_times, rule_labels
@@ -82,7 +82,7 @@ def read_source(request: Request, directory: Path, plant: Plant) -> LabelSource:
         raise InvalidInput(f"{path.name} states the target and how far it looks ahead; leave these options out")
     file = read_rule(path, plant)
     events = read_events(file.events, plant.assets)
-    return _RuleSource((path, file.events), file.rule, events, labelled_assets(file.rule, plant))
+    return _RuleSource((path, file.events), file.rule, events, file.assets)
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,7 @@ def prepare(
 def _split(labels: Labels, plan: Plan, spec: SplitSpec) -> tuple[pl.DataFrame, SplitResult]:
     """The labels with their split, without the rows it purges."""
     times, ends = labels.frame[EVENT_TIMESTAMP], labels.label_end
-    if ends is None and spec.by in ("time", "episode"):
-        raise InvalidInput(
-            "how far these labels look ahead is unknown; state it with --horizon (0 if a label is about its own "
-            "instant), so that the gap between the splits can be as wide"
-        )
+    _check_horizon(labels, spec)
     window = max(table.window for table in plan.feature_tables.values())
     found = split(
         labels.frame,
@@ -114,3 +110,11 @@ def _split(labels: Labels, plan: Plan, spec: SplitSpec) -> tuple[pl.DataFrame, S
     gap = window + horizons.pop() if len(horizons) == 1 else None
     kept = labels.frame.with_columns(found.names).drop_nulls(SPLIT)
     return kept, SplitResult(found.purged, found.purged_for_age, gap)
+
+
+def _check_horizon(labels: Labels, spec: SplitSpec) -> None:
+    if labels.label_end is None and spec.by in ("time", "episode"):
+        raise InvalidInput(
+            "how far these labels look ahead is unknown; state it with --horizon (0 if a label is about its own "
+            "instant), so that the gap between the splits can be as wide"
+        )

@@ -174,14 +174,7 @@ def _outcomes(times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, until:
 def _labelled(outcomes: pl.DataFrame, target: Target) -> pl.DataFrame:
     """asset, event_timestamp, target, episode, censored, at_least_s, and the end of the label."""
     life = pl.col(_END) - _T
-    outcome: pl.Expr
-    if target.horizon:
-        outcome = pl.when(_FAILS).then(life <= target.horizon).when(life >= target.horizon).then(statement=False)
-        label_end = _T + target.horizon
-    else:
-        outcome = pl.when(_FAILS).then(life.dt.total_microseconds() / 1e6)
-        label_end = pl.col(_END)
-    rows = outcomes.with_columns(outcome.alias(target.name), life.alias("life"))
+    rows = outcomes.with_columns(_outcome(life, target).alias(target.name), life.alias("life"))
     return rows.select(
         ASSET,
         EVENT_TIMESTAMP,
@@ -189,8 +182,15 @@ def _labelled(outcomes: pl.DataFrame, target: Target) -> pl.DataFrame:
         EPISODE,
         censored=pl.col(target.name).is_null(),
         at_least_s=pl.col("life").dt.total_microseconds() / 1e6,
-        **{_END: label_end},
+        **{_END: _T + target.horizon if target.horizon else pl.col(_END)},
     )
+
+
+def _outcome(life: pl.Expr, target: Target) -> pl.Expr:
+    """The target: whether the asset fails within the horizon, or its life in seconds; null if not observed."""
+    if target.horizon:
+        return pl.when(_FAILS).then(life <= target.horizon).when(life >= target.horizon).then(statement=False)
+    return pl.when(_FAILS).then(life.dt.total_microseconds() / 1e6)
 
 
 def _sampled(labelled: pl.DataFrame, rule: LabelRule) -> pl.DataFrame:

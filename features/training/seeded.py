@@ -26,7 +26,7 @@ def row_lots(labels: pl.DataFrame, seed: int) -> Lots:
 
     Args:
         labels: asset, event_timestamp.
-        seed: Another seed, other numbers.
+        seed: Seed of the random numbers.
 
     Returns:
         One number a row.
@@ -42,7 +42,7 @@ def name_lots(names: Iterable[str], seed: int) -> Lots:
 
     Args:
         names: Any text.
-        seed: Another seed, other numbers.
+        seed: Seed of the random numbers.
     """
     checksums = np.array([crc32(name.encode()) for name in names], np.uint64)
     return _mixed(_mixed(checksums) ^ np.uint64(seed))

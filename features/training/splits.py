@@ -130,9 +130,8 @@ def _by_row(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
     return _named(pl.Series(np.searchsorted(_bounds(spec), place, side="right"), dtype=pl.Int32))
 
 
-def _by_group(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
-    """Whole assets or episodes, drawn in an order that follows from the seed."""
-    column = labels[ASSET if spec.by == "asset" else EPISODE].cast(pl.String)
+def _group_sizes(column: pl.Series, spec: SplitSpec) -> dict[str, int]:
+    """Return the number of labels of each asset or episode, sorted by name."""
     if column.null_count():
         raise InvalidInput(
             f"{column.null_count()} labels have no {spec.by}; give each its own, or split by asset or time"
@@ -142,6 +141,13 @@ def _by_group(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
         raise InvalidInput(
             "\n".join(f"no label is of the {spec.by} {name!r}{near_misses(name, rows)}" for name in unknown)
         )
+    return rows
+
+
+def _by_group(labels: pl.DataFrame, spec: SplitSpec) -> pl.Series:
+    """Whole assets or episodes, drawn in an order that follows from the seed."""
+    column = labels[ASSET if spec.by == "asset" else EPISODE].cast(pl.String)
+    rows = _group_sizes(column, spec)
     free = [name for name in rows if name not in spec.hold_out]
     drawn = [free[place] for place in np.argsort(name_lots(free, spec.seed), kind="stable")]
     shares = dict(zip(NAMES, spec.shares, strict=True))

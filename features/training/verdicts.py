@@ -18,22 +18,28 @@ def verdicts(manifest: Manifest, *, most: int | None = None) -> list[str]:
         most: Number of suspects to name, strongest first; the rest are counted. All are named if None.
     """
     leakage = manifest["leakage"]
-    found = not_known(leakage)
+    warnings = as_of_warnings({view: table.get("as_of") for view, table in manifest["tables"].items()})
+    return [*not_known(leakage), *_shared_rows(leakage), *_suspects(leakage, most), *warnings]
+
+
+def _shared_rows(leakage: Mapping[str, Any]) -> Iterator[str]:
     for view, rows in leakage.get("rows_that_share_a_feature_row_with_another_split", {}).items():
         if rows:
-            found.append(
+            yield (
                 f"{rows} rows use a row of {view} that another split uses too; "
                 f"a split by time, asset or episode rules that out"
             )
+
+
+def _suspects(leakage: Mapping[str, Any], most: int | None) -> Iterator[str]:
     suspects = leakage.get("suspects", [])
     for suspect in suspects[:most]:
-        found.append(
+        yield (
             f"{suspect['column']} alone predicts the target: {suspect['measure']} {suspect['value']:.3f}; "
             f"was it written with hindsight?"
         )
     if more := len(suspects) - len(suspects[:most]):
-        found.append(f"and {more} more alone predict the target; see report.html")
-    return found + as_of_warnings({view: table.get("as_of") for view, table in manifest["tables"].items()})
+        yield f"and {more} more alone predict the target; see report.html"
 
 
 def not_known(leakage: Mapping[str, Any]) -> list[str]:

@@ -64,3 +64,21 @@ def join_intervals(intervals: pl.DataFrame, *, within: timedelta = timedelta(0))
         Columns of `INTERVALS`, sorted by asset and start.
     """
     return join_touching(intervals, by="asset", start="after", end="until", within=within)
+
+
+def in_intervals(rows: pl.LazyFrame, intervals: pl.DataFrame) -> pl.LazyFrame:
+    """Return the rows whose event timestamp lies in an interval of their asset, sorted by it.
+
+    Args:
+        rows: with columns asset and event_timestamp.
+        intervals: columns of `INTERVALS`; those of an asset do not overlap.
+    """
+    begun = rows.sort("event_timestamp").join_asof(
+        intervals.lazy().sort("after"),
+        left_on="event_timestamp",
+        right_on="after",
+        by="asset",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    )
+    return begun.filter(pl.col("event_timestamp") <= pl.col("until")).drop("after", "until")

@@ -18,7 +18,7 @@ from historian.plant.drivers import find_driver
 from historian.plant.feature_sets import complaints, view_of
 from historian.plant.model import Asset, Bearing, Connection, FeatureSet, PlantFile, TagRow
 from historian.plant.plant import Plant, View
-from historian.plant.tag_list import parse_row, read_rows
+from historian.plant.tag_list import PlacedRow, parse_row, read_rows
 
 
 def load_plant(path: Path, *, every_variable: bool = False) -> Plant:
@@ -40,11 +40,14 @@ def load_plant(path: Path, *, every_variable: bool = False) -> Plant:
     if any(not _is_of_connection(keys) for keys, _ in unset):
         # With references instead of values, most other problems would be about the references.
         raise ConfigError([problem for keys, problem in unset if every_variable or not _is_of_connection(keys)])
+    return _Resolver(_model(document), document, unset, every_variable=every_variable).plant()
+
+
+def _model(document: Document) -> PlantFile:
     try:
-        model = PlantFile.model_validate(document.values)
+        return PlantFile.model_validate(document.values)
     except ValidationError as error:
         raise ConfigError(list(problems_of(error, document))) from None
-    return _Resolver(model, document, unset, every_variable=every_variable).plant()
 
 
 def _is_of_connection(keys: Sequence[str]) -> bool:
@@ -133,11 +136,14 @@ class _Resolver:
         if options is None:
             return None
         connection = ConnectionConfig(name, driver, options, tags, self.root)
+        self._check_connection(connection, section)
+        return connection
+
+    def _check_connection(self, connection: ConnectionConfig, section: Section) -> None:
         try:
-            driver.check(connection, section)
+            connection.driver.check(connection, section)
         except ConfigError as error:
             self.problems += error.problems
-        return connection
 
     def _driver(self, section: Section, name: str, driver_name: str) -> DriverSpec | None:
         try:
@@ -164,12 +170,7 @@ class _Resolver:
         return None
 
     def _tags(self, connection: Connection, driver: DriverSpec, keys: tuple[str, str]) -> Iterator[Tag]:
-        try:
-            rows = read_rows(self.root / connection.tags, connection.tags)
-        except InvalidInput as error:
-            self.problems.append(self.document.problem(str(error), *keys, "tags"))
-            return
-        for place, cells in rows:
+        for place, cells in self._rows(connection, keys):
             try:
                 row, options = parse_row(cells, driver)
             except InvalidInput as error:
@@ -182,6 +183,13 @@ class _Resolver:
             tag = self._tag(row, options, (connection.tags, place))
             self.tags.setdefault(tag.name, tag)
             yield tag
+
+    def _rows(self, connection: Connection, keys: tuple[str, str]) -> list[PlacedRow]:
+        try:
+            return read_rows(self.root / connection.tags, connection.tags)
+        except InvalidInput as error:
+            self.problems.append(self.document.problem(str(error), *keys, "tags"))
+            return []
 
     def _tag(self, row: TagRow, options: BaseModel, listed: tuple[str, str]) -> Tag:
         asset = self.model.assets[row.asset]
@@ -207,12 +215,8 @@ class _Resolver:
 
     def _row_problem(self, row: TagRow, *, section: str, place: str) -> str | None:
         """Return the problem of a row, given the other rows and the plant file; None if it has none."""
-        asset = self.model.assets.get(row.asset)
-        if asset is None:
-            return f"unknown asset {row.asset!r}{near_misses(row.asset, self.model.assets)}"
-        points = self.model.classes[asset.asset_class].points if asset.asset_class in self.model.classes else {}
-        if row.point not in points:
-            return f"class {asset.asset_class} has no point {row.point!r}{near_misses(row.point, points)}"
+        if unknown := self._unknown_name(row):
+            return unknown
         name = f"{section} {row.tag}"  # an archive has the history of the same tags that a source streams
         if name in self.where:
             return f"tag {row.tag!r} is already in {self.where[name]}"
@@ -223,6 +227,15 @@ class _Resolver:
         if known and (known.asset, known.point) != (row.asset, row.point):
             return f"tag {row.tag!r} fills {known.point} of {known.asset} elsewhere; a tag fills one point"
         self.where[name] = place
+        return None
+
+    def _unknown_name(self, row: TagRow) -> str | None:
+        asset = self.model.assets.get(row.asset)
+        if asset is None:
+            return f"unknown asset {row.asset!r}{near_misses(row.asset, self.model.assets)}"
+        points = self.model.classes[asset.asset_class].points if asset.asset_class in self.model.classes else {}
+        if row.point not in points:
+            return f"class {asset.asset_class} has no point {row.point!r}{near_misses(row.point, points)}"
         return None
 
     def _views(self) -> Iterator[View]:

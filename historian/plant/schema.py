@@ -19,15 +19,20 @@ def plant_schema() -> dict[str, Any]:
         driver = find_driver(name)
         options = driver.options.model_json_schema()
         definitions |= options.pop("$defs", {})
-        definitions[f"{name}_driver"] = {
-            **options,
-            "properties": {**connection["properties"], **options.get("properties", {}), "driver": {"const": name}},
-            "required": sorted({*connection["required"], *options.get("required", [])}),
-            "additionalProperties": False,
-        }
+        definitions[f"{name}_driver"] = _driver_schema(name, options, connection)
         for section, listed in variants.items():
             if driver.offers(section):
                 listed.append({"$ref": f"#/$defs/{name}_driver"})
     for section, drivers in variants.items():
         schema["properties"][section]["additionalProperties"] = {"oneOf": drivers}
     return schema
+
+
+def _driver_schema(name: str, options: dict[str, Any], connection: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a connection with a driver's own keys."""
+    return {
+        **options,
+        "properties": {**connection["properties"], **options.get("properties", {}), "driver": {"const": name}},
+        "required": sorted({*connection["required"], *options.get("required", [])}),
+        "additionalProperties": False,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,9 +14,14 @@ from historian.plant.connections import DriverSpec
 from historian.plant.document import readable_message
 from historian.plant.model import TagRow
 
+PlacedRow = tuple[str, dict[str | None, str | list[str]]]
+"""The place of a row as in a spreadsheet (`row 2` is the first below the header), and its cells by column."""
 
-def read_rows(path: Path, name: str) -> list[tuple[str, dict[str | None, str | list[str]]]]:
-    """Return the rows of a tag list, each with its place as in a spreadsheet: `row 2` is the first below the header.
+_Row = TypeVar("_Row", bound=BaseModel)
+
+
+def read_rows(path: Path, name: str) -> list[PlacedRow]:
+    """Return the rows of a tag list, each with its place.
 
     Args:
         path: the file.
@@ -49,18 +55,19 @@ def parse_row(cells: Mapping[str | None, str | list[str]], driver: DriverSpec) -
     common = {key: cell for key, cell in given.items() if key in TagRow.model_fields}
     own = {key: cell for key, cell in given.items() if key not in TagRow.model_fields}
     problems: list[Problem] = []
-    row = options = None
-    try:
-        row = TagRow.model_validate(common)
-    except ValidationError as error:
-        problems += _row_problems(error)
-    try:
-        options = driver.address.model_validate(own)
-    except ValidationError as error:
-        problems += _row_problems(error)
+    row, options = _parsed(TagRow, common, problems), _parsed(driver.address, own, problems)
     if row is None or options is None:
         raise InvalidInput(problems)
     return row, options
+
+
+def _parsed(model: type[_Row], cells: Mapping[str, str], problems: list[Problem]) -> _Row | None:
+    """Parse cells to a model; if they do not fit it, add to the problems and return None."""
+    try:
+        return model.model_validate(cells)
+    except ValidationError as error:
+        problems += _row_problems(error)
+        return None
 
 
 def _row_problems(error: ValidationError) -> Iterator[Problem]:

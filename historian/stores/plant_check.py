@@ -67,7 +67,7 @@ def _store_problems(plant: Plant, file: Path) -> Iterator[Problem]:
         return
     if address.org and not token:
         yield _placed(
-            'historian.url is an InfluxDB 2.x, which answers nobody without a token: write token = "${NAME}" under '
+            'historian.url is an InfluxDB 2.x, which answers no request without a token: write token = "${NAME}" under '
             "[historian], or set the variable PENSTOCK_HISTORIAN_TOKEN",
             file,
         )

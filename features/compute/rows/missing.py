@@ -46,20 +46,26 @@ def _waveform_quality(found: WaveformWindows, tag: PointTag, values: Values) -> 
     if extreme.any():
         for spec in plan.features:
             numbers[spec.name][extreme] = np.nan
-    flags: Flags = {}
-    if any(is_missing(each).any() for each in numbers.values()):
-        known: Flags = {
-            **{code: holds[valid] for code, holds in found.speeds.faults.items()},
-            "geometry": np.full(len(extreme), not tag.has_geometry),
-            "unit": np.full(len(extreme), plan.point.unit not in ACCELERATION),
-            "constant": numbers["constant"] == 1,
-            "magnitude": extreme,
-        }
-        flags = missing_flags(plan.features, numbers, known, len(extreme))
+    flags = _waveform_flags(found, tag, numbers)
     speed = found.speeds.faults if plan.shows_speed else {}
     reason = reason_texts({**found.windows.faults, **on_all_windows(flags, valid), **speed}, len(valid))
     everywhere = {name: _on_all_windows(each, valid, np.nan) for name, each in numbers.items()}
     return everywhere, WaveformQuality(found.windows, reason, found.tiling, everywhere["clipped"], found.speeds)
+
+
+def _waveform_flags(found: WaveformWindows, tag: PointTag, numbers: Values) -> Flags:
+    """Return the codes that explain the missing features of valid windows; none if no feature is missing."""
+    if not any(is_missing(each).any() for each in numbers.values()):
+        return {}
+    count = len(numbers["extreme"])
+    known: Flags = {
+        **{code: holds[found.windows.valid] for code, holds in found.speeds.faults.items()},
+        "geometry": np.full(count, not tag.has_geometry),
+        "unit": np.full(count, tag.plan.point.unit not in ACCELERATION),
+        "constant": numbers["constant"] == 1,
+        "magnitude": numbers["extreme"] == 1,
+    }
+    return missing_flags(tag.plan.features, numbers, known, count)
 
 
 def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flags, count: int) -> Flags:

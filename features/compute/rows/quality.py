@@ -1,4 +1,4 @@
-"""What is known of the windows of one point beside its features; `features.define.quality_columns` reads it."""
+"""What is known about the windows of a point, in addition to features; `features.define.quality_columns` reads it."""
 
 from __future__ import annotations
 

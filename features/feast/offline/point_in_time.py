@@ -126,14 +126,19 @@ def _whole(times: pl.Series) -> _Whole:
     return times.to_physical().fill_null(_EARLIEST).to_numpy()
 
 
+def _by_group_and_event(rows: pl.DataFrame, groups: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the rows in order of group, then event timestamp, and the first place of each group."""
+    group = rows[_GROUP].to_numpy()
+    if rows[EVENT].is_sorted():
+        return _by_group(group, groups)
+    by_event = np.argsort(_whole(rows[EVENT]), kind="stable")
+    order, first = _by_group(group[by_event], groups)
+    return by_event[order], first
+
+
 def _timeline(rows: pl.DataFrame, groups: int, *, created_by_label_time: bool) -> _Timeline:
     event, group = _whole(rows[EVENT]), rows[_GROUP].to_numpy()
-    if rows[EVENT].is_sorted():
-        order, first = _by_group(group, groups)
-    else:
-        by_event = np.argsort(event, kind="stable")
-        order, first = _by_group(group[by_event], groups)
-        order = by_event[order]
+    order, first = _by_group_and_event(rows, groups)
     times = _taken(event, order)
     order = _by_created(order, times, rows[CREATED], first)
     if not created_by_label_time:

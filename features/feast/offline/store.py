@@ -10,7 +10,7 @@ or moved, and a value that was not known at its time never comes back. What is p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -93,10 +93,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
         """
         on_demand = _get_requested_on_demand_feature_views(feature_refs, project, registry)
         by_view, _ = _get_requested_feature_views_to_features_dict(feature_refs, feature_views, on_demand)
-        queries = [
-            view_query(view, names, config.repo_path, full_feature_names=full_feature_names)
-            for view, names in by_view.items()
-        ]
+        queries = _queries(by_view, config.repo_path, full_feature_names=full_feature_names)
         if entity_df is None:
             first, last = compute_non_entity_date_range(feature_views, start_date, end_date)
             labels = from_range(queries, first, last)
@@ -109,12 +106,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
             config.repo_path,
             full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
-            metadata=RetrievalMetadata(
-                features=feature_refs,
-                keys=[column for column in labels.table.column_names if column != labels.time],
-                min_event_timestamp=first,
-                max_event_timestamp=last,
-            ),
+            metadata=_metadata(feature_refs, labels, first, last),
         )
 
     @staticmethod
@@ -292,6 +284,19 @@ def _retrieval(
 ) -> HistoricalRetrieval:
     store = config.offline_store
     return HistoricalRetrieval(labels, queries, created_by_label_time, int(store.memory_limit), store.ray_address)
+
+
+def _queries(
+    by_view: Mapping[FeatureView, Iterable[str]], repo_path: Path | None, *, full_feature_names: bool
+) -> list[ViewQuery]:
+    return [
+        view_query(view, names, repo_path, full_feature_names=full_feature_names) for view, names in by_view.items()
+    ]
+
+
+def _metadata(refs: list[str], labels: EntityFrame, first: datetime, last: datetime) -> RetrievalMetadata:
+    keys = [column for column in labels.table.column_names if column != labels.time]
+    return RetrievalMetadata(features=refs, keys=keys, min_event_timestamp=first, max_event_timestamp=last)
 
 
 def _repo(config: RepoConfig) -> Path:

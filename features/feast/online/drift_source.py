@@ -31,18 +31,23 @@ def training_values(store: FeatureStore, path: Path) -> dict[str, pl.Series]:
     """
     fields = {f"{view.name}:{field.name}": field for view in store.list_feature_views() for field in view.features}
     arrow = pa.schema({column_of(ref): from_feast_to_pyarrow_type(field.dtype) for ref, field in fields.items()})
+    found = _read(path, pl.Schema(arrow))
+    columns = {ref: column_of(ref) for ref in fields if column_of(ref) in found.columns}
+    if not columns:
+        raise InvalidInput(f"the training set {path} has no column of a registered feature, such as view__feature")
+    return {ref: found[column] for ref, column in columns.items()}
+
+
+def _read(path: Path, types: pl.Schema) -> pl.DataFrame:
+    """Return the columns of registered features in all files of a training set."""
     data = path / "data" if (path / "data").is_dir() else path  # not its labels, which may be Parquet too
     files = sorted(file for file in data.rglob("*") if file.suffix.lower() in _SUFFIXES) if data.is_dir() else [data]
     if not files:
         raise InvalidInput(f"there is no training set in {path}; its files end in {', '.join(_SUFFIXES)}")
     try:
-        found = pl.concat([_features(file, pl.Schema(arrow)) for file in files]).collect()
+        return pl.concat([_features(file, types) for file in files]).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InvalidInput(f"the training set {path} cannot be read: {error}") from None
-    columns = {ref: column_of(ref) for ref in fields if column_of(ref) in found.columns}
-    if not columns:
-        raise InvalidInput(f"the training set {path} has no column of a registered feature, such as view__feature")
-    return {ref: found[column] for ref, column in columns.items()}
 
 
 def _features(file: Path, types: pl.Schema) -> pl.LazyFrame:

@@ -5,10 +5,11 @@ Feast itself returns features of any age as present; a model trained with a ttl 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from feast import FeatureView
+from feast import FeatureView, RepoConfig
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 
 
@@ -23,6 +24,22 @@ def expire(answer: GetOnlineFeaturesResponse, ttls: Mapping[str, timedelta | Non
     for name, vector in zip(answer.metadata.feature_names.val, answer.results, strict=True):
         if name in ttls:
             _expire(vector, ttls[name], now)
+
+
+def expire_read(
+    config: RepoConfig, grouped: Iterable[tuple[FeatureView, list[str]]], arguments: Sequence[Any], now: datetime
+) -> None:
+    """Remove expired values from the response that Feast's `_read_features_per_fv` has filled, if the store is to.
+
+    Args:
+        config: Its `online_store.expire` says whether to.
+        grouped: Views, each with the features that were read.
+        arguments: The other arguments of the call; the response, and whether names are `view__feature`, are among them.
+        now: The current time, from which the age of a feature is counted.
+    """
+    *_, answer, full_names, _versions = arguments
+    if config.online_store.expire:
+        expire(answer, ttls_of(grouped, full_names=full_names), now)
 
 
 def ttls_of(grouped: Iterable[tuple[FeatureView, list[str]]], *, full_names: bool) -> dict[str, timedelta | None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 from feast.errors import FeatureNameCollisionError
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 
@@ -129,17 +129,17 @@ def ages(store: FeatureStore, assets: Sequence[str], *, now: datetime) -> list[A
     Raises:
         StoreUnavailable: the online store cannot be read.
     """
-    found = []
-    for view in sorted(store.list_feature_views(allow_cache=True), key=lambda view: str(view.name)):
-        ref = f"{view.name}:{view.features[0].name}"
-        answer = online_response(store, [ref], assets, full_feature_names=True, now=now)
-        vector = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))[column_of(ref)]
-        found += [
-            Age(asset, view.name, instant.ToDatetime(UTC), expired=status == FieldStatus.OUTSIDE_MAX_AGE)
-            for asset, instant, status in zip(assets, vector.event_timestamps, vector.statuses, strict=True)
-            if status != FieldStatus.NOT_FOUND
-        ]
-    return found
+    views = sorted(store.list_feature_views(allow_cache=True), key=lambda view: str(view.name))
+    return [age for view in views for age in _ages_in(view, store, assets, now)]
+
+
+def _ages_in(view: FeatureView, store: FeatureStore, assets: Sequence[str], now: datetime) -> Iterator[Age]:
+    ref = f"{view.name}:{view.features[0].name}"
+    answer = online_response(store, [ref], assets, full_feature_names=True, now=now)
+    vector = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))[column_of(ref)]
+    for asset, instant, status in zip(assets, vector.event_timestamps, vector.statuses, strict=True):
+        if status != FieldStatus.NOT_FOUND:
+            yield Age(asset, view.name, instant.ToDatetime(UTC), expired=status == FieldStatus.OUTSIDE_MAX_AGE)
 
 
 def readings(store: FeatureStore, refs: Sequence[str], asset: str, *, now: datetime) -> list[Reading]:

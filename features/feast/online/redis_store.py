@@ -8,7 +8,6 @@ writes later, so that the older of two rows may win; here a script in the server
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,13 +18,13 @@ from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.supported_async_methods import SupportedAsyncMethods
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from redis import Redis
 from redis.exceptions import RedisError
 
-from features.feast.online.expiry import expire, ttls_of
+from features.feast.online.expiry import expire_read
 from features.feast.online.feast_bytes import ROWS_PER_TRIP, Head, OnlineRows, Row, encoded_rows, framed, varint
+from features.feast.online.in_thread import in_thread
 from historian.errors import StoreUnavailable
 from historian.prefetch import run_concurrently
 from historian.times import utc_now
@@ -134,25 +133,8 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         if progress:
             progress(len(data))
 
-    async def online_read_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: Sequence[EntityKey],
-        requested_features: Sequence[str] | None = None,
-    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Run `online_read` in a thread; arguments, result and errors are its own."""
-        names = list(requested_features) if requested_features else None
-        found: list[tuple[datetime | None, dict[str, Value] | None]] = await asyncio.to_thread(
-            self.online_read, config, table, entity_keys, names
-        )
-        return found
-
-    async def online_write_batch_async(
-        self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
-    ) -> None:
-        """Run `online_write_batch` in a thread; arguments and errors are its own."""
-        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+    online_read_async = in_thread(RedisOnlineStore.online_read)
+    online_write_batch_async = in_thread(online_write_batch)
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
         """Return a function for the bytes before a value: rows are MessagePack of field, value, field, value."""
@@ -227,13 +209,9 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
         """Read all views as Feast's `get_online_features` does, then apply the ttl."""
         grouped = [(view, [*names]) for view, names in grouped_refs]  # Feast adds to the names
         super()._read_features_per_fv(config, grouped_refs, *rest)
-        *_, answer, full_names, _versions = rest
-        if config.online_store.expire:
-            expire(answer, ttls_of(grouped, full_names=full_names), utc_now())
+        expire_read(config, grouped, rest, utc_now())
 
-    async def _read_features_per_fv_async(self, *arguments: Any) -> None:
-        """Read as Feast's `get_online_features_async` does: run the synchronous read, with its ttl, in a thread."""
-        await asyncio.to_thread(self._read_features_per_fv, *arguments)
+    _read_features_per_fv_async = in_thread(_read_features_per_fv)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ writers; and values older than the ttl of their view are returned as missing.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +25,9 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Map, Value
 from feast.repo_config import FeastConfigBaseModel
 
-from features.feast.online.expiry import expire, ttls_of
+from features.feast.online.expiry import expire_read
 from features.feast.online.feast_bytes import Head, OnlineRows, Row, encoded_rows, varint
+from features.feast.online.in_thread import in_thread
 from historian.errors import StoreUnavailable
 from historian.times import from_micros, utc_now
 
@@ -129,21 +129,8 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
         with _opened(config, "ro") as connection:
             return [_found(connection.execute(query, (key,)).fetchone(), names) for key in keys]
 
-    async def online_read_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: Sequence[EntityKey],
-        requested_features: Sequence[str] | None = None,
-    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Run `online_read` in a thread; arguments, result and errors are its own."""
-        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
-
-    async def online_write_batch_async(
-        self, config: RepoConfig, table: FeatureView, data: Sequence[Row], progress: Callable[[int], Any] | None
-    ) -> None:
-        """Run `online_write_batch` in a thread; arguments and errors are its own."""
-        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+    online_read_async = in_thread(online_read)
+    online_write_batch_async = in_thread(online_write_batch)
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
         """Return how far the view has been materialised; see `features.feast.online.materialize`."""
@@ -159,13 +146,9 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
     def _read_features_per_fv(self, config: RepoConfig, grouped_refs: Any, *rest: Any) -> None:
         """Read view by view as Feast's `get_online_features` does, then apply the ttl."""
         super()._read_features_per_fv(config, grouped_refs, *rest)
-        *_, answer, full_names, _versions = rest
-        if config.online_store.expire:
-            expire(answer, ttls_of(grouped_refs, full_names=full_names), utc_now())
+        expire_read(config, grouped_refs, rest, utc_now())
 
-    async def _read_features_per_fv_async(self, *arguments: Any) -> None:
-        """Read as Feast's `get_online_features_async` does: run the synchronous read, with its ttl, in a thread."""
-        await asyncio.to_thread(self._read_features_per_fv, *arguments)
+    _read_features_per_fv_async = in_thread(_read_features_per_fv)
 
 
 @contextmanager

@@ -59,6 +59,16 @@ def tags_of(plant: Plant, view: View, point: str) -> dict[str, str]:
     return {asset: tag.name for asset, tag in found.items() if tag}
 
 
+def _source(plant: Plant, view: View) -> FileSource:
+    return FileSource(
+        name=view.name,
+        path=table_path(plant, view.name).as_posix(),
+        file_format=DeltaFormat(),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
+
+
 def _view(plant: Plant, view: View, asset: Entity) -> FeatureView:
     window, hop = format_duration(view.window), format_duration(view.hop)
     return FeatureView(
@@ -66,13 +76,7 @@ def _view(plant: Plant, view: View, asset: Entity) -> FeatureView:
         entities=[asset],
         ttl=view.ttl or timedelta(0),
         schema=[Field(name=ASSET, dtype=String), *(_field(column) for column in view_plan(plant, view).columns)],
-        source=FileSource(
-            name=view.name,
-            path=table_path(plant, view.name).as_posix(),
-            file_format=DeltaFormat(),
-            timestamp_field="event_timestamp",
-            created_timestamp_column="created_timestamp",
-        ),
+        source=_source(plant, view),
         description=f"Windows of {window} every {hop}, labelled by their end.",
         tags={
             "window": window,

@@ -64,11 +64,7 @@ def repo_config(plant: Plant) -> dict[str, Any]:
     return {
         "project": plant.site.replace("-", "_"),
         "provider": "local",
-        "registry": {
-            "registry_type": "file",
-            "registry_store_type": "features.feast.registry.registry_store.AtomicRegistryStore",
-            "path": str(repo_path(plant) / "registry.db"),
-        },
+        "registry": _registry(plant),
         "offline_store": {"type": "features.feast.offline.store.PolarsOfflineStore"},
         "online_store": _online_store(plant),
         # The offline store finds the newest row per asset, instead of Feast in a frame of all rows.
@@ -180,3 +176,11 @@ def registered(repo: Path) -> dict[str, Any]:
         repo: Directory of the repository.
     """
     return {f"{type(item).__name__}_{item.name}": item for item in _registered(FeatureStore(str(repo)))}
+
+
+def _registry(plant: Plant) -> dict[str, str]:
+    return {
+        "registry_type": "file",
+        "registry_store_type": "features.feast.registry.registry_store.AtomicRegistryStore",
+        "path": str(repo_path(plant) / "registry.db"),
+    }

@@ -62,8 +62,14 @@ def access_denied(status: int, reason: str, address: InfluxAddress, action: Acti
         return AccessDenied(f"{text}, the user in the url, and what that user may do")
     if status == 401:
         return AccessDenied(f"{where} does not know the token ({reason}); check {TOKEN_SETTING}")
+    return lacks_right(address, action, reason)
+
+
+def lacks_right(address: InfluxAddress, action: Action, reason: str = "") -> AccessDenied:
+    """Return the error for a 2.x token without the permission for a bucket, with InfluxDB's reason if it gave one."""
+    bucket = f"{address.bucket} ({reason})" if reason else address.bucket
     return AccessDenied(
-        f"{where} does not let us {action} bucket {address.bucket} ({reason}): the token lacks that right; "
+        f"InfluxDB at {address.base} does not let us {action} bucket {bucket}: the token lacks that right; "
         f"use one that has it in {TOKEN_SETTING}"
     )
 

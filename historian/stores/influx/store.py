@@ -229,16 +229,7 @@ def _literal(text: str) -> str:
 
 def _ledger_bodies(batch: SampleBatch, source: str) -> Iterator[bytes]:
     """Yield the ledger rows of a write as points without a time: the server sets it."""
-    entries = batch.group_by("tag", maintain_order=True).agg(
-        first=pl.col("timestamp").min().cast(pl.Int64),
-        last=pl.col("timestamp").max().cast(pl.Int64),
-        rows=pl.len().cast(pl.Int64),
-    )
-    part = pl.int_range(pl.len()) // _ENTRIES_PER_POINT
-    points = entries.group_by(part.alias("part"), maintain_order=True).agg(
-        pl.struct("tag", "first", "last", "rows").struct.json_encode().str.join("\n").alias("entries")
-    )
-    series = points.select(
+    series = _ledger_entries(batch).select(
         pl.format(
             'ledger,part={},source={} entries="{}"',
             "part",
@@ -248,6 +239,19 @@ def _ledger_bodies(batch: SampleBatch, source: str) -> Iterator[bytes]:
     )
     for few in series.to_series().to_frame().iter_slices(_POINTS_PER_BODY):
         yield few.to_series().str.join("\n").item().encode()
+
+
+def _ledger_entries(batch: SampleBatch) -> pl.DataFrame:
+    """Return `part` and `entries`: the ledger rows of a write as lines of JSON, several in an entry."""
+    entries = batch.group_by("tag", maintain_order=True).agg(
+        first=pl.col("timestamp").min().cast(pl.Int64),
+        last=pl.col("timestamp").max().cast(pl.Int64),
+        rows=pl.len().cast(pl.Int64),
+    )
+    part = pl.int_range(pl.len()) // _ENTRIES_PER_POINT
+    return entries.group_by(part.alias("part"), maintain_order=True).agg(
+        pl.struct("tag", "first", "last", "rows").struct.json_encode().str.join("\n").alias("entries")
+    )
 
 
 def _ledger(points: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from influxdb_client.rest import ApiException
 
 from historian.errors import AccessDenied, StoreError, StoreUnavailable
 from historian.stores.influx.address import InfluxAddress, clean_secret
-from historian.stores.influx.refusals import TOKEN_SETTING, Action, no_organisation, refusal
+from historian.stores.influx.refusals import Action, lacks_right, no_organisation, refusal
 
 Precision = Literal["us", "ns"]
 _TIMEOUT_S: Final = 30.0
@@ -175,10 +175,7 @@ def bucket_of(client: httpx.Client, address: InfluxAddress) -> dict[str, Any] | 
     check_answer(answer, address, "read")
     buckets = answer.json()["buckets"]
     if not buckets:  # it exists, or the status would be 404
-        raise AccessDenied(
-            f"InfluxDB at {address.base} does not let us read bucket {address.bucket}: the token lacks that right; "
-            f"use one that has it in {TOKEN_SETTING}"
-        )
+        raise lacks_right(address, "read")
     return dict(buckets[0])
 
 

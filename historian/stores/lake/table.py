@@ -127,14 +127,7 @@ class LakeTable:
         """Write the next version: its file is complete and on disk before it gets its name."""
         log, version = self.root / "_delta_log", self.current.version() + 1
         draft = log / "_commit_penstock.json.tmp"
-        with draft.open("w", encoding="utf-8") as file:
-            at = os.fstat(file.fileno()).st_mtime_ns // 10**6
-            for action in actions:
-                action.get("remove", {}).update(deletionTimestamp=at)
-            head = {"commitInfo": {"timestamp": at, "operation": operation, "engineInfo": "penstock"}}
-            file.writelines(json.dumps(action) + "\n" for action in [head, *actions])
-            file.flush()
-            os.fsync(file.fileno())
+        _write_commit(draft, actions, operation)
         os.link(draft, log / f"{version:020d}.json")
         draft.unlink()
         sync(log)
@@ -150,3 +143,15 @@ class LakeTable:
         log, version = self.root / "_delta_log", self.current.version()
         for path in (*log.glob(f"{version:020d}.*"), *log.glob("_last_checkpoint"), log):
             sync(path)
+
+
+def _write_commit(draft: Path, actions: Sequence[Action], operation: str) -> None:
+    """Write a version's file and sync it; removed files get the time of the commit."""
+    with draft.open("w", encoding="utf-8") as file:
+        at = os.fstat(file.fileno()).st_mtime_ns // 10**6
+        for action in actions:
+            action.get("remove", {}).update(deletionTimestamp=at)
+        head = {"commitInfo": {"timestamp": at, "operation": operation, "engineInfo": "penstock"}}
+        file.writelines(json.dumps(action) + "\n" for action in [head, *actions])
+        file.flush()
+        os.fsync(file.fileno())

@@ -21,35 +21,25 @@ from bridge.cli.stream import stream
 from historian.errors import InvalidInput, SourceError
 from historian.plant.load import load_plant
 from historian.stores.open import open_store
+from tests.one_pump import write_pump
 
 PENSTOCK = Path(sys.executable).with_name("penstock")
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
-PLANT = """
-[site]
-name = "test"
-[classes.pump.points]
-temperature = { kind = "process", unit = "degC", range = [0, 100] }
-[assets.p1]
-class = "pump"
+ARCHIVE = """
 [archives.history]
 driver = "files"
 path = "*_history.csv"
 layout = "long"
 tags = "tags.csv"
-[sources.line1]
-driver = "opcua"
-endpoint = "opc.tcp://127.0.0.1:1"
-tags = "live.csv"
 """
 
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Path:
     """Three hours of a temperature, once a minute; one value is out of range, and one contradicts another."""
-    (tmp_path / "plant.toml").write_text(PLANT)
+    write_pump(tmp_path, ARCHIVE)
     (tmp_path / "tags.csv").write_text("tag,asset,point,address\np1.t,p1,temperature,T\n")
-    (tmp_path / "live.csv").write_text("tag,asset,point,address\np1.t,p1,temperature,ns=2;s=T\n")
     lines = [f"{(T0 + timedelta(minutes=m)).isoformat()},T,{m % 100 + 1}" for m in range(180)]
     (tmp_path / "a_history.csv").write_text("\n".join(["timestamp,tag,value", *lines, ""]))
     late = (T0 + timedelta(seconds=90)).isoformat()
@@ -104,9 +94,12 @@ def test_the_quarantine_is_shown_exported_replayed_and_purged(plant: Path, answe
     assert reasons == {("another value has the same tag and time", 1), ("outside its range [0, 100] degC", 1)}
     assert answers(export, plant / "kept.csv")["rows"] == 2
     assert sorted(pl.read_csv(plant / "kept.csv")["value"]) == [50.0, 500.0]
+    for option in ({"source": "x"}, {"reason": "x"}, {"tag": "x"}, {"before": "2026-01-01T00:00:00Z"}):
+        assert answers(export, plant / "none.csv", **option)["rows"] == 0
     assert answers(replay) == {"replayed": 0, "rejected": 1, "waiting": 0}
 
-    (plant / "plant.toml").write_text(PLANT.replace("[0, 100]", "[0, 1000]"))
+    text = (plant / "plant.toml").read_text()
+    (plant / "plant.toml").write_text(text.replace("[0, 100]", "[0, 1000]"))
     assert answers(replay) == {"replayed": 1, "rejected": 0, "waiting": 0}
     store = open_store(load_plant(plant))
     late = T0 + timedelta(seconds=90)

@@ -190,7 +190,7 @@ def test_retry_after_of_a_busy_server_is_respected(edge: Edge, tmp_path: Path, s
 
 def test_what_goes_over_a_network_is_compressed(server: Server) -> None:
     """An address other than this machine's loopback gets gzip, which the server reads."""
-    store = InfluxStore(open_wire(parse_address(f"influxdb://0.0.0.0:{server.port}/north"), ""))
+    store = InfluxStore(open_wire(parse_address(f"influxdb://127.1:{server.port}/north"), ""))
     batch = samples_of("a", 0, 30_000)
     store.write(batch, source="line1", now=NOW)
     assert_frame_equal(stored(store, "a"), batch)

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
-from bridge.edge.migrations import VERSION
+from bridge.edge.migrations import VERSION, migrate
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
 from historian.errors import HistorianError
@@ -112,6 +112,24 @@ def test_a_step_that_fails_leaves_the_version_before(old: Path) -> None:
     with closing(sqlite3.connect(old)) as database:
         assert database.execute("SELECT sum(rows), count(proven) FROM spool").fetchall() == [(10, 2)]
         assert database.execute("PRAGMA user_version").fetchall() == [(1,)]
+
+
+def test_two_processes_migrate_once(old: Path) -> None:
+    """If another process migrates the file between our look at its version and our lock, its work is not repeated."""
+    with (
+        closing(sqlite3.connect(old, isolation_level=None)) as database,
+        closing(sqlite3.connect(old, isolation_level=None)) as other,
+    ):
+
+        def migrate_first(statement: str) -> None:
+            if statement == "BEGIN IMMEDIATE":
+                database.set_trace_callback(None)
+                migrate(other)
+
+        database.set_trace_callback(migrate_first)
+        migrate(database)
+        assert database.execute("PRAGMA user_version").fetchall() == [(VERSION,)]
+        assert database.execute("SELECT sum(rows) FROM spool").fetchall() == [(10,)]
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from bridge.edge.quarantine import KEPT, Quarantine, Selection
 from bridge.edge.quarantine_rows import REJECTED, rejected
 from historian.errors import InvalidInput
 from historian.samples import SCHEMA
+from tests.bridge.edge.steps import sqlite_steps
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -114,17 +115,7 @@ def test_adding_costs_the_same_however_much_is_there(edge: Edge) -> None:
     quarantine = Quarantine(edge)
 
     def steps(number: int) -> int:
-        counted = [0]
-
-        def count() -> int:
-            counted[0] += 1
-            return 0
-
-        with edge.transaction() as database:
-            database.set_progress_handler(count, 1)
-            quarantine.add(out_of_range(number, 1), source="s", origin="s", now=NOW)
-            database.set_progress_handler(None, 1)
-        return counted[0]
+        return sqlite_steps(edge, lambda: quarantine.add(out_of_range(number, 1), source="s", origin="s", now=NOW))
 
     steps(0)
     few = steps(1)

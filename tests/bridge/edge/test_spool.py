@@ -22,6 +22,7 @@ from historian.errors import HistorianError, SpoolFull
 from historian.intervals import INTERVALS, intervals, union
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.times import from_micros
+from tests.bridge.edge.steps import sqlite_steps
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOTHING = INTERVALS.to_frame()
@@ -209,22 +210,20 @@ def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
     assert Spool(edge).waiting() == {}
 
 
+def test_a_batch_larger_than_an_item_is_delivered_whole(edge: Edge) -> None:
+    """An item has at least one batch, whatever its size."""
+    Spool(edge).append(numbered(0, 10), source="s", now=T0)
+    item = Spool(edge).oldest("s", now=T0, rows=5)
+    assert item is not None
+    assert_frame_equal(item.batch, numbered(0, 10))
+
+
 def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
     """The number of SQLite steps per append does not grow with the spool's content."""
     spool = Spool(edge)
 
     def steps() -> int:
-        counted = [0]
-
-        def count() -> int:
-            counted[0] += 1
-            return 0
-
-        with edge.transaction() as database:
-            database.set_progress_handler(count, 1)
-            spool.append(numbered(0, 1), source="s", now=T0)
-            database.set_progress_handler(None, 1)
-        return counted[0]
+        return sqlite_steps(edge, lambda: spool.append(numbered(0, 1), source="s", now=T0))
 
     steps()
     few = steps()

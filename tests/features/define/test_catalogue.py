@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,17 +16,6 @@ from features.windows.tiling import Tiling
 from historian.errors import ConfigError, FeatureError
 from historian.plant.feature_groups import BUILT_IN, DEFAULTS, needs_of
 from historian.plant.model import FeatureSet
-
-PLUGINS = Path(__file__).parents[2] / "plugins"
-
-
-@pytest.fixture
-def _plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Installs the test groups, right and wrong ones, the way a third party's would be."""
-    monkeypatch.syspath_prepend(PLUGINS)
-    monkeypatch.syspath_prepend(PLUGINS / "broken")
-    yield
-    find_group.cache_clear()
 
 
 def test_has_the_registered_features() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +24,6 @@ from historian.plant.model import Asset, AssetClass, Bearing
 from historian.plant.plant import Plant, View
 from tests.features.compute.rows.signals import tag
 
-PLUGINS = Path(__file__).parents[2] / "plugins"
 POINTS: dict[str, dict[str, Any]] = {
     "de_h": {"kind": "vibration", "unit": "g", "sample_rate": 25_600},
     "nde_h": {"kind": "vibration", "unit": "m/s2", "sample_rate": 25_600},
@@ -35,15 +33,6 @@ POINTS: dict[str, dict[str, Any]] = {
     "speed": {"kind": "speed", "unit": "rpm"},
 }
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def _plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Installs the test groups, right and wrong ones, the way a third party's would be."""
-    monkeypatch.syspath_prepend(PLUGINS)
-    monkeypatch.syspath_prepend(PLUGINS / "broken")
-    yield
-    find_group.cache_clear()
 
 
 def plant() -> Plant:

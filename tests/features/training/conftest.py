@@ -1,4 +1,4 @@
-"""Training sets of two views, made once for all tests that only read them."""
+"""Feast over a plant; and training sets of two views, made once for all tests that only read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from feast import FeatureStore
 
 from features.feast.registry.feast_repo import apply, open_feature_store
 from features.training.label_source import read_source
@@ -18,6 +19,13 @@ from features.training.training_set import make as make_training_set
 from historian.plant.plant import Plant
 from tests.features.feature_rows import copied_plant
 from tests.features.training.two_views import BY_TIME, OIL, OWN_SPLIT, RMS, add_two_views
+
+
+@pytest.fixture
+def store(plant: Plant) -> FeatureStore:
+    """Feast over the plant."""
+    apply(plant)
+    return open_feature_store(plant)
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-import pytest
 from feast import FeatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from features.feast.registry.feast_repo import apply, open_feature_store
 from features.training.audit import ViewAudit, audit_view, known_rows
 from features.training.join import feature_values
 from features.training.plan import Plan, resolve
-from historian.plant.plant import Plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 INSTANT = pl.Datetime("us", "UTC")
@@ -58,13 +55,6 @@ def test_a_long_backfill_is_skipped() -> None:
     keys = pl.DataFrame({"asset": "a", "event_timestamp": made, "created_timestamp": late})
     labels = pl.DataFrame({"asset": "a", "event_timestamp": [made[at] for at in (6, 7, 1406, 1407, 2999)]})
     assert known_rows(labels, keys, created_by_label_time=True).tolist() == [-1, 7, 7, 1407, 2807]
-
-
-@pytest.fixture
-def store(plant: Plant) -> FeatureStore:
-    """Feast over the plant."""
-    apply(plant)
-    return open_feature_store(plant)
 
 
 def labelled(*rows: tuple[str, float]) -> pl.DataFrame:

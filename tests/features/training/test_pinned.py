@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.feast.offline.join_executor import LOCAL
-from features.feast.registry.feast_repo import apply, open_feature_store
 from features.tables.feature_table import table_path
 from features.training.commit_times import version_at
 from features.training.join import feature_values
@@ -45,13 +44,6 @@ def labelled(*rows: tuple[str, float]) -> pl.DataFrame:
     """Labels: asset, seconds after START."""
     data = [(asset, at(seconds)) for asset, seconds in rows]
     return pl.DataFrame(data, schema=["asset", "event_timestamp"], schema_overrides=SCHEMA, orient="row")
-
-
-@pytest.fixture
-def store(plant: Plant) -> FeatureStore:
-    """Feast over the plant."""
-    apply(plant)
-    return open_feature_store(plant)
 
 
 @pytest.fixture

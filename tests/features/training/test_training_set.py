@@ -18,7 +18,6 @@ from feast import FeatureStore
 from polars.testing import assert_frame_equal
 
 from features.feast.feature_refs import refs_of_assets
-from features.feast.registry.feast_repo import apply, open_feature_store
 from features.tables.feature_table import table_path
 from features.training.formats import Format, format_of, save, write
 from features.training.plan import resolve
@@ -29,13 +28,6 @@ from historian.plant.plant import Plant
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RMS = "compressor_vibration:de_h_rms_ac"
 OIL = "compressor_process:oil_temp_mean"
-
-
-@pytest.fixture
-def store(plant: Plant) -> FeatureStore:
-    """Feast over the plant."""
-    apply(plant)
-    return open_feature_store(plant)
 
 
 def labels(*rows: tuple[str, float], **columns: list[object]) -> pl.DataFrame:

@@ -130,7 +130,7 @@ def test_check_finds_a_missing_token_of_influxdb_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "token", "words"),
     [
-        ("influxdb://influx:8086/north?bucket=raw", "", "answers nobody without a token"),
+        ("influxdb://influx:8086/north?bucket=raw", "", "answers no request without a token"),
         ("influxdb://influx:8086/north?bucket=raw", "opensesame opensesame", "as if more than the token"),
         ("influxdb://me:opensesame@influx:8086/north", "", "has a password in it"),
         ("influxdb://influx:8086", "", "lacks a host or a name"),

@@ -13,26 +13,13 @@ from historian.cli.status import status
 from historian.plant.load import load_plant
 from historian.status import SinkStatus, SourceStatus, StatusFile
 from historian.times import utc_now
-
-PLANT = """
-[site]
-name = "test"
-[classes.pump.points]
-temperature = { kind = "process" }
-[assets.p1]
-class = "pump"
-[sources.line1]
-driver = "opcua"
-endpoint = "opc.tcp://127.0.0.1:1"
-tags = "live.csv"
-"""
+from tests.one_pump import write_pump
 
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Path:
     """A plant with one source."""
-    (tmp_path / "plant.toml").write_text(PLANT)
-    (tmp_path / "live.csv").write_text("tag,asset,point,address\np1.t,p1,temperature,ns=2;s=T\n")
+    write_pump(tmp_path)
     return tmp_path
 
 

@@ -42,13 +42,6 @@ def after(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-@pytest.fixture
-def store(stored: Plant) -> FeatureStore:
-    """Feast over the plant, with either online store."""
-    apply(stored)
-    return open_feature_store(stored)
-
-
 def materialized(store: FeatureStore, end: datetime = END, *, full: bool = False) -> dict[str, int | None]:
     """Runs materialize."""
     return materialize(store, end=end, advance=lambda _: None, full=full)

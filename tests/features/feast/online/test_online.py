@@ -19,13 +19,6 @@ RMS = "compressor_vibration:de_h_rms_ac"
 OIL = "compressor_process:oil_temp_mean"
 
 
-@pytest.fixture
-def store(stored: Plant) -> FeatureStore:
-    """Feast over the plant, with either online store."""
-    apply(stored)
-    return open_feature_store(stored)
-
-
 def after(seconds: float) -> datetime:
     """An instant after START."""
     return START + timedelta(seconds=seconds)

@@ -49,13 +49,6 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     time.tzset()
 
 
-@pytest.fixture
-def store(stored: Plant) -> FeatureStore:
-    """Feast over the plant, with either online store."""
-    apply(stored)
-    return open_feature_store(stored)
-
-
 def write(store: FeatureStore, value: float, event: datetime, created: datetime | None = None) -> None:
     """Writes two features of c101, as a push does."""
     values = {"de_h_rms_ac": Value(double_val=value), "de_h_n": Value(int64_val=int(value))}
