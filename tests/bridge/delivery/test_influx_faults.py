@@ -141,6 +141,7 @@ def test_an_outage_is_caught_up_with_in_order(edge: Edge, store: InfluxStore, se
     assert spool.waiting() == {}
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_the_server_is_an_outage(edge: Edge, tmp_path: Path) -> None:
     """The spool keeps what InfluxDB cannot: once there is room and it was restarted, every sample is there once.
 

@@ -66,6 +66,7 @@ def test_a_plant_is_checked_without_anything_heavy(tmp_path: Path) -> None:
     assert imported_by("check", "--plant", tmp_path) & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_feast_is_imported_without_typeguards_instrumentation() -> None:
     """Whoever of us imports Feast, typeguard does not rewrite its classes first (docs/decisions/0006)."""
     for module in ("api.feast_backend", "benchmarks.materialize"):
