@@ -109,6 +109,25 @@ class Archive(Protocol):
         """Release the connection; may be called twice."""
 
 
+@runtime_checkable
+class ProposesSlices(Protocol):
+    """An archive that knows in which slices of time it is best read.
+
+    A backfill reads any other archive in up to 64 slices of equal length.
+    """
+
+    async def slice_starts(self, start: datetime, end: datetime) -> Sequence[datetime]:
+        """Return where slices of start <= t < end should begin, in order; known after `open`.
+
+        A slice ends where the next one begins, and the first one begins at `start` in any case. An interruption costs
+        the slice that was being read. If empty, the slices are of equal length.
+
+        Raises:
+            SourceError: the archive cannot be read at all.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Driver:
     """What a driver module registers; a `DriverSpec`.
