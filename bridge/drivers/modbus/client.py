@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.pdu import ModbusPDU
 
 from bridge.drivers.modbus.driver import Options
+from bridge.drivers.modbus.places import Table
 from bridge.drivers.tls import client_context, handshake_problem
 from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig
@@ -71,6 +73,19 @@ async def connect_client(
         client.close()
         raise NotConnected(f"{options.peer} does not accept a Modbus connection: {reason}")
     return client
+
+
+def request(
+    client: AsyncModbusTcpClient, table: Table, first: int, *, count: int, device_id: int
+) -> Awaitable[ModbusPDU]:
+    """Return the request for some values of a device: functions 1 to 4, which only read."""
+    read = {
+        "coil": client.read_coils,
+        "discrete": client.read_discrete_inputs,
+        "holding": client.read_holding_registers,
+        "input": client.read_input_registers,
+    }[table]
+    return read(first, count=count, device_id=device_id)
 
 
 def _problem(error: OSError) -> str:

@@ -121,5 +121,6 @@ driver: Final = Driver(
     options=Options,
     address=Columns,
     source=opened_by("bridge.drivers.modbus.source:ModbusSource"),
+    probe=opened_by("bridge.drivers.modbus.probe:probe"),
     check_tags=_check,
 )

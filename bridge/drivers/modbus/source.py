@@ -16,7 +16,7 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
 from bridge.drivers.modbus.blocks import Block, halves, plan_blocks
-from bridge.drivers.modbus.client import connect_client, encryption
+from bridge.drivers.modbus.client import connect_client, encryption, request
 from bridge.drivers.modbus.driver import Options, places_of
 from bridge.drivers.modbus.places import BIT_TABLES
 from historian.errors import NotConnected
@@ -137,23 +137,18 @@ class ModbusSource:
             await asyncio.sleep(self._options.pause.total_seconds())
         if connection.lost.done():
             return BAD_COMMUNICATION_ERROR
-        client = connection.client
-        read = {
-            "coil": client.read_coils,
-            "discrete": client.read_discrete_inputs,
-            "holding": client.read_holding_registers,
-            "input": client.read_input_registers,
-        }[block.table]
         # Time-outs and retries are left to pymodbus: a shorter wait here would leave a late response in the stream. But
         # pymodbus goes on waiting after the connection is lost, when no response can arrive any more.
-        request = asyncio.ensure_future(read(block.first, count=block.count, device_id=block.device_id))
+        response = asyncio.ensure_future(
+            request(connection.client, block.table, block.first, count=block.count, device_id=block.device_id)
+        )
         try:
-            await asyncio.wait((request, connection.lost), return_when=asyncio.FIRST_COMPLETED)
-            return request.result() if request.done() else BAD_COMMUNICATION_ERROR
+            await asyncio.wait((response, connection.lost), return_when=asyncio.FIRST_COMPLETED)
+            return response.result() if response.done() else BAD_COMMUNICATION_ERROR
         except ModbusException:
             return BAD_TIMEOUT
         finally:
-            request.cancel()
+            response.cancel()
 
 
 def next_poll(last: int, *, elapsed: float, every: float) -> int:
