@@ -5,10 +5,10 @@ Both are optional and declared in the `Driver`. They connect, read, and disconne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import polars as pl
 
@@ -68,20 +68,9 @@ class BrowseReport:
     """What was left out, and why; empty if nothing was."""
 
 
-class Probe(Protocol):
-    """Asks a device or server about itself."""
+Probe = Callable[[ConnectionConfig], Awaitable[ProbeReport]]
+"""Connects and returns what the other side says of itself. Raises `NotConnected` if the connection cannot be made."""
 
-    async def __call__(self, connection: ConnectionConfig, /) -> ProbeReport:
-        """Connect and return what the other side says. Raises `NotConnected` if it cannot be reached at all."""
-        ...
-
-
-class Browse(Protocol):
-    """Lists the variables of a device or server."""
-
-    async def __call__(self, connection: ConnectionConfig, limits: BrowseLimits, /) -> BrowseReport:
-        """Connect and return the variables. Raises `NotConnected` if the connection cannot be made or is lost.
-
-        The connection's tags are not used, and need not exist yet.
-        """
-        ...
+Browse = Callable[[ConnectionConfig, BrowseLimits], Awaitable[BrowseReport]]
+"""Connects and returns the variables of the other side. Raises `NotConnected` if the connection cannot be made or is
+lost. The connection's tags are not used, and need not exist yet."""
