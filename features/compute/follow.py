@@ -20,7 +20,7 @@ from features.compute.splitting import budget
 from features.feast.registry.feast_repo import open_feature_store
 from historian.errors import StoreUnavailable
 from historian.plant.plant import Plant
-from historian.stores.protocols import Reader
+from historian.stores.protocols import Store
 
 _LONGEST_WAIT: Final = 60.0
 """Seconds before a store that failed is tried again."""
@@ -46,7 +46,7 @@ Report = Callable[[RoundReport | RoundFailure], None]
 
 
 def plant_follower(
-    plant: Plant, store: Reader, clock: Callable[[], datetime], views: Sequence[str], *, memory: int
+    plant: Plant, store: Store, clock: Callable[[], datetime], views: Sequence[str], *, memory: int
 ) -> Follower:
     """Return a follower of a plant's store that writes to the plant's online store.
 
@@ -75,7 +75,7 @@ class Follower:
     def __init__(
         self,
         plant: Plant,
-        store: Reader,
+        store: Store,
         clock: Callable[[], datetime],
         views: Sequence[str],
         online: Online,

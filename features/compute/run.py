@@ -20,11 +20,12 @@ from features.compute.engines.processes import Engine, in_process
 from features.compute.partition import Computed, Partition
 from features.compute.plan import ComputePlan, Planner, plan_changes, plan_recompute
 from features.compute.splitting import Budget, budget
+from features.compute.write_back import writer
 from features.tables.feature_table import FeatureTable, Progress
 from features.windows.dirty import INTERVALS, join_intervals
 from historian.errors import UnknownFeature, near_misses
 from historian.plant.plant import Plant, View
-from historian.stores.protocols import Reader
+from historian.stores.protocols import Store
 from historian.times import from_micros
 
 ROWS_PER_COMMIT: Final = 20_000
@@ -67,10 +68,11 @@ class ViewReport:
 class ViewJob:
     """Brings one view's table up to date, as often as it is run."""
 
-    def __init__(self, plant: Plant, view: View, store: Reader, clock: Callable[[], datetime]) -> None:
+    def __init__(self, plant: Plant, view: View, store: Store, clock: Callable[[], datetime]) -> None:
         """Open the table.
 
         Raises:
+            ConfigError: `[historian] write_features` cannot be written.
             FeatureError: it was written by another definition of the view.
             StoreUnavailable: the table cannot be read or written.
         """
@@ -79,6 +81,7 @@ class ViewJob:
         self._assets = {tag.name: each.asset for each in self.table.plan.assets for tag in each.sample_tags}
         self._store = store
         self._clock = clock
+        self._write_back = writer(plant, self.table.plan, store, clock)
         self._known = {tag: self.table.newest_sample(tag) for tag in self._assets}
         self._newest: dict[str, datetime] | None = None
 
@@ -137,7 +140,7 @@ class ViewJob:
         report = ViewReport()
         self.table.adopt(self._clock())
         # Samples may have gone since older versions made rows of them: such rows stay.
-        waiting = _Waiting(self.table, self._clock, withdraw=not plan.recompute)
+        waiting = _Waiting(self.table, self._clock, self._write_back, withdraw=not plan.recompute)
         for done in engine(plan.partitions):
             advance(done.samples)
             report.add(done)
@@ -209,7 +212,7 @@ class PlannedView:
 
 def plan_views(
     plant: Plant,
-    store: Reader,
+    store: Store,
     clock: Callable[[], datetime],
     views: Sequence[str],
     limits: Budget,
@@ -266,7 +269,7 @@ def run_views(
 
 def compute(
     plant: Plant,
-    store: Reader,
+    store: Store,
     clock: Callable[[], datetime],
     *,
     views: Sequence[str] = (),
@@ -307,6 +310,7 @@ class _Waiting:
 
     table: FeatureTable
     clock: Callable[[], datetime]
+    before: Callable[[pl.DataFrame], None]
     withdraw: bool
     frames: list[pl.DataFrame] = field(default_factory=list)
     intervals: list[tuple[str, datetime, datetime]] = field(default_factory=list)
@@ -321,6 +325,8 @@ class _Waiting:
         """Append the rows; return those that were new."""
         rows = pl.concat([self.table.empty, *self.frames], how="diagonal")
         recomputed = join_intervals(pl.DataFrame(self.intervals, INTERVALS, orient="row"))
-        appended = self.table.append(rows, now=self.clock(), progress=progress, recomputed=recomputed)
+        appended = self.table.append(
+            rows, now=self.clock(), progress=progress, recomputed=recomputed, before=self.before
+        )
         self.frames, self.intervals = [], []
         return appended

@@ -9,7 +9,7 @@ lose nor repeat them. By what rows were computed is in the table's description (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -189,6 +189,7 @@ class FeatureTable:
         now: datetime,
         progress: Progress | None = None,
         recomputed: pl.DataFrame | None = None,
+        before: Callable[[pl.DataFrame], None] = lambda _: None,
     ) -> pl.DataFrame:
         """Append the rows that are not known yet, created `now`, and the progress, in one commit.
 
@@ -202,6 +203,7 @@ class FeatureTable:
             now: when their samples had all been read.
             progress: how far the job has come with them.
             recomputed: columns asset, after, until: `rows` has all there are with after < event_timestamp <= until.
+            before: called with rows before they are appended, and with rows without values before they are withdrawn.
 
         Returns:
             The rows appended.
@@ -212,10 +214,11 @@ class FeatureTable:
         with _available(self.path):
             self._record_definition()
             if recomputed is not None:
-                self._withdraw(rows, recomputed)
+                self._withdraw(rows, recomputed, before)
             commit = self._claim(*(progress.transactions() if progress else []))
             fresh = self._unknown(rows, now)
             if not fresh.is_empty():
+                before(fresh)
                 # By merging, for the table may still have columns the plant file no longer has: null from here on.
                 write_deltalake(self._delta, fresh, mode="append", schema_mode="merge", commit_properties=commit)
             elif progress:
@@ -277,10 +280,12 @@ class FeatureTable:
         """Claim the next version as this writer's own, so that two at once cannot both append the same rows."""
         return CommitProperties(app_transactions=[Transaction("writer", self._delta.version() + 1), *transactions])
 
-    def _withdraw(self, rows: pl.DataFrame, recomputed: pl.DataFrame) -> None:
+    def _withdraw(self, rows: pl.DataFrame, recomputed: pl.DataFrame, before: Callable[[pl.DataFrame], None]) -> None:
         """Delete the rows of the intervals whose (asset, event_timestamp) is not among `rows`."""
         held = in_intervals(self.within(recomputed).select(KEY), recomputed)
         gone = held.join(rows.lazy().select(KEY), on=KEY, how="anti").unique().collect()
+        if not gone.is_empty():
+            before(pl.concat([self.empty, gone], how="diagonal"))
         for (asset,), keys in gone.sort(KEY).group_by("asset", maintain_order=True):
             name = str(asset).replace("'", "''")
             instants = ", ".join(keys["event_timestamp"].dt.to_string("'%Y-%m-%dT%H:%M:%S%.6fZ'"))

@@ -106,6 +106,7 @@ class _Resolver:
             root=self.root,
             state=self.root / model.site.state,
             store_url=os.environ.get("PENSTOCK_HISTORIAN", model.historian.url),
+            write_features=model.historian.write_features,
             store_token=os.environ.get("PENSTOCK_HISTORIAN_TOKEN", model.historian.token),
             online_url=model.online.url,
             online_password=os.environ.get("PENSTOCK_ONLINE_PASSWORD", model.online.password),

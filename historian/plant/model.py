@@ -45,6 +45,11 @@ class Historian(Model):
         "influxdb://HOST:8086/ORG?bucket=BUCKET for 2.x; influxdb+https:// for TLS.",
     )
     token: str = Field("", description="InfluxDB 2.x: a token. 1.x: the password of the user in the url. Use ${NAME}.")
+    write_features: tuple[Name, ...] = Field(
+        (),
+        description="Features whose values are written to the store as well, as samples of tags such as "
+        'c101.de_h.rms_ac, for tools that read it: ["rms_ac", "peak"].',
+    )
 
 
 class Online(Model):

@@ -56,6 +56,8 @@ class Plant:
     tags: Mapping[str, Tag]
     views: Mapping[str, View]
     store_token: str = ""
+    write_features: tuple[str, ...] = ()
+    """Names of features whose values are written to the store as samples."""
     online_url: str = ""
     """Url of a Redis as the online store; empty for the SQLite file."""
     online_password: str = ""

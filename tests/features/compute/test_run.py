@@ -149,6 +149,7 @@ class Busy:
     def __init__(self, store: MemoryStore, late: SampleBatch, clock: Callable[[], datetime]) -> None:
         self.store, self.late, self.clock = store, late, clock
         self.latest, self.changes = store.latest, store.changes
+        self.write, self.extremes, self.gaps = store.write, store.extremes, store.gaps
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """Late samples included."""

@@ -97,6 +97,7 @@ class Failing:
     def __init__(self, store: MemoryStore, pages: int) -> None:
         self.store = store
         self.pages = pages
+        self.write, self.extremes, self.gaps = store.write, store.extremes, store.gaps
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """Yields the remaining pages, then fails."""
