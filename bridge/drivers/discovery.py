@@ -8,27 +8,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from historian.plant.connections import ConnectionConfig
 
+if TYPE_CHECKING:  # the plant file is checked without it
+    import polars as pl
+
 Fact = str | float | bool | datetime | None
 """A value of a report; a float may be an integer."""
-
-VARIABLES: Final = pl.Schema(
-    {
-        "address": pl.String(),
-        "path": pl.String(),
-        "type": pl.String(),
-        "unit": pl.String(),
-        "low": pl.Float64(),
-        "high": pl.Float64(),
-    }
-)
-"""Columns of the variables that a browse finds: the address as the tag list takes it, the names on the way there, the
-type of the value, and unit and range where the server says them."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,8 @@ class BrowseReport:
     """The variables of a device or server."""
 
     variables: pl.DataFrame
-    """Columns of `VARIABLES`, in the order of the levels."""
+    """A variable a row, in the order of the levels: `address` as the tag list takes it, `path` of names, `type` of the
+    value, and `unit`, `low` and `high` where the server says them."""
     missing: tuple[str, ...] = ()
     """What was left out, and why; empty if nothing was."""
 

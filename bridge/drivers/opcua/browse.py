@@ -11,10 +11,23 @@ import polars as pl
 from asyncua import ua
 from asyncua.client.ua_session import UaSession
 
-from bridge.drivers.discovery import VARIABLES, BrowseLimits, BrowseReport
+from bridge.drivers.discovery import BrowseLimits, BrowseReport
 from bridge.drivers.opcua.client import attributes, per_call, session_of
 from bridge.drivers.opcua.driver import Options
 from historian.plant.connections import ConnectionConfig
+
+VARIABLES: Final = pl.Schema(
+    {
+        "address": pl.String(),
+        "path": pl.String(),
+        "type": pl.String(),
+        "unit": pl.String(),
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+    }
+)
+"""Columns of the variables that a browse finds: the address as the tag list takes it, the names on the way there, the
+type of the value, and unit and range where the server says them."""
 
 NODES_PER_CALL: Final = 100
 """Most nodes in one browse request: a response holds all their references."""

@@ -12,8 +12,8 @@ import pytest
 from asyncua import ua
 from polars.testing import assert_frame_equal
 
-from bridge.drivers.discovery import VARIABLES, BrowseLimits
-from bridge.drivers.opcua.browse import walk
+from bridge.drivers.discovery import BrowseLimits
+from bridge.drivers.opcua.browse import VARIABLES, walk
 from bridge.run.discover import browse_source, probe_source
 from historian.errors import NotConnected
 from historian.plant.load import load_connection
