@@ -33,14 +33,14 @@ WAVEFORM_SCHEMA: Final = pl.Schema(
         "quality": SCHEMA["quality"],  # of the whole stretch
     }
 )
-STATISTICS: Final = ("low", "high", "sum_squares", "not_finite")
 ITEM_BYTES: Final = {"int16": 2, "int16z": 2, "float32": 4, "float64": 8}
 """Encoding -> bytes of one sample. `int16z` is int16 in which -32,768 stands for minus zero."""
 MAX_BYTES: Final = 32_768
 """Bytes of values in a stretch: 16,384 samples in int16, 8,192 in float32, 4,096 in float64. In base64 they stay below
 the 64 KiB to which InfluxDB limits a string; measurements are in decision 23."""
 
-_REQUIRED: Final = [name for name in WAVEFORM_SCHEMA if name not in ("low", "high", "sum_squares")]
+REQUIRED: Final = [name for name in WAVEFORM_SCHEMA if name not in ("low", "high", "sum_squares")]
+"""Columns without nulls."""
 _EMPTY: Final = WAVEFORM_SCHEMA.to_frame()
 
 WaveformBatch = NewType("WaveformBatch", pl.DataFrame)
@@ -70,7 +70,7 @@ def waveform_batch(frame: pl.DataFrame) -> WaveformBatch:
         return WaveformBatch(frame)
     defects = frame.select(**_defects()).row(0, named=True)
     wrong = [text for text, found in defects.items() if found]
-    if not wrong and not _in_order(frame):
+    if not wrong and not is_in_order(frame):
         wrong = ["stretches that are not sorted by (tag, timestamp) or repeat one"]
     if not wrong and overlaps(frame).any():
         wrong = ["stretches of one tag that overlap by more than half a period"]
@@ -87,7 +87,7 @@ def _defects() -> dict[str, pl.Expr]:
     low, high, unusable = pl.col("low"), pl.col("high"), pl.col("not_finite")
     statistics = pl.all_horizontal(pl.col("low", "high", "sum_squares").is_not_null() == (unusable < count))
     return {
-        f"a null among {', '.join(_REQUIRED)}": pl.any_horizontal(pl.col(_REQUIRED).null_count() > 0),
+        f"a null among {', '.join(REQUIRED)}": pl.any_horizontal(pl.col(REQUIRED).null_count() > 0),
         f"a sample_rate that is not above 0 and at most {MAX_RATE:g} Hz": (~((rate > 0) & (rate <= MAX_RATE))).any(),
         f"an encoding other than {', '.join(ITEM_BYTES)}": size.is_null().any(),
         f"a stretch of no samples or more than {MAX_BYTES} bytes": (~(count * size).is_between(1, MAX_BYTES)).any(),
@@ -99,8 +99,8 @@ def _defects() -> dict[str, pl.Expr]:
     }
 
 
-def _in_order(frame: pl.DataFrame) -> bool:
-    """Return whether each (tag, timestamp) is greater than the one before."""
+def is_in_order(frame: pl.DataFrame) -> bool:
+    """Return whether the (tag, timestamp) of each stretch is greater than that of the one before."""
     tag, time = pl.col("tag"), pl.col("timestamp")
     greater = (tag > tag.shift()) | ((tag == tag.shift()) & (time > time.shift()))
     return bool(frame.select(greater.slice(1).all()).item())

@@ -20,7 +20,6 @@ _MINUS_ZERO: Final = np.iinfo(np.int16).min
 """The count that stands for minus zero in `int16z`; text files are full of `-0.000`."""
 
 Array = npt.NDArray[Any]
-Booleans = npt.NDArray[np.bool_]
 
 
 class Choice(NamedTuple):

@@ -15,15 +15,16 @@ import polars as pl
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
 
 _BLOCK: Final = 2**15
 """Samples treated at a time, so that intermediate results stay in the CPU caches."""
 SECOND: Final = 1_000_000
 """Microseconds in a second."""
-MAX_RATE: Final = 1e6
-"""Hz; above it, neighbouring samples would have the same timestamp."""
+MAX_RATE: Final = 250_000.0
+"""Hz; above it, the rounding of timestamps comes too close to half a period to tell samples apart."""
 ROUNDING: Final = 1.0
-"""Microseconds by which two rounded timestamps may differ from their exact distance."""
+"""Microseconds: two timestamps, each rounded to a microsecond, are at most that much further apart or closer."""
 
 
 def offsets_us(index: npt.NDArray[Any], rate: npt.NDArray[Any] | float) -> Integers:
@@ -75,7 +76,8 @@ def overlaps(frame: pl.DataFrame) -> pl.Series:
     """
     start = pl.col("timestamp").to_physical()
     end = (start + exact_length()).cum_max().shift().over("tag")
-    return frame.select((start + slack() < end).fill_null(value=False)).to_series()
+    overlapping = start + slack() < end
+    return frame.select(overlapping.fill_null(value=False)).to_series()
 
 
 def row_offsets(counts: pl.Series) -> Integers:
@@ -96,5 +98,6 @@ def row_blocks(counts: Integers) -> Iterator[tuple[int, int]]:
 
 def runs_of(column: pl.Series) -> Iterator[tuple[int, int]]:
     """Yield first row and last row + 1 of neighbouring rows that are equal; the column has no nulls."""
-    first = (column != column.shift()).fill_null(value=True).arg_true().to_list()
-    yield from zip(first, [*first[1:], len(column)], strict=True)
+    changes = (column[1:] != column[:-1]).arg_true().to_numpy() + 1
+    ends = [*changes.tolist(), len(column)] if len(column) else []
+    yield from zip([0, *ends], ends, strict=False)
