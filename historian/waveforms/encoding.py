@@ -173,4 +173,4 @@ def _runs(frame: pl.DataFrame) -> Iterator[tuple[int, int, str, float, float]]:
     differs = pl.any_horizontal(pl.col(_CODE) != pl.col(_CODE).shift()).fill_null(value=True)
     first = frame.select(differs.arg_true()).to_series().to_list()
     code = frame.select(_CODE)
-    yield from ((a, b, *code.row(a)) for a, b in zip(first, [*first[1:], frame.height], strict=True))
+    yield from ((a, b, *code.row(a)) for a, b in zip(first, [*first[1:], frame.height], strict=False))
