@@ -93,7 +93,7 @@ def row_blocks(counts: Integers) -> Iterator[tuple[int, int]]:
     """
     block = (np.cumsum(counts) - counts) // _BLOCK
     first = np.flatnonzero(np.diff(block, prepend=-1)).tolist()
-    yield from zip(first, [*first[1:], len(counts)], strict=True)
+    yield from zip(first, [*first[1:], len(counts)], strict=False)
 
 
 def runs_of(column: pl.Series) -> Iterator[tuple[int, int]]:
