@@ -7,6 +7,7 @@ found in `choosing`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -30,6 +31,9 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "float32": np.dtype("<f4"),
     "float64": np.dtype("<f8"),
 }
+_VIEW: Final = np.dtype([("size", "<i4"), ("prefix", "<i4"), ("buffer", "<i4"), ("offset", "<i4")])
+"""A value of an Arrow binary view that is longer than `_INLINE`."""
+_INLINE: Final = 12
 _CODE: Final = ("encoding", "scale", "divisor")
 
 Array = npt.NDArray[Any]
@@ -42,6 +46,16 @@ class Decoded(NamedTuple):
     """[samples]"""
     offsets: Integers
     """[rows + 1] index of each row's first value; row i has the values from offsets[i] to offsets[i + 1]."""
+
+
+class _Memory(NamedTuple):
+    """Where the bytes of rows are."""
+
+    data: list[pa.Buffer]
+    part: npt.NDArray[np.int32]
+    """[rows] index into `data`."""
+    start: Integers
+    """[rows] index of the first byte."""
 
 
 def encode(heads: pl.DataFrame, values: Array, *, scale: float = 1.0, divisor: float = 1.0) -> pl.DataFrame:
@@ -89,11 +103,11 @@ def decode(frame: pl.DataFrame) -> Decoded:
     """
     offsets = row_offsets(frame["count"])
     out = np.empty(offsets[-1])
-    raw, position = _bytes(frame["values"]), 0
-    for first, last, encoding, scale, divisor in _runs(frame):
+    memory = _memory(frame["values"])
+    for first, last, encoding, scale, divisor in _runs(frame, memory):
         target = out[offsets[first] : offsets[last]]
-        stored = np.frombuffer(raw, _DTYPES[encoding], len(target), position)
-        position += stored.nbytes
+        data, start = memory.data[memory.part[first]], int(memory.start[first])
+        stored = np.frombuffer(data, _DTYPES[encoding], len(target), start)
         _convert(stored, scale, divisor, target)
         if encoding == "int16z":
             target[stored == np.iinfo(np.int16).min] = -0.0
@@ -147,14 +161,17 @@ def _binary(values: Array, counts: Integers) -> pl.Series:
     return pl.Series(array)
 
 
-def _bytes(column: pl.Series) -> pa.Buffer:
-    """Return the bytes of all rows, one after the other."""
+def _memory(column: pl.Series) -> _Memory:
+    """Return where the bytes of each row are; copies only if a row is so short that Arrow keeps it elsewhere."""
+    array = column.to_arrow(compat_level=pl.CompatLevel.newest())
+    _, views, *data = array.buffers()
+    view = np.frombuffer(views, _VIEW)[array.offset : array.offset + len(array)]
+    if (view["size"] > _INLINE).all():
+        return _Memory(data, view["buffer"], view["offset"].astype(np.int64))
     array = column.to_arrow()
-    _, offsets, data = array.buffers()
-    if not len(array):
-        return pa.py_buffer(b"")
-    where = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    return data.slice(where[0], where[-1] - where[0])
+    _, offsets, together = array.buffers()
+    starts = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array)]
+    return _Memory([together], np.zeros(len(array), np.int32), starts)
 
 
 def _convert(stored: Array, scale: float, divisor: float, target: Floats) -> None:
@@ -168,9 +185,13 @@ def _convert(stored: Array, scale: float, divisor: float, target: Floats) -> Non
         np.divide(stored if scale == 1.0 else target, divisor, out=target, dtype=np.float64)
 
 
-def _runs(frame: pl.DataFrame) -> Iterator[tuple[int, int, str, float, float]]:
-    """Yield first row, last row + 1, encoding, scale and divisor of neighbouring rows that are encoded alike."""
-    differs = pl.any_horizontal(pl.col(_CODE) != pl.col(_CODE).shift()).fill_null(value=True)
-    first = frame.select(differs.arg_true()).to_series().to_list()
+def _runs(frame: pl.DataFrame, memory: _Memory) -> Iterator[tuple[int, int, str, float, float]]:
+    """Yield first row, last row + 1, encoding, scale and divisor of rows that are encoded alike and lie together."""
+    if frame.is_empty():
+        return
     code = frame.select(_CODE)
-    yield from ((a, b, *code.row(a)) for a, b in zip(first, [*first[1:], frame.height], strict=False))
+    alike = code.select(pl.all_horizontal(pl.all() == pl.all().shift())).to_series().to_numpy()[1:].astype(bool)
+    ends = memory.start + frame["values"].bin.size().to_numpy()
+    together = (memory.part[1:] == memory.part[:-1]) & (memory.start[1:] == ends[:-1])
+    borders = [0, *(np.flatnonzero(~(alike & together)) + 1).tolist(), frame.height]
+    yield from ((first, last, *code.row(first)) for first, last in pairwise(borders))

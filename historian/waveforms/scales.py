@@ -41,10 +41,11 @@ def int16_scale(values: Floats) -> Scale | None:
         The scale, or None if a sample of the values shows that there is none.
     """
     probe = _sample(values, _PROBE)
-    if not len(probe) or (_decimal(probe) is None and _step(probe) is None):
-        return None
-    sample = _sample(values, _SAMPLE)
-    return _decimal(sample) or _stepped(sample)
+    with np.errstate(all="ignore"):  # a scale of values near the limits of float64 may be infinite, and then fails
+        if not len(probe) or (_decimal(probe) is None and _step(probe) is None):
+            return None
+        sample = _sample(values, _SAMPLE)
+        return _decimal(sample) or _stepped(sample)
 
 
 def _sample(values: Floats, size: int) -> Floats:
@@ -55,8 +56,7 @@ def _sample(values: Floats, size: int) -> Floats:
 
 def _decimal(sample: Floats) -> Scale | None:
     """Return the scale of values with up to six decimals, or None."""
-    with np.errstate(over="ignore"):
-        whole = np.rint(sample * _POWERS[:, None])
+    whole = np.rint(sample * _POWERS[:, None])
     exact = (whole / _POWERS[:, None] == sample).all(axis=1)
     if not exact.any():
         return None
@@ -90,7 +90,7 @@ def _step(sample: Floats) -> float | None:
 def _stepped(sample: Floats) -> Scale | None:
     """Return the exact scale or divisor near the step of the values, or None."""
     step = _step(sample)
-    if step is None or not np.isfinite(1 / step):
+    if step is None:
         return None
     counts = np.rint(sample / step)
     largest = int(np.abs(counts).argmax())

@@ -19,8 +19,6 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 RATES = (25_600.0, 51_200.0, 8533.0, 25_600 / 3, 1000.0, 100.0, 97_656.25)
 ODD = (float("nan"), float("inf"), float("-inf"), -0.0, 0.0, 5e-324, 1.7e308, 0.1, 1 / 3)
 
-Key = tuple[str, int]
-
 
 def at(microseconds: float) -> datetime:
     """Return the instant so many microseconds after T0."""

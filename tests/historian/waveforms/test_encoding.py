@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,17 @@ def test_a_value_out_of_the_range_of_int16_costs_only_its_own_stretch() -> None:
     np.testing.assert_array_equal(decode(frame).values, values)
 
 
+def test_recordings_printed_with_three_decimals_take_two_bytes(shared_data: Path) -> None:
+    """FEMTO-ST bearing 1_1, `-0.000` included: every stretch within 32.767 g, and no bit is lost."""
+    recordings = pl.scan_parquet(shared_data / "femto" / "Bearing1_1_acc.parquet").gather_every(60)
+    values = recordings.select(pl.col("horizontal_g").explode()).collect().to_series().to_numpy()
+    assert np.any((values == 0) & np.signbit(values))
+    frame = waveform_batch(stretch(0, values))
+    np.testing.assert_array_equal(decode(frame).values.view(np.int64), values.view(np.int64))
+    within = pl.max_horizontal(-pl.col("low"), pl.col("high")) <= 32.767
+    assert set(frame.filter(within & (pl.col("count") > 4096))["encoding"]) == {"int16", "int16z"}
+
+
 def test_counts_with_a_scale_are_stored_as_they_are() -> None:
     """A source that knows its scale gives counts; -32,768 is one of them."""
     counts = np.array([-32_768, 0, 32_767], np.int16)
@@ -102,7 +114,7 @@ def test_counts_with_a_scale_are_stored_as_they_are() -> None:
 @pytest.mark.parametrize("rate", RATES)
 def test_long_runs_are_cut_into_pieces_that_join(dtype: type, longest: int, rate: float) -> None:
     """Each piece starts where the exact rate puts it, so no error adds up."""
-    values = (NOISE.normal(size=40_000) * 1000).astype(dtype)
+    values: npt.NDArray[Any] = (NOISE.normal(size=40_000) * 1000).astype(dtype)
     frame = waveform_batch(stretch(0, values, rate=rate))
     assert frame["count"].max() == longest
     assert frame["values"].bin.size().max() == MAX_BYTES
