@@ -20,7 +20,7 @@ from historian.quality import BAD_NO_DATA, is_bad
 from historian.samples import KEY, SCHEMA, first_of_each, is_in_order
 from historian.waveforms.batch import WaveformBatch, empty_waveforms, waveform_batch
 from historian.waveforms.encoding import decode, encode
-from historian.waveforms.timing import SECOND, Integers, offsets_us, runs_of, starts_us
+from historian.waveforms.timing import MAX_RATE, SECOND, Integers, offsets_us, runs_of, starts_us
 
 _SMALL: Final = 64
 """Samples looked at first after a run has ended."""
@@ -62,7 +62,7 @@ def pack(rows: pl.DataFrame, rates: Mapping[str, float]) -> Packed:
         rates: tag -> nominal sample rate, Hz.
 
     Raises:
-        InvalidInput: a tag has no rate.
+        InvalidInput: a tag has no rate, or one that no stretch can have.
     """
     rows = rows.select(SCHEMA.names()).cast({name: SCHEMA[name] for name in (*KEY, "text", "quality")})
     incomplete = rows.clear()
@@ -105,8 +105,7 @@ def _in_order(rows: pl.DataFrame, runs: list[tuple[int, int]]) -> bool:
 def _packed(rows: pl.DataFrame, rates: Mapping[str, float]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the stretches of one tag, and the rows that are too close to the one before."""
     tag = rows.item(0, "tag")
-    if (rate := rates.get(tag)) is None:
-        raise InvalidInput(f"the tag {tag!r} has no sample rate; give its point a sample_rate in plant.toml")
+    rate = _valid_rate(tag, rates)
     runs, dropped = _runs(rows["timestamp"].to_physical().to_numpy(), SECOND / rate), rows.clear()
     first, start = np.array(runs.first), np.array(runs.start)
     if runs.dropped:
@@ -121,6 +120,17 @@ def _packed(rows: pl.DataFrame, rates: Mapping[str, float]) -> tuple[pl.DataFram
         pl.lit(tag).alias("tag"), "timestamp", pl.lit(rate, pl.Float64).alias("sample_rate"), "count", "quality"
     )
     return encode(named, values), dropped
+
+
+def _valid_rate(tag: str, rates: Mapping[str, float]) -> float:
+    """Return the rate of a tag; beyond the limits, half a period would be no whole microsecond to shift a run by."""
+    if (rate := rates.get(tag)) is None:
+        raise InvalidInput(f"the tag {tag!r} has no sample rate; give its point a sample_rate in plant.toml")
+    if not 0 < rate <= MAX_RATE:
+        raise InvalidInput(
+            f"the tag {tag!r} has a sample rate of {rate:g} Hz; it must be above 0 and at most {MAX_RATE:g}"
+        )
+    return rate
 
 
 def _values_and_quality(rows: pl.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint32]]:
@@ -159,8 +169,8 @@ def _runs(times: Integers, period: float) -> _Runs:
         at = int((np.abs(late - passed) > half).argmax())
         expected, error = passed + float(steps[at]), float(late[at]) - passed
         position, size = position + at, _SMALL
-        gap = position > first and times[position] - times[position - 1] >= 1.5 * period
-        if error > half and gap:
+        apart = position > first and times[position] - times[position - 1] >= 1.5 * period
+        if error > period or (error > half and apart):  # a gap
             _begin(runs, position, int(times[position]))
         elif error < -2 * shift:
             runs.dropped.append(position)

@@ -135,6 +135,8 @@ def test_a_row_for_which_the_rate_leaves_no_place_is_a_conflict() -> None:
     packed = pack(raw([0, 1000, 1001, 1002, 2000, 3000], [1, 2, 3, 9, 4, 5]), {"a": 1000.0})
     assert_frame_equal(unpack(packed.batch), raw([0, 1000, 1500, 2500, 3500], [1, 2, 3, 4, 5]))
     assert_frame_equal(packed.conflicts, raw([1002], [9]))
+    later = pack(raw([0, 1000, 1001, 1002, 9e12], [1, 2, 3, 9, 4]), {"a": 1000.0})
+    assert_frame_equal(unpack(later.batch), raw([0, 1000, 1500, 9e12], [1, 2, 3, 4]))
     last = pack(raw([0, 1000, 1001, 1002], [1, 2, 3, 9]), {"a": 1000.0})
     assert_frame_equal(unpack(last.batch), raw([0, 1000, 1500], [1, 2, 3]))
 
@@ -154,6 +156,9 @@ def test_a_tag_without_a_rate_is_refused_by_name() -> None:
     """It is not guessed from the timestamps."""
     with pytest.raises(InvalidInput, match="'a' has no sample rate"):
         pack(raw([0], [1]), {})
+    for rate in (0.0, float("nan"), 1e6):
+        with pytest.raises(InvalidInput, match=r"'a' has a sample rate of .* at most 250000"):
+            pack(raw([0], [1]), {"a": rate})
 
 
 def test_no_rows_are_no_stretches() -> None:
