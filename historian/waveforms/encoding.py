@@ -108,7 +108,8 @@ def decode(frame: pl.DataFrame) -> Decoded:
         target = out[offsets[first] : offsets[last]]
         data, start = memory.data[memory.part[first]], int(memory.start[first])
         stored = np.frombuffer(data, _DTYPES[encoding], len(target), start)
-        _convert(stored, scale, divisor, target)
+        with np.errstate(over="ignore"):  # the count that stands for minus zero may have no finite value
+            _convert(stored, scale, divisor, target)
         if encoding == "int16z":
             target[stored == np.iinfo(np.int16).min] = -0.0
     return Decoded(out, offsets)

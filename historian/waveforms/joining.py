@@ -16,6 +16,8 @@ from historian.waveforms.encoding import decode
 from historian.waveforms.timing import ROUNDING, SECOND, Booleans, Integers, overlaps, starts_us
 
 _ORDER: Final = ("tag", "timestamp")
+_TOLERANCE: Final = 1.25 * ROUNDING
+"""Microseconds: a little more than what the check of a batch allows, so that joined stretches stay whole."""
 
 
 class NormalisedWaveforms(NamedTuple):
@@ -61,8 +63,8 @@ class _Taken(NamedTuple):
         position = 0
         for at in range(bisect_left(self.end, (start,)), bisect_right(self.start, (rows.end(row), math.inf))):
             (begin, half), (end, half_after) = self.start[at], self.end[at]
-            before = begin + ROUNDING + min(-half, half - period)  # what stays ends half a period after it at most
-            after = end - ROUNDING - min(half_after, period / 2)
+            before = begin + _TOLERANCE + min(-half, half - period)  # what stays ends half a period after it at most
+            after = end - _TOLERANCE - min(half_after, period / 2)
             first, last = (min(max(math.ceil((each - start) / period), 0), count) for each in (before, after))
             if first > position:
                 yield position, first

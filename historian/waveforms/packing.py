@@ -174,8 +174,11 @@ def _runs(times: Integers, period: float) -> _Runs:
             _begin(runs, position, int(times[position]))
         elif error < -2 * shift:
             runs.dropped.append(position)
+            if position == first:  # the run has no rows yet, and keeps its start
+                runs.first[-1] += 1
+            else:
+                _begin(runs, position + 1, start + round(expected))
             position += 1
-            _begin(runs, position, start + round(expected))
         else:
             _begin(runs, position, start + round(expected) + (shift if error > 0 else -shift))
     if runs.first[-1] == len(times):

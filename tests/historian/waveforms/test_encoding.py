@@ -69,6 +69,7 @@ def test_statistics_are_those_of_the_finite_values(values: npt.NDArray[Any]) -> 
         (NOISE.normal(size=5000).astype(np.float32).astype(np.float64), {"float32"}),
         (np.append(COUNTS.astype(float), np.nan), {"float32"}),
         (np.zeros(5), {"int16"}),
+        (np.array([5e303, -0.0]), {"int16z"}),
         (np.array([np.nan]), {"float32"}),
         (np.array([0.1]), {"int16"}),
     ],

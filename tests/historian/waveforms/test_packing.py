@@ -29,11 +29,11 @@ def grid(rate: float, count: int, *, first: int = 0) -> Times:
 
 @st.composite
 def devices(draw: st.DrawFn) -> tuple[float, Times]:
-    """A rate, and timestamps of a device: gaps, a clock that drifts, and jitter below half a period."""
+    """A rate, and timestamps of a device: gaps, a clock that drifts or has another rate, jitter below half a period."""
     rate = draw(st.sampled_from(RATES))
     period = 1e6 / rate
     steps = draw(st.lists(st.sampled_from([1] * 12 + [2, 3, 1000]), max_size=120))
-    drift = draw(st.sampled_from([0.0, 0.0, 1e-4, -1e-4, 0.03, -0.03]))
+    drift = draw(st.sampled_from([0.0, 0.0, 1e-4, -1e-4, 0.03, -0.03, 0.28, -0.6, -0.95]))
     jitter = draw(st.sampled_from([0.0, 0.0, 0.2, 0.49]))
     noise = draw(st.lists(st.floats(-jitter, jitter), min_size=len(steps) + 1, max_size=len(steps) + 1))
     places = np.concatenate(([0], np.cumsum(steps)))
@@ -137,7 +137,7 @@ def test_a_row_for_which_the_rate_leaves_no_place_is_a_conflict() -> None:
     assert_frame_equal(packed.conflicts, raw([1002], [9]))
     later = pack(raw([0, 1000, 1001, 1002, 9e12], [1, 2, 3, 9, 4]), {"a": 1000.0})
     assert_frame_equal(unpack(later.batch), raw([0, 1000, 1500, 9e12], [1, 2, 3, 4]))
-    last = pack(raw([0, 1000, 1001, 1002], [1, 2, 3, 9]), {"a": 1000.0})
+    last = pack(raw([0, 1000, 1001, 1002, 1003], [1, 2, 3, 9, 9]), {"a": 1000.0})
     assert_frame_equal(unpack(last.batch), raw([0, 1000, 1500], [1, 2, 3]))
 
 
