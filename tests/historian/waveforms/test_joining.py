@@ -118,6 +118,6 @@ def test_stretches_that_join_within_half_a_period_are_kept_whole() -> None:
     """A clock that drifts makes stretches overlap by up to half a period; they are not older and newer."""
     drifting = pl.concat([stretch(0, [1, 2, 3]), stretch(2499, [4, 5, 6])])
     assert normalise_waveforms(drifting).batch.equals(drifting)
-    old = stretch(1000, [9])
+    old = stretch(1000, [9, 9, 9])
     assert_frame_equal(newest_wins_waveforms(pl.concat([old, drifting])), drifting)
     assert at(0) == drifting.item(0, "timestamp")
