@@ -28,6 +28,7 @@ HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high
 """Columns of a stretch that say where it is and summarise it."""
 _FAR: Final = timedelta(hours=1)
 """Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
+_ROUNDING: Final = timedelta(microseconds=10)
 
 Span = tuple[datetime, datetime]
 
@@ -97,12 +98,16 @@ def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Exp
     return pl.concat(found).cast({name: dtype for name, dtype in WAVEFORM_SCHEMA.items() if name in names})
 
 
-def widened(lake: LakeDirectory, span: Span) -> Span:
-    """Return a range with the distance on both sides at which a stretch may affect another: two periods."""
+def far_of(lake: LakeDirectory) -> timedelta:
+    """Return the distance at which a stretch may affect another: two periods of the slowest one."""
     files = lake.waveforms.listing()
     slowest = files["min.sample_rate"].min() if files.height else None
-    far = min(timedelta(microseconds=10) + timedelta(seconds=2) / slowest, _FAR) if isinstance(slowest, float) else _FAR
-    return span[0] - far, span[1] + far
+    return min(_ROUNDING + timedelta(seconds=2) / slowest, _FAR) if isinstance(slowest, float) else _FAR
+
+
+def widened(lake: LakeDirectory, span: Span) -> Span:
+    """Return a range with the distance on both sides at which a stretch may affect another."""
+    return span[0] - far_of(lake), span[1] + far_of(lake)
 
 
 def resolved(parts: Sequence[FileOrGroup], heads: pl.DataFrame) -> pl.DataFrame:
