@@ -12,13 +12,12 @@ import polars as pl
 from historian.samples import KEY, newest_wins
 from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import files_of, parts_of, prune
-from historian.stores.lake.layout import WRITTEN, stored, stored_waveforms
+from historian.stores.lake.layout import WRITTEN, stored, stored_waveforms, with_batch_types
 from historian.stores.lake.pages import pages_of
 from historian.stores.lake.stretches import far_of, located_in, read_rows, stretch_pages
 from historian.stores.lake.table import LakeTable
 from historian.times import from_micros
 from historian.waveforms.adjoining import joined
-from historian.waveforms.batch import WAVEFORM_SCHEMA
 from historian.waveforms.joining import newest_wins_waveforms
 
 _PLACE: Final = ("tag", "timestamp", "last", WRITTEN)
@@ -127,8 +126,7 @@ class StretchRows:
     def merged(self, rows: pl.DataFrame, files: pl.DataFrame) -> pl.DataFrame:
         """See `Rows.merged`."""
         disturbed = self._disturbed(rows, files)
-        typed = rows.drop("last").cast(dict(WAVEFORM_SCHEMA))
-        return _stored(newest_wins_waveforms(typed, written=WRITTEN), disturbed)
+        return _stored(newest_wins_waveforms(with_batch_types(rows.drop("last")), written=WRITTEN), disturbed)
 
     def _disturbed(self, rows: pl.DataFrame, files: pl.DataFrame) -> list[str]:
         """Return the tags of which another file has a stretch nearby that was written between these."""

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import FileOrGroup, files_of, parts_of, prune
-from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN
+from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN, with_batch_types
 from historian.stores.waveform_pages import page_ranges
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 from historian.waveforms.cutting import cut
@@ -95,7 +95,7 @@ def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Exp
                 few: dict[str, Any] = {"columns": list(names), "use_threads": False}
                 table = file.read(**few) if part.group is None else file.read_row_group(part.group, **few)
                 found.append(pl.DataFrame(table).filter(wanted).select(names))
-    return pl.concat(found).cast({name: dtype for name, dtype in WAVEFORM_SCHEMA.items() if name in names})
+    return with_batch_types(pl.concat(found))
 
 
 def far_of(lake: LakeDirectory) -> timedelta:
