@@ -30,6 +30,8 @@ class Counted(NamedTuple):
     measurement: str
     number: str
     """InfluxQL expression for the size of an interval, an integer."""
+    limit: int
+    """Size of a page."""
 
 
 class Queries:
@@ -71,21 +73,28 @@ class Queries:
         return with_tags(pl.concat([schema.to_frame(), *parts]))
 
     def page_ranges(
-        self, counted: Counted, tags: Sequence[str], start: datetime, end: datetime, *, limit: int
+        self, counted: Counted, tags: Sequence[str], start: datetime, end: datetime, *, finest: timedelta = MICROSECOND
     ) -> Iterator[tuple[datetime, datetime]]:
-        """Yield half-open ranges of about `limit` at most, as counted by the server; skip empty ones."""
+        """Yield half-open ranges of about the size of a page at most, as counted by the server; skip empty ones.
+
+        Args:
+            counted: what is counted, and the size of a page.
+            tags: the tags to count.
+            start: first instant of the range.
+            end: first instant after the range.
+            finest: intervals up to this length are not divided, however many they have.
+        """
         if start >= end:
             return
         step = max((end - start) // _BINS, MICROSECOND)
-        bins = self._bins(counted, tags, (start, end), step)
         first, held = start, 0
-        for at, count in bins.iter_rows():
+        for at, count in self._bins(counted, tags, (start, end), step).iter_rows():
             bin_start = max(from_micros(at // 1000), start)
-            if held and held + count > limit:
+            if held and held + count > counted.limit:
                 yield first, bin_start
                 first, held = bin_start, 0
-            if count > limit and step > MICROSECOND:
-                yield from self.page_ranges(counted, tags, bin_start, min(bin_start + step, end), limit=limit)
+            if count > counted.limit and step > finest:
+                yield from self.page_ranges(counted, tags, bin_start, min(bin_start + step, end), finest=finest)
                 first, held = min(bin_start + step, end), 0
                 continue
             first = first if held else bin_start

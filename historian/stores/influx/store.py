@@ -20,7 +20,8 @@ from historian.stores.influx.queries import FIRST, LAST, MICROSECOND, Counted, Q
 from historian.stores.influx.waveform_overview import waveform_extremes, waveform_gaps
 from historian.stores.influx.waveforms import Waveforms
 from historian.stores.influx.wire import Wire
-from historian.stores.protocols import EXTREMES, GAPS, ledger_rows, waveform_ledger_rows
+from historian.stores.overview import extremes_of
+from historian.stores.protocols import GAPS, ledger_rows, waveform_ledger_rows
 from historian.times import micros
 from historian.waveforms.batch import WaveformBatch
 
@@ -28,7 +29,6 @@ _BODY_LINES: Final = 20_000
 """Number of samples per request: larger requests are no faster, and delay others."""
 _PREFETCH: Final = 4
 """Number of requests that may wait in memory while another is being written."""
-_SAMPLES: Final = Counted(MEASUREMENT, 'count("quality")')
 _LATE_US: Final = 10 * 10**6
 """Longest time in microseconds from a ledger point's timestamp until it is visible."""
 _FIELDS: Final = {"value": pl.Float64(), "text": pl.String(), "quality": pl.Int64()}
@@ -46,7 +46,7 @@ class InfluxStore:
         self._wire = wire
         self._queries = Queries(wire)
         self._waveforms = Waveforms(wire, page_rows=page_rows)
-        self._page_rows = page_rows
+        self._counted = Counted(MEASUREMENT, 'count("quality")', page_rows)
         self._first_seen: dict[tuple[int, str], int] = {}
         self._newest_seen: int | None = None
 
@@ -71,8 +71,7 @@ class InfluxStore:
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
-        within = max(start, FIRST), min(end, LAST)
-        for first, last in self._queries.page_ranges(_SAMPLES, tags, *within, limit=self._page_rows):
+        for first, last in self._queries.page_ranges(self._counted, tags, max(start, FIRST), min(end, LAST)):
             page = self._samples(tags, '"value","text","quality"', first, last)
             if not page.is_empty():
                 yield page
@@ -96,7 +95,7 @@ class InfluxStore:
             fields={"low": pl.Float64(), "high": pl.Float64()},
         )
         waveforms = waveform_extremes(self._waveforms, tags, start, end, every=every)
-        return pl.concat([found.select(EXTREMES.names()), waveforms]).sort("tag", "timestamp")
+        return extremes_of([found, waveforms], every)
 
     def gaps(self, tags: Sequence[str], start: datetime, end: datetime, *, longer_than: timedelta) -> pl.DataFrame:
         """See `Overview.gaps`; those between samples are computed by the server."""

@@ -14,17 +14,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from historian.samples import SampleBatch
 from historian.stores.influx.queries import MICROSECOND
 from historian.stores.influx.waveform_lines import HEAD_FIELDS, heads
-from historian.stores.influx.waveforms import STRETCHES, Page, Waveforms
-from historian.stores.overview import extremes_of
+from historian.stores.influx.waveforms import Page, Waveforms
+from historian.stores.overview import crosses, extremes_of, within_intervals
 from historian.stores.protocols import EXTREMES, GAPS
 from historian.times import from_micros, micros
 from historian.waveforms.batch import WaveformBatch
-from historian.waveforms.packing import unpack
-from historian.waveforms.timing import Booleans, Integers, first_index, last_us, offsets_us, overlaps, starts_us
+from historian.waveforms.cutting import cut
+from historian.waveforms.timing import Integers, first_index, last_us, offsets_us, overlaps, starts_us
 
+_STRETCHES: Final = 'count("count")'
 _RANGES: Final = 20
 """Number of ranges of a page that are read one by one; more are read as one."""
 _RUNS: Final = pl.Schema({"tag": pl.String(), "first": pl.Int64(), "last": pl.Int64()})
@@ -59,15 +59,16 @@ def waveform_extremes(
         every: length of the intervals.
     """
     found = [EXTREMES.to_frame()]
-    for page in waveforms.pages(tags, start, end, fields=HEAD_FIELDS, counted=STRETCHES):
+    for page in waveforms.pages(tags, start, end, HEAD_FIELDS, _STRETCHES):
         alone, meeting = _heads(page)
-        whole = alone.filter(pl.Series(_inside_one_interval(alone, page, every // MICROSECOND)))
-        found.append(whole.select(EXTREMES.names()))
-        cut = waveforms.with_values(alone.join(whole, on=["tag", "timestamp"], how="anti"))
-        decoded = chain(cut, _resolved(waveforms, meeting, page))
-        found.append(extremes_of(_samples(decoded, page), every))
-    rows = pl.concat(found).drop_nulls("low").with_columns(pl.col("timestamp").dt.truncate(every))
-    return rows.group_by("tag", "timestamp").agg(pl.col("low").min(), pl.col("high").max()).sort("tag", "timestamp")
+        inside = (starts_us(alone) >= micros(page.start)) & (last_us(alone) < micros(page.end))
+        whole = alone.filter(pl.Series(inside) & ~crosses(alone, every))
+        others = waveforms.with_values(alone.join(whole, on=["tag", "timestamp"], how="anti"))
+        in_page = (cut(WaveformBatch(rows), page.start, page.end) for rows in others)
+        decoded = chain(in_page, _resolved(waveforms, meeting, page))
+        pages = chain([whole], (within_intervals(rows, every) for rows in decoded))
+        found.append(extremes_of(pages, every))
+    return extremes_of(found, every)
 
 
 def waveform_gaps(
@@ -86,7 +87,7 @@ def waveform_gaps(
     limit = longer_than // MICROSECOND
     ends = [names.to_frame().select("tag", first=micros(each), last=micros(each)).cast(_RUNS) for each in (start, end)]
     runs = pl.concat(ends)
-    for page in waveforms.pages(tags, start, end, fields=HEAD_FIELDS, counted=STRETCHES):
+    for page in waveforms.pages(tags, start, end, HEAD_FIELDS, _STRETCHES):
         alone, meeting = _heads(page)
         resolved = _resolved(waveforms, meeting, page)
         runs = _joined(pl.concat([runs, *(_runs(rows, page, limit) for rows in (alone, *resolved))]), limit)
@@ -104,13 +105,6 @@ def _heads(page: Page) -> _Heads:
     return _Heads(rows.filter(pl.Series(touches & ~meets)), rows.filter(pl.Series(touches & meets)))
 
 
-def _inside_one_interval(rows: pl.DataFrame, page: Page, every: int) -> Booleans:
-    """Return [rows] whether all samples are in the page and in one interval of `every` microseconds."""
-    start, last = starts_us(rows), last_us(rows)
-    inside: Booleans = (start // every == last // every) & (start >= micros(page.start)) & (last < micros(page.end))
-    return inside
-
-
 def _resolved(waveforms: Waveforms, meeting: pl.DataFrame, page: Page) -> Iterator[WaveformBatch]:
     """Yield what counts of stretches that overlap, as read from the store."""
     apart = pl.col("timestamp").to_physical() > pl.col("end").cum_max().shift()
@@ -122,13 +116,6 @@ def _resolved(waveforms: Waveforms, meeting: pl.DataFrame, page: Page) -> Iterat
     )
     for tags, first, end in ranges.select("tag", "first", "end").iter_rows():
         yield from waveforms.read(tags, max(first, page.start), min(from_micros(end), page.end))
-
-
-def _samples(rows: Iterator[pl.DataFrame], page: Page) -> Iterator[SampleBatch]:
-    """Yield the finite samples of stretches that are in the page."""
-    within = pl.col("timestamp").is_between(page.start, page.end, closed="left")
-    for some in rows:
-        yield SampleBatch(unpack(some).filter(within & pl.col("value").is_finite()))
 
 
 def _runs(rows: pl.DataFrame, page: Page, limit: int) -> pl.DataFrame:

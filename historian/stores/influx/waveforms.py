@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from historian.prefetch import prefetch
@@ -22,18 +21,17 @@ from historian.stores.influx.waveform_lines import (
     waveform_bodies,
 )
 from historian.stores.influx.wire import Wire
+from historian.stores.waveform_pages import page_ranges
 from historian.times import from_micros, micros
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, waveform_batch
-from historian.waveforms.cutting import cut, parts
+from historian.waveforms.cutting import cut
 from historian.waveforms.joining import newest_wins_waveforms
-from historian.waveforms.packing import unpack
+from historian.waveforms.packing import newest_samples
 
 _PIECES: Final = 20
 """Number of stretches per request: on 2.8, one a request took three times as long."""
 _PREFETCH: Final = 4
 """Number of requests that may wait in memory while another is being written."""
-_SAMPLES: Final = Counted(MEASUREMENT, 'sum("count")')
-STRETCHES: Final = Counted(MEASUREMENT, 'count("count")')
 _STATEMENTS: Final = 50
 """Number of SELECT statements per request where stretches far apart are read."""
 _TOGETHER: Final = "1s"
@@ -76,10 +74,12 @@ class Waveforms:
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
         """See `Reader.read_waveforms`."""
-        for page in self.pages(tags, start, end, fields=FIELDS, counted=_SAMPLES):
+        for page in self.pages(tags, start, end, FIELDS, 'sum("count")'):
             kept = newest_wins_waveforms(stretches(page.rows), written="written")
-            if not (batch := cut(WaveformBatch(kept), page.start, page.end)).is_empty():
-                yield waveform_batch(batch.select(WAVEFORM_SCHEMA.names()))
+            for first, last in page_ranges(kept, page.start, page.end, self._page_rows):
+                batch = cut(WaveformBatch(kept.select(WAVEFORM_SCHEMA.names())), first, last)
+                if not batch.is_empty():
+                    yield waveform_batch(batch)
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """See `Reader.latest`."""
@@ -88,26 +88,27 @@ class Waveforms:
         names = _names(octaves)
         last = self._queries.by_tag(query, names, FIRST, LAST, {"count": pl.Int64()})
         groups = last.group_by(pl.col("timestamp").dt.truncate(_TOGETHER).alias("at")).agg("tag", "timestamp")
-        found: list[pl.DataFrame] = [empty_batch()]
+        found = [empty_batch()]
         for together, begun in groups.select("tag", "timestamp").iter_rows():
             chosen = {octave: sorted({*mine} & {*together}) for octave, mine in octaves.items()}
             rows = [self._before(chosen, FIELDS, min(begun)), self._stretches(together, FIELDS, min(begun), LAST)]
-            found.append(_newest_samples(newest_wins_waveforms(stretches(pl.concat(rows)), written="written")))
+            found.append(newest_samples(newest_wins_waveforms(stretches(pl.concat(rows)), written="written")))
         return sample_batch(pl.concat(found).sort("tag"))
 
     def pages(
-        self,
-        tags: Sequence[str],
-        start: datetime,
-        end: datetime,
-        *,
-        fields: Mapping[str, pl.DataType],
-        counted: Counted,
+        self, tags: Sequence[str], start: datetime, end: datetime, fields: Mapping[str, pl.DataType], number: str
     ) -> Iterator[Page]:
-        """Yield the parts of a range, of about `page_rows` each, with the stretches that touch each part.
+        """Yield the parts of a range with the stretches that touch each part.
 
         Each stretch is read once. Stretches that begin up to a period after a page are read with it, because one of
         them may replace the last sample of another in the page.
+
+        Args:
+            tags: the tags to read.
+            start: first instant of the range.
+            end: first instant after the range.
+            fields: the fields to read.
+            number: InfluxQL expression for the size of a part, of which there are about `page_rows` in each.
         """
         start, end = max(start, FIRST), min(end, LAST)
         octaves = self.octaves(tags)
@@ -115,7 +116,11 @@ class Waveforms:
             return
         names, ahead = _names(octaves), max(map(period_us, octaves))
         rows, fetched, first = self._before(octaves, fields, start), start, start
-        for last in self._borders(counted, names, start, end):
+        counted, finest = (
+            Counted(MEASUREMENT, number, self._page_rows),
+            timedelta(microseconds=max(map(longest_us, octaves))),
+        )
+        for last in self._borders(counted, names, (start, end), finest):
             until = from_micros(min(micros(last) + ahead, micros(LAST)))
             rows = pl.concat([rows, self._stretches(names, fields, fetched, until)])
             yield Page(first, last, rows)
@@ -136,10 +141,12 @@ class Waveforms:
             found = stretches(with_tags(self._queries.answer(*queries, fields=FIELDS)))
             yield found.join(chosen, on=["tag", "timestamp", "sample_rate", "count"], how="semi", maintain_order="left")
 
-    def _borders(self, counted: Counted, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[datetime]:
+    def _borders(
+        self, counted: Counted, tags: Sequence[str], within: tuple[datetime, datetime], finest: timedelta
+    ) -> Iterator[datetime]:
         """Yield the ends of the pages."""
-        last = start
-        for _, last in self._queries.page_ranges(counted, tags, start, end, limit=self._page_rows):
+        last, end = within
+        for _, last in self._queries.page_ranges(counted, tags, *within, finest=finest):
             yield last
         if last < end:
             yield end
@@ -199,12 +206,3 @@ def _selected(fields: Mapping[str, pl.DataType]) -> str:
 
 def _empty(fields: Mapping[str, pl.DataType]) -> pl.DataFrame:
     return pl.DataFrame(schema={"tag": pl.String(), "timestamp": WAVEFORM_SCHEMA["timestamp"], **fields})
-
-
-def _newest_samples(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the last sample of each tag, of stretches in order that do not overlap."""
-    newest = rows.group_by("tag", maintain_order=True).last().select(rows.columns)
-    last = newest["count"].to_numpy().astype(np.int64) - 1
-    samples = unpack(parts(newest, np.arange(newest.height), last, np.ones_like(last)))
-    finite = pl.when(pl.col("value").is_finite()).then("value")
-    return samples.with_columns(value=finite)
