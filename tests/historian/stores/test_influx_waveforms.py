@@ -23,11 +23,11 @@ from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, empty_wave
 from historian.waveforms.cutting import cut
 from historian.waveforms.joining import newest_wins_waveforms
 from historian.waveforms.packing import unpack
+from tests.contracts.stores import EVER, new_database
 from tests.historian.waveforms.rows import at, samples, stretch
 from tests.servers import Server, answering
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-EVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 NAMES = count()
 KINDS = ["influx1", pytest.param("influx2", marks=pytest.mark.influxdb2)]
 
@@ -37,28 +37,15 @@ Open = Callable[[int], InfluxStore]
 @pytest.fixture(params=KINDS)
 def open_store(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Opens a database, new for the test, as a store that pages after so many samples."""
-    server: Server = request.getfixturevalue(f"{request.param}_server")
-    url, stores = new_database(server, request.param), []
+    (url, token), stores = new_database(request, request.param), []
 
     def open_one(page_rows: int) -> InfluxStore:
-        stores.append(InfluxStore(open_wire(parse_address(url), "secret"), page_rows=page_rows))
+        stores.append(InfluxStore(open_wire(parse_address(url), token), page_rows=page_rows))
         return stores[-1]
 
     yield open_one
     for store in stores:
         store.close()
-
-
-def new_database(server: Server, kind: str) -> str:
-    """Return the url of an empty database or bucket."""
-    name = f"waves{next(NAMES)}"
-    if kind == "influx1":
-        httpx.post(f"{server.base}/query", params={"q": f"CREATE DATABASE {name}"}).raise_for_status()
-        return f"influxdb://127.0.0.1:{server.port}/{name}"
-    with httpx.Client(base_url=server.base, headers={"Authorization": "Token secret"}) as admin:
-        org = admin.get("/api/v2/orgs").json()["orgs"][0]["id"]
-        admin.post("/api/v2/buckets", json={"name": name, "orgID": org}).raise_for_status()
-    return f"influxdb://127.0.0.1:{server.port}/north?bucket={name}"
 
 
 @pytest.fixture
