@@ -20,8 +20,6 @@ from tests.servers import Server
 Open = Callable[[int], Store]
 """Opens an empty store that pages after so many samples."""
 STORES = ("memory", "lake", "influx1", "influx1-as-2", pytest.param("influx2", marks=pytest.mark.influxdb2))
-WAVEFORM_STORES = ("memory", "lake")
-"""Those that have waveforms."""
 EVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 NUMBERS = count()
 

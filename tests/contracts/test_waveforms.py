@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +18,7 @@ from historian.stores.protocols import LEDGER, Store
 from historian.waveforms.batch import WaveformBatch, empty_waveforms, waveform_batch
 from historian.waveforms.encoding import HEADS, encode
 from historian.waveforms.timing import last_us
-from tests.contracts.stores import EVER, WAVEFORM_STORES, Open, opener
+from tests.contracts.stores import EVER, STORES, Open, opener
 from tests.contracts.waveform_oracle import (
     MICROSECOND,
     NOW,
@@ -36,7 +36,7 @@ MILLISECOND = timedelta(milliseconds=1)
 RATE = 1000.0
 
 
-@pytest.fixture(params=WAVEFORM_STORES)
+@pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Open:
     """Opens an empty store that pages after so many samples."""
     return opener(request, tmp_path_factory)
@@ -149,7 +149,10 @@ def test_changes_count_samples_and_know_when_the_last_one_was(store: Store) -> N
     """The ledger says which source wrote which interval of which tag; cursors work over both kinds of writes."""
     both = waveform_batch(pl.concat([wave("a", 1, 2), wave("a", 3, 4, 5, at=10), wave("b", 1)]))
     store.write_waveforms(both, source="line1", now=NOW)
+    cursor = store.changes(None)["ingested_at"].max()
     store.write(sample_batch(pl.DataFrame([("c", T0, 5.0, None, 0)], SCHEMA, orient="row")), source="s", now=NOW)
+    assert isinstance(cursor, datetime)
+    assert store.changes(cursor)["tag"].to_list() == ["c"]
     rows = [
         (NOW, "line1", "a", T0, T0 + 12 * MILLISECOND, 5),
         (NOW, "line1", "b", T0, T0, 1),
@@ -159,7 +162,6 @@ def test_changes_count_samples_and_know_when_the_last_one_was(store: Store) -> N
     assert_frame_equal(
         changes.drop("ingested_at"), pl.DataFrame(rows, LEDGER, orient="row").drop("ingested_at"), check_exact=True
     )
-    assert store.changes(changes["ingested_at"][0])["tag"].to_list() == ["c"]
 
 
 def test_an_empty_batch_leaves_no_trace(store: Store) -> None:
