@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,10 @@ import numpy.typing as npt
 import polars as pl
 
 from features.windows.stretches import Stretches
-from historian.samples import SCHEMA
+from historian.plant.plant import Plant
+from historian.samples import SCHEMA, normalise
+from historian.stores.open import open_store
+from historian.stores.protocols import Sink
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.encoding import decode
 from historian.waveforms.packing import pack
@@ -34,3 +39,18 @@ def read(batch: pl.DataFrame) -> Stretches:
     """The stretches of one tag, whole, as windows are made of them."""
     rows = batch.with_columns(first=pl.lit(0, pl.Int64))
     return Stretches.of(rows, decode(rows).values)
+
+
+def write(store: Sink, rows: pl.DataFrame, rates: Mapping[str, float], *, now: datetime, source: str = "test") -> None:
+    """Store rows as a bridge does: those of tags that have a rate as stretches, all others as samples."""
+    vibration = pl.col("tag").is_in(list(rates))
+    store.write(normalise(rows.filter(~vibration)).batch, source=source, now=now)
+    store.write_waveforms(pack(rows.filter(vibration), rates).batch, source=source, now=now)
+
+
+def write_plant(plant: Plant, rows: pl.DataFrame, *, now: datetime) -> None:
+    """Store rows of a plant's tags in its store; `text` and `quality` may be left out."""
+    rates = {tag.name: tag.sample_rate for tag in plant.tags.values() if tag.sample_rate}
+    absent = {"text": pl.lit(None, pl.String), "quality": pl.lit(0, pl.UInt32)}
+    complete = rows.with_columns(**{name: each for name, each in absent.items() if name not in rows.columns})
+    write(open_store(plant), complete.select(SCHEMA.names()).cast(SCHEMA), rates, now=now)
