@@ -11,7 +11,8 @@ import numpy.typing as npt
 from features.compute.rows.point_windows import HeldBatch, Machine, VibrationBatch, waveform_batches
 from features.define.catalogue import DEFAULT_GROUPS
 from features.define.spec import Batch, FeatureGroup, FeatureSpec, Floats
-from features.windows.tiling import Integers, Tiling
+from features.windows.stretches import Integers
+from features.windows.tiling import Tiling
 from historian.errors import FeatureError
 
 Values = dict[str, npt.NDArray[Any]]

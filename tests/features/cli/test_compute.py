@@ -14,8 +14,7 @@ from features.cli.options import EngineName
 from features.tables.feature_table import FeatureTable
 from historian.errors import InvalidInput
 from historian.plant.plant import Plant
-from historian.samples import normalise
-from historian.stores.open import open_store
+from tests.features.stretches import write_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -25,8 +24,8 @@ def write_seconds(plant: Plant, tag: str, seconds: int, *, rate: int) -> None:
     step = timedelta(seconds=1) / rate
     times = pl.datetime_range(START, START + seconds * timedelta(seconds=1) - step, step, time_unit="us", eager=True)
     values = (pl.int_range(len(times), eager=True) % 7).cast(pl.Float64)
-    rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
-    open_store(plant).write(normalise(rows).batch, source="test", now=START)
+    rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values})
+    write_plant(plant, rows, now=START)
 
 
 def test_counts_rows_windows_and_views(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
