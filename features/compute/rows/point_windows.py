@@ -50,7 +50,7 @@ class Machine(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WaveformBatch:
+class VibrationBatch:
     """What the kernels of waveforms take, made when the first one needs it."""
 
     waveforms: Waveforms
@@ -86,7 +86,7 @@ class PointWindows:
     """The windows of a point, and the batches its kernels take."""
 
     windows: Windows
-    batches: Iterator[WaveformBatch | HeldBatch]
+    batches: Iterator[VibrationBatch | HeldBatch]
     """Of a vibration point the valid windows, of any other all windows; to be taken once."""
 
 
@@ -149,7 +149,7 @@ def _waveform_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange, sp
 
 def waveform_batches(
     samples: Floats, first: Integers, tiling: Tiling, unit: str, machine: Machine
-) -> Iterator[WaveformBatch]:
+) -> Iterator[VibrationBatch]:
     """Yield complete windows in batches that stay in the caches.
 
     Args:
@@ -164,7 +164,7 @@ def waveform_batches(
         place = slice(start, start + size)
         windows = _waveforms(samples, first[place], tiling.samples)
         waveforms = Waveforms(windows, tiling.sample_rate, unit, scratch)
-        yield WaveformBatch(waveforms, machine._replace(shaft=machine.shaft[place]))
+        yield VibrationBatch(waveforms, machine._replace(shaft=machine.shaft[place]))
 
 
 def _usable(samples: pl.DataFrame) -> Booleans:
