@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from bridge.drivers.discovery import Browse, Probe
 from historian.errors import ConfigError
 from historian.plant.connections import ConnectionConfig, Section
 
@@ -109,6 +110,25 @@ class Archive(Protocol):
         """Release the connection; may be called twice."""
 
 
+@runtime_checkable
+class ProposesSlices(Protocol):
+    """An archive that knows in which slices of time it is best read.
+
+    A backfill reads any other archive in up to 64 slices of equal length.
+    """
+
+    async def slice_starts(self, start: datetime, end: datetime) -> Sequence[datetime]:
+        """Return where slices of start <= t < end should begin, in order; known after `open`.
+
+        A slice ends where the next one begins, and the first one begins at `start` in any case. An interruption costs
+        the slice that was being read. If empty, the slices are of equal length.
+
+        Raises:
+            SourceError: the archive cannot be read at all.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Driver:
     """What a driver module registers; a `DriverSpec`.
@@ -123,6 +143,10 @@ class Driver:
     """The columns the driver adds to the tag list."""
     source: Callable[[ConnectionConfig], Source] | None = None
     archive: Callable[[ConnectionConfig], Archive] | None = None
+    probe: Probe | None = None
+    """Asks the other side about itself; None if the driver cannot."""
+    browse: Browse | None = None
+    """Lists the variables of the other side; None if it has no list of them."""
     check_tags: Callable[[ConnectionConfig], None] | None = None
     """Raises `ConfigError` with every problem of the tags; if None, a source or archive is created to check them."""
 
@@ -138,15 +162,15 @@ class Driver:
             (open_source if section == "sources" else open_archive)(connection)
 
 
-def opened_by(reference: str) -> Callable[[ConnectionConfig], Any]:
-    """Return a factory for the class or function `module:attribute`, which is imported when a connection is opened.
+def opened_by(reference: str) -> Callable[..., Any]:
+    """Return a function that calls the class or function `module:attribute`, which is imported only then.
 
     A plant file is checked by every command, and most need no protocol library (docs/decisions/0005).
     """
 
-    def make(connection: ConnectionConfig) -> Any:
+    def make(*arguments: Any) -> Any:
         module, _, attribute = reference.partition(":")
-        return getattr(import_module(module), attribute)(connection)
+        return getattr(import_module(module), attribute)(*arguments)
 
     return make
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from bridge.delivery.retry import wait_after
 from bridge.delivery.sink_runner import SinkRunner
-from bridge.drivers.protocols import open_archive
+from bridge.drivers.protocols import ProposesSlices, open_archive
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine_rows import REJECTED, rejected
@@ -91,7 +91,14 @@ class Backfill:
             return []
         first, last = wanted.select(pl.col("start").min(), pl.col("end").max()).row(0)
         covered = INTERVALS.to_frame() if again else self._coverage.of(self._tags, first, last)
-        return slices(covered, wanted)
+        return slices(covered, wanted, starts=await self._proposed(first, last))
+
+    async def _proposed(self, first: datetime, last: datetime) -> Sequence[datetime]:
+        """Return where the archive wants slices of first <= t < last to begin; empty if it makes no proposal."""
+        archive = self._archive
+        if not isinstance(archive, ProposesSlices):
+            return ()
+        return await self._connected(partial(archive.slice_starts, first, last))
 
     async def run(self, plan: Sequence[Slice], *, advance: Callable[[int], None]) -> None:
         """Read the slices of a plan and forward their samples; call `advance(1)` after each slice.

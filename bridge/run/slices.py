@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -11,7 +13,7 @@ import polars as pl
 from historian.intervals import gaps
 
 SLICES: Final = 64
-"""Largest number of slices of a backfill; a slice is a step of progress, and what an interruption can cost."""
+"""Largest number of slices of equal length; a slice is a step of progress, and what an interruption can cost."""
 SHORTEST_SLICE: Final = timedelta(hours=1)
 
 
@@ -24,12 +26,13 @@ class Slice:
     tags: tuple[str, ...]
 
 
-def slices(covered: pl.DataFrame, wanted: pl.DataFrame) -> list[Slice]:
+def slices(covered: pl.DataFrame, wanted: pl.DataFrame, *, starts: Sequence[datetime] = ()) -> list[Slice]:
     """Return the slices still to be read, in order of time.
 
     Args:
         covered: columns of `INTERVALS`.
         wanted: at most one interval per tag, columns of `INTERVALS`.
+        starts: where slices begin, in order, as the archive proposes; of equal length if empty.
     """
     if wanted.is_empty():
         return []
@@ -38,14 +41,18 @@ def slices(covered: pl.DataFrame, wanted: pl.DataFrame) -> list[Slice]:
     open_ = open_.select(
         "tag", start=pl.max_horizontal("start", "start_wanted"), end=pl.min_horizontal("end", "end_wanted")
     ).filter(pl.col("start") < pl.col("end"))
-    length = max(SHORTEST_SLICE, -((start - end) // SLICES))  # rounded up: 64 slices, never 65
+    inner = [instant for instant in starts or _equal(start, end) if start < instant < end]
     found = []
-    while start < end:
-        stop = min(start + length, end)
-        inside = open_.filter(pl.col("start") < stop, pl.col("end") > start)
+    for begin, stop in pairwise([start, *inner, end]):
+        inside = open_.filter(pl.col("start") < stop, pl.col("end") > begin)
         if not inside.is_empty():
             # Only the extent of the gaps: what the store has already is not read again.
-            first, last = inside.select(pl.col("start").min().clip(start), pl.col("end").max().clip(None, stop)).row(0)
+            first, last = inside.select(pl.col("start").min().clip(begin), pl.col("end").max().clip(None, stop)).row(0)
             found.append(Slice(first, last, tuple(inside["tag"].unique().sort())))
-        start = stop
     return found
+
+
+def _equal(start: datetime, end: datetime) -> list[datetime]:
+    """Return where slices of equal length begin."""
+    length = max(SHORTEST_SLICE, -((start - end) // SLICES))  # rounded up: 64 slices, never 65
+    return [start + number * length for number in range(-((start - end) // length))]

@@ -34,8 +34,27 @@ def load_plant(path: Path, *, every_variable: bool = False) -> Plant:
     Raises:
         ConfigError: with every problem found, each with file and row.
     """
-    file = path / "plant.toml" if path.is_dir() else path
-    document = read_unset_toml(file)
+    return _resolver(path, every_variable=every_variable).plant()
+
+
+def load_connection(path: Path, section: Section, name: str) -> ConnectionConfig:
+    """Read one connection of a plant file without its tags, whose list need not exist yet.
+
+    Args:
+        path: the plant file, or its directory.
+        section: section of the connection.
+        name: name of the connection.
+
+    Raises:
+        InvalidInput: the plant file has no such connection.
+        ConfigError: with every problem of the plant file's form and of the connection's keys.
+    """
+    return _resolver(path, every_variable=False).without_tags(section, name)
+
+
+def _resolver(path: Path, *, every_variable: bool) -> _Resolver:
+    """Read a plant file and check the form of it."""
+    document = read_unset_toml(path / "plant.toml" if path.is_dir() else path)
     unset = list(document.unset())
     if any(not _is_of_connection(keys) for keys, _ in unset):
         # With references instead of values, most other problems would be about the references.
@@ -48,6 +67,10 @@ def _model(document: Document) -> PlantFile:
         return PlantFile.model_validate(document.values)
     except ValidationError as error:
         raise ConfigError(list(problems_of(error, document))) from None
+<<<<<<< HEAD
+=======
+    return _Resolver(model, document, unset, every_variable=every_variable)
+>>>>>>> seams
 
 
 def _is_of_connection(keys: Sequence[str]) -> bool:
@@ -98,6 +121,17 @@ class _Resolver:
             tags=self.tags,
             views=views,
         )
+
+    def without_tags(self, section: Section, name: str) -> ConnectionConfig:
+        connections: Mapping[str, Connection] = getattr(self.model, section)
+        if name not in connections:
+            raise InvalidInput(f"the plant file has no [{section}.{name}]{near_misses(name, connections)}")
+        driver = self._driver(section, name, connections[name].driver)
+        unset = tuple(problem for keys, problem in self.unset if keys[:2] == (section, name))
+        options = self._options(section, name, connections[name], driver) if driver and not unset else None
+        if driver is None or self.problems:
+            raise ConfigError(self.problems)
+        return ConnectionConfig(name, driver, options, (), self.root, unset)
 
     def _check_assets(self) -> None:
         for name, asset in self.model.assets.items():

@@ -9,7 +9,7 @@ from glob import glob
 from typing import Final, cast
 
 from bridge.drivers.files.driver import check_tags
-from bridge.drivers.files.layout import UNREADABLE, ArchiveFile, Layout, Span
+from bridge.drivers.files.layout import UNREADABLE, ArchiveFile, Layout, Span, starts_between
 from bridge.drivers.files.options import Options, suffix
 from bridge.drivers.files.tables import TableFiles
 from bridge.drivers.files.waveforms import WaveformFiles
@@ -50,6 +50,15 @@ class FilesArchive:
         """
         return in_thread(self._read(tags, start, end))
 
+    async def slice_starts(self, start: datetime, end: datetime) -> Sequence[datetime]:
+        """See `ProposesSlices.slice_starts`: a table is read as a whole, so each lies in one slice.
+
+        Waveforms make no proposal: only the bursts of a slice are read.
+        """
+        if self._options.layout == "waveform":
+            return []
+        return await asyncio.to_thread(self._slice_starts, start, end)
+
     def _read(self, tags: Sequence[str], start: datetime, end: datetime) -> Generator[Page]:
         failures: list[str] = []
         yield from self._pages([tag for tag in self._connection.tags if tag.name in tags], start, end, failures)
@@ -73,6 +82,11 @@ class FilesArchive:
         first = [instant for page in head if isinstance(instant := page.rows["timestamp"].min(), datetime)]
         last = [instant for page in tail if isinstance(instant := page.rows["timestamp"].max(), datetime)]
         return min(first, default=earliest), max(last, default=latest) + _INSTANT
+
+    def _slice_starts(self, start: datetime, end: datetime) -> list[datetime]:
+        layout = self._layout()
+        spans = [self._span(layout, file, []) for file in self._files()]  # `read` reports problems
+        return starts_between([span for span in spans if span is not None and span.overlaps(start, end)])
 
     def _pages(self, tags: Sequence[Tag], start: datetime, end: datetime, failures: list[str]) -> Iterator[Page]:
         """Yield the pages of all readable files; problems with the others are added to `failures`."""

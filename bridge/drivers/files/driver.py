@@ -19,6 +19,9 @@ Tables are .csv, .txt (both also .gz) or .parquet. The other keys are in `option
 Times without a zone need `timezone`; those that the clock change makes ambiguous are rejected, never guessed. The
 sample rate of a waveform is that of its point. A file that cannot be read does not stop the others; all such files
 are reported at the end.
+
+A backfill reads each table once, page by page: its slices begin where files begin, and files whose times overlap share
+one. An interruption costs the slice that was being read, so a long history is better kept in several files.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ from historian.plant.connections import Tag
 PAGE_CELLS: Final = 4_000_000
 """Approximate number of samples in a page: 250 MB in memory while they are processed."""
 
+MOST_SLICES: Final = 64
+"""Largest number of slices to propose: each is a transaction of the edge database and a look at every file."""
+
 UNREADABLE: Final = (
     SourceError,
     OSError,
@@ -50,6 +53,20 @@ class Span(NamedTuple):
     def overlaps(self, start: datetime, end: datetime) -> bool:
         """Return whether there may be samples with start <= t < end."""
         return self.earliest - self.slack < end and self.latest + self.slack >= start
+
+
+def starts_between(spans: Sequence[Span]) -> list[datetime]:
+    """Return where slices begin that cut no file: files whose times overlap share one.
+
+    If that makes more than `MOST_SLICES`, neighbours share a slice too.
+    """
+    starts: list[datetime] = []
+    latest: datetime | None = None
+    for span in sorted(spans):
+        if latest is None or span.earliest > latest:
+            starts.append(span.earliest)
+        latest = max(latest or span.latest, span.latest)
+    return starts[:: max(1, -(-len(starts) // MOST_SLICES))]
 
 
 class Layout(Protocol):

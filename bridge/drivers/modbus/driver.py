@@ -6,6 +6,14 @@
     every = "1s"
     tags = "tags/line2.csv"
 
+With a table `[sources.line2.tls]` the connection is encrypted as Modbus/TCP Security has it, on port 802 by default:
+the same messages within TLS. Its keys are in `bridge.drivers.tls.Tls`; most devices want `certificate` and `key`.
+
+    [sources.line2.tls]
+    ca = "certificates/plant-ca.pem"
+    certificate = "certificates/penstock.pem"
+    key = "certificates/penstock.key"
+
 The tag list's `address` is the 0-based number of the register, coil or discrete input: what a manual calls 40001 is 0
 of table holding. Its own columns are `device_id`, `table`, `type`, `order` and, for one bit of a register, `bit`.
 
@@ -28,6 +36,7 @@ from pydantic import Field, model_validator
 
 from bridge.drivers.modbus.places import BIT_TABLES, NumberType, Order, Place, Table
 from bridge.drivers.protocols import Driver, opened_by
+from bridge.drivers.tls import Tls
 from historian.errors import ConfigError, Problem
 from historian.plant.connections import ConnectionConfig, Tag
 from historian.plant.model import Model
@@ -38,7 +47,8 @@ class Options(Model):
     """Keys of `[sources.NAME]` with `driver = "modbus"`."""
 
     host: str = Field(min_length=1)
-    port: int = Field(502, ge=1, le=65535)
+    port: int | None = Field(None, ge=1, le=65535, description="502 if absent; 802 with tls.")
+    tls: Tls | None = Field(None, description="Modbus/TCP Security; not encrypted if absent.")
     every: Duration = Field(parse_duration("1s"), description="Time between polls.")
     timeout: Duration = Field(parse_duration("2s"), description="How long to wait for a response.")
     retries: int = Field(1, ge=0, le=10, description="Number of retries after a timeout.")
@@ -46,6 +56,16 @@ class Options(Model):
         16, ge=0, le=124, description="Largest number of unneeded registers to read in order to save a request."
     )
     pause: Duration | None = Field(None, description="Pause between two requests, for devices that need it.")
+
+    @property
+    def port_number(self) -> int:
+        """The port to connect to."""
+        return self.port or (502 if self.tls is None else 802)
+
+    @property
+    def peer(self) -> str:
+        """Host and port, for messages."""
+        return f"{self.host} port {self.port_number}"
 
 
 class Columns(Model):
@@ -101,5 +121,6 @@ driver: Final = Driver(
     options=Options,
     address=Columns,
     source=opened_by("bridge.drivers.modbus.source:ModbusSource"),
+    probe=opened_by("bridge.drivers.modbus.probe:probe"),
     check_tags=_check,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
@@ -17,6 +16,7 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
 from bridge.drivers.modbus.blocks import Block, halves, plan_blocks
+from bridge.drivers.modbus.client import connect_client, encryption, request
 from bridge.drivers.modbus.driver import Options, places_of
 from bridge.drivers.modbus.places import BIT_TABLES
 from historian.errors import NotConnected
@@ -30,10 +30,7 @@ from historian.quality import (
     GOOD,
 )
 from historian.samples import SCHEMA
-from historian.times import format_duration, utc_now
-
-# What pymodbus logs is reported as Bad rows and NotConnected; without a handler it would also go to standard error.
-logging.getLogger("pymodbus").addHandler(logging.NullHandler())
+from historian.times import utc_now
 
 _NO_SUCH_REGISTER: Final = (ExcCodes.ILLEGAL_ADDRESS, ExcCodes.ILLEGAL_VALUE)
 _REFUSALS: Final[dict[int, int]] = {
@@ -56,6 +53,8 @@ class _Connection:
     start: float
     """Time of poll 0 on the event loop's clock, in seconds."""
     poll: int = -1
+    answered: bool = False
+    """Whether the device has responded to anything."""
     loss_reported: bool = False
     """Whether the loss has been reported in Bad rows; only then does `read` raise."""
 
@@ -66,6 +65,7 @@ class ModbusSource:
     def __init__(self, connection: ConnectionConfig) -> None:
         self.skipped_polls = 0
         """Number of polls skipped because earlier ones took longer than `every`."""
+        self._context = encryption(connection)
         self._options = cast(Options, connection.options)
         self._plan = plan_blocks(places_of(connection), max_gap=self._options.max_gap)
         self._connection: _Connection | None = None
@@ -75,26 +75,19 @@ class ModbusSource:
         await self.close()
         options, loop = self._options, asyncio.get_running_loop()
         lost: asyncio.Future[None] = loop.create_future()
-        client = AsyncModbusTcpClient(
-            options.host,
-            port=options.port,
-            timeout=options.timeout.total_seconds(),
-            retries=options.retries,
-            reconnect_delay=0,  # the runner decides when to connect again
-            trace_connect=lambda connected: None if connected or lost.done() else lost.set_result(None),
-        )
-        if not await client.connect():
-            raise NotConnected(
-                f"{options.host} port {options.port} does not accept a Modbus connection within "
-                f"{format_duration(options.timeout)}; check the address, the cable and the device"
-            )
+
+        def changed(connected: bool) -> None:  # noqa: FBT001 (pymodbus calls it so)
+            if not connected and not lost.done():
+                lost.set_result(None)
+
+        client = await connect_client(options, self._context, on_change=changed)
         self._connection = _Connection(client, lost, list(self._plan), loop.time())
 
     async def read(self) -> pl.DataFrame:
         """See `Source.read`: one row per tag and poll."""
         connection = self._connection
         if connection is None or connection.loss_reported:
-            raise NotConnected(f"the Modbus connection to {self._options.host} port {self._options.port} is lost")
+            raise NotConnected(f"the Modbus connection to {self._options.peer} is lost{self._hint(connection)}")
         await self._wait_for_poll(connection)
         frames = [rows for block in tuple(connection.blocks) for rows in await self._read_block(connection, block)]
         connection.loss_reported = connection.lost.done()
@@ -105,6 +98,12 @@ class ModbusSource:
         if self._connection is not None:
             self._connection.client.close()
             self._connection = None
+
+    def _hint(self, connection: _Connection | None) -> str:
+        """Return what a loss before the first response may mean."""
+        if self._context is None or connection is None or connection.answered:
+            return ""
+        return " before any response, as by a server that does not accept our certificate; check certificate and key"
 
     async def _wait_for_poll(self, connection: _Connection) -> None:
         """Wait until start + k * every: late polls do not shift later ones, and skipped polls are counted."""
@@ -120,6 +119,7 @@ class ModbusSource:
         instant = asked_at + (utc_now() - asked_at) / 2
         if isinstance(answer, int):
             return [_rows(block, None, answer, instant)]
+        connection.answered = True
         if not answer.isError():
             values = answer.bits[: block.count] if block.table in BIT_TABLES else answer.registers
             if len(values) != block.count:
@@ -137,23 +137,18 @@ class ModbusSource:
             await asyncio.sleep(self._options.pause.total_seconds())
         if connection.lost.done():
             return BAD_COMMUNICATION_ERROR
-        client = connection.client
-        read = {
-            "coil": client.read_coils,
-            "discrete": client.read_discrete_inputs,
-            "holding": client.read_holding_registers,
-            "input": client.read_input_registers,
-        }[block.table]
         # Time-outs and retries are left to pymodbus: a shorter wait here would leave a late response in the stream. But
         # pymodbus goes on waiting after the connection is lost, when no response can arrive any more.
-        request = asyncio.ensure_future(read(block.first, count=block.count, device_id=block.device_id))
+        response = asyncio.ensure_future(
+            request(connection.client, block.table, block.first, count=block.count, device_id=block.device_id)
+        )
         try:
-            await asyncio.wait((request, connection.lost), return_when=asyncio.FIRST_COMPLETED)
-            return request.result() if request.done() else BAD_COMMUNICATION_ERROR
+            await asyncio.wait((response, connection.lost), return_when=asyncio.FIRST_COMPLETED)
+            return response.result() if response.done() else BAD_COMMUNICATION_ERROR
         except ModbusException:
             return BAD_TIMEOUT
         finally:
-            request.cancel()
+            response.cancel()
 
 
 def next_poll(last: int, *, elapsed: float, every: float) -> int:

@@ -17,6 +17,9 @@ others. A connection counts as lost when nothing, not even a keep-alive, has arr
 then makes a new one, with a new client and a new subscription. If a server's queue overflowed, the next sample's
 quality has the Overflow bit set. Messages are neither signed nor encrypted.
 
+`penstock probe line1` shows endpoints, product, clock and limits of the server; `penstock browse line1 --csv FILE`
+lists its variables with the addresses that a tag list takes.
+
 With `sampling_interval = "0s"` a server that supports it reports every change as it happens. Only then does a session
 count as complete for backfills: a server that samples does not see changes between two samples.
 """
@@ -92,5 +95,7 @@ driver: Final = Driver(
     options=Options,
     address=Address,
     source=opened_by("bridge.drivers.opcua.source:OpcuaSource"),
+    probe=opened_by("bridge.drivers.opcua.probe:probe"),
+    browse=opened_by("bridge.drivers.opcua.browse:browse"),
     check_tags=check_node_ids,
 )

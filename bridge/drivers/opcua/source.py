@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,29 +13,17 @@ from asyncua.client.ua_client import UaClientState
 from asyncua.client.ua_session import UaSession
 
 from bridge.drivers.mailbox import Mailbox
+from bridge.drivers.opcua.client import ABANDONED_S, CONNECT_S, disconnect, new_client, not_connected, per_call
 from bridge.drivers.opcua.driver import Address, Options, check_node_ids
 from bridge.drivers.opcua.values import Channel, bad_rows, sample_rows
-from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig, Tag
 from historian.quality import BAD
 from historian.times import utc_now
 
-CONNECT_S: Final = 10.0
-REQUEST_S: Final = 4.0
-CLOSE_S: Final = 2.0
-WATCHDOG_S: Final = 30.0
-"""Seconds between asyncua's probes of the connection, and the longest a probe may take; a busy server needs seconds."""
-ABANDONED_S: Final = 60.0
-"""Seconds without contact after which the server may drop our session and subscription."""
-ITEMS_PER_CALL: Final = 1_000
 RESPONSES: Final = 64
 """Largest number of publish responses in memory. At this number, none is requested until the runner has read."""
 
 _Response = tuple[list[ua.MonitoredItemNotification], datetime]
-
-# At INFO and below asyncua formats every publish response as text, and logs errors with tracebacks; `NotConnected`
-# reports what matters of them.
-logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
 class OpcuaSource:
@@ -59,18 +45,13 @@ class OpcuaSource:
             RESPONSES, peer=options.endpoint, silence_s=options.silence.total_seconds()
         )
         self._sequence = 0
-        client = self._client = Client(options.endpoint, timeout=REQUEST_S, watchdog_intervall=WATCHDOG_S)
-        client.name = client.description = "Penstock"
-        client.session_timeout = int(ABANDONED_S * 1000)
-        if options.username is not None and options.password is not None:
-            client.set_user(options.username)
-            client.set_password(options.password.get_secret_value())
+        client = self._client = new_client(options)
         try:
             async with asyncio.timeout(CONNECT_S):
                 await client.connect()
             self._absent = await self._subscribe(client.uaclient.session)
         except (OSError, TimeoutError, ua.UaError) as error:
-            raise NotConnected(f"cannot connect to {options.endpoint}: {str(error) or 'no answer'}") from None
+            raise not_connected(options, error) from None
 
     async def read(self) -> pl.DataFrame:
         """See `Source.read`."""
@@ -91,12 +72,8 @@ class OpcuaSource:
     async def close(self) -> None:
         """See `Source.close`."""
         client, self._client = self._client, None
-        if client is None:
-            return
-        with suppress(Exception):  # a lost connection cannot be closed properly
-            async with asyncio.timeout(CLOSE_S):
-                await client.disconnect()
-        client.disconnect_socket()
+        if client is not None:
+            await disconnect(client)
 
     async def _subscribe(self, session: UaSession) -> pl.DataFrame:
         """Subscribe to every node; return a Bad row for each that the server refuses."""
@@ -108,7 +85,8 @@ class OpcuaSource:
             _monitored_item(handle, node, channel, self._options)
             for handle, (node, channel) in enumerate(zip(self._nodes, self._channels, strict=True))
         ]
-        size = await _items_per_call(session)
+        limit = ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
+        size = await per_call(session, limit)
         results: list[ua.MonitoredItemCreateResult] = []
         for first in range(0, len(items), size):
             request = ua.CreateMonitoredItemsParameters(
@@ -181,14 +159,6 @@ def _monitored_item(handle: int, node: ua.NodeId, channel: Channel, options: Opt
         MonitoringMode=ua.MonitoringMode.Reporting,
         RequestedParameters=wanted,
     )
-
-
-async def _items_per_call(session: UaSession) -> int:
-    """Return the most nodes to put into one request: the server's limit, if it has one, and never more than ours."""
-    limit = ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
-    [answer] = await session.read_attributes([ua.NodeId(limit)], ua.AttributeIds.Value)
-    own = answer.Value.Value if answer.StatusCode.is_good() and answer.Value else None
-    return min(own, ITEMS_PER_CALL) if own else ITEMS_PER_CALL
 
 
 def _channel(tag: Tag) -> Channel:

@@ -64,11 +64,11 @@ pieces = st.lists(
 )
 
 
-@given(pieces, st.integers(0, 250), st.integers(1, 300))
+@given(pieces, st.integers(0, 250), st.integers(1, 300), st.sets(st.integers(0, 600), max_size=5))
 def test_slices_hold_every_gap_and_nothing_that_all_tags_have(
-    covered: list[tuple[str, int, int]], first: int, length: int
+    covered: list[tuple[str, int, int]], first: int, length: int, cuts: set[int]
 ) -> None:
-    """Slices do not overlap, stay within the range, and contain a gap of each of their tags."""
+    """Slices do not overlap, stay within the range, are cut where proposed, and contain a gap of each of their tags."""
     start, end = T0 + first * MINUTE, T0 + (first + length) * MINUTE
     known = [(tag, T0 + begin * MINUTE, T0 + stop * MINUTE) for tag, begin, stop in covered]
     open_ = {
@@ -77,7 +77,9 @@ def test_slices_hold_every_gap_and_nothing_that_all_tags_have(
         for minute in range(first, first + length)
         if not any(tag == one and begin <= minute < stop for one, begin, stop in covered)
     }
-    found = slices(pl.DataFrame(known, schema=INTERVALS, orient="row"), intervals(["a", "b"], start, end))
+    starts = [T0 + cut * MINUTE for cut in sorted(cuts)]
+    frame = pl.DataFrame(known, schema=INTERVALS, orient="row")
+    found = slices(frame, intervals(["a", "b"], start, end), starts=starts)
     read = [
         (tag, minute)
         for piece in found
@@ -87,6 +89,7 @@ def test_slices_hold_every_gap_and_nothing_that_all_tags_have(
     assert open_ <= set(read)
     assert len(read) == len(set(read))
     assert all(start <= piece.start < piece.end <= end for piece in found)
+    assert [(piece, at) for piece in found for at in starts if piece.start < at < piece.end] == []
     needed = {(tag, piece.start) for piece in found for tag in piece.tags if _needs(piece, tag, open_)}
     assert needed == {(tag, piece.start) for piece in found for tag in piece.tags}
 

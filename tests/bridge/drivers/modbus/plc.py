@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import polars as pl
 from pymodbus.constants import ExcCodes
 from pymodbus.pdu import ModbusPDU
-from pymodbus.server import ModbusTcpServer
+from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from bridge.drivers.modbus.source import ModbusSource
@@ -24,7 +25,7 @@ Row = tuple[str, float | None, int]
 def plant_of(directory: Path, rows: Sequence[str], **options: object) -> Path:
     """A plant with one Modbus source; `rows` are `address,device_id,table,type,order,bit` of tags t0, t1, …"""
     points = "\n".join(f'p{number} = {{ kind = "process" }}' for number in range(len(rows)))
-    keys = "\n".join(f"{key} = {value!r}" for key, value in options.items())
+    keys = "\n".join(f"{key} = {_toml(value)}" for key, value in options.items())
     (directory / "plant.toml").write_text(
         f"[site]\nname = 'test'\n[classes.plc.points]\n{points}\n[assets.a]\nclass = 'plc'\n"
         f"[sources.plc]\ndriver = 'modbus'\nhost = '127.0.0.1'\ntags = 'plc.csv'\n{keys}\n"
@@ -36,6 +37,12 @@ def plant_of(directory: Path, rows: Sequence[str], **options: object) -> Path:
     return directory
 
 
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {inner!r}" for key, inner in value.items()) + " }"
+    return repr(value)
+
+
 def connection_of(directory: Path, rows: Sequence[str], **options: object) -> ConnectionConfig:
     """The connection of a plant with one Modbus source."""
     return load_plant(plant_of(directory, rows, **options)).sources["plc"]
@@ -44,9 +51,14 @@ def connection_of(directory: Path, rows: Sequence[str], **options: object) -> Co
 class Plc:
     """A pymodbus server that records the function codes it receives."""
 
-    def __init__(self, devices: list[SimDevice], port: int) -> None:
+    def __init__(self, devices: list[SimDevice], port: int, secure: ssl.SSLContext | None) -> None:
         self.functions: list[int] = []
-        self.server: Any = ModbusTcpServer(devices, address=("127.0.0.1", port), trace_pdu=self._note)
+        address = ("127.0.0.1", port)
+        self.server: Any = (
+            ModbusTcpServer(devices, address=address, trace_pdu=self._note)
+            if secure is None
+            else ModbusTlsServer(devices, address=address, trace_pdu=self._note, sslctx=secure)
+        )
 
     def _note(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:  # noqa: FBT001 (pymodbus calls it so)
         if not sending:
@@ -60,13 +72,15 @@ class Plc:
 
 
 @asynccontextmanager
-async def running_plc(*, registers: int = 10_000, action: Action | None = None, port: int = 0) -> AsyncIterator[Plc]:
+async def running_plc(
+    *, registers: int = 10_000, action: Action | None = None, port: int = 0, secure: ssl.SSLContext | None = None
+) -> AsyncIterator[Plc]:
     """Registers hold their own address, odd coils are on, every third discrete input is on."""
     own_address = [SimData(0, values=list(range(registers)), datatype=DataType.REGISTERS)]
     coils = [SimData(0, values=[address % 2 == 1 for address in range(4800)], datatype=DataType.BITS)]
     discrete = [SimData(0, values=[address % 3 == 0 for address in range(4800)], datatype=DataType.BITS)]
     tables = (coils, discrete, own_address, list(own_address))
-    plc = Plc([SimDevice(1, tables, action=action), SimDevice(7, tables)], port)
+    plc = Plc([SimDevice(1, tables, action=action), SimDevice(7, tables)], port, secure)
     await plc.server.serve_forever(background=True)
     try:
         yield plc

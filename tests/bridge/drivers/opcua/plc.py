@@ -69,6 +69,16 @@ class Users:
         return User(UserRole.User) if known else None
 
 
+async def _add_line(server: Server, index: int) -> None:
+    """Adds a folder with a machine, whose temperature has unit and range."""
+    line = await server.nodes.objects.add_folder(ua.NodeId("line", index), f"{index}:Line 1")
+    machine = await line.add_folder(ua.NodeId("line.m1", index), f"{index}:M1")
+    temperature = await machine.add_variable(ua.NodeId("line.m1.t", index), f"{index}:Temperature", 20.0)
+    unit = ua.EUInformation(UnitId=4408652, DisplayName=ua.LocalizedText("°C"))
+    await temperature.add_property(ua.NodeId("line.m1.t.eu", index), "0:EngineeringUnits", unit)
+    await temperature.add_property(ua.NodeId("line.m1.t.range", index), "0:EURange", ua.Range(-10.0, 120.0))
+
+
 class Plc:
     """An OPC UA server in a thread of its own, with the nodes of `NODES`, whose values tests set as a device would."""
 
@@ -89,6 +99,7 @@ class Plc:
         for point, (content, kind) in NODES.items():
             node_id = self._nodes[point] = ua.NodeId(f"c101.{point}", index)
             await server.nodes.objects.add_variable(node_id, f"{index}:{point}", content, kind)
+        await _add_line(server, index)
         return server
 
     def say(self, point: str, content: Any, *, second: float, status: int = 0) -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 import pytest
@@ -30,78 +25,7 @@ from tests.bridge.drivers.opcua.plc import (
     free_port,
     heard,
 )
-
-
-class Relay:
-    """A TCP relay in front of a server that counts the requested services and can stop forwarding."""
-
-    def __init__(self) -> None:
-        self.services: Counter[int] = Counter()
-        self.silent = False
-
-    @asynccontextmanager
-    async def between(self, port: int, server_port: int) -> AsyncIterator[None]:
-        """Relays while the block runs."""
-        tasks: list[asyncio.Task[None]] = []
-        writers: list[asyncio.StreamWriter] = []
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", server_port)
-            tasks.append(asyncio.create_task(self._pass_requests(reader, server_writer)))
-            tasks.append(asyncio.create_task(self._pass_responses(server_reader, writer)))
-            writers.extend((writer, server_writer))
-
-        async with await asyncio.start_server(accept, "127.0.0.1", port):
-            yield
-        for task in tasks:
-            task.cancel()
-        for writer in writers:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    async def _pass_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """OPC UA Part 6: type, chunk, size; in a message behind 24 bytes the node id of the service's type."""
-        with suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                header = await reader.readexactly(8)
-                kind, size = struct.unpack("<4sI", header)
-                body = await reader.readexactly(size - 8)
-                if kind[:3] == b"MSG":
-                    encoding, _, service = struct.unpack_from("<BBH", body, 16)
-                    assert encoding == 1
-                    self.services[service] += 1
-                await self._pass_on(header + body, writer)
-
-    async def _pass_responses(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while piece := await reader.read(65_536):
-                await self._pass_on(piece, writer)
-
-    async def _pass_on(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
-        if not self.silent:
-            writer.write(piece)
-            await writer.drain()
-
-
-def service(request: type) -> int:
-    """The number under which a request goes over the wire."""
-    return int(getattr(ua.ObjectIds, f"{request.__name__}_Encoding_DefaultBinary"))
-
-
-ALLOWED: Final = {
-    service(request)
-    for request in (
-        ua.GetEndpointsRequest,
-        ua.CreateSessionRequest,
-        ua.ActivateSessionRequest,
-        ua.CloseSessionRequest,
-        ua.ReadRequest,
-        ua.CreateSubscriptionRequest,
-        ua.CreateMonitoredItemsRequest,
-        ua.PublishRequest,
-    )
-}
+from tests.bridge.drivers.opcua.relay import ALLOWED, Relay, service
 
 
 def test_only_reading_services_are_ever_requested(tmp_path: Path, device: Plc) -> None:
