@@ -58,6 +58,12 @@ def starts_us(frame: pl.DataFrame) -> Integers:
     return frame["timestamp"].to_physical().to_numpy()
 
 
+def last_us(frame: pl.DataFrame) -> Integers:
+    """Return [rows] the times of the last samples of stretches as microseconds since the epoch."""
+    last = frame["count"].to_numpy().astype(np.int64) - 1
+    return starts_us(frame) + offsets_us(last, frame["sample_rate"].to_numpy())
+
+
 def exact_length() -> pl.Expr:
     """Return an expression for the exact length of a stretch, count / sample_rate, in microseconds."""
     return pl.col("count") * float(SECOND) / pl.col("sample_rate")
