@@ -59,7 +59,7 @@ def _resolver(path: Path, *, every_variable: bool) -> _Resolver:
     if any(not _is_of_connection(keys) for keys, _ in unset):
         # With references instead of values, most other problems would be about the references.
         raise ConfigError([problem for keys, problem in unset if every_variable or not _is_of_connection(keys)])
-    return _Resolver(_model(document), document, unset, every_variable=every_variable).plant()
+    return _Resolver(_model(document), document, unset, every_variable=every_variable)
 
 
 def _model(document: Document) -> PlantFile:
@@ -67,10 +67,6 @@ def _model(document: Document) -> PlantFile:
         return PlantFile.model_validate(document.values)
     except ValidationError as error:
         raise ConfigError(list(problems_of(error, document))) from None
-<<<<<<< HEAD
-=======
-    return _Resolver(model, document, unset, every_variable=every_variable)
->>>>>>> seams
 
 
 def _is_of_connection(keys: Sequence[str]) -> bool:
