@@ -82,7 +82,7 @@ def test_an_older_database_keeps_everything(old: Path) -> None:
     assert (spool.waiting(), spool.accepted()) == ({"s": 10}, {"s": 20})
     item = spool.oldest("s", now=T0)
     assert item is not None
-    assert_frame_equal(item.batch, numbered(10, 10))
+    assert_frame_equal(item.batches.samples, numbered(10, 10))
     assert_frame_equal(item.covered, intervals(["a"], T0, T0 + timedelta(days=1)))
     spool.delivered(item)
     assert (spool.waiting(), spool.sizes()) == ({}, {"s": 0})
