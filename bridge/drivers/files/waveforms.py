@@ -1,4 +1,4 @@
-"""Waveforms from files: the bursts of a range, their samples, and those that contradict an earlier burst."""
+"""Waveforms from files: the bursts of a range, as stretches."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from bridge.drivers.files.bursts import SeenBursts, burst_samples
+from bridge.drivers.files.bursts import burst_stretches
 from bridge.drivers.files.formats import GROUP, LONGEST, burst_tables, burst_times
-from bridge.drivers.files.layout import ArchiveFile, Span, within
+from bridge.drivers.files.layout import ArchiveFile, Span
 from bridge.drivers.files.options import Options
-from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed
+from bridge.drivers.files.values import INSTANT, Parsed
+from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.plant.connections import Tag
+from historian.waveforms.batch import WaveformBatch
+from historian.waveforms.cutting import cut
 
 
 class WaveformFiles:
-    """The `Layout` of waveform files. Remembers the bursts it has yielded, to find those that contradict them."""
+    """The `Layout` of waveform files."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._seen = SeenBursts()
 
     def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
         """See `Layout.span`; found from the bursts' times, and from the size of the file or row group."""
@@ -42,12 +44,12 @@ class WaveformFiles:
         addresses = list(dict.fromkeys(tag.address for tag in tags))
         for table in burst_tables(file.path, addresses, bursts.filter(pl.col(GROUP).is_in(groups)), self._options):
             absent.update(address for address in addresses if address not in table.columns)
-            parts = [self._samples(table, tag, file.name) for tag in tags if tag.address in table.columns]
+            present = [tag for tag in tags if tag.address in table.columns]
+            parts = [burst_stretches(table, tag, stamp=self._options.stamp, origin=file.name) for tag in present]
             if parts:
-                yield Parsed(
-                    pl.concat([part.rows for part in parts]).filter(within(start, end, "timestamp")),
-                    pl.concat([part.rejected for part in parts]).filter(within(start, end, "timestamp")),
-                )
+                stretches = pl.concat([part.rows.waveforms for part in parts])
+                rows = RawRows(waveforms=cut(WaveformBatch(stretches), start, end))
+                yield Parsed(rows, pl.concat([part.rejected for part in parts]))
         if absent:
             raise SourceError(f"it does not hold {', '.join(sorted(absent))}")
 
@@ -57,10 +59,3 @@ class WaveformFiles:
         slowest = min(tag.sample_rate or 1.0 for tag in tags)
         slack = (pl.col(LONGEST) * 1e6 / slowest).ceil().cast(pl.Int64).cast(pl.Duration("us"))
         return times.with_columns(slack=slack)
-
-    def _samples(self, table: pl.DataFrame, tag: Tag, origin: str) -> Parsed:
-        values = pl.col(tag.address).cast(pl.List(pl.Float64))
-        bursts = table.select(row=ROW, instant=INSTANT, fault=FAULT, given=GIVEN, values=values).drop_nulls("values")
-        news = self._seen.news(tag.name, bursts)
-        rate, stamp = tag.sample_rate or 1.0, self._options.stamp
-        return burst_samples(news, tag=tag.name, sample_rate=rate, stamp=stamp, origin=origin)
