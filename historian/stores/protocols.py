@@ -95,8 +95,8 @@ class Reader(Protocol):
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """Return the newest sample of each of `tags`, sorted by tag; a tag without samples has no row.
 
-        Of a tag with waveforms it is the last sample of the newest stretch, with that stretch's quality; the value is
-        null if that sample is not finite.
+        Of a tag with waveforms it is the last sample of the last stretch; see
+        `historian.waveforms.packing.newest_samples`.
         """
         ...
 

@@ -17,8 +17,9 @@ import polars as pl
 
 from historian.errors import InvalidInput
 from historian.quality import BAD_NO_DATA, is_bad
-from historian.samples import KEY, SCHEMA, first_of_each, is_in_order
-from historian.waveforms.batch import WaveformBatch, empty_waveforms, waveform_batch
+from historian.samples import KEY, SCHEMA, SampleBatch, first_of_each, is_in_order, normalise
+from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, empty_waveforms, waveform_batch
+from historian.waveforms.cutting import parts
 from historian.waveforms.encoding import decode, encode
 from historian.waveforms.timing import SECOND, Integers, offsets_us, runs_of, starts_us
 
@@ -94,6 +95,17 @@ def unpack(frame: pl.DataFrame) -> pl.DataFrame:
         .select("tag", timestamp=pl.Series(times).cast(SCHEMA["timestamp"]), value=pl.Series(values), quality="quality")
         .select("tag", "timestamp", "value", pl.lit(None, pl.String).alias("text"), "quality")
     )
+
+
+def newest_samples(frame: pl.DataFrame) -> SampleBatch:
+    """Return the last sample of each tag's last stretch. One that is not finite becomes as `samples.normalise` says.
+
+    Args:
+        frame: stretches sorted by (tag, timestamp), columns of `WAVEFORM_SCHEMA`.
+    """
+    last = frame.group_by("tag", maintain_order=True).last().select(WAVEFORM_SCHEMA.names())
+    index = last["count"].to_numpy().astype(np.int64) - 1
+    return normalise(unpack(parts(last, np.arange(last.height), index, np.ones_like(index)))).batch
 
 
 def _in_order(rows: pl.DataFrame, runs: list[tuple[int, int]]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ import polars as pl
 from historian.waveforms.batch import WAVEFORM_SCHEMA
 from historian.waveforms.timing import Floats, Integers, row_blocks
 
-_LARGEST = float(np.finfo(np.float64).max)
+LARGEST: Final = float(np.finfo(np.float64).max)
+"""What a sum of squares is that would be infinite."""
 
 
 def statistics(values: npt.NDArray[Any], counts: Integers, scale: tuple[float, float] = (1.0, 1.0)) -> list[pl.Series]:
@@ -34,7 +35,7 @@ def statistics(values: npt.NDArray[Any], counts: Integers, scale: tuple[float, f
             block = block * scale[0] / scale[1]
         low[rows], high[rows], squares[rows], unusable[rows] = _of_rows(block, offsets[first:last] - offsets[first])
     known = pl.Series(unusable < counts)
-    found = {"low": low, "high": high, "sum_squares": np.minimum(squares, _LARGEST)}
+    found = {"low": low, "high": high, "sum_squares": np.minimum(squares, LARGEST)}
     columns = pl.DataFrame(found).select(pl.when(known).then(pl.all()))
     return [*columns, pl.Series("not_finite", unusable, WAVEFORM_SCHEMA["not_finite"])]
 

@@ -1,4 +1,4 @@
-"""The lake's directory: its three Delta tables, and the lock that serialises writers.
+"""The lake's directory: its Delta tables, and the lock that serialises writers.
 
 Opening it for reading writes nothing and takes no lock; a directory that does not exist yet is an empty lake.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,19 +16,21 @@ import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from historian.errors import StoreUnavailable
-from historian.stores.lake.layout import NEWEST, STORED, FileLayout
+from historian.stores.lake.layout import NEWEST, STORED, STORED_WAVEFORMS, FileLayout
 from historian.stores.lake.parquet import sync
 from historian.stores.lake.table import LakeTable
 from historian.stores.protocols import LEDGER
 
 
 class LakeDirectory:
-    """The tables `samples`, `ledger` and `newest` under one path."""
+    """The tables `samples`, `waveforms`, `ledger` and `newest` under one path."""
 
     def __init__(self, path: Path, layout: FileLayout) -> None:
         self.path = path
         self.layout = layout
         self.samples = LakeTable(path / "samples", STORED, layout, by_day=True)
+        stretches = replace(layout, group_rows=layout.group_stretches)
+        self.waveforms = LakeTable(path / "waveforms", STORED_WAVEFORMS, stretches, by_day=True)
         self.ledger = LakeTable(path / "ledger", LEDGER, layout)
         self.newest = LakeTable(path / "newest", NEWEST, layout)
 

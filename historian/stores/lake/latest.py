@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 import polars as pl
 
@@ -16,6 +17,11 @@ from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import files_of, prune
 from historian.stores.lake.layout import NEWEST, WRITTEN
 from historian.stores.lake.ledger import entries_since, last_written
+from historian.stores.lake.stretches import located_in, resolved, widened
+from historian.stores.lake.table import LakeTable
+from historian.waveforms.packing import newest_samples
+
+_NOTHING: Final = NEWEST.to_frame().drop("up_to")
 
 
 def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFrame:
@@ -31,9 +37,11 @@ def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFr
     noted = noted.filter(wanted).drop("up_to")
     entries = entries_since(lake.ledger, since).filter(wanted)
     written = entries.group_by("tag").agg(timestamp=pl.col("last").max()).collect()
-    known = written.join(noted.select("tag", known="timestamp"), on="tag", how="left")
-    moved = known.filter((pl.col("timestamp") >= pl.col("known")).fill_null(value=True)).drop("known")
-    return pl.concat([noted.join(moved, on="tag", how="anti"), _samples_at(lake, moved)]).sort("tag")
+    # What was noted is looked up again too: a newer stretch may have replaced it by a sample that is slightly earlier.
+    either = pl.concat([written, noted.select("tag", "timestamp")]).group_by("tag").agg(pl.col("timestamp").max())
+    moved = either.join(written, on="tag", how="semi")
+    found = pl.concat([_samples_at(lake, moved), _ends_of_stretches(lake, moved)])
+    return pl.concat([noted.join(moved, on="tag", how="anti"), found]).sort("tag")
 
 
 def note_newest(lake: LakeDirectory) -> None:
@@ -56,15 +64,36 @@ def _noted(lake: LakeDirectory) -> pl.DataFrame:
     return pl.read_parquet(paths, glob=False).select(NEWEST.names()) if paths else NEWEST.to_frame()
 
 
+def _ends_of_stretches(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
+    """Return the last sample of each tag's stretches, read from those that touch one instant per tag."""
+    files = _files_at(lake.waveforms, moved)
+    if files.is_empty():
+        return _NOTHING
+    near = widened(lake, (moved["timestamp"].min(), moved["timestamp"].max()))
+    found = located_in(lake, files, moved["tag"].to_list(), near)
+    touching = found.heads.join(moved.select("tag", at="timestamp"), on="tag").filter(
+        pl.col("timestamp") <= pl.col("at"), pl.col("last") >= pl.col("at") - (near[1] - moved["timestamp"].max())
+    )
+    rows = resolved(found.parts, touching)
+    written = rows.group_by("tag").agg(pl.col(WRITTEN).last())
+    return newest_samples(rows).join(written, on="tag").cast(_NOTHING.schema).select(_NOTHING.columns)
+
+
 def _samples_at(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
     """Return the samples at one instant per tag, read from the files that may hold them."""
-    columns = [name for name in NEWEST.names() if name != "up_to"]
-    instants = moved["timestamp"].sort()
-    if instants.is_empty():
-        return NEWEST.to_frame().select(columns)
-    files = prune(files_of(lake.samples), moved["tag"].to_list(), instants[0], instants[-1] + timedelta(microseconds=1))
+    files = _files_at(lake.samples, moved)
+    if files.is_empty():
+        return _NOTHING
+    rows = pl.scan_parquet(files["path"].to_list(), glob=False)
+    found = rows.filter(pl.col("timestamp").is_in(moved["timestamp"].unique().implode())).select(_NOTHING.columns)
+    return newest_wins(found.collect().join(moved, on=["tag", "timestamp"], how="semi"), written=WRITTEN)
+
+
+def _files_at(table: LakeTable, moved: pl.DataFrame) -> pl.DataFrame:
+    """Return the files that may have a row of some tag at one instant per tag: columns `tag` and `timestamp`."""
+    files, instants = files_of(table), moved["timestamp"].sort()
+    if files.is_empty() or instants.is_empty():
+        return files.clear()
+    files = prune(files, moved["tag"].to_list(), instants[0], instants[-1] + timedelta(microseconds=1))
     at = instants.to_physical()
-    held = at.search_sorted(files["last"], side="right") > at.search_sorted(files["first"])
-    rows = pl.scan_parquet(files.filter(held)["path"].to_list(), glob=False)
-    found = rows.filter(pl.col("timestamp").is_in(instants.unique().implode())).select(columns).collect()
-    return newest_wins(found.join(moved, on=["tag", "timestamp"], how="semi"), written=WRITTEN)
+    return files.filter(at.search_sorted(files["last"], side="right") > at.search_sorted(files["first"]))
