@@ -1,73 +1,101 @@
-"""Converts bursts of a waveform to stretches. Pure and columnar."""
+"""Converts bursts of a waveform to stretches, and finds those that contradict an earlier burst. Pure and columnar."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed, detail_of
+from bridge.drivers.files.values import Parsed, detail_of
 from bridge.drivers.raw_rows import RawRows
-from historian.plant.connections import Tag
 from historian.quality import GOOD
+from historian.samples import SCHEMA
 from historian.times import EPOCH
 from historian.waveforms.encoding import HEADS, encode
 from historian.waveforms.timing import offsets_us
 
-_NARROW = (pl.Int8, pl.Int16, pl.Float32)
-"""Types that `encode` stores as they are, or that fit into one that it does."""
+Stamp = Literal["first", "last"]
+
+BURSTS: Final = ("row", "instant", "fault", "given", "values")
+"""Columns of a burst: its name in messages, its time or why it has none, the text at fault, and its samples."""
 
 
-def burst_stretches(table: pl.DataFrame, tag: Tag, *, stamp: Literal["first", "last"], origin: str) -> Parsed:
-    """Convert the bursts of one tag to stretches; those without a time are rejected.
+class SeenBursts:
+    """The bursts that one request has yielded, across files and pages: their times, and digests of their samples."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, pl.DataFrame] = {}
+
+    def news(self, tag: str, bursts: pl.DataFrame) -> pl.DataFrame:
+        """Return bursts (columns of `BURSTS`) without exact repeats; those that contradict an earlier one get a fault.
+
+        Two different bursts of one tag at one time cannot both be right, and nobody can know which is: the first one
+        is kept.
+        """
+        given = bursts.select("instant", digest=pl.col("values").cast(pl.List(pl.Float64)).hash())
+        seen = pl.concat([self._seen.get(tag, given.clear()), given])
+        verdicts = seen.select(
+            new=pl.col("instant").is_first_distinct(),
+            same=pl.col("digest") == pl.col("digest").first().over("instant"),
+        )
+        self._seen[tag] = seen.filter(verdicts["new"])
+        contradiction = pl.lit("another burst of the tag at this time has different samples; the first one given stays")
+        return (
+            bursts.hstack(verdicts.tail(bursts.height))
+            .filter(pl.col("new") | ~pl.col("same"))
+            .rechunk()  # Polars 2.1 panics when `format` joins a literal with a column of several chunks
+            .with_columns(
+                fault=pl.coalesce("fault", pl.when(~pl.col("new")).then(contradiction)),
+                given=pl.coalesce("given", pl.when(~pl.col("new")).then(pl.col("instant").dt.to_string("iso:strict"))),
+            )
+            .select(BURSTS)
+        )
+
+
+def burst_stretches(bursts: pl.DataFrame, *, tag: str, sample_rate: float, stamp: Stamp, origin: str) -> Parsed:
+    """Convert bursts (columns of `BURSTS`) to stretches; faulty bursts are rejected, each as a row or more.
 
     Sample i of n is taken i / sample_rate after the burst's time; if that is the time of the `last` sample,
     (n - 1 - i) / sample_rate before it. A sample missing from a burst becomes NaN.
-
-    Args:
-        table: the bursts: columns ROW, INSTANT, FAULT, GIVEN, and a list of numbers for the tag's address.
-        tag: the tag; it has a sample rate.
-        stamp: which of a burst's samples its time belongs to.
-        origin: name of the file, for messages.
     """
-    values = pl.col(tag.address)
-    bursts = table.filter(values.is_not_null() & (values.list.len() > 0))
-    faulty = bursts[FAULT].is_not_null()
-    stretches = _encoded(bursts.filter(~faulty), tag, stamp)
-    # Nothing but the time can be wrong with a burst, and `encode` needs one.
-    timeless = bursts.filter(faulty).with_columns(pl.lit(EPOCH, HEADS["timestamp"]).alias(INSTANT))
-    rejected = [_rejected(timeless[[row]], tag, stamp, origin) for row in range(timeless.height)]
-    return Parsed(RawRows(waveforms=stretches), pl.concat(rejected or [_rejected(timeless, tag, stamp, origin)]))
+    filled = bursts.filter(pl.col("values").list.len() > 0)
+    faulty = pl.col("fault").is_not_null()
+    rejected = filled.filter(faulty)
+    rows = [
+        _rejected(rejected[row : row + 1], tag, sample_rate, stamp, origin) for row in range(max(rejected.height, 1))
+    ]
+    return Parsed(RawRows(waveforms=_encoded(filled.filter(~faulty), tag, sample_rate, stamp)), pl.concat(rows))
 
 
-def _encoded(bursts: pl.DataFrame, tag: Tag, stamp: Literal["first", "last"]) -> pl.DataFrame:
-    lists, rate = bursts[tag.address], tag.sample_rate or 1.0
-    counts = lists.list.len().cast(pl.Int64)
-    to_first = offsets_us((counts - 1).to_numpy(), rate) if stamp == "last" else np.zeros(bursts.height, np.int64)
+def _encoded(bursts: pl.DataFrame, tag: str, sample_rate: float, stamp: Stamp) -> pl.DataFrame:
+    counts = bursts["values"].list.len().cast(pl.Int64)
+    to_last = offsets_us((counts - 1).to_numpy(), sample_rate) if stamp == "last" else np.zeros(len(counts), np.int64)
     heads = bursts.select(
-        tag=pl.lit(tag.name),
-        timestamp=pl.col(INSTANT) - pl.Series(to_first).cast(pl.Duration("us")),
-        sample_rate=pl.lit(rate, pl.Float64),
+        tag=pl.lit(tag),
+        timestamp=pl.col("instant") - pl.Series(to_last).cast(pl.Duration("us")),
+        sample_rate=pl.lit(sample_rate, pl.Float64),
         count=counts,
         quality=pl.lit(GOOD, pl.UInt32),
     )
-    return encode(heads, _numbers(lists.explode()))
+    return encode(heads, _numbers(bursts["values"].explode()))
 
 
 def _numbers(values: pl.Series) -> npt.NDArray[Any]:
     """Return numbers in a type that `encode` takes, NaN where there is none."""
-    if values.null_count() or values.dtype not in _NARROW:
-        values = values.cast(pl.Float32 if values.dtype == pl.Float32 else pl.Float64).fill_null(float("nan"))
-    elif values.dtype == pl.Int8:
-        values = values.cast(pl.Int16)
-    return values.to_numpy()
+    if values.dtype == pl.Float32:
+        return values.fill_null(float("nan")).to_numpy()
+    if values.dtype in (pl.Int8, pl.Int16) and not values.null_count():
+        return values.cast(pl.Int16).to_numpy()
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _rejected(burst: pl.DataFrame, tag: Tag, stamp: Literal["first", "last"], origin: str) -> pl.DataFrame:
-    """Return the stretches of one burst as rejected rows without a time."""
-    reason = burst.select(reason=FAULT, detail=detail_of(origin, row=ROW, given=GIVEN))
-    stretches = _encoded(burst, tag, stamp)
-    nothing = pl.lit(None, HEADS["timestamp"])
-    return stretches.with_columns(timestamp=nothing).join(reason, how="cross")
+def _rejected(burst: pl.DataFrame, tag: str, sample_rate: float, stamp: Stamp, origin: str) -> pl.DataFrame:
+    """Return the stretches of one burst, or of none, as rejected rows."""
+    # Encoding needs a time even where there is none.
+    timed = burst.with_columns(pl.col("instant").fill_null(pl.lit(EPOCH, SCHEMA["timestamp"])))
+    stretches = _encoded(timed, tag, sample_rate, stamp)
+    if burst["instant"].null_count():
+        stretches = stretches.with_columns(timestamp=pl.lit(None, HEADS["timestamp"]))
+    return stretches.join(burst.select(reason="fault", detail=detail_of(origin)), how="cross")

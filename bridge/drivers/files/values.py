@@ -213,9 +213,9 @@ def _parse_words(cells: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def detail_of(origin: str, *, row: str = "row", given: str = "given") -> pl.Expr:
-    """Return the details of a rejected row: the file, and from the columns named the row and the text at fault."""
-    return pl.format('{} row {}: "{}"', pl.lit(origin), row, pl.col(given).fill_null(""))
+def detail_of(origin: str) -> pl.Expr:
+    """Return the details of a rejected row: the file, the row, and the text at fault (columns `row` and `given`)."""
+    return pl.format('{} row {}: "{}"', pl.lit(origin), "row", pl.col("given").fill_null(""))
 
 
 def _graded() -> pl.Expr:

@@ -18,12 +18,15 @@ from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
+from bridge.edge.quarantine_rows import STRETCH
 from bridge.edge.spool import Batches, Spool
 from historian.errors import AccessDenied, StoreUnavailable
 from historian.intervals import INTERVALS, intervals
 from historian.samples import SCHEMA, SampleBatch, sample_batch
 from historian.stores.memory import MemoryStore
 from historian.stores.protocols import Reader
+from historian.waveforms.batch import waveform_batch
+from tests.historian.waveforms.rows import stretch
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -142,6 +145,33 @@ def test_exactly_the_refused_samples_go_to_quarantine(
     assert_frame_equal(kept.select(SCHEMA.names()).sort("timestamp"), expected.filter(refused))
     assert set(kept["reason"]) <= {"the store refused it"}
     assert set(kept["detail"]) <= {"1 of 1 values are refused"}
+    assert Spool(edge).waiting() == {}
+    edge.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
+@given(st.sets(st.integers(0, 9)), st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_exactly_the_refused_stretches_go_to_quarantine(
+    tmp_path_factory: pytest.TempPathFactory, make_store: Stores, refused: set[int], sizes: list[int]
+) -> None:
+    """Each is one row there, with its values; samples of the same batches are written."""
+    edge, store, first = Edge(tmp_path_factory.mktemp("edge") / "edge.db"), make_store(*map(float, refused)), 0
+    stretches = [stretch(1_000_000 * number, [-1.0, float(number)], tag="w") for number in range(sum(sizes))]
+    for size in sizes:
+        waveforms = waveform_batch(pl.concat(stretches[first : first + size]))
+        Spool(edge).append(Batches(numbered(1_000 + first, 1), waveforms), source="s", now=NOW)
+        first += size
+    runner = SinkRunner(edge, store, ["s"])
+    while runner.forward(NOW):
+        pass
+    every = pl.concat(stretches)
+    is_refused = pl.col("high").is_in(list(map(float, refused)))
+    found = pl.concat([every.clear(), *store.read_waveforms(["w"], T0 - 99 * DAY, T0)])
+    assert_frame_equal(found, every.filter(~is_refused))
+    kept = Quarantine(edge).rows()
+    assert_frame_equal(kept.select(STRETCH.names()), every.filter(is_refused).select(STRETCH.names()))
+    assert set(kept["reason"]) <= {"the store refused it"}
+    assert runner.written == {"s": len(sizes) + 2 * found.height}
     assert Spool(edge).waiting() == {}
     edge.close()
 

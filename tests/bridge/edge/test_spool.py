@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,21 +20,12 @@ from bridge.edge.database import Edge
 from bridge.edge.spool import Batches, Spool
 from historian.errors import HistorianError, SpoolFull
 from historian.intervals import INTERVALS, intervals, union
-from historian.samples import SCHEMA, SampleBatch, newest_wins, sample_batch
-from historian.times import from_micros
+from historian.samples import SCHEMA, newest_wins, sample_batch
+from tests.bridge.edge.batches import SAMPLE, T0, bursts, numbered, samples
 from tests.bridge.edge.steps import sqlite_steps
 
-T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOTHING = INTERVALS.to_frame()
-SAMPLE = Batches(sample_batch(pl.DataFrame([("a", T0, 0.0, None, 0)], schema=SCHEMA, orient="row"))).memory
-"""What a sample counts towards the size of an item."""
 SPAWN = multiprocessing.get_context("spawn")
-
-
-def numbered(first: int, count: int, *, tag: str = "a") -> SampleBatch:
-    """A sample a second whose value is its number."""
-    rows = [(tag, T0 + timedelta(seconds=number), float(number), None, 0) for number in range(first, first + count)]
-    return sample_batch(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
 
 
 def drained(spool: Spool, source: str, *, rows: int) -> list[pl.DataFrame]:
@@ -44,15 +35,6 @@ def drained(spool: Spool, source: str, *, rows: int) -> list[pl.DataFrame]:
         found.append(item.batches.samples)
         spool.delivered(item)
     return found
-
-
-samples = st.tuples(
-    st.sampled_from(["a", "käse", 'x"y']),
-    st.integers(0, 4_000_000_000_000_000).map(from_micros),
-    st.none() | st.floats(allow_nan=False, allow_infinity=False),
-    st.none() | st.text(max_size=8),
-    st.integers(0, 2**32 - 1),
-)
 
 
 @settings(max_examples=25)
@@ -243,13 +225,16 @@ def test_a_batch_of_one_sample_is_small(edge: Edge) -> None:
     assert Spool(edge).sizes()["s"] < 1_000
 
 
-@pytest.mark.parametrize("column", ["payload", "covered"])
+@pytest.mark.parametrize("column", ["payload", "waveforms", "covered"])
 def test_a_damaged_batch_is_set_aside_and_stops_nothing(edge: Edge, column: str) -> None:
     """It is counted, its bytes are kept, and all batches after it are delivered."""
     spool = Spool(edge)
     for first in (0, 10, 20):
         spool.append(
-            Batches(numbered(first, 10)), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(days=1))
+            Batches(numbered(first, 10), bursts(first, 1)),
+            source="s",
+            now=T0,
+            covered=intervals(["a"], T0, T0 + timedelta(days=1)),
         )
     with edge.transaction() as database:
         # As text, and one byte short: SQLite itself would refuse to read it back.
@@ -257,7 +242,8 @@ def test_a_damaged_batch_is_set_aside_and_stops_nothing(edge: Edge, column: str)
     found = pl.concat(drained(spool, "s", rows=10))
     assert_frame_equal(found, pl.concat([numbered(0, 10), numbered(20, 10)]))
     assert (spool.damaged(), spool.waiting(), spool.sizes()) == ({"s": 1}, {}, {"s": 0})
-    assert edge.rows("SELECT rows, length(payload) > 0 FROM spool_damaged") == [(10, 1)]
+    kept = edge.rows("SELECT rows, length(payload) > 0, length(CAST(waveforms AS BLOB)) > 10000 FROM spool_damaged")
+    assert kept == [(10 + 2_560, 1, 1)]
 
 
 def test_what_relied_on_a_damaged_batch_is_not_covered(edge: Edge) -> None:
