@@ -50,6 +50,7 @@ class LakeDirectory:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 for table in (self.samples, self.ledger):
                     table.create()
+                self.waveforms.snapshot()  # it is created with the first stretch
                 yield
 
     @contextmanager

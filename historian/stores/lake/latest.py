@@ -17,7 +17,7 @@ from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import files_of, prune
 from historian.stores.lake.layout import NEWEST, WRITTEN
 from historian.stores.lake.ledger import entries_since, last_written
-from historian.stores.lake.stretches import located_in, resolved, widened
+from historian.stores.lake.stretches import far_of, located_in, resolved
 from historian.stores.lake.table import LakeTable
 from historian.waveforms.packing import newest_samples
 
@@ -37,9 +37,12 @@ def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFr
     noted = noted.filter(wanted).drop("up_to")
     entries = entries_since(lake.ledger, since).filter(wanted)
     written = entries.group_by("tag").agg(timestamp=pl.col("last").max()).collect()
-    # What was noted is looked up again too: a newer stretch may have replaced it by a sample that is slightly earlier.
-    either = pl.concat([written, noted.select("tag", "timestamp")]).group_by("tag").agg(pl.col("timestamp").max())
-    moved = either.join(written, on="tag", how="semi")
+    known = written.join(noted.select("tag", known="timestamp"), on="tag", how="left")
+    # A newer stretch may have replaced the sample that is noted by one that is slightly earlier.
+    far = timedelta(0) if lake.waveforms.listing().is_empty() else far_of(lake)
+    moved = known.filter((pl.col("timestamp") >= pl.col("known") - far).fill_null(value=True)).select(
+        "tag", timestamp=pl.max_horizontal("timestamp", "known")
+    )
     found = pl.concat([_samples_at(lake, moved), _ends_of_stretches(lake, moved)])
     return pl.concat([noted.join(moved, on="tag", how="anti"), found]).sort("tag")
 
@@ -69,10 +72,11 @@ def _ends_of_stretches(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame
     files = _files_at(lake.waveforms, moved)
     if files.is_empty():
         return _NOTHING
-    near = widened(lake, (moved["timestamp"].min(), moved["timestamp"].max()))
-    found = located_in(lake, files, moved["tag"].to_list(), near)
+    instants = moved["timestamp"].sort().to_list()
+    far = far_of(lake)
+    found = located_in(lake, files, moved["tag"].to_list(), (instants[0] - far, instants[-1] + far))
     touching = found.heads.join(moved.select("tag", at="timestamp"), on="tag").filter(
-        pl.col("timestamp") <= pl.col("at"), pl.col("last") >= pl.col("at") - (near[1] - moved["timestamp"].max())
+        pl.col("timestamp") <= pl.col("at"), pl.col("last") >= pl.col("at") - far
     )
     rows = resolved(found.parts, touching)
     written = rows.group_by("tag").agg(pl.col(WRITTEN).last())

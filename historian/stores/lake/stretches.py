@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import FileOrGroup, files_of, parts_of, prune
-from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN
+from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN, with_batch_types
 from historian.stores.waveform_pages import page_ranges
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 from historian.waveforms.cutting import cut
@@ -28,6 +28,7 @@ HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high
 """Columns of a stretch that say where it is and summarise it."""
 _FAR: Final = timedelta(hours=1)
 """Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
+_ROUNDING: Final = timedelta(microseconds=10)
 
 Span = tuple[datetime, datetime]
 
@@ -94,15 +95,19 @@ def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Exp
                 few: dict[str, Any] = {"columns": list(names), "use_threads": False}
                 table = file.read(**few) if part.group is None else file.read_row_group(part.group, **few)
                 found.append(pl.DataFrame(table).filter(wanted).select(names))
-    return pl.concat(found).cast({name: dtype for name, dtype in WAVEFORM_SCHEMA.items() if name in names})
+    return with_batch_types(pl.concat(found))
+
+
+def far_of(lake: LakeDirectory) -> timedelta:
+    """Return the distance at which a stretch may affect another: two periods of the slowest one."""
+    files = lake.waveforms.listing()
+    slowest = files["min.sample_rate"].min() if files.height else None
+    return min(_ROUNDING + timedelta(seconds=2) / slowest, _FAR) if isinstance(slowest, float) else _FAR
 
 
 def widened(lake: LakeDirectory, span: Span) -> Span:
-    """Return a range with the distance on both sides at which a stretch may affect another: two periods."""
-    files = lake.waveforms.listing()
-    slowest = files["min.sample_rate"].min() if files.height else None
-    far = min(timedelta(microseconds=10) + timedelta(seconds=2) / slowest, _FAR) if isinstance(slowest, float) else _FAR
-    return span[0] - far, span[1] + far
+    """Return a range with the distance on both sides at which a stretch may affect another."""
+    return span[0] - far_of(lake), span[1] + far_of(lake)
 
 
 def resolved(parts: Sequence[FileOrGroup], heads: pl.DataFrame) -> pl.DataFrame:
