@@ -21,6 +21,8 @@ from historian.plant.connections import ConnectionConfig, Section
 if TYPE_CHECKING:
     import polars as pl
 
+    from bridge.drivers.raw_rows import RawRows
+
 
 class Source(Protocol):
     """A live connection to a device or server; read-only towards the plant.
@@ -32,8 +34,8 @@ class Source(Protocol):
     async def connect(self) -> None:
         """Open the connection. Raises `NotConnected` if that cannot be done now."""
 
-    async def read(self) -> pl.DataFrame:
-        """Wait for the next raw rows (columns of `samples.SCHEMA`, any order, repeats allowed).
+    async def read(self) -> RawRows:
+        """Wait for the next raw rows, in any order; repeats are allowed.
 
         Calling it again confirms that all rows returned earlier are durable.
         """
@@ -68,12 +70,13 @@ class ReportsEveryChange(Protocol):
 class Page:
     """A bounded piece of an archive's answer."""
 
-    rows: pl.DataFrame
+    rows: RawRows
     """Raw rows, as a source's `read` returns them."""
     origin: str
     """Where the rows came from, for messages: a file, a table, a request."""
     rejected: pl.DataFrame | None = None
-    """Rows that cannot be samples, columns of `REJECTED`; they go to quarantine."""
+    """Rows that cannot be samples or stretches, columns of `REJECTED` without those that do not apply; they go to
+    quarantine."""
 
 
 Extent = tuple[datetime, datetime]

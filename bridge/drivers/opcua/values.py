@@ -1,23 +1,28 @@
-"""Converts OPC UA values of publish responses to raw sample rows. Pure.
+"""Converts OPC UA values of publish responses to raw rows. Pure.
 
 | value of the node | rows |
 |---|---|
-| number, boolean | one, in `value` |
-| text, time, identifier, and integers that float64 cannot hold | one, in `text` |
-| array of numbers of a tag with a sample rate | one an element, spaced by the rate from the value's timestamp |
-| any other array | one, in `text` |
-| anything with a Bad status | one, without value |
+| number, boolean | one sample, in `value` |
+| text, time, identifier, and integers that float64 cannot hold | one sample, in `text` |
+| array of numbers of a tag with a sample rate | one stretch, in the type of the array |
+| any other array | one sample, in `text` |
+| anything with a Bad status | one sample, without value |
 
 Nothing is rejected here; the contract rejects what does not fit its tag. The status code is the quality. The timestamp
 is the source's; without one the server's; without either the time of reception.
+
+asyncua hands over an array as a list of Python numbers. It becomes an array at once, and nothing else here is done per
+value: that list is what bounds the number of channels.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,10 +30,23 @@ from asyncua import ua
 from numpy.typing import NDArray
 
 from bridge.drivers.opcua.stamps import Stamp
+from bridge.drivers.raw_rows import RawRows
 from historian.quality import BAD, BAD_NO_DATA, GOOD
 from historian.samples import SCHEMA
 from historian.times import micros
+from historian.waveforms.batch import WAVEFORM_SCHEMA
+from historian.waveforms.encoding import HEADS, encode
+from historian.waveforms.timing import offsets_us
 
+_DTYPES: Final = {
+    ua.VariantType.Float: np.float32,
+    ua.VariantType.SByte: np.int16,
+    ua.VariantType.Byte: np.int16,
+    ua.VariantType.Int16: np.int16,
+}
+"""Types of arrays that `encode` stores as they are; all others are float64 first, and are stored in the smallest type
+that holds their values."""
+_HEADS: Final = {**HEADS, "timestamp": pl.Int64()}
 _NUMBERS: Final = {
     ua.VariantType[name]
     for name in ("SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double")
@@ -45,16 +63,27 @@ class Channel:
     """Whether an array's timestamp is that of its first or of its last element."""
 
 
-def sample_rows(values: Iterable[tuple[Channel, ua.DataValue]], *, received: datetime) -> pl.DataFrame:
-    """Return raw rows, columns of `samples.SCHEMA`, in the order of `values`; rows of arrays come last.
+class _Burst(NamedTuple):
+    """An array of a waveform."""
+
+    tag: str
+    timestamp: int
+    """Of its first element, in microseconds since the epoch."""
+    sample_rate: float
+    length: int
+    quality: int
+    values: NDArray[Any]
+
+
+def raw_rows(values: Iterable[tuple[Channel, ua.DataValue, datetime]]) -> RawRows:
+    """Return the raw rows of some values, those of each kind in the order in which they are given.
 
     Args:
-        values: channel and value of each notification.
-        received: the time of reception, for values without a timestamp.
+        values: channel, value and time of reception of each notification.
     """
     singles: list[tuple[str, int, float | None, str | None, int]] = []
-    bursts: list[pl.DataFrame] = []
-    for channel, given in values:
+    bursts: list[_Burst] = []
+    for channel, given, received in values:
         quality = given.StatusCode.value if given.StatusCode else GOOD
         at = micros(_timestamp(given, received))
         variant = given.Value if quality < BAD else None
@@ -62,16 +91,15 @@ def sample_rows(values: Iterable[tuple[Channel, ua.DataValue]], *, received: dat
         if rate is None or variant is None or not _is_waveform(variant):
             singles.append((channel.tag, at, *_single(variant), quality))
         elif variant.Value:
-            times = at + _offsets(len(variant.Value), rate, channel.stamp)
-            bursts.append(_burst(channel.tag, times, variant.Value, quality))
+            bursts.append(_burst(channel, at, rate, variant, quality))
         else:
             singles.append((channel.tag, at, None, None, BAD_NO_DATA))
-    return pl.concat([_rows(singles), *bursts])
+    return RawRows(_rows(singles), _stretches(bursts))
 
 
-def bad_rows(codes: Iterable[tuple[str, int]], *, at: datetime) -> pl.DataFrame:
-    """Return a row without a value for each (tag, status code), stamped `at`."""
-    return _rows([(tag, micros(at), None, None, code) for tag, code in codes])
+def bad_rows(codes: Iterable[tuple[str, int]], *, at: datetime) -> RawRows:
+    """Return a sample without a value for each (tag, status code), stamped `at`."""
+    return RawRows(_rows([(tag, micros(at), None, None, code) for tag, code in codes]))
 
 
 def _rows(singles: list[tuple[str, int, float | None, str | None, int]]) -> pl.DataFrame:
@@ -88,17 +116,23 @@ def _is_waveform(variant: ua.Variant) -> bool:
     return bool(variant.is_array) and variant.VariantType in _NUMBERS and len(variant.Dimensions or [0]) == 1
 
 
-def _offsets(count: int, rate: float, stamp: Stamp) -> NDArray[np.int64]:
-    """Return the microseconds from the stamped element to each element: round(i * 1e6 / rate)."""
-    steps = np.arange(count) - (count - 1 if stamp == "last" else 0)
-    offsets: NDArray[np.int64] = np.rint(steps * 1e6 / rate).astype(np.int64)
-    return offsets
+def _burst(channel: Channel, at: int, rate: float, variant: ua.Variant, quality: int) -> _Burst:
+    values = np.asarray(variant.Value, _DTYPES.get(variant.VariantType, np.float64))
+    first = at - (int(offsets_us(np.array(len(values) - 1), rate)) if channel.stamp == "last" else 0)
+    return _Burst(channel.tag, first, rate, len(values), quality, values)
 
 
-def _burst(tag: str, times: NDArray[np.int64], elements: list[float], quality: int) -> pl.DataFrame:
-    rows = pl.DataFrame({"timestamp": times, "value": np.asarray(elements, dtype=np.float64)})
-    constants = {"tag": pl.lit(tag), "text": pl.lit(None), "quality": pl.lit(quality)}
-    return rows.with_columns(**constants).select(SCHEMA.names()).cast(SCHEMA)
+def _stretches(bursts: list[_Burst]) -> pl.DataFrame:
+    """Encode the arrays of each type together, in order of their tags: a step per array would take longer than all."""
+    by_type: dict[Any, list[_Burst]] = defaultdict(list)
+    for burst in bursts:
+        by_type[burst.values.dtype].append(burst)
+    encoded = [WAVEFORM_SCHEMA.to_frame()]
+    for alike in by_type.values():
+        alike.sort(key=attrgetter("tag"))  # stable: the arrays of a tag stay in order
+        heads = pl.DataFrame([burst[:-1] for burst in alike], schema=_HEADS, orient="row")
+        encoded.append(encode(heads, np.concatenate([burst.values for burst in alike])))
+    return pl.concat(encoded)
 
 
 def _single(variant: ua.Variant | None) -> tuple[float | None, str | None]:
