@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -150,6 +150,8 @@ class Driver:
     """Asks the other side about itself; None if the driver cannot."""
     browse: Browse | None = None
     """Lists the variables of the other side; None if it has no list of them."""
+    interval: Callable[[ConnectionConfig], timedelta | None] | None = None
+    """Returns the time between samples of a process tag as configured, or None if it is up to the other side."""
     check_tags: Callable[[ConnectionConfig], None] | None = None
     """Raises `ConfigError` with every problem of the tags; if None, a source or archive is created to check them."""
 
