@@ -137,9 +137,10 @@ class StretchRows:
         bounds = own.select(pl.col("begin").min(), pl.col("end").max()).row(0)
         if bounds[0] is None:
             return []
-        far = far_of(self.lake)
+        every = files_of(self.table)
+        far = far_of(every)
         span = bounds[0] - far, bounds[1] + far
-        others = prune(files_of(self.table).join(files, on="path", how="anti"), own["tag"].to_list(), *span)
+        others = prune(every.join(files, on="path", how="anti"), own["tag"].to_list(), *span)
         held = read_rows(list(parts_of(others, *span, 2**62)), _PLACE, pl.lit(value=True))
         nearby = (pl.col("timestamp") <= pl.col("end") + far) & (pl.col("last") >= pl.col("begin") - far)
         between = (written > pl.col("oldest")) & (written <= pl.col("newest"))

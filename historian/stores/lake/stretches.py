@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from historian.stores.lake.directory import LakeDirectory
@@ -29,17 +30,21 @@ HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high
 _FAR: Final = timedelta(hours=1)
 """Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
 _ROUNDING: Final = timedelta(microseconds=10)
+_WAITING: Final = 64 * 2**20
+"""Bytes that are read before rows are selected: selecting costs as much for few rows as for many."""
 
 Span = tuple[datetime, datetime]
 
 
 class Located(NamedTuple):
-    """Where the stretches of a range are. Both are of one version of the table."""
+    """Where the stretches of a range are. All is of one version of the table."""
 
     heads: pl.DataFrame
     """Stretches that touch the range or affect what is in it: columns `HEADS`, in no particular order."""
     parts: list[FileOrGroup]
     """The files and row groups that may hold them."""
+    far: timedelta
+    """The distance at which a stretch may affect another."""
 
 
 def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
@@ -50,17 +55,25 @@ def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
         tags: the tags to read.
         span: first instant, and first instant after the range.
     """
-    start, end = widened(lake, span)
-    return located_in(lake, prune(files_of(lake.waveforms), tags, start, end), tags, (start, end))
+    files = files_of(lake.waveforms)
+    far = far_of(files)
+    return located_in(lake, prune(files, tags, span[0] - far, span[1] + far), tags, span)
 
 
 def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
-    """Find the stretches of `tags` that touch a range, in some files (from `files_of`). See `located`."""
-    touching = pl.col("tag").is_in(tags) & _touching(*span)
-    whole = parts_of(files, *span, group_rows=2**62)  # these columns are small: no need of row groups
-    heads = read_rows(list(whole), HEADS, touching).sort(WRITTEN)
+    """Find the stretches of `tags` in a range in some files, from `files_of`. See `located`."""
+    far = far_of(files)
+    start, end = span[0] - far, span[1] + far
+    whole = parts_of(files, start, end, group_rows=2**62)  # these columns are small: no need of row groups
+    heads = read_rows(list(whole), HEADS, pl.col("tag").is_in(tags) & _touching(start, end)).sort(WRITTEN)
     heads = heads.unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
-    return Located(heads, list(parts_of(files, *span, lake.layout.group_stretches)))
+    return Located(heads, list(parts_of(files, start, end, lake.layout.group_stretches)), far)
+
+
+def far_of(files: pl.DataFrame) -> timedelta:
+    """Return the distance at which a stretch of some files may affect another: two periods of the slowest one."""
+    slowest = files["slowest"].min()
+    return min(_ROUNDING + timedelta(seconds=2) / slowest, _FAR) if isinstance(slowest, float) else _FAR
 
 
 def stretch_pages(lake: LakeDirectory, found: Located, span: Span, *, page_samples: int) -> Iterator[pl.DataFrame]:
@@ -80,34 +93,38 @@ def stretch_pages(lake: LakeDirectory, found: Located, span: Span, *, page_sampl
     """
     for first, after in page_ranges(found.heads, *span, page_samples):
         with lake.reporting("read"):
-            heads = found.heads.filter(_touching(*widened(lake, (first, after))))
+            heads = found.heads.filter(_touching(first - found.far, after + found.far))
             page = cut(WaveformBatch(resolved(found.parts, heads)), first, after)
         if not page.is_empty():
             yield page
 
 
 def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Expr) -> pl.DataFrame:
-    """Return the rows of files and row groups for which `wanted` is true; only these are in memory together."""
+    """Return the rows of files and row groups for which `wanted` is true; of the others, few are in memory at a time.
+
+    Args:
+        parts: files and row groups.
+        names: the columns to read, of `STORED_WAVEFORMS`.
+        wanted: condition on these columns.
+    """
     found = [pl.DataFrame(schema={name: STORED_WAVEFORMS[name] for name in names})]
+    waiting: list[pa.Table] = []
+    for table in _tables(parts, names):
+        waiting.append(table)
+        if sum(each.nbytes for each in waiting) > _WAITING:
+            found.append(pl.DataFrame(pa.concat_tables(waiting)).filter(wanted))
+            waiting = []
+    if waiting:
+        found.append(pl.DataFrame(pa.concat_tables(waiting)).filter(wanted))
+    return with_batch_types(pl.concat([rows.select(names) for rows in found]))
+
+
+def _tables(parts: Sequence[FileOrGroup], names: Sequence[str]) -> Iterator[pa.Table]:
+    few: dict[str, Any] = {"columns": list(names), "use_threads": False}
     for path, some in groupby(sorted(parts, key=attrgetter("path")), key=attrgetter("path")):
         with pq.ParquetFile(path) as file:
             for part in some:
-                few: dict[str, Any] = {"columns": list(names), "use_threads": False}
-                table = file.read(**few) if part.group is None else file.read_row_group(part.group, **few)
-                found.append(pl.DataFrame(table).filter(wanted).select(names))
-    return with_batch_types(pl.concat(found))
-
-
-def far_of(lake: LakeDirectory) -> timedelta:
-    """Return the distance at which a stretch may affect another: two periods of the slowest one."""
-    files = lake.waveforms.listing()
-    slowest = files["min.sample_rate"].min() if files.height else None
-    return min(_ROUNDING + timedelta(seconds=2) / slowest, _FAR) if isinstance(slowest, float) else _FAR
-
-
-def widened(lake: LakeDirectory, span: Span) -> Span:
-    """Return a range with the distance on both sides at which a stretch may affect another."""
-    return span[0] - far_of(lake), span[1] + far_of(lake)
+                yield file.read(**few) if part.group is None else file.read_row_group(part.group, **few)
 
 
 def resolved(parts: Sequence[FileOrGroup], heads: pl.DataFrame) -> pl.DataFrame:

@@ -66,4 +66,4 @@ def _divided(found: Located, span: Span, is_cut: Callable[[pl.DataFrame], pl.Ser
     start, end = (pl.lit(each, heads.schema["timestamp"]) for each in span)
     outside = heads.select((pl.col("timestamp") < start) | (pl.col("last") >= end)).to_series()
     needed = over | over.shift(-1, fill_value=False) | outside | is_cut(heads)
-    return heads.filter(~needed), Located(heads.filter(needed), found.parts)
+    return heads.filter(~needed), found._replace(heads=heads.filter(needed))
