@@ -134,13 +134,17 @@ def parts_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: in
         end: first instant after the range.
         group_rows: largest number of rows in a row group.
     """
-    for row in files.drop("day", "size_bytes", "logged_as", "slowest").iter_rows():
-        file = FileOrGroup(*row)
+    for file in whole_files(files):
         whole = file.tag is not None and file.rows <= _WHOLE * group_rows and file.lies_within(start, end)
-        yield from [file] if whole or file.rows <= group_rows else _groups(file.path)
+        yield from [file] if whole or file.rows <= group_rows else groups_of(file.path)
 
 
-def _groups(path: str) -> Iterator[FileOrGroup]:
+def whole_files(files: pl.DataFrame) -> list[FileOrGroup]:
+    """Return files, from `files_of`, as units of reading."""
+    return [FileOrGroup(*row) for row in files.drop("day", "size_bytes", "logged_as", "slowest").iter_rows()]
+
+
+def groups_of(path: str) -> Iterator[FileOrGroup]:
     """Yield the row groups of a file. Instants remain integers as stored: converting them to datetimes is slow."""
     footer = pq.read_metadata(path)
     place = {name: number for number, name in enumerate(footer.schema.names) if name in _PRUNED}

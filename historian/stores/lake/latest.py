@@ -7,6 +7,7 @@ newest files list what was written since: they name the few instants that are lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -78,7 +79,7 @@ def _ends_of_stretches(lake: LakeDirectory, moved: pl.DataFrame, far: timedelta)
     touching = found.heads.join(moved.select("tag", at="timestamp"), on="tag").filter(
         pl.col("timestamp") <= pl.col("at"), pl.col("last") >= pl.col("at") - far
     )
-    rows = resolved(found.parts, touching)
+    rows = resolved(replace(found, heads=touching))
     written = rows.group_by("tag").agg(pl.col(WRITTEN).last())
     return newest_samples(rows).join(written, on="tag").cast(_NOTHING.schema).select(_NOTHING.columns)
 
