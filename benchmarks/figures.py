@@ -102,6 +102,22 @@ FIGURES: Final = (
         "`query_data_frame` with a pivot",
         5,
     ),
+    Figure(
+        "influx_waveform_write_vs_samples",
+        "influx_waveforms",
+        "influx_waveforms",
+        "`InfluxStore.write_waveforms` of 4 M float32 samples at 25.6 kHz into 1.6, with its ledger",
+        "`InfluxStore.write` of the same, a point a sample",
+        15,
+    ),
+    Figure(
+        "influx_waveform_read_vs_samples",
+        "influx_waveforms",
+        "influx_waveforms",
+        "`InfluxStore.read_waveforms` of these, decoded to float64",
+        "`InfluxStore.read` of the same, a point a sample",
+        20,
+    ),
     *(_read_memory(samples) for samples in (5_000_000, 10_000_000, 25_000_000, 50_000_000)),
     Figure(
         "features_2048_vs_naive",
