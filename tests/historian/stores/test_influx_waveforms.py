@@ -222,3 +222,18 @@ def test_any_history_of_writes_is_read_as_the_newest_of_each_interval(
     assert_frame_equal(store.gaps(tags, start, end, longer_than=step), expected.sort("tag", "after"))
     newest = unpack(kept).sort("tag", "timestamp").group_by("tag", maintain_order=True).last()
     assert store.latest(tags)["timestamp"].to_list() == newest["timestamp"].to_list()
+
+
+def test_a_stretch_over_several_pages_is_complete(open_store: Open) -> None:
+    """Stretches that cross a page's border are kept for the next, and a newer one after it still replaces a sample."""
+    store = open_store(7)
+    older, newer = stretch(0, np.arange(40.0), rate=100.0), stretch(100_300, -np.arange(1, 11.0), rate=100.0)
+    for each in (older, newer, stretch(200_000, np.arange(50.0), rate=500.0)):
+        write(store, each)
+    whole = newest_wins_waveforms(pl.concat([older, newer, stretch(200_000, np.arange(50.0), rate=500.0)]))
+    for start, end in [(at(0), at(500_000)), (at(95_000), at(100_200)), (at(199_000), at(215_000))]:
+        expected = samples(cut(WaveformBatch(whole), start, end))
+        assert samples(read(store, ["a"], start, end)) == expected
+        high = store.extremes(["a"], start, end, every=timedelta(milliseconds=20))
+        numbers = unpack(cut(WaveformBatch(whole), start, end))
+        assert_frame_equal(high, extremes_of([numbers], timedelta(milliseconds=20)))
