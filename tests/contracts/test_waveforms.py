@@ -138,10 +138,8 @@ def test_latest_is_the_last_sample_of_the_last_stretch(store: Store) -> None:
 
 def test_latest_is_not_a_sample_that_was_replaced(store: Store) -> None:
     """A newer stretch that ends half a period earlier takes the last sample's place."""
-    store.write_waveforms(wave("a", 1, 2, 3), source="s", now=NOW)
-    newer = wave("a", 8, 9).with_columns(timestamp=pl.lit(T0 + 700 * MICROSECOND, SCHEMA["timestamp"]))
-    store.latest(["a"])
-    store.write_waveforms(waveform_batch(newer), source="s", now=NOW)
+    store.write_waveforms(wave("a", 1, 2, 3, rate=100), source="s", now=NOW)
+    store.write_waveforms(wave("a", 8, 9, at=7, rate=100), source="s", now=NOW)
     assert store.latest(["a"])["value"].to_list() == [9.0]
 
 
