@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -35,9 +37,15 @@ Open = Callable[[int], InfluxStore]
 
 
 @pytest.fixture(params=KINDS)
-def open_store(request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Opens a database, new for the test, as a store that pages after so many samples."""
-    (url, token), stores = new_database(request, request.param), []
+def database(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The url and the token of an empty database."""
+    return new_database(request, request.param)
+
+
+@pytest.fixture
+def open_store(database: tuple[str, str]) -> Iterator[Open]:
+    """Opens the database as a store that pages after so many samples."""
+    (url, token), stores = database, []
 
     def open_one(page_rows: int) -> InfluxStore:
         stores.append(InfluxStore(open_wire(parse_address(url), token), page_rows=page_rows))
@@ -132,6 +140,20 @@ def test_changes_count_samples(store: InfluxStore) -> None:
     assert rows == [("s", "a", at(0), at(19_999_000), 20_000), ("s", "b", at(0), at(0), 1)]
 
 
+def test_the_documented_plots_of_grafana_work(store: InfluxStore, database: tuple[str, str]) -> None:
+    """The queries on the page, with Grafana's variables filled in, give envelope and rms of finite values."""
+    write(store, stretch(0, [3.0, -4.0], tag="c101.de_h"), stretch(10_000, [np.nan, -12.0], tag="c101.de_h"))
+    write(store, stretch(2_000_000, [np.nan], tag="c101.de_h"))
+    page = Path(__file__).parents[3] / "docs" / "influxdb.md"
+    lines, wire = [], open_wire(parse_address(database[0]), database[1])
+    for query in re.findall(r"```sql\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        filled = query.replace("$timeFilter", "time >= 1767225600000000000").replace("$__interval", "1s")
+        answer = b"".join(wire.query(filled)).decode().splitlines()
+        lines += [line.split(",")[3:] for line in answer if line]
+    assert lines == [["low", "high"], ["-12", "3"], ["rms"], ["7.505553499465135"]]
+    wire.close()
+
+
 def test_a_refused_stretch_makes_an_invalid_batch(influx1_server: Server) -> None:
     """InfluxDB stores the rest of the body; the sink's runner halves the batch to find the stretch."""
     query = "CREATE DATABASE brief WITH DURATION 1h"
@@ -200,4 +222,18 @@ def test_any_history_of_writes_is_read_as_the_newest_of_each_interval(
     assert_frame_equal(store.gaps(tags, start, end, longer_than=step), expected.sort("tag", "after"))
     newest = unpack(kept).sort("tag", "timestamp").group_by("tag", maintain_order=True).last()
     assert store.latest(tags)["timestamp"].to_list() == newest["timestamp"].to_list()
-    store.close()
+
+
+def test_a_stretch_over_several_pages_is_complete(open_store: Open) -> None:
+    """Stretches that cross a page's border are kept for the next, and a newer one after it still replaces a sample."""
+    store = open_store(7)
+    older, newer = stretch(0, np.arange(40.0), rate=100.0), stretch(100_300, -np.arange(1, 11.0), rate=100.0)
+    for each in (older, newer, stretch(200_000, np.arange(50.0), rate=500.0)):
+        write(store, each)
+    whole = newest_wins_waveforms(pl.concat([older, newer, stretch(200_000, np.arange(50.0), rate=500.0)]))
+    for start, end in [(at(0), at(500_000)), (at(95_000), at(100_200)), (at(199_000), at(215_000))]:
+        expected = samples(cut(WaveformBatch(whole), start, end))
+        assert samples(read(store, ["a"], start, end)) == expected
+        high = store.extremes(["a"], start, end, every=timedelta(milliseconds=20))
+        numbers = unpack(cut(WaveformBatch(whole), start, end))
+        assert_frame_equal(high, extremes_of([numbers], timedelta(milliseconds=20)))
