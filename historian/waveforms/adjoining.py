@@ -53,11 +53,9 @@ def digest(frame: pl.DataFrame) -> int:
     Args:
         frame: stretches sorted by (tag, timestamp) that do not overlap, columns of `WAVEFORM_SCHEMA`.
     """
-    heads, values = _heads(frame, _SIGNAL, None), decode(frame).values
-    counts = frame["count"].cast(pl.Int64).cum_sum().to_numpy()
-    runs = frame.select("tag", "timestamp", "sample_rate", "quality")[heads].with_columns(
-        last=pl.Series(counts[np.append(heads[1:], frame.height) - 1])
-    )
+    heads, (values, offsets) = _heads(frame, _SIGNAL, None), decode(frame)
+    sizes = pl.Series("samples", np.diff(np.append(offsets[heads], offsets[-1])))
+    runs = frame.select("tag", "timestamp", "sample_rate", "quality")[heads].with_columns(sizes)
     samples = pl.DataFrame({"bits": values.view(np.int64), "index": np.arange(len(values))})
     return sum(int(rows.hash_rows(seed=0).cast(pl.Int128).sum()) for rows in (runs, samples)) % 2**64
 

@@ -65,3 +65,8 @@ def stored_waveforms(batch: pl.DataFrame) -> pl.DataFrame:
     """Return stretches with `ingested_at` as rows of the table `waveforms`, columns of `STORED_WAVEFORMS`."""
     last, day = pl.Series(last_us(batch)), pl.col("timestamp").dt.date()
     return batch.with_columns(last=last, day=day).select(STORED_WAVEFORMS.names()).cast(STORED_WAVEFORMS)
+
+
+def with_batch_types(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return stored stretches, or some columns of them, with the types that a batch has."""
+    return rows.cast({name: dtype for name, dtype in WAVEFORM_SCHEMA.items() if name in rows.columns})

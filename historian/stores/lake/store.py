@@ -79,8 +79,7 @@ class LakeStore:
         """See `Sink.write_waveforms`."""
         if batch.is_empty():
             return
-        with self._lake.writing("written"):
-            self._lake.waveforms.create()
+        with self._lake.writing("written", table=self._lake.waveforms):
             ingested_at = self._ingested_at(now)
             entries = waveform_ledger_rows(batch, source=source, ingested_at=ingested_at)
             self._append(self._lake.waveforms, stored_waveforms(stamped(batch, ingested_at)), entries)
@@ -128,14 +127,17 @@ class LakeStore:
             return entries_since(self._lake.ledger, since).collect().sort(WRITTEN, "tag")
 
     def compact(self, *, small: int = 32 * 2**20, target: int = 256 * 2**20) -> dict[str, int]:
-        """Merge small files, join short stretches, drop what is superseded, compact the ledger. Readers are not disturbed.
+        """Merge small files, join short stretches, drop what is superseded, and compact the ledger.
+
+        Readers are not disturbed.
 
         Args:
             small: size in bytes; files of a day are rewritten when two or more of them are smaller.
             target: size in bytes of the files it is rewritten to.
 
         Returns:
-            `files_before` and `files_after`, of samples, waveforms and ledger. The old files stay on disk until `vacuum`.
+            `files_before` and `files_after`, of samples, waveforms and ledger. The old files stay on disk until
+            `vacuum`.
 
         Raises:
             StoreUnavailable: a file cannot be read or written.
@@ -193,5 +195,5 @@ class LakeStore:
         if row_count(self._lake.ledger) >= 2 * self._ledger_left + self._lake.layout.ledger_rows:
             compact_ledger(self._lake.ledger)
             self._ledger_left = row_count(self._lake.ledger)
+        note_newest(self._lake)  # while what was written last is in small files
         upkeep.merge_small(self._lake, page_rows=self._page_rows)
-        note_newest(self._lake)
