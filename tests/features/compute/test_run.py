@@ -97,6 +97,16 @@ def test_late_samples_correct_the_rows_they_touch(tmp_path: Path) -> None:
     assert_frame_equal(stored(site, EPOCH).filter(pl.col("created_timestamp") == NOW), before)
 
 
+def test_a_stretch_that_replaces_the_last_sample_of_a_window_corrects_it(tmp_path: Path) -> None:
+    """It begins after the window's end, and the sample it replaces is 0.4 periods before it, inside the window."""
+    store, site = MemoryStore(), plant(tmp_path, EPOCH)
+    batches = [signal("p1.de_h", 0.0008, 2), signal("p1.de_h", 1.0002, 0.5)]
+    for each in batches:
+        write(store, each, source="live", now=NOW)
+        compute(site, store, at(NOW))
+    assert_frame_equal(newest(site, EPOCH), at_once(batches, EPOCH))
+
+
 def test_a_backfill_of_earlier_time_adds_its_rows(tmp_path: Path) -> None:
     """The rows are the same as if the samples had arrived in order."""
     for view in (EPOCH, BURST):
