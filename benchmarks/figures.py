@@ -336,6 +336,20 @@ FIGURES: Final = (
     ),
     Figure("materialize_redis_vs_feast", "materialize", "materialize", "the same into an empty Redis", "the same", 10),
     *(_materialize_memory(rows) for rows in (1_000_000, 5_000_000, 10_000_000)),
+    *(
+        Figure(
+            f"spool_waveform_overhead_{values}",
+            "spool_waveforms",
+            "spool_waveforms",
+            f"a minute of four 25.6 kHz channels in the edge database, in {values}: bytes on disk",
+            "the bytes of the values",
+            1.15,
+            better="lower",
+            line="spool_waveform_overhead",
+            where={"values": values},
+        )
+        for values in ("int16", "float32", "float64")
+    ),
 )
 
 SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {

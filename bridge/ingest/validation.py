@@ -18,7 +18,8 @@ from bridge.edge.spool import Batches
 from bridge.ingest.contracts.rules import Rule, apply_rules, apply_waveform_rules
 from historian.plant.connections import Tag
 from historian.quality import is_bad
-from historian.samples import normalise
+from historian.samples import empty_batch, normalise
+from historian.waveforms.batch import empty_waveforms
 from historian.waveforms.joining import normalise_waveforms
 from historian.waveforms.packing import pack
 
@@ -87,14 +88,19 @@ def validated(rows: RawRows, rules: Sequence[Rule], *, now: datetime) -> Validat
         rules: the contract.
         now: when they were read.
     """
-    single, stretches = normalise(rows.samples), normalise_waveforms(rows.waveforms)
-    samples, broken = apply_rules(single.batch, rules, now=now)
-    waveforms, broken_stretches = apply_waveform_rules(stretches.batch, rules, now=now)
-    parts = [
-        *(rejected(each.incomplete, INCOMPLETE) for each in (single, stretches)),
-        *(rejected(each.conflicts, CONFLICT) for each in (single, stretches)),
-        broken,
-        broken_stretches,
-    ]
-    conflicts = single.conflicts.height + number_of_samples(stretches.conflicts)
-    return Validated(Batches(samples, waveforms), pl.concat(parts), conflicts)
+    samples, waveforms, broken = empty_batch(), empty_waveforms(), list[pl.DataFrame]()
+    if not rows.samples.is_empty():  # most sources have one kind, and an empty frame costs as much as a short one
+        batch, *others = normalise(rows.samples)
+        samples, refused = apply_rules(batch, rules, now=now)
+        broken += [*_refused(*others), refused]
+    if not rows.waveforms.is_empty():
+        stretches, *others = normalise_waveforms(rows.waveforms)
+        waveforms, refused = apply_waveform_rules(stretches, rules, now=now)
+        broken += [*_refused(*others), refused]
+    return Validated(Batches(samples, waveforms)).with_rejected(pl.concat([REJECTED.to_frame(), *broken]))
+
+
+def _refused(conflicts: pl.DataFrame, incomplete: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return what normalising could not use as rejected rows."""
+    pairs = ((incomplete, INCOMPLETE), (conflicts, CONFLICT))
+    return [rejected(rows, reason) for rows, reason in pairs if not rows.is_empty()]

@@ -11,12 +11,13 @@
 Nothing is rejected here; the contract rejects what does not fit its tag. The status code is the quality. The timestamp
 is the source's; without one the server's; without either the time of reception.
 
-asyncua hands over an array as a list of Python numbers. It becomes an array at once, and nothing else here is done per
-value: that list is what bounds the number of channels.
+asyncua hands over an array as a list of Python numbers. It becomes an array in one call, and nothing else here is done
+per value: that list is what bounds the number of channels.
 """
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,19 +39,21 @@ from historian.waveforms.batch import WAVEFORM_SCHEMA
 from historian.waveforms.encoding import HEADS, encode
 from historian.waveforms.timing import offsets_us
 
-_DTYPES: Final = {
-    ua.VariantType.Float: np.float32,
-    ua.VariantType.SByte: np.int16,
-    ua.VariantType.Byte: np.int16,
-    ua.VariantType.Int16: np.int16,
+_FORMATS: Final = {
+    ua.VariantType.SByte: ("b", np.int16),
+    ua.VariantType.Byte: ("B", np.int16),
+    ua.VariantType.Int16: ("h", np.int16),
+    ua.VariantType.UInt16: ("H", np.float64),
+    ua.VariantType.Int32: ("i", np.float64),
+    ua.VariantType.UInt32: ("I", np.float64),
+    ua.VariantType.Int64: ("q", np.float64),
+    ua.VariantType.UInt64: ("Q", np.float64),
+    ua.VariantType.Float: ("f", np.float32),
+    ua.VariantType.Double: ("d", np.float64),
 }
-"""Types of arrays that `encode` stores as they are; all others are float64 first, and are stored in the smallest type
-that holds their values."""
+"""Type of a number -> its format in `struct`, and the type in which `encode` is given it: int16 and float32 are stored
+as they are, float64 in the smallest type that holds its values."""
 _HEADS: Final = {**HEADS, "timestamp": pl.Int64()}
-_NUMBERS: Final = {
-    ua.VariantType[name]
-    for name in ("SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double")
-}
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,20 @@ def _timestamp(given: ua.DataValue, received: datetime) -> datetime:
 
 
 def _is_waveform(variant: ua.Variant) -> bool:
-    return bool(variant.is_array) and variant.VariantType in _NUMBERS and len(variant.Dimensions or [0]) == 1
+    return bool(variant.is_array) and variant.VariantType in _FORMATS and len(variant.Dimensions or [0]) == 1
 
 
 def _burst(channel: Channel, at: int, rate: float, variant: ua.Variant, quality: int) -> _Burst:
-    values = np.asarray(variant.Value, _DTYPES.get(variant.VariantType, np.float64))
+    values = _numbers(variant)
     first = at - (int(offsets_us(np.array(len(values) - 1), rate)) if channel.stamp == "last" else 0)
     return _Burst(channel.tag, first, rate, len(values), quality, values)
+
+
+def _numbers(variant: ua.Variant) -> NDArray[Any]:
+    """Return the elements of an array; `struct` takes a third of the time that NumPy takes with a list of numbers."""
+    code, kept = _FORMATS[variant.VariantType]
+    packed = struct.pack(f"<{len(variant.Value)}{code}", *variant.Value)
+    return np.frombuffer(packed, f"<{code}").astype(kept, copy=False)
 
 
 def _stretches(bursts: list[_Burst]) -> pl.DataFrame:

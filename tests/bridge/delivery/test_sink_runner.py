@@ -25,7 +25,7 @@ from historian.intervals import INTERVALS, intervals
 from historian.samples import SCHEMA, SampleBatch, sample_batch
 from historian.stores.memory import MemoryStore
 from historian.stores.protocols import Reader
-from historian.waveforms.batch import waveform_batch
+from historian.waveforms.batch import WaveformBatch, waveform_batch
 from tests.historian.waveforms.rows import stretch
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -223,9 +223,17 @@ class FailingStore:
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
         """See `Sink.write`."""
+        self._check(source)
+        self.memory.write(batch, source=source, now=now)
+
+    def write_waveforms(self, batch: WaveformBatch, *, source: str, now: datetime) -> None:
+        """See `Sink.write_waveforms`."""
+        self._check(source)
+        self.memory.write_waveforms(batch, source=source, now=now)
+
+    def _check(self, source: str) -> None:
         if self.error is not None and source in self.sources:
             raise self.error
-        self.memory.write(batch, source=source, now=now)
 
 
 def rounds(runner: SinkRunner, count: int) -> list[float]:
