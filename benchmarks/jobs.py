@@ -231,9 +231,9 @@ def _plant(root: Path, assets: int, *, rate: int = _RATE, window: str = "80ms") 
 
 
 def _noise(samples: int) -> npt.NDArray[np.float64]:
-    """Noise as a converter of 16 bits and 10 g measures it."""
+    """Noise as a converter of 16 bits and 10 g measures it; it has one zero."""
     step = 10 / 2**15
-    return np.round(np.random.default_rng(0).normal(size=samples) / step) * step
+    return np.round(np.random.default_rng(0).normal(size=samples) / step) * step + 0.0
 
 
 def _fill(root: Path, assets: int, samples: int) -> None:

@@ -43,12 +43,13 @@ def parts(frame: pl.DataFrame, row: Integers, first: Integers, count: Integers) 
     partly = count < taken["count"].to_numpy()
     if not partly.any():
         return taken
-    start = starts_us(taken) + offsets_us(first, taken["sample_rate"].to_numpy())
-    sliced = taken.with_columns(
+    first, count = first[partly], count[partly]
+    some = taken.filter(partly)  # slicing the bytes of all rows would copy them
+    start = starts_us(some) + offsets_us(first, some["sample_rate"].to_numpy())
+    sliced = some.with_columns(
         timestamp=pl.Series(start).cast(WAVEFORM_SCHEMA["timestamp"]),
         count=pl.Series(count, dtype=WAVEFORM_SCHEMA["count"]),
         values=pl.col("values").bin.slice(pl.Series(first) * item_bytes(), pl.Series(count) * item_bytes()),
     )
-    computed = with_statistics(sliced.filter(partly))
     order = np.argsort(np.concatenate((np.flatnonzero(~partly), np.flatnonzero(partly))))
-    return pl.concat([taken.filter(~partly), computed])[order]
+    return pl.concat([taken.filter(~partly), with_statistics(sliced)])[order]

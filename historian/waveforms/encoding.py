@@ -95,14 +95,15 @@ def encode(heads: pl.DataFrame, values: Array, *, scale: float = 1.0, divisor: f
     return rows.with_columns(found).select(WAVEFORM_SCHEMA.names())
 
 
-def decode(frame: pl.DataFrame) -> Decoded:
+def decode(frame: pl.DataFrame, out: Floats | None = None) -> Decoded:
     """Decode the values of stretches to float64 at the speed of memory.
 
     Args:
         frame: rows with the columns `count`, `encoding`, `scale`, `divisor` and `values`.
+        out: [samples] where the values are written; new memory if None, which costs more than decoding.
     """
     offsets = row_offsets(frame["count"])
-    out = np.empty(offsets[-1])
+    out = np.empty(offsets[-1]) if out is None else out
     memory = _memory(frame["values"])
     for first, last, encoding, scale, divisor in _runs(frame, memory):
         target = out[offsets[first] : offsets[last]]

@@ -80,7 +80,7 @@ class PointWindows:
 
     windows: Windows
     batches: Iterator[VibrationBatch | HeldBatch]
-    """Of a vibration point the valid windows, of any other all windows; to be taken once."""
+    """Of a vibration point the valid windows, of any other all windows; to be taken once, before another point's."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ def _held_batches(
 
 
 def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> WaveformWindows:
-    plan, values = tag.plan, decode(stretches).values
+    plan, samples = tag.plan, int(stretches["count"].sum())
+    values = decode(stretches, _scratch().array("samples of a page", (samples, 1), np.float64)[:, 0]).values
     tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
     tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
     windows = tile(Stretches.of(stretches, values), tiling, wanted)

@@ -45,8 +45,10 @@ def follow_until_killed(root: Path) -> None:
 
 
 def killed(plant: Plant) -> None:
-    """A run of it in a process of its own: this file as a program."""
-    done = subprocess.run([sys.executable, __file__, plant.root], timeout=60, check=False)
+    """A run of it in a process of its own: this module as a program."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.features.compute.test_follow_kill", plant.root], timeout=60, check=False
+    )
     assert done.returncode == -signal.SIGKILL
 
 

@@ -47,7 +47,7 @@ def test_windows_are_those_over_a_row_a_sample(
 
 
 @given(stored_signals(), st.lists(st.integers(-1000, 200_000), max_size=9))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_time_and_the_number_of_a_sample_are_inverse(stored: tuple[Signal, float], instants: list[int]) -> None:
     """They are compared with the array of all timestamps."""
     signal, _ = stored
