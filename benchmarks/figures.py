@@ -41,6 +41,35 @@ class Figure:
         return None if value is None else float(value)
 
 
+def _waveform_write(values: str) -> Figure:
+    return Figure(
+        "lake_waveform_write_vs_samples" if values == "int16" else f"lake_waveform_write_vs_samples_{values}",
+        "lake_waveforms",
+        "lake_waveforms",
+        f"writing 4 M samples of one channel to the lake as {values} stretches, CPU time",
+        "writing them as samples",
+        8,
+        line="lake_waveform_write_vs_samples",
+        where={"values": values},
+    )
+
+
+def _waveform_bytes(values: str, target: float | None) -> Figure:
+    return Figure(
+        "lake_waveform_bytes" if values == "int16" else f"lake_waveform_bytes_{values}",
+        "lake_waveforms",
+        "lake_waveforms",
+        f"bytes a sample on disk, {values}",
+        "",
+        target,
+        unit="B",
+        better="lower",
+        line="lake_waveform_bytes",
+        key="waveforms",
+        where={"values": values},
+    )
+
+
 def _read_memory(samples: int) -> Figure:
     what = f"reads {samples:,} samples of one vibration channel from 1.6"
     return _peak_memory("influx_read_memory", "influx_memory", what, samples=samples)
@@ -103,6 +132,16 @@ FIGURES: Final = (
         5,
     ),
     *(_read_memory(samples) for samples in (5_000_000, 10_000_000, 25_000_000, 50_000_000)),
+    *(_waveform_write(values) for values in ("int16", "float32")),
+    *(_waveform_bytes(values, target) for values, target in (("int16", 2.3), ("float32", None))),
+    Figure(
+        "year_plot",
+        "lake_waveforms",
+        "lake_waveforms",
+        "`extremes` of 30 days in 2,000 pixels: 43,200 stretches of one channel, 708 M samples, CPU time",
+        "reading the samples to arrays",
+        100,
+    ),
     Figure(
         "features_2048_vs_naive",
         "features",

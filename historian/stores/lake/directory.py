@@ -35,11 +35,12 @@ class LakeDirectory:
         self.newest = LakeTable(path / "newest", NEWEST, layout)
 
     @contextmanager
-    def writing(self, what: str) -> Iterator[None]:
-        """Create the tables if needed, and hold the writers' lock. The kernel releases it if the process dies.
+    def writing(self, what: str, *, table: LakeTable | None = None) -> Iterator[None]:
+        """Create tables if needed, and hold the writers' lock. The kernel releases it if the process dies.
 
         Args:
             what: participle for error messages, such as `written`.
+            table: the table that is written, next to the ledger; that of the samples if None.
 
         Raises:
             StoreUnavailable: as `reporting` does.
@@ -48,9 +49,8 @@ class LakeDirectory:
             self._make_directories()
             with (self.path / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                for table in (self.samples, self.ledger):
-                    table.create()
-                self.waveforms.snapshot()  # it is created with the first stretch
+                for each in (table or self.samples, self.ledger):
+                    each.create()
                 yield
 
     @contextmanager

@@ -37,6 +37,7 @@ _EMPTY: Final = {
     "tag": pl.String(),
     "quality": pl.Int64(),
     "texts": pl.Int64(),
+    "slowest": pl.Float64(),
 }
 
 
@@ -88,7 +89,7 @@ def files_of(table: LakeTable) -> pl.DataFrame:
 
     Returns:
         Columns `day`, `size_bytes`, `logged_as` and the fields of `FileOrGroup` without `group`; `rows` is called
-        `num_records`.
+        `num_records`. `slowest` is the lowest sample rate of stretches in Hz.
     """
     files = table.listing()
     if files.is_empty():
@@ -109,6 +110,7 @@ def files_of(table: LakeTable) -> pl.DataFrame:
         pl.when(one_tag).then("min.tag").alias("tag"),
         pl.when(pl.col("min.quality") == pl.col("max.quality")).then("min.quality").alias("quality"),
         texts.alias("texts"),
+        (pl.col("min.sample_rate") if "min.sample_rate" in files.columns else pl.lit(None)).alias("slowest"),
     )
 
 
@@ -132,13 +134,17 @@ def parts_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: in
         end: first instant after the range.
         group_rows: largest number of rows in a row group.
     """
-    for row in files.drop("day", "size_bytes", "logged_as").iter_rows():
-        file = FileOrGroup(*row)
+    for file in whole_files(files):
         whole = file.tag is not None and file.rows <= _WHOLE * group_rows and file.lies_within(start, end)
-        yield from [file] if whole or file.rows <= group_rows else _groups(file.path)
+        yield from [file] if whole or file.rows <= group_rows else groups_of(file.path)
 
 
-def _groups(path: str) -> Iterator[FileOrGroup]:
+def whole_files(files: pl.DataFrame) -> list[FileOrGroup]:
+    """Return files, from `files_of`, as units of reading."""
+    return [FileOrGroup(*row) for row in files.drop("day", "size_bytes", "logged_as", "slowest").iter_rows()]
+
+
+def groups_of(path: str) -> Iterator[FileOrGroup]:
     """Yield the row groups of a file. Instants remain integers as stored: converting them to datetimes is slow."""
     footer = pq.read_metadata(path)
     place = {name: number for number, name in enumerate(footer.schema.names) if name in _PRUNED}

@@ -7,6 +7,7 @@ newest files list what was written since: they name the few instants that are lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -39,11 +40,12 @@ def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFr
     written = entries.group_by("tag").agg(timestamp=pl.col("last").max()).collect()
     known = written.join(noted.select("tag", known="timestamp"), on="tag", how="left")
     # A newer stretch may have replaced the sample that is noted by one that is slightly earlier.
-    far = timedelta(0) if lake.waveforms.listing().is_empty() else far_of(lake)
+    waves = files_of(lake.waveforms)
+    far = timedelta(0) if waves.is_empty() else far_of(waves)
     moved = known.filter((pl.col("timestamp") >= pl.col("known") - far).fill_null(value=True)).select(
         "tag", timestamp=pl.max_horizontal("timestamp", "known")
     )
-    found = pl.concat([_samples_at(lake, moved), _ends_of_stretches(lake, moved)])
+    found = pl.concat([_samples_at(lake, moved), _ends_of_stretches(lake, moved, far)])
     return pl.concat([noted.join(moved, on="tag", how="anti"), found]).sort("tag")
 
 
@@ -67,25 +69,24 @@ def _noted(lake: LakeDirectory) -> pl.DataFrame:
     return pl.read_parquet(paths, glob=False).select(NEWEST.names()) if paths else NEWEST.to_frame()
 
 
-def _ends_of_stretches(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
-    """Return the last sample of each tag's stretches, read from those that touch one instant per tag."""
-    files = _files_at(lake.waveforms, moved)
+def _ends_of_stretches(lake: LakeDirectory, moved: pl.DataFrame, far: timedelta) -> pl.DataFrame:
+    """Return the last sample of each tag's stretches, read from those at most `far` from one instant per tag."""
+    files = _files_at(lake.waveforms, moved, far)
     if files.is_empty():
         return _NOTHING
     instants = moved["timestamp"].sort().to_list()
-    far = far_of(lake)
     found = located_in(lake, files, moved["tag"].to_list(), (instants[0] - far, instants[-1] + far))
     touching = found.heads.join(moved.select("tag", at="timestamp"), on="tag").filter(
         pl.col("timestamp") <= pl.col("at"), pl.col("last") >= pl.col("at") - far
     )
-    rows = resolved(found.parts, touching)
+    rows = resolved(replace(found, heads=touching))
     written = rows.group_by("tag").agg(pl.col(WRITTEN).last())
     return newest_samples(rows).join(written, on="tag").cast(_NOTHING.schema).select(_NOTHING.columns)
 
 
 def _samples_at(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
     """Return the samples at one instant per tag, read from the files that may hold them."""
-    files = _files_at(lake.samples, moved)
+    files = _files_at(lake.samples, moved, timedelta(0))
     if files.is_empty():
         return _NOTHING
     rows = pl.scan_parquet(files["path"].to_list(), glob=False)
@@ -93,11 +94,19 @@ def _samples_at(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
     return newest_wins(found.collect().join(moved, on=["tag", "timestamp"], how="semi"), written=WRITTEN)
 
 
-def _files_at(table: LakeTable, moved: pl.DataFrame) -> pl.DataFrame:
-    """Return the files that may have a row of some tag at one instant per tag: columns `tag` and `timestamp`."""
+def _files_at(table: LakeTable, moved: pl.DataFrame, far: timedelta) -> pl.DataFrame:
+    """Return the files that may have a row of some tag at most `far` from one instant per tag.
+
+    Args:
+        table: samples or waveforms.
+        moved: columns `tag` and `timestamp`.
+        far: zero for samples.
+    """
     files, instants = files_of(table), moved["timestamp"].sort()
     if files.is_empty() or instants.is_empty():
         return files.clear()
-    files = prune(files, moved["tag"].to_list(), instants[0], instants[-1] + timedelta(microseconds=1))
-    at = instants.to_physical()
-    return files.filter(at.search_sorted(files["last"], side="right") > at.search_sorted(files["first"]))
+    after = instants[-1] + far + timedelta(microseconds=1)
+    files, at = prune(files, moved["tag"].to_list(), instants[0] - far, after), instants.to_physical()
+    distance = far // timedelta(microseconds=1)
+    until = at.search_sorted(files["last"] + distance, side="right")
+    return files.filter(until > at.search_sorted(files["first"] - distance))

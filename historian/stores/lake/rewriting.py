@@ -11,7 +11,7 @@ import polars as pl
 
 from historian.samples import KEY, newest_wins
 from historian.stores.lake.directory import LakeDirectory
-from historian.stores.lake.files import files_of, parts_of, prune
+from historian.stores.lake.files import files_of, parts_of, prune, whole_files
 from historian.stores.lake.layout import WRITTEN, stored, stored_waveforms, with_batch_types
 from historian.stores.lake.pages import pages_of
 from historian.stores.lake.stretches import far_of, located_in, read_rows, stretch_pages
@@ -137,10 +137,11 @@ class StretchRows:
         bounds = own.select(pl.col("begin").min(), pl.col("end").max()).row(0)
         if bounds[0] is None:
             return []
-        far = far_of(self.lake)
+        every = files_of(self.table)
+        far = far_of(every)
         span = bounds[0] - far, bounds[1] + far
-        others = prune(files_of(self.table).join(files, on="path", how="anti"), own["tag"].to_list(), *span)
-        held = read_rows(list(parts_of(others, *span, 2**62)), _PLACE, pl.lit(value=True))
+        others = prune(every.join(files, on="path", how="anti"), own["tag"].to_list(), *span)
+        held = read_rows(whole_files(others), _PLACE, pl.lit(value=True))
         nearby = (pl.col("timestamp") <= pl.col("end") + far) & (pl.col("last") >= pl.col("begin") - far)
         between = (written > pl.col("oldest")) & (written <= pl.col("newest"))
         return held.join(own, on="tag").filter(nearby & between)["tag"].unique().to_list()

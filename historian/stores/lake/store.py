@@ -79,8 +79,7 @@ class LakeStore:
         """See `Sink.write_waveforms`."""
         if batch.is_empty():
             return
-        with self._lake.writing("written"):
-            self._lake.waveforms.create()
+        with self._lake.writing("written", table=self._lake.waveforms):
             ingested_at = self._ingested_at(now)
             entries = waveform_ledger_rows(batch, source=source, ingested_at=ingested_at)
             self._append(self._lake.waveforms, stored_waveforms(stamped(batch, ingested_at)), entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -61,9 +62,9 @@ def _divided(found: Located, span: Span, is_cut: Callable[[pl.DataFrame], pl.Ser
         span: a range, whose ends cut stretches too.
         is_cut: returns [rows] whether values are needed.
     """
-    heads = found.heads.sort("tag", "timestamp")
+    heads = found.heads
     over = overlaps(heads)
     start, end = (pl.lit(each, heads.schema["timestamp"]) for each in span)
     outside = heads.select((pl.col("timestamp") < start) | (pl.col("last") >= end)).to_series()
     needed = over | over.shift(-1, fill_value=False) | outside | is_cut(heads)
-    return heads.filter(~needed), Located(heads.filter(needed), found.parts)
+    return heads.filter(~needed), replace(found, heads=heads.filter(needed))

@@ -21,7 +21,7 @@ _TARGET: Final = 256 * 2**20
 
 def compact(lake: LakeDirectory, *, page_rows: int, small: int, target: int) -> dict[str, int]:
     """See `LakeStore.compact`."""
-    if lake.samples.snapshot() is None:
+    if lake.ledger.snapshot() is None:
         return {"files_before": 0, "files_after": 0}
     with lake.writing("compacted"):
         before = _file_count(lake)
@@ -37,7 +37,7 @@ def compact(lake: LakeDirectory, *, page_rows: int, small: int, target: int) -> 
 
 def vacuum(lake: LakeDirectory, *, keep: timedelta, dry_run: bool) -> list[str]:
     """See `LakeStore.vacuum`."""
-    if lake.samples.snapshot() is None:
+    if lake.ledger.snapshot() is None:
         return []
     hours = -(-keep // timedelta(hours=1)) if keep else 0
     gone: list[str] = []

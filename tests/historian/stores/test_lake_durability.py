@@ -47,7 +47,7 @@ class Call(NamedTuple):
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """The calls of a process that creates a lake, writes four batches of both kinds over midnight, merges and compacts."""
+    """The calls of a process that creates a lake, writes four batches of both kinds, merges and compacts."""
     directory = tmp_path_factory.mktemp("durability")
     trace = "trace=fsync,fdatasync,openat,link,linkat,rename,renameat,renameat2"
     options = ["-f", "-y", "-s", "4096", "-e", trace, "-o", str(directory / "trace")]

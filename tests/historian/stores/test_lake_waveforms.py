@@ -128,7 +128,8 @@ def test_a_stretch_belongs_to_the_day_of_its_start(tmp_path: Path) -> None:
     assert folders == {"day=2026-03-01", "day=2026-03-02"}
     midnight = T0 + 10 * timedelta(milliseconds=1)
     assert [time for time, _ in samples_of(store, "a", start=midnight, end=midnight + MICROSECOND)] == [midnight]
-    store.write_waveforms(wave(NOISE[:20], rate=1000), source="s", now=NOW)  # the first stretch begins later now
+    late = 300 * MICROSECOND  # so that what remains of the first stretch does not continue this one
+    store.write_waveforms(wave(NOISE[:20], rate=1000, at=late), source="s", now=NOW)
     before = samples_of(store, "a")
     store.compact()
     store.compact()
