@@ -104,7 +104,7 @@ class Point(Model):
         description="A waveform, a process value, a shaft speed, or text."
     )
     unit: str = Field("", description="Unit of the values after scale and offset, such as g, mm/s, degC, rpm.")
-    sample_rate: float | None = Field(None, gt=0, le=500_000, description="Sample rate in Hz; required for vibration.")
+    sample_rate: float | None = Field(None, gt=0, le=250_000, description="Sample rate in Hz; required for vibration.")
     range: tuple[float, float] | None = Field(
         None, description="Lowest and highest valid value; samples outside go to quarantine, waveforms are marked."
     )
