@@ -164,7 +164,8 @@ class Busy:
     def __init__(self, store: MemoryStore, late: SampleBatch, clock: Callable[[], datetime]) -> None:
         self.store, self.late, self.clock = store, late, clock
         self.latest, self.changes = store.latest, store.changes
-        self.write, self.extremes, self.gaps = store.write, store.extremes, store.gaps
+        self.write, self.write_waveforms = store.write, store.write_waveforms
+        self.extremes, self.gaps = store.extremes, store.gaps
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """Nothing: no process point is computed."""

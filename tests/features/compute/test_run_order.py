@@ -101,7 +101,8 @@ class Failing:
     def __init__(self, store: MemoryStore, pages: int) -> None:
         self.store = store
         self.pages = pages
-        self.write, self.extremes, self.gaps = store.write, store.extremes, store.gaps
+        self.write, self.write_waveforms = store.write, store.write_waveforms
+        self.extremes, self.gaps = store.extremes, store.gaps
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """Yields the remaining pages, then fails."""
