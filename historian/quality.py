@@ -46,6 +46,14 @@ def is_good(quality: pl.Expr) -> pl.Expr:
     return quality < UNCERTAIN
 
 
+def is_measured(quality: pl.Expr) -> pl.Expr:
+    """Return an expression that is true for a Good waveform, and for one that is Good but exceeds its range.
+
+    How many samples exceed it shows in the feature `clipped`. To leave out the whole waveform would lose the shocks.
+    """
+    return is_good(quality) | ((quality & 0xFFFF0000) == UNCERTAIN_ENGINEERING_UNITS_EXCEEDED)
+
+
 def is_bad(quality: pl.Expr) -> pl.Expr:
     """Return an expression that is true where the severity is Bad, so that the value must not be used."""
     return quality >= BAD

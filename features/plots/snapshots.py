@@ -14,7 +14,7 @@ from features.define.spec import Floats
 from features.windows.stretches import Stretches
 from historian.errors import InvalidInput
 from historian.plant.connections import Tag
-from historian.quality import is_good
+from historian.quality import is_measured
 from historian.stores.protocols import Reader
 from historian.times import from_micros
 from historian.waveforms.batch import empty_waveforms
@@ -58,7 +58,7 @@ def snapshot(store: Reader, tag: Tag, start: datetime, end: datetime, *, longest
     if tag.sample_rate is None:
         raise InvalidInput(f"{tag.name} is no waveform; spectra need a vibration point")
     rows = pl.concat([empty_waveforms(), *store.read_waveforms([tag.name], start, end)])
-    rows = rows.filter(is_good(pl.col("quality"))).with_columns(first=pl.lit(0, pl.Int64))
+    rows = rows.filter(is_measured(pl.col("quality"))).with_columns(first=pl.lit(0, pl.Int64))
     if rows.is_empty():
         return None
     values = decode(rows).values

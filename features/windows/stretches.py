@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from historian.quality import is_good
+from historian.quality import is_measured
 from historian.waveforms.timing import ROUNDING, SECOND, first_index, offsets_us, row_offsets, starts_us
 
 Integers = npt.NDArray[np.int64]
@@ -49,7 +49,7 @@ class Stretches:
     offsets: Integers
     """[stretches + 1] number of each first sample, then the number of samples."""
     bad: Booleans
-    """[stretches] whether the quality is not Good."""
+    """[stretches] whether the quality is not Good, unless only because samples exceed their range."""
     not_finite: Integers
     """Numbers of the samples that are NaN or infinite, ascending."""
 
@@ -67,7 +67,7 @@ class Stretches:
             rows["first"].to_numpy(),
             rows["sample_rate"].to_numpy(),
             row_offsets(rows["count"]),
-            ~rows.select(is_good(pl.col("quality"))).to_series().to_numpy(),
+            ~rows.select(is_measured(pl.col("quality"))).to_series().to_numpy(),
             np.zeros(0, np.int64) if known else np.flatnonzero(~np.isfinite(values)),
         )
 

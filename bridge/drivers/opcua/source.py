@@ -14,6 +14,7 @@ from asyncua.client.ua_session import UaSession
 from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.client import ABANDONED_S, CONNECT_S, disconnect, new_client, not_connected, per_call
 from bridge.drivers.opcua.driver import Address, Options, check_node_ids
+from bridge.drivers.opcua.stamps import ArrayClock
 from bridge.drivers.opcua.values import Channel, bad_rows, raw_rows
 from bridge.drivers.raw_rows import RawRows
 from historian.plant.connections import ConnectionConfig, Tag
@@ -37,6 +38,7 @@ class OpcuaSource:
         self._channels = [_channel(tag) for tag in connection.tags]
         self._client: Client | None = None
         self._unsampled: list[str] = []
+        self._clock = ArrayClock()
 
     async def connect(self) -> None:
         """See `Source.connect`."""
@@ -127,9 +129,8 @@ class OpcuaSource:
 
     def _decoded(self, responses: Sequence[_Response]) -> RawRows:
         channels = self._channels
-        return raw_rows(
-            (channels[item.ClientHandle], item.Value, received) for values, received in responses for item in values
-        )
+        found = ((channels[item.ClientHandle], item.Value, at) for values, at in responses for item in values)
+        return raw_rows(found, self._clock)
 
 
 def _subscription(options: Options) -> ua.CreateSubscriptionParameters:

@@ -30,7 +30,7 @@ import polars as pl
 from asyncua import ua
 from numpy.typing import NDArray
 
-from bridge.drivers.opcua.stamps import Stamp
+from bridge.drivers.opcua.stamps import ArrayClock, Stamp
 from bridge.drivers.raw_rows import RawRows
 from historian.quality import BAD, BAD_NO_DATA, GOOD
 from historian.samples import SCHEMA
@@ -78,11 +78,12 @@ class _Burst(NamedTuple):
     values: NDArray[Any]
 
 
-def raw_rows(values: Iterable[tuple[Channel, ua.DataValue, datetime]]) -> RawRows:
+def raw_rows(values: Iterable[tuple[Channel, ua.DataValue, datetime]], clock: ArrayClock) -> RawRows:
     """Return the raw rows of some values, those of each kind in the order in which they are given.
 
     Args:
         values: channel, value and time of reception of each notification.
+        clock: knows the arrays that came before.
     """
     singles: list[tuple[str, int, float | None, str | None, int]] = []
     bursts: list[_Burst] = []
@@ -94,7 +95,7 @@ def raw_rows(values: Iterable[tuple[Channel, ua.DataValue, datetime]]) -> RawRow
         if rate is None or variant is None or not _is_waveform(variant):
             singles.append((channel.tag, at, *_single(variant), quality))
         elif variant.Value:
-            bursts.append(_burst(channel, at, rate, variant, quality))
+            bursts.append(_burst(channel, at, rate, variant, quality, clock))
         else:
             singles.append((channel.tag, at, None, None, BAD_NO_DATA))
     return RawRows(_rows(singles), _stretches(bursts))
@@ -119,10 +120,11 @@ def _is_waveform(variant: ua.Variant) -> bool:
     return bool(variant.is_array) and variant.VariantType in _FORMATS and len(variant.Dimensions or [0]) == 1
 
 
-def _burst(channel: Channel, at: int, rate: float, variant: ua.Variant, quality: int) -> _Burst:
+def _burst(channel: Channel, at: int, rate: float, variant: ua.Variant, quality: int, clock: ArrayClock) -> _Burst:
     values = _numbers(variant)
     first = at - (int(offsets_us(np.array(len(values) - 1), rate)) if channel.stamp == "last" else 0)
-    return _Burst(channel.tag, first, rate, len(values), quality, values)
+    begin = clock.begin(channel.tag, first, count=len(values), sample_rate=rate)
+    return _Burst(channel.tag, begin, rate, len(values), quality, values)
 
 
 def _numbers(variant: ua.Variant) -> NDArray[Any]:
