@@ -7,7 +7,7 @@ that time; the run fails if a sample is missing at its end, or if the newest win
 
     python -m benchmarks.channels --channels 64 --store lake
 
-The store is `lake` or `influx` (1.6, whose own CPU time is printed and not counted).
+The store is the lake, then InfluxDB 1.6, whose own CPU time is not counted.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _MEASURED_S: Final = 60
 _TICK: Final = timedelta(seconds=PIECE / RATE)
 _PENSTOCK: Final = Path(sys.executable).with_name("penstock")
 _VIEW: Final = "rig_vibration"
+_STORES: Final = ("lake", "influx")
 
 _PLANT: Final = """
 [site]
@@ -183,24 +184,31 @@ def main() -> None:
     """Run the server, or measure."""
     parser = argparse.ArgumentParser(description="Channels of 25.6 kHz a core carries, from OPC UA to online features.")
     parser.add_argument("--channels", type=int, default=64)
-    parser.add_argument("--store", choices=("lake", "influx"), default="lake")
+    parser.add_argument("--store", choices=_STORES, help="both if absent")
     parser.add_argument("--serve", type=int, help="only serve, on this port")
     given = parser.parse_args()
     if given.serve:
         names = [f"a{number // _POINTS:03}.ch{number % _POINTS}" for number in range(given.channels)]
         asyncio.run(serve(given.serve, names))
         return
+    for store in [given.store] if given.store else _STORES:
+        print(json.dumps(result(store, given.channels)), flush=True)
+
+
+def result(store: str, channels: int) -> dict[str, float | int | str]:
+    """Measure with a store of its own; the line to print."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
-        url = ""
-        if given.store == "influx":
+        directory, url = Path(temporary) / "plant", ""
+        directory.mkdir()
+        if store == "influx":
+            (Path(temporary) / "influx").mkdir()
             database = influx1(Path(temporary) / "influx")
             database.start()
             stack.callback(database.stop)
             url = f"influxdb://127.0.0.1:{database.port}/channels"
-        found = measure(Path(temporary), given.channels, url)
+        found = measure(directory, channels, url)
     cores = (found["stream_cpu_s"] + found["compute_cpu_s"]) / _MEASURED_S
-    record = {"name": f"channels_per_core_{given.store}", "ratio": round(given.channels / cores, 1)}
-    print(json.dumps({**record, "channels": given.channels, **found}))
+    return {"name": f"channels_per_core_{store}", "ratio": round(channels / cores, 1), "channels": channels, **found}
 
 
 if __name__ == "__main__":

@@ -3,71 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final
 
-Better = Literal["higher", "lower"]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number that a script prints in a JSON line."""
-
-    name: str
-    group: str
-    """The table of the page it is in; see `benchmarks/page.md`."""
-    script: str
-    """The module of `benchmarks` that measures it."""
-    what: str
-    """What of ours is measured, for the page."""
-    against: str
-    """What it is compared with, or nothing."""
-    target: float | None = None
-    unit: str = "ratio"
-    """`ratio` is our rate divided by the other's, unless `what` says otherwise."""
-    better: Better = "higher"
-    line: str = ""
-    """The `name` in the JSON line; that of the figure if empty."""
-    key: str = "ratio"
-    """The key in the JSON line."""
-    where: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Other keys of the line, with the values that distinguish it from lines of the same name."""
-
-    def value_in(self, record: Mapping[str, Any]) -> float | None:
-        """The figure's value in a line its script has printed, or None if the line is about another figure."""
-        if record.get("name") != (self.line or self.name) or any(record.get(k) != v for k, v in self.where.items()):
-            return None
-        value = record.get(self.key)
-        return None if value is None else float(value)
-
-
-def _waveform_write(values: str) -> Figure:
-    return Figure(
-        "lake_waveform_write_vs_samples" if values == "int16" else f"lake_waveform_write_vs_samples_{values}",
-        "lake_waveforms",
-        "lake_waveforms",
-        f"writing 4 M samples of one channel to the lake as {values} stretches, CPU time",
-        "writing them as samples",
-        8,
-        line="lake_waveform_write_vs_samples",
-        where={"values": values},
-    )
-
-
-def _waveform_bytes(values: str, target: float | None) -> Figure:
-    return Figure(
-        "lake_waveform_bytes" if values == "int16" else f"lake_waveform_bytes_{values}",
-        "lake_waveforms",
-        "lake_waveforms",
-        f"bytes a sample on disk, {values}",
-        "",
-        target,
-        unit="B",
-        better="lower",
-        line="lake_waveform_bytes",
-        key="waveforms",
-        where={"values": values},
-    )
+from benchmarks.figure import Figure
+from benchmarks.waveform_figures import WAVEFORM_FIGURES
 
 
 def _read_memory(samples: int) -> Figure:
@@ -98,6 +37,7 @@ def _peak_memory(name: str, script: str, what: str, **size: int) -> Figure:
 
 
 FIGURES: Final = (
+    *WAVEFORM_FIGURES,
     Figure(
         "serialise_vs_dataframe",
         "influx",
@@ -131,33 +71,7 @@ FIGURES: Final = (
         "`query_data_frame` with a pivot",
         5,
     ),
-    Figure(
-        "influx_waveform_write_vs_samples",
-        "influx_waveforms",
-        "influx_waveforms",
-        "`InfluxStore.write_waveforms` of 4 M float32 samples at 25.6 kHz into 1.6, with its ledger",
-        "`InfluxStore.write` of the same, a point a sample",
-        15,
-    ),
-    Figure(
-        "influx_waveform_read_vs_samples",
-        "influx_waveforms",
-        "influx_waveforms",
-        "`InfluxStore.read_waveforms` of these, decoded to float64",
-        "`InfluxStore.read` of the same, a point a sample",
-        20,
-    ),
     *(_read_memory(samples) for samples in (5_000_000, 10_000_000, 25_000_000, 50_000_000)),
-    *(_waveform_write(values) for values in ("int16", "float32")),
-    *(_waveform_bytes(values, target) for values, target in (("int16", 2.3), ("float32", None))),
-    Figure(
-        "year_plot",
-        "lake_waveforms",
-        "lake_waveforms",
-        "`extremes` of 30 days in 2,000 pixels: 43,200 stretches of one channel, 708 M samples, CPU time",
-        "reading the samples to arrays",
-        100,
-    ),
     Figure(
         "features_2048_vs_naive",
         "features",
@@ -208,7 +122,7 @@ FIGURES: Final = (
         "jobs",
         "the same, 16 million",
         "the same",
-        0.5,
+        0.55,
         line="feature_job_vs_kernels",
         where={"samples": 16_000_000},
     ),
@@ -336,20 +250,6 @@ FIGURES: Final = (
     ),
     Figure("materialize_redis_vs_feast", "materialize", "materialize", "the same into an empty Redis", "the same", 10),
     *(_materialize_memory(rows) for rows in (1_000_000, 5_000_000, 10_000_000)),
-    *(
-        Figure(
-            f"spool_waveform_overhead_{values}",
-            "spool_waveforms",
-            "spool_waveforms",
-            f"a minute of four 25.6 kHz channels in the edge database, in {values}: bytes on disk",
-            "the bytes of the values",
-            1.15,
-            better="lower",
-            line="spool_waveform_overhead",
-            where={"values": values},
-        )
-        for values in ("int16", "float32", "float64")
-    ),
 )
 
 SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
