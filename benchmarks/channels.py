@@ -5,7 +5,7 @@ An OPC UA server in a process of its own offers float32 arrays of 0.1 s. `pensto
 online. After a warm-up, the CPU time of both processes is measured over a minute. The figure is channels per core of
 that time; the run fails if a sample is missing at its end, or if the newest window lags further behind than before.
 
-    python -m benchmarks.channels --channels 64 --store lake
+    python -m benchmarks.channels --channels 32 --store lake
 
 The store is the lake, then InfluxDB 1.6, whose own CPU time is not counted.
 """
@@ -44,7 +44,8 @@ _MEASURED_S: Final = 60
 _TICK: Final = timedelta(seconds=PIECE / RATE)
 _PENSTOCK: Final = Path(sys.executable).with_name("penstock")
 _VIEW: Final = "rig_vibration"
-_STORES: Final = ("lake", "influx")
+_STORES: Final = {"lake": "channels_per_core_lake", "influx": "channels_per_core_influx"}
+"""Store -> the name of its figure."""
 
 _PLANT: Final = """
 [site]
@@ -183,8 +184,8 @@ def measure(directory: Path, channels: int, url: str) -> dict[str, float | int]:
 def main() -> None:
     """Run the server, or measure."""
     parser = argparse.ArgumentParser(description="Channels of 25.6 kHz a core carries, from OPC UA to online features.")
-    parser.add_argument("--channels", type=int, default=64)
-    parser.add_argument("--store", choices=_STORES, help="both if absent")
+    parser.add_argument("--channels", type=int, default=32)
+    parser.add_argument("--store", choices=[*_STORES], help="both if absent")
     parser.add_argument("--serve", type=int, help="only serve, on this port")
     given = parser.parse_args()
     if given.serve:
@@ -208,7 +209,7 @@ def result(store: str, channels: int) -> dict[str, float | int | str]:
             url = f"influxdb://127.0.0.1:{database.port}/channels"
         found = measure(directory, channels, url)
     cores = (found["stream_cpu_s"] + found["compute_cpu_s"]) / _MEASURED_S
-    return {"name": f"channels_per_core_{store}", "ratio": round(channels / cores, 1), "channels": channels, **found}
+    return {"name": _STORES[store], "ratio": round(channels / cores, 1), "channels": channels, **found}
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ class Costs:
     """Channels of `CHANNEL_HZ` that one core carries from OPC UA to online features."""
 
 
-LAKE: Final = Costs(4.05, 1.5, 4.1, 11.0, 58.0)
-INFLUX: Final = Costs(5.35, 6.5, 4.1, 11.0, 50.0)
+LAKE: Final = Costs(4.05, 1.5, 4.1, 11.0, 38.0)
+INFLUX: Final = Costs(5.35, 6.5, 4.1, 11.0, 38.0)
 
 
 @dataclass(frozen=True)
