@@ -52,7 +52,7 @@ def _batch(samples: int, *, tags: int = 100, start: int = 1_772_323_200_000_000)
     return normalise(pl.DataFrame(columns, schema_overrides=dict(SCHEMA))).batch
 
 
-def _compare(name: str, ours: Callable[[], int], theirs: Callable[[], int]) -> None:
+def compare(name: str, ours: Callable[[], int], theirs: Callable[[], int]) -> None:
     """Alternates the two sides; each returns how many samples it handled."""
     ratios, rates = [], []
     for _ in range(1 + _ROUNDS):
@@ -95,8 +95,8 @@ def _with_points(batch: SampleBatch) -> int:
 
 def _serialising() -> None:
     batch, small = _batch(1_000_000), _batch(50_000)
-    _compare("serialise_vs_dataframe", lambda: _serialise(batch), lambda: _with_dataframe(batch))
-    _compare("serialise_vs_point", lambda: _serialise(batch), lambda: _with_points(small))
+    compare("serialise_vs_dataframe", lambda: _serialise(batch), lambda: _with_dataframe(batch))
+    compare("serialise_vs_point", lambda: _serialise(batch), lambda: _with_points(small))
 
 
 def _on_influx1(directory: Path) -> None:
@@ -124,9 +124,9 @@ def _on_influx1(directory: Path) -> None:
             response = client.post("/query", data=form, headers=_PLAIN_CSV)
             return response.content.count(b"\n") - 1
 
-        _compare("influx_write_vs_raw", ours, raw)
+        compare("influx_write_vs_raw", ours, raw)
         tags = batch["tag"].unique().sort().to_list()
-        _compare("influx_read_vs_csv", lambda: sum(map(len, store.read(tags, *_EVER))), csv)
+        compare("influx_read_vs_csv", lambda: sum(map(len, store.read(tags, *_EVER))), csv)
     store.close()
     server.stop()
 
@@ -145,7 +145,7 @@ def _on_influx2(directory: Path, program: str) -> None:
             '|> filter(fn: (r) => r._measurement == "samples") '
             '|> pivot(rowKey: ["_time", "tag"], columnKey: ["_field"], valueColumn: "_value")'
         )
-        _compare(
+        compare(
             "influx_read_vs_flux",
             lambda: sum(map(len, store.read(tags, *_EVER))),
             lambda: len(client.query_api().query_data_frame(flux)),

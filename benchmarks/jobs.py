@@ -37,9 +37,11 @@ from features.feast.registry.feast_repo import apply, open_feature_store
 from features.windows.tiling import Tiling
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant, View
-from historian.samples import normalise
 from historian.stores.lake.store import LakeStore
 from historian.times import from_micros, micros, utc_now
+from historian.waveforms.batch import waveform_batch
+from historian.waveforms.encoding import encode
+from historian.waveforms.joining import normalise_waveforms
 
 _RATE: Final = 25_600
 _WINDOW: Final = 2048
@@ -66,9 +68,9 @@ def main() -> None:
 
 
 def job_vs_kernels() -> None:
-    """The whole job, from the lake to the feature table, against the kernels on the same arrays; CPU time of each.
+    """The whole job, from waveforms in the lake to the feature table, against the kernels alone; CPU time of each.
 
-    On one core. A run costs some 70 ms whatever it has to do, which is half of a short one.
+    On the same arrays and one core. A run costs some 70 ms whatever it has to do, which is half of a short one.
     """
     for samples in (4_000_000, 16_000_000):
         with TemporaryDirectory() as root:
@@ -192,7 +194,7 @@ def _no_error(done: RoundReport | RoundFailure) -> None:
 
 
 def write_live(root: str, assets: int, rate: int, seconds: int) -> None:
-    """Twice a second the samples since the last time, of all assets; notes when they had reached the store."""
+    """Twice a second the stretches since the last time, of all assets; notes when they had reached the store."""
     store, arrivals = LakeStore(Path(root) / "lake"), Path(root) / "arrivals.csv"
     period = 1e6 / rate
     done = micros(utc_now()) // 1_000_000 * 1_000_000
@@ -203,8 +205,9 @@ def write_live(root: str, assets: int, rate: int, seconds: int) -> None:
         fresh = int((micros(utc_now()) - start) / period) - count
         times = start + np.round((count + np.arange(fresh)) * period).astype(np.int64)
         values = np.sin(times * 1e-3)
-        frames = [_samples(f"a{number}.de_h", times, values) for number in range(assets)]
-        store.write(normalise(pl.concat(frames)).batch, source="live", now=utc_now())
+        frames = [_stretches(f"a{number}.de_h", int(times[0]), values, rate) for number in range(assets)]
+        batch = normalise_waveforms(pl.concat(frames)).batch
+        store.write_waveforms(batch, source="live", now=utc_now())
         count += fresh
         with arrivals.open("a", encoding="ascii") as file:
             file.write(f"{times[-1]},{micros(utc_now())}\n")
@@ -228,24 +231,26 @@ def _plant(root: Path, assets: int, *, rate: int = _RATE, window: str = "80ms") 
 
 
 def _noise(samples: int) -> npt.NDArray[np.float64]:
-    """Noise as a converter of 16 bits and 10 g measures it."""
+    """Noise as a converter of 16 bits and 10 g measures it; it has one zero."""
     step = 10 / 2**15
-    return np.round(np.random.default_rng(0).normal(size=samples) / step) * step
+    return np.round(np.random.default_rng(0).normal(size=samples) / step) * step + 0.0
 
 
 def _fill(root: Path, assets: int, samples: int) -> None:
-    """Noise in the lake, in batches as a bridge would write them."""
+    """Noise in the lake as stretches, in batches as a bridge would write them."""
     store = LakeStore(root / "lake")
     for first in range(0, samples, _BATCH):
         few = _noise(min(_BATCH, samples - first))
-        times = micros(_START) + np.round((first + np.arange(len(few))) * 1e6 / _RATE).astype(np.int64)
+        start = micros(_START) + round(first * 1e6 / _RATE)
         for number in range(assets):
-            store.write(normalise(_samples(f"a{number}.de_h", times, few)).batch, source="bench", now=_START)
+            batch = waveform_batch(_stretches(f"a{number}.de_h", start, few, _RATE))
+            store.write_waveforms(batch, source="bench", now=_START)
 
 
-def _samples(tag: str, times: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> pl.DataFrame:
-    stamps = pl.Series(times).cast(pl.Datetime("us", "UTC"))
-    return pl.DataFrame({"tag": tag, "timestamp": stamps, "value": values}).with_columns(text=None, quality=0)
+def _stretches(tag: str, start: int, values: npt.NDArray[np.float64], rate: float) -> pl.DataFrame:
+    """Values from an instant on, in microseconds since the epoch, as stretches of a tag."""
+    heads = {"tag": [tag], "timestamp": [start], "sample_rate": [float(rate)], "count": [len(values)], "quality": [0]}
+    return encode(pl.DataFrame(heads), values)
 
 
 def _run(plant: Plant, jobs: int, advance: Callable[[int], None] = lambda _: None) -> None:

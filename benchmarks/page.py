@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.figures import FIGURES, Figure
+from benchmarks.figure import Figure
+from benchmarks.figures import FIGURES
 from benchmarks.results import Result
 
 PAGE: Final = Path(__file__).with_name("page.md")

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.figures import FIGURES, Better, Figure
+from benchmarks.figure import Better, Figure
+from benchmarks.figures import FIGURES
 
 RESULTS: Final = Path(__file__).with_name("results.json")
 

@@ -12,6 +12,7 @@ import polars as pl
 
 GOOD: Final = 0x00000000
 UNCERTAIN: Final = 0x40000000
+UNCERTAIN_ENGINEERING_UNITS_EXCEEDED: Final = 0x40940000
 BAD: Final = 0x80000000
 BAD_COMMUNICATION_ERROR: Final = 0x80050000
 BAD_DECODING_ERROR: Final = 0x80070000
@@ -26,6 +27,7 @@ BAD_NO_DATA: Final = 0x809B0000
 NAMES: Final = {
     GOOD: "Good",
     UNCERTAIN: "Uncertain",
+    UNCERTAIN_ENGINEERING_UNITS_EXCEEDED: "UncertainEngineeringUnitsExceeded",
     BAD: "Bad",
     BAD_COMMUNICATION_ERROR: "BadCommunicationError",
     BAD_DECODING_ERROR: "BadDecodingError",
@@ -42,6 +44,14 @@ NAMES: Final = {
 def is_good(quality: pl.Expr) -> pl.Expr:
     """Return an expression that is true where the severity is Good; info bits in the low half do not matter."""
     return quality < UNCERTAIN
+
+
+def is_measured(quality: pl.Expr) -> pl.Expr:
+    """Return an expression that is true for a Good waveform, and for one that is Good but exceeds its range.
+
+    How many samples exceed it shows in the feature `clipped`. To leave out the whole waveform would lose the shocks.
+    """
+    return is_good(quality) | ((quality & 0xFFFF0000) == UNCERTAIN_ENGINEERING_UNITS_EXCEEDED)
 
 
 def is_bad(quality: pl.Expr) -> pl.Expr:

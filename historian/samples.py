@@ -99,13 +99,27 @@ def normalise(frame: pl.DataFrame) -> Normalised:
             quality=pl.when(undefined).then(bad).otherwise("quality"),
             value=pl.when(undefined).then(None).otherwise("value"),
         )
-    if not is_in_order(rows):  # most sources return rows in order, and sorting is the most expensive step
-        rows = rows.sort(*KEY, maintain_order=True)
+    rows, conflicts = first_of_each(rows)
+    return Normalised(sample_batch(rows), conflicts, incomplete)
+
+
+def first_of_each(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sort rows by (tag, timestamp), drop exact repeats, and keep the first row of each key.
+
+    Args:
+        rows: in any order, without nulls in `KEY`.
+
+    Returns:
+        What is kept, and the later rows of a key that have other contents.
+    """
+    if is_in_order(rows):  # most sources return rows in order, and sorting is the most expensive step
+        return rows, rows.clear()
+    rows = rows.sort(*KEY, maintain_order=True)
     if not _has_repeats(rows):
-        return Normalised(sample_batch(rows), SCHEMA.to_frame(), incomplete)
+        return rows, rows.clear()
     distinct = rows.unique(maintain_order=True)
     first = pl.struct(*KEY).is_first_distinct()
-    return Normalised(sample_batch(distinct.filter(first)), distinct.filter(~first), incomplete)
+    return distinct.filter(first), distinct.filter(~first)
 
 
 def newest_wins(frame: pl.DataFrame, *, written: str | None = None) -> pl.DataFrame:

@@ -18,9 +18,10 @@ from features.tables.feature_table import table_path
 from features.training.leakage import Claim, leaking_rows, rms_before
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
-from historian.samples import empty_batch
 from historian.stores.open import open_store
 from historian.stores.urls import is_influx
+from historian.waveforms.batch import empty_waveforms
+from historian.waveforms.packing import unpack
 
 
 def run_demo(
@@ -110,7 +111,8 @@ def _rows_with_wrong_rms(plant: Plant, training: pl.DataFrame) -> set[int]:
     fresh = view.ttl or timedelta(minutes=1)
     instants = [at for at, _ in claimed]
     # One read: many small ones would take long over a network.
-    samples = pl.concat([empty_batch(), *store.read([tag.name], min(instants) - fresh, max(instants))])
+    pages = store.read_waveforms([tag.name], min(instants) - fresh, max(instants))
+    samples = unpack(pl.concat([empty_waveforms(), *pages]))
     wrong = set()
     for number, (at, value) in enumerate(claimed):
         recent = samples.filter(pl.col("timestamp") >= at - fresh)

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import polars as pl
+
 from bridge.delivery.retry import Kind, kind_of, wait_after
+from bridge.drivers.raw_rows import number_of_samples
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
@@ -26,10 +29,14 @@ from historian.logs import get_logger
 from historian.samples import SampleBatch
 from historian.stores.protocols import Sink
 from historian.times import utc_now
+from historian.waveforms.batch import WaveformBatch
 
 EVERY_S: Final = 1.0
 """Seconds for which live samples are collected before a write, so that the store receives fewer and larger writes."""
 REFUSED: Final = "the store refused it"
+
+_Write = Callable[[pl.DataFrame, str, datetime], None]
+"""Writes rows of one kind, given the source and the time."""
 
 log = get_logger(__name__)
 
@@ -129,27 +136,36 @@ class SinkRunner:
         return more
 
     def _forward(self, item: SpoolItem, now: datetime) -> None:
-        self.written[item.source] += self._write(item.batch, item.source, now)
+        samples, waveforms = item.batches
+        written = self._write(samples, self._write_samples, item.source, now)
+        written += self._write(waveforms, self._write_waveforms, item.source, now)
+        self.written[item.source] += written
         with self._edge.transaction():
             if self.name == STORE:
                 self._coverage.add(item.covered)
             self._spool.delivered(item, sink=self.name)
         self.status.last_write = now
 
-    def _write(self, batch: SampleBatch, source: str, now: datetime) -> int:
-        """Write a batch except for samples that the sink rejects; return how many samples were written."""
-        if batch.is_empty():
+    def _write(self, rows: pl.DataFrame, write: _Write, source: str, now: datetime) -> int:
+        """Write samples or stretches except for those that the sink rejects; return how many samples were written."""
+        if rows.is_empty():
             return 0
         try:
-            self._sink.write(batch, source=source, now=now)
+            write(rows, source, now)
         except InvalidBatch as error:
-            if batch.height in (1, error.dropped):
-                refused = rejected(batch, REFUSED, detail=str(error))
+            if rows.height in (1, error.dropped):
+                refused = rejected(rows, REFUSED, detail=str(error))
                 self._quarantine.add(refused, source=source, origin=self.name, now=now)
                 return 0
-            half = batch.height // 2
-            return sum(self._write(SampleBatch(part), source, now) for part in (batch[:half], batch[half:]))
-        return batch.height
+            half = rows.height // 2
+            return sum(self._write(part, write, source, now) for part in (rows[:half], rows[half:]))
+        return number_of_samples(rows)
+
+    def _write_samples(self, rows: pl.DataFrame, source: str, now: datetime) -> None:
+        self._sink.write(SampleBatch(rows), source=source, now=now)
+
+    def _write_waveforms(self, rows: pl.DataFrame, source: str, now: datetime) -> None:
+        self._sink.write_waveforms(WaveformBatch(rows), source=source, now=now)
 
     def _succeeded(self, now: datetime) -> None:
         if self.status.failures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -21,6 +21,8 @@ from historian.plant.connections import ConnectionConfig, Section
 if TYPE_CHECKING:
     import polars as pl
 
+    from bridge.drivers.raw_rows import RawRows
+
 
 class Source(Protocol):
     """A live connection to a device or server; read-only towards the plant.
@@ -32,8 +34,8 @@ class Source(Protocol):
     async def connect(self) -> None:
         """Open the connection. Raises `NotConnected` if that cannot be done now."""
 
-    async def read(self) -> pl.DataFrame:
-        """Wait for the next raw rows (columns of `samples.SCHEMA`, any order, repeats allowed).
+    async def read(self) -> RawRows:
+        """Wait for the next raw rows, in any order; repeats are allowed.
 
         Calling it again confirms that all rows returned earlier are durable.
         """
@@ -68,12 +70,13 @@ class ReportsEveryChange(Protocol):
 class Page:
     """A bounded piece of an archive's answer."""
 
-    rows: pl.DataFrame
+    rows: RawRows
     """Raw rows, as a source's `read` returns them."""
     origin: str
     """Where the rows came from, for messages: a file, a table, a request."""
     rejected: pl.DataFrame | None = None
-    """Rows that cannot be samples, columns of `REJECTED`; they go to quarantine."""
+    """Rows that cannot be samples or stretches, columns of `REJECTED` without those that do not apply; they go to
+    quarantine."""
 
 
 Extent = tuple[datetime, datetime]
@@ -147,6 +150,8 @@ class Driver:
     """Asks the other side about itself; None if the driver cannot."""
     browse: Browse | None = None
     """Lists the variables of the other side; None if it has no list of them."""
+    interval: Callable[[ConnectionConfig], timedelta | None] | None = None
+    """Returns the time between samples of a process tag as configured, or None if it is up to the other side."""
     check_tags: Callable[[ConnectionConfig], None] | None = None
     """Raises `ConfigError` with every problem of the tags; if None, a source or archive is created to check them."""
 

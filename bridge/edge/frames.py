@@ -2,6 +2,9 @@
 
 An Arrow IPC stream: compressed column by column with zstd where it is long, and as a whole where the schema would
 outweigh the rows. One sample takes some 400 bytes, a tenth of a million 0.4 MB.
+
+Of stretches only the columns beside the values are packed so. The values follow as they are, one stretch after the
+other: they are in their smallest encoding already, and noise compresses badly.
 """
 
 from __future__ import annotations
@@ -10,13 +13,19 @@ import zlib
 from io import BytesIO
 from typing import Final
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+
+from historian.waveforms.batch import WAVEFORM_SCHEMA, item_bytes
 
 _FEW: Final = 500
 """Largest number of rows for which compressing the stream as a whole gives the smaller result."""
 _ZLIB: Final = b"\x78"
 _IPC_FILE: Final = b"ARROW1"
 """First bytes of an Arrow IPC file, the format in version 1 of the database."""
+_LENGTH: Final = 4
+"""Bytes of the length of packed columns, little-endian."""
 
 
 def pack(frame: pl.DataFrame) -> bytes:
@@ -34,3 +43,31 @@ def unpack(blob: bytes) -> pl.DataFrame:
     if blob.startswith(_IPC_FILE):
         return pl.read_ipc(blob)
     return pl.read_ipc_stream(zlib.decompress(blob) if blob.startswith(_ZLIB) else blob)
+
+
+def pack_waveforms(frame: pl.DataFrame) -> bytes:
+    """Return stretches, columns of `WAVEFORM_SCHEMA`, as bytes."""
+    columns = pack(frame.drop("values"))
+    array = frame["values"].rechunk().to_arrow()
+    _, offsets, values = array.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    data = memoryview(values)[bounds[0] : bounds[-1]] if values is not None else b""
+    return b"".join((len(columns).to_bytes(_LENGTH, "little"), columns, data))
+
+
+def unpack_waveforms(blob: bytes) -> pl.DataFrame:
+    """Return the stretches that `pack_waveforms` was given; their values are not copied.
+
+    Raises:
+        ValueError: there are more or fewer bytes than the columns say. Bytes of any other kind raise whatever the
+            decoder raises.
+    """
+    start = _LENGTH + int.from_bytes(blob[:_LENGTH], "little")
+    columns = unpack(blob[_LENGTH:start])
+    sizes = columns.select(pl.col("count") * item_bytes()).to_series().to_numpy().astype(np.int64)
+    bounds = np.concatenate(([0], np.cumsum(sizes)))
+    if start + bounds[-1] != len(blob):
+        raise ValueError(f"it has {len(blob) - start:,} bytes of values, and its stretches have {bounds[-1]:,}")
+    data = pa.py_buffer(blob).slice(start)
+    values = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), [None, pa.py_buffer(bounds), data])
+    return columns.with_columns(values=pl.Series(values)).select(WAVEFORM_SCHEMA.names())

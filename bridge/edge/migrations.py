@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from bridge.edge.frames import unpack
-from bridge.edge.quarantine_rows import REJECTED, insert_rows
+from bridge.edge.quarantine_rows import STRETCH, as_rejected, insert_rows
 from historian.errors import HistorianError
 
 # Version 1 was created by the first bridges, before versions were numbered; hence IF NOT EXISTS.
@@ -102,6 +102,24 @@ CREATE TABLE quarantine_totals (
 ) WITHOUT ROWID;
 """
 
+# Waveforms: stretches beside the samples in the spool, and as rows of the quarantine. Nobody had waveforms in the form
+# of samples when this step was written; such samples stay samples.
+_V3: Final = """
+ALTER TABLE spool ADD COLUMN waveforms BLOB NOT NULL DEFAULT x'';
+ALTER TABLE spool ADD COLUMN memory INTEGER NOT NULL DEFAULT 0;
+UPDATE spool SET memory = 48 * rows;
+DROP INDEX spool_by_source;
+CREATE INDEX spool_by_source ON spool (source, id, rows, size, memory);
+ALTER TABLE spool_damaged ADD COLUMN waveforms BLOB NOT NULL DEFAULT x'';
+ALTER TABLE quarantine ADD COLUMN sample_rate REAL;
+ALTER TABLE quarantine ADD COLUMN count INTEGER;
+ALTER TABLE quarantine ADD COLUMN encoding TEXT;
+ALTER TABLE quarantine ADD COLUMN scale REAL;
+ALTER TABLE quarantine ADD COLUMN divisor REAL;
+ALTER TABLE quarantine ADD COLUMN "values" BLOB;
+ALTER TABLE quarantine_totals ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+"""
+
 
 def _to_1(connection: sqlite3.Connection) -> None:
     _run(connection, _V1)
@@ -112,11 +130,16 @@ def _to_2(connection: sqlite3.Connection) -> None:
     columns = "SELECT payload, source, origin, recorded_at, reason FROM quarantine_v1 ORDER BY id"
     for payload, source, origin, recorded_at, reason in connection.execute(columns).fetchall():
         rows = unpack(payload).with_columns(reason=pl.lit(reason), detail=pl.lit(None, pl.String))
-        insert_rows(connection, rows.cast(REJECTED), source=source, origin=origin, recorded_at=recorded_at)
+        known = as_rejected(rows).drop(STRETCH.names())  # the table has no columns for stretches yet
+        insert_rows(connection, known, source=source, origin=origin, recorded_at=recorded_at)
     connection.execute("DROP TABLE quarantine_v1")
 
 
-_STEPS: Final = (_to_1, _to_2)
+def _to_3(connection: sqlite3.Connection) -> None:
+    _run(connection, _V3)
+
+
+_STEPS: Final = (_to_1, _to_2, _to_3)
 VERSION: Final = len(_STEPS)
 
 

@@ -4,6 +4,8 @@ What `append` has accepted survives a crash, a power cut and a store that is dow
 source, and a batch is deleted once the cursors of all sinks have passed it. Counts and sizes are kept as running
 totals, so that no call takes longer as the queue grows. A row that cannot be read is set aside and counted; it never
 blocks the rows behind it.
+
+A row of the spool holds samples and stretches of waveforms; what is counted are samples, also those of stretches.
 """
 
 from __future__ import annotations
@@ -14,31 +16,62 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
+from bridge.drivers.raw_rows import number_of_samples
 from bridge.edge.database import Edge
-from bridge.edge.frames import pack, unpack
+from bridge.edge.frames import pack, pack_waveforms, unpack, unpack_waveforms
 from historian.errors import SpoolFull
 from historian.intervals import INTERVALS, union
 from historian.logs import get_logger
 from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
 from historian.times import from_micros, micros
+from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, empty_waveforms, waveform_batch
+from historian.waveforms.joining import newest_wins_waveforms
 
 STORE: Final = "store"
 """The sink that every database has: the historian store."""
 MAX_BYTES: Final = 8 << 30
-"""Largest compressed size of one source's batches, in bytes: about six hours of two 25.6 kHz vibration points."""
+"""Largest size of one source's batches, in bytes: about eleven hours of two 25.6 kHz points in float32."""
+MAX_MEMORY: Final = 48 << 20
+"""Approximate size in memory of the batches joined into one write: a million samples, or 12 million of a waveform in
+float32."""
 MAX_JOINED: Final = 2_000
 """Largest number of batches joined into one write."""
+
+_SAMPLE_BYTES: Final = 48
+"""Approximate bytes of a sample in memory."""
 
 log = get_logger(__name__)
 
 
+class Batches(NamedTuple):
+    """Samples and stretches that were accepted together."""
+
+    samples: SampleBatch = empty_batch()
+    waveforms: WaveformBatch = empty_waveforms()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a sample nor a stretch."""
+        return self.samples.is_empty() and self.waveforms.is_empty()
+
+    @property
+    def total(self) -> int:
+        """How many samples there are, also in stretches."""
+        return self.samples.height + number_of_samples(self.waveforms)
+
+    @property
+    def memory(self) -> int:
+        """Approximate size in memory, in bytes."""
+        return _SAMPLE_BYTES * self.samples.height + int(self.waveforms["values"].bin.size().sum())
+
+
 @dataclass(frozen=True)
 class SpoolItem:
-    """The oldest samples of a source that have not been delivered to a sink yet."""
+    """The oldest samples and stretches of a source that have not been delivered to a sink yet."""
 
     source: str
     first: int
@@ -46,7 +79,7 @@ class SpoolItem:
     """Ids of the first and last spool row it was made of, both included."""
     rows: int
     """Number of samples in these rows, repeats included."""
-    batch: SampleBatch
+    batches: Batches
     covered: pl.DataFrame
     """Intervals that are completely in the store once this item has been written to it."""
     more: bool
@@ -62,19 +95,19 @@ class Spool:
 
     def append(
         self,
-        batch: SampleBatch,
+        batches: Batches,
         *,
         source: str,
         now: datetime,
         covered: pl.DataFrame | None = None,
         covers_since: int | None = None,
     ) -> int:
-        """Accept a batch; when this returns, it is on disk.
+        """Accept samples and stretches; when this returns, they are on disk.
 
-        An empty batch is a mark: its `covered` applies once everything appended before it is stored.
+        Without any, this is a mark: its `covered` applies once everything appended before it is stored.
 
         Args:
-            batch: samples that were read.
+            batches: what was read.
             source: name of the source or archive.
             now: time of acceptance.
             covered: intervals that are complete once this batch and those since `covers_since` are stored.
@@ -86,26 +119,30 @@ class Spool:
         Raises:
             SpoolFull: nothing was accepted; the source has reached its bound, or the disk is full.
         """
-        payload = pack(batch)
+        payload = b"" if batches.samples.is_empty() else pack(batches.samples)
+        waveforms = b"" if batches.waveforms.is_empty() else pack_waveforms(batches.waveforms)
         marks = b"" if covered is None or covered.is_empty() else pack(covered)
-        size = len(payload) + len(marks)
+        parts = (payload, waveforms, marks)
+        count, size = batches.total, sum(map(len, parts))
         with self._edge.transaction() as database:
             self._check_room(source, size)
             inserted = database.execute(
-                "INSERT INTO spool (source, accepted_at, rows, size, covered, covers_since, checksum, payload) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (source, micros(now), batch.height, size, marks, covers_since, _checksum(payload, marks), payload),
+                "INSERT INTO spool (source, accepted_at, rows, size, memory, covers_since, checksum, "
+                "payload, waveforms, covered) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (source, micros(now), count, size, batches.memory, covers_since, _checksum(*parts), *parts),
             )
             database.execute(
                 "INSERT INTO spool_totals VALUES (?, ?, ?, ?, ?) ON CONFLICT (source) DO UPDATE SET "
                 "accepted = accepted + excluded.accepted, rows = rows + excluded.rows, bytes = bytes + excluded.bytes, "
                 "last_accepted_at = excluded.last_accepted_at",
-                (source, batch.height, batch.height, size, micros(now)),
+                (source, count, count, size, micros(now)),
             )
         return inserted.lastrowid or 0
 
-    def oldest(self, source: str, *, now: datetime, sink: str = STORE, rows: int = 1_000_000) -> SpoolItem | None:
-        """Return the oldest undelivered batches of a source, joined into one item of about `rows` samples.
+    def oldest(
+        self, source: str, *, now: datetime, sink: str = STORE, max_memory: int = MAX_MEMORY
+    ) -> SpoolItem | None:
+        """Return the oldest undelivered batches of a source, joined into one item of about `max_memory` bytes.
 
         Many small batches thus become few writes. The item stays in the spool until `delivered`. Returns None if
         nothing waits.
@@ -114,14 +151,12 @@ class Spool:
             waiting = self._first(source, sink)
             if not waiting:
                 return None
-            chosen = _one_write(waiting, rows)
+            chosen = _one_write(waiting, max_memory)
             first, last = chosen[0][0], chosen[-1][0]
             batches, marks = self._parts(source, first, last, now)
-        joined = newest_wins(pl.concat([empty_batch(), *batches])) if len(batches) != 1 else batches[0]
         covered = union(pl.concat([INTERVALS.to_frame(), *marks]))
-        return SpoolItem(
-            source, first, last, sum(map(len, batches)), sample_batch(joined), covered, len(chosen) < len(waiting)
-        )
+        count = sum(each.total for each in batches)
+        return SpoolItem(source, first, last, count, _joined(batches), covered, len(chosen) < len(waiting))
 
     def delivered(self, item: SpoolItem, *, sink: str = STORE) -> None:
         """Move the sink's cursor past an item, and delete what every sink has."""
@@ -176,15 +211,13 @@ class Spool:
         return dict(self._edge.rows("SELECT source, count(*) FROM spool_damaged GROUP BY source ORDER BY source"))
 
     def _first(self, source: str, sink: str) -> list[tuple[int, int]]:
-        """Return number and rows of the first batches that wait for the sink, one more than one write may join."""
+        """Return number and memory of the first batches that wait for the sink, one more than one write may join."""
         return self._edge.rows(
-            "SELECT id, rows FROM spool WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
+            "SELECT id, memory FROM spool WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
             (source, self._position(sink, source), MAX_JOINED + 1),
         )
 
-    def _parts(
-        self, source: str, first: int, last: int, now: datetime
-    ) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    def _parts(self, source: str, first: int, last: int, now: datetime) -> tuple[list[Batches], list[pl.DataFrame]]:
         """Return the batches of the readable rows and what they cover; set the other rows aside."""
         readable = list(self._readable(source, first, last, now))
         covered = [
@@ -192,15 +225,15 @@ class Spool:
             for number, relies_on, _, marks in readable
             if marks is not None and not self._damaged_between(source, relies_on, number)
         ]
-        return [batch for _, _, batch, _ in readable], covered
+        return [batches for _, _, batches, _ in readable], covered
 
     def _readable(
         self, source: str, first: int, last: int, now: datetime
-    ) -> Iterator[tuple[int, int, pl.DataFrame, pl.DataFrame | None]]:
-        """Yield number, first number its coverage relies on, batch and coverage of each row that can be read."""
+    ) -> Iterator[tuple[int, int, Batches, pl.DataFrame | None]]:
+        """Yield number, first number its coverage relies on, batches and coverage of each row that can be read."""
         kept = self._edge.rows(
-            "SELECT id, coalesce(covers_since, id), checksum, CAST(payload AS BLOB), CAST(covered AS BLOB) FROM spool "
-            "WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
+            "SELECT id, coalesce(covers_since, id), checksum, CAST(payload AS BLOB), CAST(waveforms AS BLOB), "
+            "CAST(covered AS BLOB) FROM spool WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
             (source, first, last),
         )
         for number, relies_on, *row in kept:
@@ -220,7 +253,8 @@ class Spool:
         with self._edge.transaction() as database:
             [(rows, size)] = self._edge.rows("SELECT rows, size FROM spool WHERE id = ?", [number])
             database.execute(
-                "INSERT INTO spool_damaged SELECT id, source, accepted_at, rows, ?, ?, payload FROM spool WHERE id = ?",
+                "INSERT INTO spool_damaged SELECT id, source, accepted_at, rows, ?, ?, payload, waveforms FROM spool "
+                "WHERE id = ?",
                 (reason, micros(now), number),
             )
             database.execute("DELETE FROM spool WHERE id = ?", [number])
@@ -257,24 +291,42 @@ class Spool:
             )
 
 
-def _checksum(payload: bytes, marks: bytes) -> int:
-    return zlib.crc32(marks, zlib.crc32(payload))
+def _checksum(*parts: bytes) -> int:
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return checksum
 
 
-def _read(row: Sequence[Any]) -> tuple[pl.DataFrame, pl.DataFrame | None] | Exception:
-    """Return the batch and the covered intervals of one row, or the reason why it cannot be read."""
-    checksum, payload, marks = row
-    if checksum is not None and checksum != _checksum(payload, marks):
+def _read(row: Sequence[Any]) -> tuple[Batches, pl.DataFrame | None] | Exception:
+    """Return the batches and the covered intervals of one row, or the reason why it cannot be read."""
+    checksum, payload, waveforms, marks = row
+    if checksum is not None and checksum != _checksum(payload, waveforms, marks):
         return ValueError("its checksum is wrong")
     try:
-        batch, covered = unpack(payload), unpack(marks) if marks else None
+        samples = unpack(payload) if payload else empty_batch()
+        stretches = unpack_waveforms(waveforms) if waveforms else empty_waveforms()
+        covered = unpack(marks) if marks else None
     except Exception as error:  # noqa: BLE001 - whatever a decoder makes of damaged bytes
         return error
-    sound = batch.schema == SCHEMA and (covered is None or covered.schema == INTERVALS)
-    return (batch, covered) if sound else ValueError("its columns are not those of a batch")
+    sound = samples.schema == SCHEMA and stretches.schema == WAVEFORM_SCHEMA
+    if not sound or (covered is not None and covered.schema != INTERVALS):
+        return ValueError("its columns are not those of a batch")
+    return Batches(SampleBatch(samples), WaveformBatch(stretches)), covered
 
 
-def _one_write(waiting: Sequence[tuple[int, int]], rows: int) -> Sequence[tuple[int, int]]:
-    """Return the first of some batches (number, rows) that one write takes: at least one, and about so many rows."""
-    few = sum(1 for total in accumulate(height for _, height in waiting) if total <= rows)
+def _joined(batches: Sequence[Batches]) -> Batches:
+    """Return several batches as one, in which the newest sample and the newest stretch count."""
+    if len(batches) == 1:
+        samples, waveforms = batches[0]
+        return Batches(sample_batch(samples), waveform_batch(waveforms))
+    return Batches(
+        sample_batch(newest_wins(pl.concat([empty_batch(), *(each.samples for each in batches)]))),
+        waveform_batch(newest_wins_waveforms(pl.concat([empty_waveforms(), *(each.waveforms for each in batches)]))),
+    )
+
+
+def _one_write(waiting: Sequence[tuple[int, int]], max_memory: int) -> Sequence[tuple[int, int]]:
+    """Return the first of some batches (number, memory) that one write takes: at least one, and about so many bytes."""
+    few = sum(1 for total in accumulate(memory for _, memory in waiting) if total <= max_memory)
     return waiting[: max(1, min(few, MAX_JOINED))]

@@ -5,20 +5,24 @@ its source was last heard. After a reconnect, a server repeats the value of an u
 which lies before that Bad sample; therefore the value is written again with the time at which it was read.
 
 Both timestamps are on the device's clock, as far as it is known: on our clock they would be newer than the following
-samples of a device whose clock is behind. The lag of a device is the time from a sample's timestamp to its arrival.
+samples of a device whose clock is behind. The lag of a device is the time from a sample's timestamp to its arrival. Of
+a stretch of a waveform, the last sample counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final
 
 import polars as pl
 
+from bridge.drivers.raw_rows import RawRows
 from historian.plant.connections import Tag
 from historian.quality import BAD_NOT_CONNECTED, is_bad
 from historian.samples import SCHEMA
+from historian.waveforms.timing import SECOND
 
 CLOCKS: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "lag": pl.Duration("us")})
 """For each tag its newest timestamp and its device's lag behind our clock; null where unknown."""
@@ -35,25 +39,29 @@ class Continuity:
         self.clocks = names.join(known, on="tag", how="left", maintain_order="left")
         """The present state: columns of `CLOCKS`."""
         self._repeatable = [tag.name for tag in tags if tag.sample_rate is None]
+        # A sample of a waveform takes its whole period; any other one is an instant.
+        steps = [ceil(SECOND / tag.sample_rate) if tag.sample_rate is not None else 1 for tag in tags]
+        self._steps = names.with_columns(step=pl.Series(steps, dtype=pl.Duration("us")))
         self._reported = pl.Series(dtype=pl.String)
         self._outage = pl.DataFrame(schema={"tag": pl.String(), "outage": SCHEMA["timestamp"]})
 
     def interrupted(self, heard_at: datetime) -> pl.DataFrame:
-        """Return a Bad sample for every tag at the time its source was last heard: columns of a batch."""
+        """Return a Bad sample for every tag at the time its source was last heard: columns of `samples.SCHEMA`."""
         lag = pl.coalesce("lag", pl.col("lag").min(), pl.duration(microseconds=0))
         heard = pl.lit(heard_at, SCHEMA["timestamp"]) - lag
-        stamps = self.clocks.select("tag", outage=pl.max_horizontal(heard, pl.col("last") + _MICROSECOND))
+        clocks = self.clocks.join(self._steps, on="tag", maintain_order="left")
+        stamps = clocks.select("tag", outage=pl.max_horizontal(heard, pl.col("last") + pl.col("step")))
         self._outage, self._reported = stamps, self._reported.clear()
         bad = {"value": pl.lit(None), "text": pl.lit(None), "quality": pl.lit(BAD_NOT_CONNECTED)}
         return stamps.select("tag", timestamp="outage", **bad).select(SCHEMA.names()).cast(SCHEMA)
 
-    def follow(self, rows: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
+    def follow(self, rows: RawRows, *, now: datetime) -> pl.DataFrame:
         """Process raw rows read at `now`; return the samples to write in addition: columns of a batch.
 
         The first row of a tag after an interruption is written again with the time of reading, if it is usable and
         older than the interruption.
         """
-        known = rows.filter(pl.col("timestamp").is_not_null())
+        known = _single_and_last(rows)
         if known.is_empty():
             return SCHEMA.to_frame()
         fresh = known.filter(pl.col("tag").is_in(self._reported.implode()) | ~pl.col("tag").is_first_distinct())
@@ -84,3 +92,10 @@ class Continuity:
         self.clocks = joined.select(
             "tag", last=pl.max_horizontal("last", "newest"), lag=pl.coalesce("new_lag", "lag")
         ).cast(CLOCKS)
+
+
+def _single_and_last(rows: RawRows) -> pl.DataFrame:
+    """Return the samples that have a time, and of each stretch the time and quality of its last sample."""
+    samples = rows.samples.select(SCHEMA.names()).cast(SCHEMA).filter(pl.col("timestamp").is_not_null())
+    ends = rows._replace(samples=SCHEMA.to_frame()).spans()
+    return pl.concat([samples, ends.select("tag", timestamp="last", quality="quality")], how="diagonal")

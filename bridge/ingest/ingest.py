@@ -1,4 +1,4 @@
-"""From raw rows to the spool: scale, normalise, check the contract, quarantine what fails, make the rest durable.
+"""From raw rows to the spool: pack, scale, normalise, check the contract, quarantine what fails, make the rest durable.
 
 Live sources and archives share this one path.
 """
@@ -8,39 +8,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
+from bridge.drivers.raw_rows import RawRows, number_of_samples
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.quarantine_rows import rejected
+from bridge.edge.quarantine_rows import as_rejected
 from bridge.edge.spool import MAX_BYTES, Spool
 from bridge.ingest.contracts.limits import contract_of
-from bridge.ingest.contracts.rules import apply_rules
 from bridge.ingest.transforms import pipeline
+from bridge.ingest.validation import Validated, packed, rates_of, validated
 from historian.errors import SpoolFull
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
-from historian.samples import SampleBatch, normalise
 
-CONFLICT: Final = "another value has the same tag and time"
-INCOMPLETE: Final = "no tag, time or quality"
 FULL_WAIT_S: Final = 0.5
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Validated:
-    """Raw rows, divided into a valid batch and rejected rows; except for exact repeats, each row is in one of them."""
-
-    batch: SampleBatch
-    rejected: pl.DataFrame
-    """Rejected rows, conflicts included: columns of `REJECTED`."""
-    conflicts: int = 0
 
 
 class Ingest:
@@ -49,26 +36,27 @@ class Ingest:
     def __init__(self, connection: ConnectionConfig, edge: Edge, *, live: bool, max_bytes: int = MAX_BYTES) -> None:
         self.name = connection.name
         self.samples = self.quarantined = self.conflicts = 0
+        """Numbers of samples, those in stretches included."""
         self.spool_full = False
         """Whether reading waits for the spool to drain."""
         self._rules = contract_of(connection.tags, live=live)
+        self._rates = rates_of(connection.tags)
         self._transforms = pipeline(connection.tags)
         self._spool = Spool(edge, max_bytes=max_bytes)
         self._quarantine = Quarantine(edge)
 
-    def validate(self, rows: pl.DataFrame, *, now: datetime) -> Validated:
-        """Divide raw rows of a driver into samples that may be stored and rejected rows.
+    def validate(self, rows: RawRows, *, now: datetime) -> Validated:
+        """Divide raw rows of a driver into what may be stored and rejected rows.
 
         Args:
             rows: raw rows in any order, with repeats.
             now: when they were read.
         """
+        rows, unpackable = packed(rows, self._rates)
         for transform in self._transforms:
             rows = transform(rows)
-        batch, conflicts, incomplete = normalise(rows)
-        accepted, broken = apply_rules(batch, self._rules, now=now)
-        parts = [rejected(incomplete, INCOMPLETE), rejected(conflicts, CONFLICT), broken]
-        return Validated(accepted, pl.concat(parts), conflicts.height)
+        found = validated(rows, self._rules, now=now)
+        return found.with_rejected(unpackable)
 
     async def enqueue(
         self,
@@ -86,26 +74,27 @@ class Ingest:
         """
         if not found.rejected.is_empty():
             await self.quarantine(found.rejected, origin=origin, now=now, conflicts=found.conflicts)
-        if found.batch.is_empty() and (covered is None or covered.is_empty()):
+        if found.batches.is_empty and (covered is None or covered.is_empty()):
             return None
         appended: list[int] = []
 
         def append() -> None:
             number = self._spool.append(
-                found.batch, source=self.name, now=now, covered=covered, covers_since=covers_since
+                found.batches, source=self.name, now=now, covered=covered, covers_since=covers_since
             )
             appended.append(number)
-            self.samples += found.batch.height
+            self.samples += found.batches.total
 
         await self._when_there_is_room(append)
         return appended[-1]
 
     async def quarantine(self, rows: pl.DataFrame, *, origin: str, now: datetime, conflicts: int = 0) -> None:
-        """Put rejected rows, columns of `REJECTED`, into quarantine; wait while the disk is full."""
+        """Put rejected rows, with some or all columns of `REJECTED`, into quarantine; wait while the disk is full."""
+        complete = as_rejected(rows)
 
         def add() -> None:
-            self._quarantine.add(rows, source=self.name, origin=origin, now=now)
-            self.quarantined += rows.height
+            self._quarantine.add(complete, source=self.name, origin=origin, now=now)
+            self.quarantined += number_of_samples(complete)
             self.conflicts += conflicts
 
         await self._when_there_is_room(add)

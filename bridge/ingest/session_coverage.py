@@ -3,7 +3,8 @@
 Only a source that reports every change covers anything: between two polls, or between two samples that a server takes,
 a value may have come and gone. Coverage starts when the session begins, because a source timestamp can be anything.
 Nothing was missed between two samples of a tag if their timestamps are as far apart as their arrivals. If they are not,
-a clock was set or something was lost, and nothing is covered across that step.
+a clock was set or something was lost, and nothing is covered across that step. A stretch of a waveform covers the time
+from its first to its last sample, whatever came before it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 import polars as pl
 
+from bridge.drivers.raw_rows import RawRows
 from historian.intervals import INTERVALS, union
 from historian.samples import SCHEMA
 
@@ -41,11 +43,11 @@ class SessionCoverage:
         self._state = pl.DataFrame({"tag": self._tags, "last": began, "arrived": began}, schema=_STATE)
         self._seen = pl.Series(dtype=pl.String)
 
-    def extend(self, rows: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
+    def extend(self, rows: RawRows, *, now: datetime) -> pl.DataFrame:
         """Return the intervals that raw rows cover in addition.
 
         Args:
-            rows: raw rows in the order in which they arrived.
+            rows: raw rows, those of each kind in the order in which they arrived.
             now: time of arrival.
 
         Returns:
@@ -53,38 +55,46 @@ class SessionCoverage:
         """
         if not self._tags:
             return INTERVALS.to_frame()
-        known = rows.filter(pl.col("tag").is_in(self._tags) & pl.col("timestamp").is_not_null())
+        known = rows.spans().filter(pl.col("tag").is_in(self._tags))
         if known.is_empty():
             return INTERVALS.to_frame()
         steps = self._steps(known, now)
         self._seen = pl.concat([self._seen, known["tag"]]).unique()
         # A tag's first report may repeat an old value with its old timestamp; use the start of the session instead.
-        newest = steps.group_by("tag").agg(last=pl.col("at").last(), arrived=pl.lit(now, _STATE["arrived"]).first())
+        newest = steps.group_by("tag").agg(last=pl.col("until").last(), arrived=pl.lit(now, _STATE["arrived"]).first())
         self._state = pl.concat([self._state, newest.select(_STATE.names())]).unique("tag", keep="last")
-        covered = steps.filter(pl.col("joined")).select(
-            "tag", start="last", end=pl.col("at") + pl.duration(microseconds=1)
-        )
-        return union(covered.cast(INTERVALS))
+        end = pl.col("until") + pl.duration(microseconds=1)
+        before = steps.filter("joined").select("tag", start="last", end=pl.col("at") + pl.duration(microseconds=1))
+        within = steps.filter("within").select("tag", start=pl.max_horizontal("at", pl.lit(self._began)), end=end)
+        return union(pl.concat([before.cast(INTERVALS), within.cast(INTERVALS)]))
 
-    def _steps(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        """Return a row per sample: tag, previous timestamp (`last`), its own (`at`), whether both are `joined`."""
-        began, instant = pl.lit(self._began, SCHEMA["timestamp"]), SCHEMA["timestamp"]
-        steps = self._with_state(rows).with_columns(
-            last=pl.col("at").shift().over("tag").fill_null(pl.col("last")),
+    def _steps(self, spans: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """Return a row per sample or stretch, with two verdicts.
+
+        Columns: tag; `last`, the time of the sample before it; `at` and `until`, the times of its first and last
+        sample; whether the time from `last` to `at` is covered (`joined`), and that from `at` to `until` (`within`).
+        """
+        began, latest = (pl.lit(each, SCHEMA["timestamp"]) for each in (self._began, now + TOLERANCE))
+        steps = self._with_state(spans).with_columns(
+            last=pl.col("until").shift().over("tag").fill_null(pl.col("last")),
             waited=pl.when(pl.col("tag").is_first_distinct())
-            .then(pl.lit(now, instant) - pl.col("arrived"))
+            .then(pl.lit(now, SCHEMA["timestamp"]) - pl.col("arrived"))
             .otherwise(pl.duration(microseconds=0)),
         )
-        step = pl.col("at") - pl.col("last")
+        step, nothing = pl.col("at") - pl.col("last"), pl.duration(microseconds=0)
         sound = ~pl.col("lost") & ~pl.col("repeats_old") & (pl.col("last") >= began) & (pl.col("at") >= began)
-        in_time = (pl.col("at") <= pl.lit(now, instant) + TOLERANCE) & (step <= pl.col("waited") + TOLERANCE)
-        return steps.with_columns(joined=sound & in_time & (step >= pl.duration(microseconds=0)))
+        in_time = (pl.col("at") <= latest) & (step <= pl.col("waited") + TOLERANCE) & (step >= nothing)
+        return steps.with_columns(
+            joined=sound & in_time,
+            within=(pl.col("until") > pl.col("at")) & (pl.col("until") >= began) & (pl.col("until") <= latest),
+        )
 
-    def _with_state(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return a row per sample: tag, effective timestamp `at`, `lost`, `repeats_old`, and the state of its tag."""
-        began, time = pl.lit(self._began, SCHEMA["timestamp"]), pl.col("timestamp")
+    def _with_state(self, spans: pl.DataFrame) -> pl.DataFrame:
+        """Return a row per sample or stretch: tag, `at`, `until`, `lost`, `repeats_old`, and the state of its tag."""
+        began = pl.lit(self._began, SCHEMA["timestamp"])
         first = ~pl.col("tag").is_in(self._seen.implode()) & pl.col("tag").is_first_distinct()
         lost = (pl.col("quality").fill_null(0) & _OVERFLOW) == _OVERFLOW
-        numbered = rows.select("tag", "timestamp", lost=lost, repeats_old=first & (time < began))
-        at = pl.when("repeats_old").then(began).otherwise(time)
-        return numbered.with_columns(at=at).join(self._state, on="tag", how="left", maintain_order="left")
+        numbered = spans.select("tag", "first", "last", lost=lost, repeats_old=first & (pl.col("last") < began))
+        at, until = (pl.when("repeats_old").then(began).otherwise(each) for each in ("first", "last"))
+        known = numbered.select("tag", "lost", "repeats_old", at=at, until=until)
+        return known.join(self._state, on="tag", how="left", maintain_order="left")

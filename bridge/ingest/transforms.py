@@ -7,34 +7,67 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import polars as pl
 
+from bridge.drivers.raw_rows import RawRows
 from historian.plant.connections import Tag
+from historian.waveforms.encoding import HEADS, decode, encode
 
-Transform = Callable[[pl.DataFrame], pl.DataFrame]
+Transform = Callable[[RawRows], RawRows]
 """A function from raw rows to raw rows; a pipeline is a tuple of them."""
 
 
 def pipeline(tags: Iterable[Tag]) -> tuple[Transform, ...]:
     """Return the transforms that the tag list requires; an empty tuple if it requires none."""
     scales = {tag.name: (tag.scale, tag.offset) for tag in tags if (tag.scale, tag.offset) != (1, 0)}
-    return (lambda rows: scaled(rows, scales),) if scales else ()
+    return (lambda rows: RawRows(scaled(rows.samples, scales), scaled_waveforms(rows.waveforms, scales)),) * bool(
+        scales
+    )
 
 
 def scaled(rows: pl.DataFrame, scales: Mapping[str, tuple[float, float]]) -> pl.DataFrame:
-    """Return the rows with value = raw * scale + offset for the named tags.
+    """Return samples with value = raw * scale + offset for the named tags.
 
     Args:
-        rows: raw rows.
+        rows: raw rows of samples.
         scales: name of a tag -> (scale, offset).
 
     Returns:
         The rows; a value too large for float64 becomes infinite.
     """
-    factor, shift = (
-        pl.col("tag").replace_strict(
-            {tag: pair[part] for tag, pair in scales.items()}, default=identity, return_dtype=pl.Float64
-        )
-        for part, identity in ((0, 1.0), (1, 0.0))
-    )
+    factor, shift = _factors(scales)
     return rows.with_columns(value=pl.col("value").cast(pl.Float64) * factor + shift)
+
+
+def scaled_waveforms(rows: pl.DataFrame, scales: Mapping[str, tuple[float, float]]) -> pl.DataFrame:
+    """Return stretches with value = raw * scale + offset for the named tags, encoded again with new statistics.
+
+    Args:
+        rows: raw rows of stretches. Those without a tag, a time, a rate, values or a quality stay as they are.
+        scales: name of a tag -> (scale, offset).
+
+    Returns:
+        The stretches, those of the named tags last; a value too large for float64 becomes infinite. One whose values
+        need a larger encoding now may become several.
+    """
+    whole = pl.all_horizontal(pl.col(*HEADS.names(), "values").is_not_null())
+    concerned = rows.select(whole & pl.col("tag").is_in(list(scales))).to_series()
+    if not concerned.any():
+        return rows
+    raw = rows.filter(concerned)
+    values, offsets = decode(raw)
+    counts = np.diff(offsets)
+    factor, shift = (np.repeat(part.to_numpy(), counts) for part in raw.select(*_factors(scales)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return pl.concat([rows.filter(~concerned), encode(raw, values * factor + shift)])
+
+
+def _factors(scales: Mapping[str, tuple[float, float]]) -> list[pl.Expr]:
+    """Return expressions of the scale and of the offset of each row's tag."""
+    return [
+        pl.col("tag")
+        .replace_strict({tag: pair[part] for tag, pair in scales.items()}, default=identity, return_dtype=pl.Float64)
+        .alias(name)
+        for part, (name, identity) in enumerate((("#factor", 1.0), ("#shift", 0.0)))
+    ]

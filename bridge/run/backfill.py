@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
@@ -20,15 +20,15 @@ from bridge.delivery.sink_runner import SinkRunner
 from bridge.drivers.protocols import ProposesSlices, open_archive
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
-from bridge.edge.quarantine_rows import REJECTED, rejected
 from bridge.edge.spool import Spool
-from bridge.ingest.ingest import CONFLICT, Ingest, Validated
+from bridge.ingest.ingest import Ingest
+from bridge.ingest.validation import Validated
+from bridge.run.reconcile import intervals_of, reconciled
 from bridge.run.slices import Slice, slices
 from historian.errors import AccessDenied, NotConnected, SourceError, StoreUnavailable
 from historian.intervals import INTERVALS, intervals, overlap, union
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
-from historian.samples import KEY, SampleBatch, empty_batch, normalise
 from historian.stores.protocols import Store
 from historian.times import utc_now
 
@@ -167,18 +167,17 @@ class Backfill:
                 if page.rejected is not None and not page.rejected.is_empty():
                     await self.ingest.quarantine(page.rejected, origin=page.origin, now=now)
                 found = await asyncio.to_thread(self.ingest.validate, page.rows, now=now)
-                own = _spans(found.batch)
+                own = intervals_of(found.batches)
                 if overlap(own, seen):
                     found = await self._reconciled(found)
                 appended = await self.ingest.enqueue(found, origin=page.origin, now=now)
                 first, seen = first or appended, union(pl.concat([seen, own]))
         # The mark after the last page: once it leaves the spool, the whole slice is in the store.
         whole = intervals(piece.tags, piece.start, piece.end)
-        mark = Validated(empty_batch(), REJECTED.to_frame())
-        await self.ingest.enqueue(mark, origin="", now=self._clock(), covered=whole, covers_since=first)
+        await self.ingest.enqueue(Validated(), origin="", now=self._clock(), covered=whole, covers_since=first)
 
     async def _reconciled(self, found: Validated) -> Validated:
-        """Reject samples that contradict earlier pages of the slice, as `normalise` does within a page.
+        """Reject what contradicts earlier pages of the slice, as is done within a page.
 
         Raises:
             StoreUnavailable: the store has not accepted the earlier pages for some minutes, so they cannot be compared.
@@ -189,21 +188,4 @@ class Backfill:
                     f"archive {self.name}: waiting for the store, in vain: {self.store.status.last_error}"
                 )
             await asyncio.sleep(IDLE_S)
-        return await asyncio.to_thread(self._against_store, found)
-
-    def _against_store(self, found: Validated) -> Validated:
-        tags = found.batch["tag"].unique().to_list()
-        first, last = found.batch.select(first=pl.col("timestamp").min(), last=pl.col("timestamp").max()).row(0)
-        stored = list(self._reader.read(tags, first, last + timedelta(microseconds=1)))
-        conflicts = normalise(pl.concat([*stored, found.batch])).conflicts
-        kept = found.batch.join(conflicts, on=KEY, how="anti", maintain_order="left")
-        every = pl.concat([found.rejected, rejected(conflicts, CONFLICT)])
-        return Validated(SampleBatch(kept), every, found.conflicts + conflicts.height)
-
-
-def _spans(batch: SampleBatch) -> pl.DataFrame:
-    """Return for each tag the interval from its first to its last sample: columns of `INTERVALS`."""
-    time = pl.col("timestamp")
-    return batch.group_by("tag", maintain_order=True).agg(
-        start=time.min(), end=time.max() + pl.duration(microseconds=1)
-    )
+        return await asyncio.to_thread(reconciled, found, self._reader)

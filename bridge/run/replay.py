@@ -11,23 +11,26 @@ from typing import Final
 import polars as pl
 
 from bridge.delivery.sink_runner import SinkRunner
+from bridge.drivers.raw_rows import RawRows
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine, Selection
+from bridge.edge.quarantine_rows import STRETCH
 from bridge.edge.spool import Spool
 from bridge.ingest.contracts.limits import contract_of
-from bridge.ingest.contracts.rules import apply_rules
-from bridge.ingest.ingest import CONFLICT
+from bridge.ingest.validation import CONFLICT, packed, rates_of, validated
 from historian.errors import InvalidInput, near_misses
 from historian.plant.plant import Plant
-from historian.samples import SCHEMA, normalise
+from historian.samples import SCHEMA
 from historian.stores.protocols import Sink
+from historian.waveforms.batch import WAVEFORM_SCHEMA
+from historian.waveforms.encoding import with_statistics
 
 _CHUNK: Final = 50_000
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """The result of a replay: numbers of rows."""
+    """The result of a replay: numbers of rows; a stretch of a waveform is one."""
 
     replayed: int = 0
     """Rows that the contract accepts now; they are in the store, or in the spool on their way there."""
@@ -75,18 +78,26 @@ def _replay_group(edge: Edge, selection: Selection, plant: Plant, *, now: dateti
     """Replay one source and reason in chunks; a chunk moves from quarantine to spool in one transaction."""
     quarantine, spool, source = Quarantine(edge), Spool(edge), selection.source or ""
     live = source in plant.sources
-    rules = contract_of((plant.sources if live else plant.archives)[source].tags, live=live)
+    tags = (plant.sources if live else plant.archives)[source].tags
+    rules, rates = contract_of(tags, live=live), rates_of(tags)
     replayed = rejected = after = 0
     while True:
         ids, rows = quarantine.take(selection, limit=_CHUNK, after=after)
         if not ids:
             return Replayed(replayed, rejected)
-        batch, _, _ = normalise(rows.select(SCHEMA.names()))
-        accepted, _ = apply_rules(batch, rules, now=now)
+        raw, unpackable = packed(_raw_rows(rows), rates)
+        found = validated(raw, rules, now=now).with_rejected(unpackable)
         numbered = rows.with_columns(id=pl.Series(ids, dtype=pl.Int64))
-        same = numbered.join(accepted, on=SCHEMA.names(), how="semi", nulls_equal=True)
+        accepted = numbered.join(found.rejected, on=[*SCHEMA, *STRETCH], how="anti", nulls_equal=True)
         with edge.transaction():
-            if not accepted.is_empty():
-                spool.append(accepted, source=source, now=now)
-            quarantine.release(same["id"].to_list())
-        replayed, rejected, after = replayed + same.height, rejected + len(ids) - same.height, ids[-1]
+            if not found.batches.is_empty:
+                spool.append(found.batches, source=source, now=now)
+            quarantine.release(accepted["id"].to_list())
+        replayed, rejected, after = replayed + accepted.height, rejected + len(ids) - accepted.height, ids[-1]
+
+
+def _raw_rows(kept: pl.DataFrame) -> RawRows:
+    """Return quarantined rows as a driver would have returned them in engineering units."""
+    is_stretch = pl.col("values").is_not_null()
+    stretches = with_statistics(kept.filter(is_stretch)).select(WAVEFORM_SCHEMA.names())
+    return RawRows(kept.filter(~is_stretch).select(SCHEMA.names()), stretches.cast(WAVEFORM_SCHEMA))

@@ -14,10 +14,12 @@ import polars as pl
 
 from bridge.delivery.retry import wait_after
 from bridge.drivers.protocols import Audible, ReportsEveryChange, open_source
+from bridge.drivers.raw_rows import RawRows, joined
 from bridge.edge.database import Edge
 from bridge.ingest.continuity import CLOCKS, Continuity
-from bridge.ingest.ingest import Ingest, Validated
+from bridge.ingest.ingest import Ingest
 from bridge.ingest.session_coverage import SessionCoverage
+from bridge.ingest.validation import Validated
 from historian.errors import EndOfInput, NotConnected
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
@@ -93,7 +95,7 @@ class SourceRunner:
     async def _session(self) -> None:
         """Connect, and read until the connection is lost."""
         if self._interrupted_at is not None:
-            outage = self._continuity.interrupted(self._interrupted_at)
+            outage = RawRows(self._continuity.interrupted(self._interrupted_at))
             now = self._clock()
             await self.ingest.enqueue(self.ingest.validate(outage, now=now), origin=self.name, now=now)
             self._interrupted_at, self._read_since_mark = None, False
@@ -107,13 +109,13 @@ class SourceRunner:
             await self._take(rows, coverage)
             self._failures = 0
 
-    async def _take(self, rows: pl.DataFrame, coverage: SessionCoverage) -> None:
+    async def _take(self, rows: RawRows, coverage: SessionCoverage) -> None:
         """Make rows durable together with the intervals they cover."""
         now = self._clock()
 
         def validated() -> tuple[Validated, pl.DataFrame]:
             repeats = self._continuity.follow(rows, now=now)
-            every = pl.concat([rows.select(repeats.columns).cast(repeats.schema), repeats]) if repeats.height else rows
+            every = joined(rows, RawRows(repeats)) if repeats.height else rows
             return self.ingest.validate(every, now=now), coverage.extend(rows, now=now)
 
         found, covered = await asyncio.to_thread(validated)

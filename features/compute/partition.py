@@ -14,10 +14,12 @@ from typing import NamedTuple, Protocol
 import polars as pl
 
 from features.compute.rows.asset_rows import asset_rows
+from features.compute.rows.pages import in_step
 from features.define.view_plan import AssetPlan
 from features.windows.tiling import EndRange, microseconds
 from historian.samples import SampleBatch
 from historian.times import from_micros
+from historian.waveforms.batch import WaveformBatch
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Partition:
     @property
     def start(self) -> datetime:
         """The instant from which samples are read."""
-        return from_micros(self.wanted.after) - self.plan.lookback
+        return from_micros(self.wanted.after) - self.plan.read_lookback
 
     @property
     def end(self) -> datetime:
@@ -54,6 +56,10 @@ class Samples(Protocol):
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
+        ...
+
+    def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
+        """See `Reader.read_waveforms`."""
         ...
 
 
@@ -82,15 +88,8 @@ def compute_partition(store: Samples, partition: Partition) -> Computed:
     Raises:
         StoreUnavailable: the store cannot be read.
     """
-    plan, read = partition.plan, list[int]()
-
-    def pages() -> Iterator[SampleBatch]:
-        names = [tag.name for tag in plan.sample_tags]
-        for page in store.read(names, partition.start, partition.end):
-            read.append(page.height)
-            yield page
-
-    parts = list(asset_rows(pages(), plan, partition.wanted, partition.ready))
+    plan, counted = partition.plan, _Counted(store, partition)
+    parts = list(asset_rows(in_step(counted.samples(), counted.waveforms()), plan, partition.wanted, partition.ready))
     rows = pl.concat([part.frame for part in parts], how="diagonal").with_columns(asset=pl.lit(plan.asset))
     # Column by column: a live partition is one row, and a query takes longer than its features.
     valid = [rows[f"{name}_valid"] for name in plan.points if f"{name}_valid" in rows.columns]
@@ -99,8 +98,31 @@ def compute_partition(store: Samples, partition: Partition) -> Computed:
         rows=rows,
         after=partition.wanted.after,
         until=parts[-1].until,
-        samples=sum(read),
+        samples=counted.read,
         windows=sum(each.count() for each in valid),
         invalid=sum(each.count() - int(each.sum()) for each in valid),
         partial_windows=sum(part.partial_windows for part in parts),
     )
+
+
+class _Counted:
+    """The pages of a partition, and how many samples they had."""
+
+    def __init__(self, store: Samples, partition: Partition) -> None:
+        self.read = 0
+        self._store, self._range = store, (partition.start, partition.end)
+        self._tags = partition.plan.sample_tags
+
+    def samples(self) -> Iterator[SampleBatch]:
+        """Yield the samples of tags without a rate."""
+        if names := [tag.name for tag in self._tags if tag.sample_rate is None]:
+            for page in self._store.read(names, *self._range):
+                self.read += page.height
+                yield page
+
+    def waveforms(self) -> Iterator[WaveformBatch]:
+        """Yield the waveforms of tags with a rate."""
+        if names := [tag.name for tag in self._tags if tag.sample_rate is not None]:
+            for page in self._store.read_waveforms(names, *self._range):
+                self.read += int(page["count"].sum())
+                yield page

@@ -27,6 +27,8 @@ _NEARBY: Final = timedelta(minutes=1)
 """Intervals closer than this are read as one: a minute of samples costs less than another query."""
 _CELLS_PER_POINT: Final = 30
 """Columns of a point in a row, about."""
+_ROUNDING: Final = 3
+"""Microseconds by which a pause may seem longer than it is, because timestamps are rounded, those of cuts once more."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Planner:
 
     def _whole(self, plan: AssetPlan, first: int, last: int) -> tuple[int, int]:
         rates = {tag.name: tag.sample_rate for tag in plan.tags if tag.sample_rate}
-        gap, look = int(1.5e6 / min(rates.values())), microseconds(plan.window)
+        gap, look = int(1.5e6 / min(rates.values())) + _ROUNDING, microseconds(plan.window)
         return whole_bursts(self.store, list(rates), first, last, gap=gap, look=look)
 
     def _ready(self, plan: AssetPlan) -> dict[str, int]:
@@ -157,7 +159,7 @@ def plan_changes(
         cursor: `ingested_at` of the ledger's newest row.
     """
     lookbacks = [
-        (tag.name, each.asset, tag.lookback, before.get(tag.name), planner.newest.get(tag.name))
+        (tag.name, each.asset, tag.lookback, tag.replaces, before.get(tag.name), planner.newest.get(tag.name))
         for each in planner.plan.assets
         for tag in each.sample_tags
     ]

@@ -24,12 +24,14 @@ from features.define.spec import FeatureGroup, FeatureSpec
 from features.kernels.bearing import misfits
 from features.kernels.states import state_specs
 from features.kernels.window_checks import HELD_CHECKS, waveform_checks
+from features.windows.stretches import STRETCH_COLUMNS
 from features.windows.tiling import microseconds
 from historian.errors import ConfigError
 from historian.plant.connections import Tag
 from historian.plant.feature_groups import groups_of, point_kind
 from historian.plant.model import Band, Bearing, Point
 from historian.plant.plant import Plant, View
+from historian.waveforms.choosing import LONGEST
 
 _NUMBERS: Final = ("timestamp", "value", "quality")
 
@@ -109,11 +111,27 @@ class SampleTag:
 
     name: str
     sample_rate: float | None
-    """Hz; None for a process, state or speed tag."""
+    """Hz, of a tag with waveforms; None for a process, state or speed tag, which has samples."""
     lookback: timedelta
     """How far before its end a window needs samples of the tag; so long after a sample may windows end that use it."""
-    sample_columns: tuple[str, ...]
-    """The columns of its samples that the features depend on."""
+    columns: tuple[str, ...]
+    """The columns of its samples, or of its waveforms, that the features depend on."""
+
+    @property
+    def read_lookback(self) -> timedelta:
+        """How far before its end a window needs what is read of the tag.
+
+        The stretch in which reading begins is cut, and its timestamp rounded. So reading begins a whole stretch earlier
+        than the first window ends: in which samples that window has never depends on where the cut is.
+        """
+        if self.sample_rate is None:
+            return self.lookback
+        return max(self.lookback, timedelta(microseconds=ceil((LONGEST + 1) * 1e6 / self.sample_rate)))
+
+    @property
+    def replaces(self) -> timedelta:
+        """How far before a stretch that is written the samples of an older one may be replaced: half a period."""
+        return timedelta(microseconds=ceil(0.5e6 / self.sample_rate) + 1 if self.sample_rate else 0)
 
 
 @dataclass(frozen=True)
@@ -161,6 +179,11 @@ class AssetPlan:
     def lookback(self) -> timedelta:
         """How far before its end a window needs samples of any of the tags."""
         return max(tag.lookback for tag in self.sample_tags)
+
+    @property
+    def read_lookback(self) -> timedelta:
+        """How far before its end a window needs what is read of any of the tags."""
+        return max(tag.read_lookback for tag in self.sample_tags)
 
     def with_samples(self, names: Collection[str]) -> AssetPlan:
         """Return the plan without the tags that have no samples; `names` are those that have."""
@@ -254,7 +277,8 @@ def _asset_plan(plant: Plant, view: View, asset: str, points: tuple[PointPlan, .
 
 def _point_tag(plan: PointPlan, tag: Tag) -> PointTag:
     has_geometry = tag.bearing is not None and not misfits(tag.bearing)
-    columns = (*_NUMBERS, "text") if plan.kind in ("state", "digital") else _NUMBERS
+    of_samples = (*_NUMBERS, "text") if plan.kind in ("state", "digital") else _NUMBERS
+    columns = of_samples if tag.sample_rate is None else STRETCH_COLUMNS
     return PointTag(tag.name, tag.sample_rate, _lookback(plan.settings, tag), columns, plan, tag.bearing, has_geometry)
 
 

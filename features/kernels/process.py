@@ -16,7 +16,8 @@ import numpy as np
 
 from features.define.reasons import Flags
 from features.define.spec import Floats, ratio
-from features.windows.tiling import Booleans, Integers, Windows, counters
+from features.windows.stretches import Booleans, Integers
+from features.windows.tiling import Windows, counters
 
 LEAST_GOOD_SHARE: Final = 0.8
 UNKNOWN: Final[Any] = {"undefined": "good_share < 0.8", "reasons": ("bad_quality", "stale")}

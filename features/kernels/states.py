@@ -18,7 +18,7 @@ from features.define.reasons import Texts
 from features.define.spec import FeatureSpec, Floats, ratio
 from features.kernels import process
 from features.kernels.process import HeldWindows
-from features.windows.tiling import Integers
+from features.windows.stretches import Integers
 
 
 @dataclass(frozen=True)

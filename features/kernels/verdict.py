@@ -29,7 +29,7 @@ import numpy as np
 from features.define.spec import Floats
 from features.kernels.bearing import FaultOrders
 from features.kernels.lines import LOBE, near
-from features.windows.tiling import Booleans
+from features.windows.stretches import Booleans
 
 SNR: Final = 5.0
 DEPTH: Final = 0.25

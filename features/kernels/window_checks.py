@@ -10,7 +10,7 @@ import numpy as np
 from features.define.spec import FeatureGroup, FeatureSpec, Floats
 from features.kernels.process import HeldWindows, maximum, minimum
 from features.kernels.vibration import Waveforms
-from features.windows.tiling import Booleans
+from features.windows.stretches import Booleans
 
 _CLIPPED: Final = 0.01
 """Distance from the end of the range, as a share of full scale, below which a sample counts as clipped."""

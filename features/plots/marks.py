@@ -18,7 +18,8 @@ from features.kernels.bearing import fault_orders, misfits
 from features.kernels.process import LEAST_GOOD_SHARE, Holds, held_windows
 from features.plots.figures import Mark
 from features.plots.snapshots import Snapshot
-from features.windows.tiling import Integers, microseconds
+from features.windows.stretches import Integers
+from features.windows.tiling import microseconds
 from historian.plant.connections import Tag
 from historian.plant.model import Bearing
 from historian.plant.plant import Plant

@@ -1,4 +1,4 @@
-"""The newest unbroken stretch of a waveform before an instant, for a spectrum."""
+"""The newest unbroken run of a waveform before an instant, for a spectrum."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from features.define.spec import Floats
-from features.windows.tiling import Integers, runs
+from features.windows.stretches import Stretches
 from historian.errors import InvalidInput
 from historian.plant.connections import Tag
-from historian.quality import is_good
+from historian.quality import is_measured
 from historian.stores.protocols import Reader
 from historian.times import from_micros
+from historian.waveforms.batch import empty_waveforms
+from historian.waveforms.encoding import decode
 
 _LOOK_BACK: Final = [timedelta(seconds=10), timedelta(minutes=2), timedelta(hours=1), timedelta(days=1)]
+_LEAST: Final = 64
+"""Samples of a run that is shown."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A stretch of one waveform without a gap."""
+    """A part of one waveform without a gap."""
 
     start: datetime
     values: Floats
@@ -37,7 +42,7 @@ class Snapshot:
 
 
 def newest_snapshot(store: Reader, tag: Tag, before: datetime, *, longest: timedelta) -> Snapshot:
-    """Return the last samples of the newest unbroken, Good stretch that ends before the instant.
+    """Return the last samples of the newest unbroken, Good run that ends before the instant.
 
     Raises:
         InvalidInput: the tag is no waveform, or the day before the instant holds none of it.
@@ -49,23 +54,27 @@ def newest_snapshot(store: Reader, tag: Tag, before: datetime, *, longest: timed
 
 
 def snapshot(store: Reader, tag: Tag, start: datetime, end: datetime, *, longest: timedelta) -> Snapshot | None:
-    """Return the last samples of the newest unbroken, Good stretch in the range; None if none has 64 samples."""
+    """Return the last samples of the newest unbroken, Good run in the range; None if none has 64 samples."""
     if tag.sample_rate is None:
         raise InvalidInput(f"{tag.name} is no waveform; spectra need a vibration point")
-    pages = list(store.read([tag.name], start, end))
-    if not pages:
+    rows = pl.concat([empty_waveforms(), *store.read_waveforms([tag.name], start, end)])
+    rows = rows.filter(is_measured(pl.col("quality"))).with_columns(first=pl.lit(0, pl.Int64))
+    if rows.is_empty():
         return None
-    good = pl.concat(pages).filter(is_good(pl.col("quality")) & pl.col("value").is_not_null())
-    times, values = good["timestamp"].to_physical().to_numpy(), good["value"].to_numpy()
+    values = decode(rows).values
+    stretches = Stretches.of(rows, values)
     most = round(longest.total_seconds() * tag.sample_rate)
-    for first, stop in _newest_runs(times, 1e6 / tag.sample_rate):
+    for first, stop in _newest_runs(stretches, 1e6 / tag.sample_rate):
         first = max(first, stop - most)
-        return Snapshot(from_micros(int(times[first])), values[first:stop], tag.sample_rate)
+        (begun,) = stretches.times(np.array([first])).tolist()
+        return Snapshot(from_micros(begun), values[first:stop], tag.sample_rate)
     return None
 
 
-def _newest_runs(times: Integers, period: float) -> Iterator[tuple[int, int]]:
-    starts, stops = runs(times, period)
-    for first, stop in zip(starts[::-1].tolist(), stops[::-1].tolist(), strict=True):
-        if stop - first >= 64:
-            yield first, stop
+def _newest_runs(stretches: Stretches, period: float) -> Iterator[tuple[int, int]]:
+    """Yield first and last + 1 of long enough runs of finite samples, the newest first."""
+    (starts, _), lost = stretches.runs(period), stretches.not_finite
+    edges = np.union1d(starts, np.concatenate((lost, lost + 1)))
+    ends = np.append(edges[1:], len(stretches))
+    finite = stretches.all_usable(edges, ends) & (ends - edges >= _LEAST)
+    yield from zip(edges[finite][::-1].tolist(), ends[finite][::-1].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Finds the beginning and the end of the bursts around a change, in the store.
+"""Finds the beginning and the end of the bursts around a change, by the stretches in the store.
 
 Windows of `align = "burst"` are counted from the start of their run, so a run is always computed as a whole.
 """
@@ -11,10 +11,13 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from features.windows.tiling import Integers
+from features.windows.stretches import Integers
+from features.windows.tiling import counters
 from historian.errors import ConfigError
 from historian.stores.protocols import Reader
 from historian.times import from_micros
+from historian.waveforms.batch import empty_waveforms
+from historian.waveforms.timing import SECOND, last_us, offsets_us, starts_us
 
 _MOST_LOOKS: Final = 10_000
 _MOST_GAPS: Final = 40_000_000
@@ -47,11 +50,14 @@ def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, g
         start, width = origin, look
         while abs(start - origin) < limit:
             near = (start - width, start) if direction < 0 else (start + 1, start + 1 + width)
-            times = np.append(start, _times(store, tags, *near)[::direction])
-            gaps = np.flatnonzero(np.abs(np.diff(times)) > gap)
-            if len(times) == 1 or len(gaps):
-                return int(times[gaps[0] if len(gaps) else 0])
-            start, width = int(times[-1]), 2 * width
+            begins, ends = _intervals(store, tags, *near, gap=gap)
+            begins, ends = (begins, ends) if direction > 0 else (-ends, -begins)
+            order = np.argsort(begins)
+            reached = np.maximum.accumulate(np.append(direction * start, ends[order]))
+            gaps = np.flatnonzero(begins[order] - reached[:-1] > gap)
+            if not len(begins) or len(gaps):
+                return direction * int(reached[gaps[0] if len(gaps) else 0])
+            start, width = direction * int(reached[-1]), 2 * width
         raise ConfigError(
             f"{', '.join(tags)}: samples follow each other without a gap for {abs(start - origin) // 1_000_000} s and "
             f'more, so this signal is continuous; write align = "epoch" in its feature view'
@@ -60,7 +66,13 @@ def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, g
     return edge(first, -1), edge(last, 1)
 
 
-def _times(store: Reader, tags: Sequence[str], start: int, end: int) -> Integers:
-    """Return the times of the samples with start <= time < end, ascending."""
-    pages = [page["timestamp"] for page in store.read(tags, from_micros(start), from_micros(end))]
-    return np.sort(pl.concat(pages).to_physical().to_numpy()) if pages else np.zeros(0, np.int64)
+def _intervals(store: Reader, tags: Sequence[str], start: int, end: int, *, gap: int) -> tuple[Integers, Integers]:
+    """Return first and last sample of each stretch in start <= time < end; of slow ones each sample by itself."""
+    pages = [page.drop("values") for page in store.read_waveforms(tags, from_micros(start), from_micros(end))]
+    rows = pl.concat(pages) if pages else empty_waveforms()
+    rate, count = rows["sample_rate"].to_numpy(), rows["count"].to_numpy().astype(np.int64)
+    slow = SECOND / rate > gap
+    pieces = np.where(slow, count, 1)
+    row, index = np.repeat(np.arange(len(rate)), pieces), counters(pieces)
+    begins = starts_us(rows)[row] + offsets_us(index, rate[row])
+    return begins, np.where(slow[row], begins, last_us(rows)[row])

@@ -2,7 +2,8 @@
 
 Live samples, late samples and a backfill of last year are treated alike: the windows that use what was written are
 computed again. A sample at t is used by windows that end in (t, t + lookback], where the lookback is how far
-before its end a window needs samples of the tag.
+before its end a window needs samples of the tag. A stretch that begins at t may also replace samples of an older one up
+to half a period before t, and the windows that end in between had them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ TAG_LOOKBACK: Final = pl.Schema(
         "tag": pl.String(),
         "asset": pl.String(),
         "lookback": pl.Duration("us"),
+        "replaces": pl.Duration("us"),
         "known": pl.Datetime("us", "UTC"),
         "newest": pl.Datetime("us", "UTC"),
     }
@@ -35,7 +37,8 @@ def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         changes: columns of `historian.stores.protocols.LEDGER`; rows of other tags are left out.
-        tags: columns of `TAG_LOOKBACK`, one row per tag. `known` is the instant up to which the tag's windows were
+        tags: columns of `TAG_LOOKBACK`, one row per tag. `replaces` is how far before its first sample a write of the
+            tag may have replaced others. `known` is the instant up to which the tag's windows were
             known when changes were last processed, or null; `newest` is the time of its newest sample now. Windows
             that were pending then end between the two or within the lookback after; another sample of the asset, or
             time passing, may have made them due.
@@ -43,7 +46,8 @@ def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Columns of `INTERVALS`, sorted; the intervals of an asset neither overlap nor touch.
     """
-    changed = changes.join(tags, on="tag").select("asset", "first", "last", "lookback")
+    known = changes.join(tags, on="tag")
+    changed = known.select("asset", first=pl.col("first") - pl.col("replaces"), last="last", lookback="lookback")
     touched, overdue = pl.col("asset").is_in(changed["asset"].implode()), pl.col("known") < pl.col("newest")
     # A tag without new samples counts as known up to the newest sample of its asset: a dead tag leaves nothing pending.
     begun = pl.when(overdue.fill_null(value=False)).then("known").otherwise(pl.col("known").max().over("asset"))

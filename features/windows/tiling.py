@@ -1,8 +1,9 @@
-"""Places windows over the samples of one tag: gaps divide the samples into continuous runs, which are then tiled.
+"""Places windows over the stretches of one tag: gaps divide them into continuous runs, which are then tiled.
 
 A window is labelled by its end, the first instant at which its features can be known. Windows that have some but not
 all of their samples are listed as not valid; they are never padded and never silently dropped. All times are
-microseconds since the epoch.
+microseconds since the epoch. Which samples a window has follows from the start and the rate of stretches; a window may
+begin and end inside them.
 
 `align = "epoch"`: ends lie on the hop's grid since 1970, and a window is the N samples just before its end. The
 device's clock may drift against ours by one sample: the first sample may be up to one period early or 2.5 late, and
@@ -14,7 +15,8 @@ A run shorter than one window is one window that is not valid. The remainder of 
 would be the newest window of every burst and hide the valid one before it; it is counted as a partial window.
 
 A window that is not valid has a reason: `gap` if samples are missing between its first and its last, at its beginning
-or at its end; `length` if there is no gap, and yet not N samples over the whole window; `bad_quality`.
+or at its end; `length` if there is no gap, and yet not N samples over the whole window; `bad_quality` if a sample is
+not finite or its stretch is not Good.
 """
 
 from __future__ import annotations
@@ -22,19 +24,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from math import ceil, floor
-from typing import Final, NamedTuple
+from math import ceil
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from features.define.reasons import Flags
-
-Integers = npt.NDArray[np.int64]
-Booleans = npt.NDArray[np.bool_]
-
-_BLOCK: Final = 65_536
-"""Number of samples compared at a time, so that they stay in the CPU caches."""
+from features.windows.stretches import Booleans, Integers, Stretches
 
 
 class EndRange(NamedTuple):
@@ -107,31 +103,6 @@ def microseconds(duration: timedelta) -> int:
     return duration // timedelta(microseconds=1)
 
 
-def runs(times: Integers, period: float) -> tuple[Integers, Integers]:
-    """Return the start and stop indices of the continuous runs; |dt - period| > period/2 is a gap.
-
-    Args:
-        times: [samples] times in microseconds, ascending.
-        period: time between samples in microseconds.
-
-    Returns:
-        [runs] index of the first sample, and [runs] index after the last sample.
-    """
-    least, most = ceil(0.5 * period), floor(1.5 * period)
-    gaps = [
-        first + 1 + _outside(np.diff(times[first : first + _BLOCK + 1]), least, most)
-        for first in range(0, len(times), _BLOCK)
-    ]
-    edges = np.concatenate([[0], *gaps, [len(times)]]) if len(times) else np.zeros(1, np.int64)
-    return edges[:-1], edges[1:]
-
-
-def _outside(steps: Integers, least: int, most: int) -> Integers:
-    """Return where least <= step <= most is false; in unsigned numbers, values below `least` wrap to large ones."""
-    steps -= least
-    return np.flatnonzero(steps.view(np.uint64) > most - least)
-
-
 def touched_ends(first: Integers, last: Integers, *, hop: int, lookback: int, wanted: EndRange) -> Integers:
     """Return the ends, on the grid of the hop, of the wanted windows that use samples of any run.
 
@@ -149,81 +120,79 @@ def touched_ends(first: Integers, last: Integers, *, hop: int, lookback: int, wa
     return (np.repeat(low, count) + counters(count)) * hop
 
 
-def epoch_windows(times: Integers, usable: Booleans, tiling: Tiling, wanted: EndRange) -> Windows:
+def epoch_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Windows:
     """Return the windows on the grid of the hop that contain any of the samples.
 
     Args:
-        times: [samples] times, ascending; all samples from `Windows.resume` of the range before.
-        usable: [samples] whether the sample is Good and has a value.
+        signal: the tag's stretches; all samples from `Windows.resume` of the range before.
         tiling: length, hop and sample rate.
         wanted: range of window ends.
     """
-    starts, stops = runs(times, tiling.period)
-    wanted = wanted.without_pending
-    end = touched_ends(times[starts], times[stops - 1], hop=tiling.hop, lookback=tiling.length, wanted=wanted)
-    stop = np.searchsorted(times, end)
-    inside = np.searchsorted(times, end - tiling.length)
+    starts, stops = signal.runs(tiling.period)
+    wanted, times = wanted.without_pending, signal.times
+    end = touched_ends(times(starts), times(stops - 1), hop=tiling.hop, lookback=tiling.length, wanted=wanted)
+    stop, inside = signal.numbers(end), signal.numbers(end - tiling.length)
     first = np.maximum(stop - tiling.samples, 0)
-    ends_in_time = (stop > 0) & (times[stop - 1] >= end - 1.5 * tiling.period)
+    begin = times(first)
+    ends_in_time = (stop > 0) & (times(stop - 1) >= end - 1.5 * tiling.period)
     complete = (
         (stop - first == tiling.samples)
         & _same_run(starts, first, stop)
-        & (times[first] >= end - tiling.length - tiling.period)
-        & (times[first] <= end - tiling.length + 2.5 * tiling.period)
+        & (begin >= end - tiling.length - tiling.period)
+        & (begin <= end - tiling.length + 2.5 * tiling.period)
         & ends_in_time
     )
     first = np.where(complete, first, inside)
-    begun = times[np.minimum(first, len(times) - 1)] <= end - tiling.length + tiling.period
+    begun = times(first) <= end - tiling.length + tiling.period
     unbroken = ends_in_time & begun & (stop > first) & _same_run(starts, first, stop)
     return Windows(
         end=end,
         first=first,
         found=stop - first,
-        faults=_faults(complete, ~unbroken, ~_all_usable(usable, first, stop)),
+        faults=_faults(complete, ~unbroken, ~signal.all_usable(first, stop)),
         resume=wanted.until - tiling.length - ceil(tiling.period),
     )
 
 
-def burst_windows(times: Integers, usable: Booleans, tiling: Tiling, wanted: EndRange) -> Windows:
+def burst_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Windows:
     """Return the windows that start with the runs of the samples.
 
     Args:
-        times: [samples] times, ascending; all from `Windows.resume` of the range before, or from the start of a run.
-        usable: [samples] whether the sample is Good and has a value.
+        signal: the tag's stretches; all from `Windows.resume` of the range before, or from the start of a run.
         tiling: length, hop and sample rate.
         wanted: range of window ends.
     """
-    starts, stops = runs(times, tiling.period)
+    (starts, stops), times = signal.runs(tiling.period), signal.times
     # Only samples before the end of a window decide whether it exists and what is in it.
     places = (stops - starts - 1) // tiling.hop_samples + 1
     first = np.repeat(starts, places) + counters(places) * tiling.hop_samples
     run_stop = np.repeat(stops, places)
-    end = times[first] + tiling.length
-    stop = np.minimum(np.minimum(first + tiling.samples, run_stop), np.searchsorted(times, end))
+    end = times(first) + tiling.length
+    stop = np.minimum(np.minimum(first + tiling.samples, run_stop), signal.numbers(end))
     enough = stop - first == tiling.samples
-    ends_in_time = times[run_stop - 1] >= end - 1.5 * tiling.period
+    ends_in_time = times(run_stop - 1) >= end - 1.5 * tiling.period
     exists = enough | ends_in_time | np.isin(first, starts)
     first, stop, run_stop, end, enough = (each[exists] for each in (first, stop, run_stop, end, enough))
-    full = enough & (times[stop - 1] >= end - 2.5 * tiling.period)
+    full = enough & (times(stop - 1) >= end - 2.5 * tiling.period)
     chosen = (end > wanted.after) & (end <= wanted.until) & (full | (end <= wanted.ready))
     emitted = int(np.searchsorted(end, wanted.until, side="right"))
-    goes_on = (stop < len(times)) & (times[np.minimum(stop, len(times) - 1)] < end)  # in another run
-    faults = _faults(full, (stop == run_stop) & goes_on, ~_all_usable(usable, first, stop))
+    goes_on = (stop < len(signal)) & (times(stop) < end)  # in another run
+    faults = _faults(full, (stop == run_stop) & goes_on, ~signal.all_usable(first, stop))
     return Windows(
         end=end[chosen],
         first=first[chosen],
         found=(stop - first)[chosen],
         faults={code: holds[chosen] for code, holds in faults.items()},
-        resume=int(times[first[max(emitted - 1, 0)]]) if len(first) else wanted.until,
-        partial_windows=_partial_windows(times, first, run_stop, tiling, wanted),
+        resume=int(times(first[[max(emitted - 1, 0)]])[0]) if len(first) else wanted.until,
+        partial_windows=_partial_windows(signal, first, run_stop, tiling, wanted),
     )
 
 
-def _partial_windows(times: Integers, first: Integers, run_stop: Integers, tiling: Tiling, wanted: EndRange) -> int:
+def _partial_windows(signal: Stretches, first: Integers, run_stop: Integers, tiling: Tiling, wanted: EndRange) -> int:
     """Return the number of runs with samples after their last window whose next window would end in the range."""
     last = np.append(run_stop[1:] != run_stop[:-1], True)[: len(first)]
     rest = (first + tiling.hop_samples)[last & (first + tiling.samples < run_stop)]
-    end = times[np.minimum(rest, len(times) - 1)] + tiling.length
+    end = signal.times(rest) + tiling.length
     return int(np.sum((end > wanted.after) & (end <= wanted.without_pending.until)))
 
 
@@ -239,11 +208,3 @@ def _faults(complete: Booleans, gap: Booleans, bad: Booleans) -> Flags:
 def _same_run(starts: Integers, first: Integers, stop: Integers) -> Booleans:
     """Return whether the samples first..stop - 1 belong to one run."""
     return np.equal(np.searchsorted(starts, first, side="right"), np.searchsorted(starts, stop - 1, side="right"))
-
-
-def _all_usable(usable: Booleans, first: Integers, stop: Integers) -> Booleans:
-    """Return whether all of usable[first:stop] is true, for each pair."""
-    if usable.all():
-        return np.ones(len(first), dtype=np.bool_)
-    unusable = np.flatnonzero(~usable)
-    return np.equal(np.searchsorted(unusable, stop), np.searchsorted(unusable, first))

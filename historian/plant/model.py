@@ -104,9 +104,9 @@ class Point(Model):
         description="A waveform, a process value, a shaft speed, or text."
     )
     unit: str = Field("", description="Unit of the values after scale and offset, such as g, mm/s, degC, rpm.")
-    sample_rate: float | None = Field(None, gt=0, le=500_000, description="Sample rate in Hz; required for vibration.")
+    sample_rate: float | None = Field(None, gt=0, le=250_000, description="Sample rate in Hz; required for vibration.")
     range: tuple[float, float] | None = Field(
-        None, description="Lowest and highest valid value; values outside go to quarantine."
+        None, description="Lowest and highest valid value; samples outside go to quarantine, waveforms are marked."
     )
     max_staleness: Duration = Field(
         timedelta(minutes=10), description="How long the last value of a process tag counts as its current one."

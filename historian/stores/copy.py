@@ -1,24 +1,31 @@
-"""Copies samples from one store to another, verified page by page, for `penstock store copy`."""
+"""Copies samples and waveforms from one store to another, verified page by page, for `penstock store copy`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
 
 import polars as pl
 
 from historian.errors import StoreError
 from historian.samples import SampleBatch
 from historian.stores.protocols import Reader, Store
+from historian.times import from_micros
+from historian.waveforms.adjoining import digest
+from historian.waveforms.batch import WaveformBatch, empty_waveforms
+from historian.waveforms.timing import last_us, starts_us
 
 SOURCE = "copy"
-"""Name of the source of copied samples in the target's ledger."""
+"""Name of the source of what was copied in the target's ledger."""
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass
 class Copied:
-    """The result of a copy."""
+    """The result of a copy. Samples of stretches are counted like any others."""
 
     samples: int = 0
     """Number of samples in the source."""
@@ -28,10 +35,32 @@ class Copied:
     """Number of pages in which the samples were read."""
 
 
+@dataclass(frozen=True)
+class _Page:
+    """Samples or stretches that are to be in both stores."""
+
+    samples: int
+    first: datetime
+    is_held: Callable[[], bool]
+    """Returns whether the target has exactly them in their range of time."""
+    write: Callable[[], None]
+    """Writes them to the target."""
+
+    def copy(self, done: Copied) -> None:
+        """Write the page unless the target has it, and count it."""
+        if not self.is_held():
+            self.write()
+            if not self.is_held():
+                raise StoreError(f"the target returns other samples than were written to it, from {self.first} on")
+            done.written += self.samples
+        done.samples += self.samples
+        done.pages += 1
+
+
 def copy(
     source: Reader, target: Store, tags: Sequence[str], *, now: datetime, advance: Callable[[int], None]
 ) -> Copied:
-    """Copy all samples of `tags`. A page that the target already has is only compared, so that a copy can be resumed.
+    """Copy everything of `tags`. A page that the target already has is only compared, so that a copy can be resumed.
 
     Args:
         source: store to read.
@@ -46,25 +75,36 @@ def copy(
     Raises:
         StoreError: the target returned other samples than were written to it.
     """
-    done = Copied()
-    for page in source.read(tags, datetime(1, 1, 2, tzinfo=now.tzinfo), datetime(9999, 12, 30, tzinfo=now.tzinfo)):
-        if not _has(target, page):
-            target.write(page, source=SOURCE, now=now)
-            if not _has(target, page):
-                instants = page["timestamp"].sort()
-                raise StoreError(f"the target returns other samples than were written to it, from {instants[0]} on")
-            done.written += page.height
-        done.samples += page.height
-        done.pages += 1
-        advance(page.height)
+    done, ever = Copied(), (datetime(1, 1, 2, tzinfo=now.tzinfo), datetime(9999, 12, 30, tzinfo=now.tzinfo))
+    pages = (_samples(target, batch, now) for batch in source.read(tags, *ever))
+    waves = (_waveforms(target, batch, now) for batch in source.read_waveforms(tags, *ever))
+    for page in chain(pages, waves):
+        page.copy(done)
+        advance(page.samples)
     return done
 
 
-def _has(target: Reader, page: SampleBatch) -> bool:
-    """Return whether the target has exactly these samples in the page's range of time, by count and hash."""
-    first, last = page.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
-    held = list(target.read(page["tag"].unique().to_list(), first, last + timedelta(microseconds=1)))
-    return bool(held) and sum(map(len, held)) == page.height and sum(map(_digest, held)) % 2**64 == _digest(page)
+def _samples(target: Store, batch: SampleBatch, now: datetime) -> _Page:
+    first, last = batch.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+    tags = batch["tag"].unique().to_list()
+
+    def is_held() -> bool:
+        held = list(target.read(tags, first, last + _MICROSECOND))
+        return sum(map(len, held)) == batch.height and sum(map(_digest, held)) % 2**64 == _digest(batch)
+
+    return _Page(batch.height, first, is_held, partial(target.write, batch, source=SOURCE, now=now))
+
+
+def _waveforms(target: Store, batch: WaveformBatch, now: datetime) -> _Page:
+    first, last = from_micros(int(starts_us(batch).min())), from_micros(int(last_us(batch).max()))
+    tags = batch["tag"].unique().to_list()
+
+    def is_held() -> bool:
+        held = pl.concat([empty_waveforms(), *target.read_waveforms(tags, first, last + _MICROSECOND)])
+        return digest(held.sort("tag", "timestamp")) == digest(batch)  # however stretches are divided
+
+    count = int(batch["count"].sum())
+    return _Page(count, first, is_held, partial(target.write_waveforms, batch, source=SOURCE, now=now))
 
 
 def _digest(page: pl.DataFrame) -> int:

@@ -1,20 +1,79 @@
-"""Extremes and gaps of a long range, computed page by page, for stores without a server that computes them."""
+"""Extremes and gaps of a long range, computed page by page, for stores without a server that computes them.
+
+Stretches are summarised by the statistics they carry. A stretch is decoded only where an interval's border cuts it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
+import numpy as np
 import polars as pl
 
-from historian.samples import SampleBatch
 from historian.stores.protocols import EXTREMES, GAPS
+from historian.waveforms.batch import WaveformBatch
+from historian.waveforms.cutting import parts
+from historian.waveforms.packing import unpack
+from historian.waveforms.timing import SECOND, first_index, last_us, starts_us
+
+_FEW: Final = 16
+"""Periods in an interval, up to which stretches are decoded as a whole: cutting them would give as many pieces."""
 
 
-def extremes_of(pages: Iterable[SampleBatch], every: timedelta) -> pl.DataFrame:
-    """Compute `Overview.extremes` from the pages of `Reader.read`."""
-    parts = [_extremes(page.with_columns(low="value", high="value"), every) for page in pages]
-    return _extremes(pl.concat([EXTREMES.to_frame(), *parts]), every)  # a page may end inside an interval
+def extremes_of(pages: Iterable[pl.DataFrame], every: timedelta) -> pl.DataFrame:
+    """Compute `Overview.extremes` from pages of samples or of summaries.
+
+    Args:
+        pages: columns `tag`, `timestamp`, and either `value` or `low` and `high`, each row within one interval.
+        every: length of the intervals.
+    """
+    found = [_extremes(_with_extremes(page), every) for page in pages]
+    return _extremes(pl.concat([EXTREMES.to_frame(), *found]), every)  # a page may end inside an interval
+
+
+def within_intervals(batch: WaveformBatch, every: timedelta) -> pl.DataFrame:
+    """Return the lowest and highest value of stretches, of each part that lies in one interval of length `every`.
+
+    Args:
+        batch: stretches that do not overlap.
+        every: length of the intervals, which are counted from 1970.
+
+    Returns:
+        Columns of `EXTREMES`; `timestamp` is that of the part. Parts without a finite value have nulls.
+    """
+    crossing = crosses(batch, every)
+    whole, cut = batch.filter(~crossing), batch.filter(crossing)
+    fine = pl.col("sample_rate") * (every / timedelta(microseconds=SECOND)) < _FEW
+    samples = unpack(cut.filter(fine)).with_columns(low="value", high="value").filter(pl.col("value").is_finite())
+    pieces = _cut_at_borders(cut.filter(~fine), every)
+    return pl.concat([each.select(EXTREMES.names()) for each in (whole, pieces, samples)])
+
+
+def crosses(heads: pl.DataFrame, every: timedelta) -> pl.Series:
+    """Return [rows] whether a border of an interval cuts a stretch: columns `timestamp`, `sample_rate`, `count`."""
+    instants = heads.select("timestamp", last=pl.Series(last_us(heads)).cast(EXTREMES["timestamp"]))
+    begins, ends = (pl.col(name).dt.truncate(every) for name in ("timestamp", "last"))
+    return instants.select(begins != ends).to_series()
+
+
+def _cut_at_borders(cut: pl.DataFrame, every: timedelta) -> pl.DataFrame:
+    """Cut stretches at every border of an interval inside them."""
+    step, rate = every // timedelta(microseconds=1), cut["sample_rate"].to_numpy()
+    first = cut.select(pl.col("timestamp").dt.truncate(every)).to_series().to_physical().to_numpy()
+    intervals = (last_us(cut) - first) // step + 1
+    row = np.repeat(np.arange(cut.height), intervals)
+    number = np.arange(len(row)) - np.repeat(np.cumsum(intervals) - intervals, intervals)
+    border = first[row] + number * step - starts_us(cut)[row]
+    begin = np.where(number == 0, 0, first_index(border, rate[row]))
+    end = np.minimum(first_index(border + step, rate[row]), cut["count"].to_numpy().astype(np.int64)[row])
+    some = end > begin
+    return parts(cut, row[some], begin[some], (end - begin)[some])
+
+
+def _with_extremes(page: pl.DataFrame) -> pl.DataFrame:
+    return page if "low" in page.columns else page.with_columns(low="value", high="value")
 
 
 def _extremes(rows: pl.DataFrame, every: timedelta) -> pl.DataFrame:
@@ -23,21 +82,45 @@ def _extremes(rows: pl.DataFrame, every: timedelta) -> pl.DataFrame:
 
 
 def gaps_of(
-    pages: Iterable[SampleBatch], tags: Sequence[str], start: datetime, end: datetime, longer_than: timedelta
+    pages: Iterable[pl.DataFrame], tags: Sequence[str], start: datetime, end: datetime, longer_than: timedelta
 ) -> pl.DataFrame:
-    """Compute `Overview.gaps` from the pages of `Reader.read`."""
+    """Compute `Overview.gaps` from pages of samples or of intervals without gaps.
+
+    Args:
+        pages: pages that follow one another in time, columns `tag`, `timestamp` and optionally `last`.
+        tags: the tags to report on.
+        start: first instant of the range.
+        end: first instant after the range.
+        longer_than: shorter gaps are left out.
+    """
     found = []
-    last = _at(tags, start)
+    ends = _at(tags, start)
     for page in [*pages, _at(tags, end)]:
-        rows = pl.concat([last, page.select(last.columns)]).sort("timestamp")
-        steps = rows.select("tag", after=pl.col("timestamp").shift().over("tag"), before="timestamp")
+        whole = page if "last" in page.columns else page.with_columns(last="timestamp")
+        rows = pl.concat([ends, whole.select(ends.columns)]).sort("timestamp")
+        steps = rows.select("tag", after=pl.col("last").cum_max().shift().over("tag"), before="timestamp")
         found.append(steps.filter(pl.col("before") - pl.col("after") > longer_than))
-        last = rows.group_by("tag").last()
+        ends = rows.group_by("tag").last()
     return pl.concat([GAPS.to_frame(), *found]).sort("tag", "after")
+
+
+def without_gaps(batch: WaveformBatch, longer_than: timedelta) -> pl.DataFrame:
+    """Return the intervals that stretches cover: the stretches, or their samples if those are so far apart.
+
+    Args:
+        batch: stretches that do not overlap.
+        longer_than: distance of samples from which there is a gap.
+
+    Returns:
+        Columns `tag`, `timestamp` and `last`.
+    """
+    slow = SECOND / pl.col("sample_rate") > longer_than / timedelta(microseconds=1) - 1
+    whole, samples = batch.filter(~slow), unpack(batch.filter(slow))
+    covered = whole.select("tag", "timestamp", last=pl.Series(last_us(whole)).cast(GAPS["after"]))
+    return pl.concat([covered, samples.select("tag", "timestamp", last="timestamp")])
 
 
 def _at(tags: Sequence[str], instant: datetime) -> pl.DataFrame:
     """Return one end of the range as if each tag had a sample there."""
-    return pl.DataFrame(
-        {"tag": sorted(set(tags)), "timestamp": instant}, schema={"tag": pl.String(), "timestamp": GAPS["after"]}
-    )
+    at = {"tag": pl.String(), "timestamp": GAPS["after"], "last": GAPS["after"]}
+    return pl.DataFrame({"tag": sorted(set(tags)), "timestamp": instant, "last": instant}, schema=at)

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 import polars as pl
 
 from historian.samples import SampleBatch
+from historian.waveforms.batch import WaveformBatch
+from historian.waveforms.timing import last_us
 
 LEDGER: Final = pl.Schema(
     {
@@ -31,7 +33,7 @@ GAPS: Final = pl.Schema({"tag": pl.String(), "after": pl.Datetime("us", "UTC"), 
 
 
 class Sink(Protocol):
-    """A store that batches are written to."""
+    """A store that batches are written to. A tag has either samples or waveforms."""
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
         """Store the batch durably, then its ledger rows. A sample replaces the one of the same (tag, timestamp).
@@ -46,9 +48,16 @@ class Sink(Protocol):
             InvalidBatch: the store rejects the contents.
         """
 
+    def write_waveforms(self, batch: WaveformBatch, *, source: str, now: datetime) -> None:
+        """Store stretches durably, then their ledger rows.
+
+        On its interval, the newest written stretch of a tag counts, as in
+        `historian.waveforms.joining.newest_wins_waveforms`. Arguments and errors are those of `write`.
+        """
+
 
 class Reader(Protocol):
-    """A store that samples are read from. All ranges are half-open: start <= timestamp < end."""
+    """A store that is read from. All ranges are half-open: start <= timestamp < end."""
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """Yield the samples of `tags` in pages of bounded size.
@@ -66,12 +75,35 @@ class Reader(Protocol):
         """
         ...
 
+    def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
+        """Yield the stretches of `tags` that touch the range, cut to it, in pages of a bounded number of samples.
+
+        Args:
+            tags: the tags to read; tags without waveforms are not an error.
+            start: first instant of the range.
+            end: first instant after the range.
+
+        Yields:
+            Batches, all samples of each wholly later than those of the one before. A page may begin or end inside a
+            stretch, which is then cut.
+
+        Raises:
+            StoreUnavailable: the store cannot be read at present.
+        """
+        ...
+
     def latest(self, tags: Sequence[str]) -> SampleBatch:
-        """Return the newest sample of each of `tags`, sorted by tag; a tag without samples has no row."""
+        """Return the newest sample of each of `tags`, sorted by tag; a tag without samples has no row.
+
+        Of a tag with waveforms it is the last sample of the last stretch; see
+        `historian.waveforms.packing.newest_samples`.
+        """
         ...
 
     def changes(self, since: datetime | None) -> pl.DataFrame:
         """Return what was written after `since`: for each write and tag, the interval of time it covers.
+
+        `last` is the time of the last sample and `rows` is a number of samples, also if stretches were written.
 
         `ingested_at` strictly increases from write to write. That of the last row is therefore the cursor for the next
         call, and no write is ever missed, whatever process made it. A store may merge old rows of a tag and source. The
@@ -88,13 +120,17 @@ class Reader(Protocol):
 
 
 class Overview(Protocol):
-    """Summaries of a long range for plots and checks, computed without moving its samples over the network."""
+    """Summaries of a long range for plots and checks, computed without moving its samples over the network.
+
+    Both are exact for waveforms too. Stretches are summarised by their statistics; only those that the border of an
+    interval cuts are decoded.
+    """
 
     def extremes(self, tags: Sequence[str], start: datetime, end: datetime, *, every: timedelta) -> pl.DataFrame:
         """Return the lowest and the highest number of each tag in each interval of length `every`.
 
         Args:
-            tags: the tags to read; samples of any quality count.
+            tags: the tags to read; samples of any quality count, values that are not finite do not.
             start: first instant of the range.
             end: first instant after the range.
             every: length of the intervals, which are counted from 1970.
@@ -127,8 +163,20 @@ class Store(Sink, Reader, Overview, Protocol):
 
 def ledger_rows(batch: SampleBatch, *, source: str, ingested_at: datetime) -> pl.DataFrame:
     """Return the ledger's rows for one write, one for each tag in the batch: columns of `LEDGER`."""
-    intervals = batch.group_by("tag", maintain_order=True).agg(
-        first=pl.col("timestamp").min(), last=pl.col("timestamp").max(), rows=pl.len().cast(pl.Int64)
+    extents = batch.select("tag", first="timestamp", last="timestamp", rows=pl.lit(1, pl.Int64))
+    return _entries(extents, source, ingested_at)
+
+
+def waveform_ledger_rows(batch: WaveformBatch, *, source: str, ingested_at: datetime) -> pl.DataFrame:
+    """Return the ledger's rows for one write of stretches, one for each tag: columns of `LEDGER`."""
+    last = pl.Series(last_us(batch)).cast(LEDGER["last"])
+    extents = batch.select("tag", first="timestamp", last=last, rows=pl.col("count").cast(pl.Int64))
+    return _entries(extents, source, ingested_at)
+
+
+def _entries(extents: pl.DataFrame, source: str, ingested_at: datetime) -> pl.DataFrame:
+    intervals = extents.group_by("tag", maintain_order=True).agg(
+        pl.col("first").min(), pl.col("last").max(), pl.col("rows").sum()
     )
     stamped = intervals.with_columns(ingested_at=pl.lit(ingested_at, LEDGER["ingested_at"]), source=pl.lit(source))
     return stamped.select(LEDGER.names())

@@ -13,11 +13,13 @@ import pytest
 from pydantic import BaseModel
 
 from bridge.drivers.protocols import Driver, Page
+from bridge.drivers.raw_rows import RawRows
 from bridge.edge.database import Edge
 from historian.errors import EndOfInput, InvalidBatch, StoreUnavailable
 from historian.plant.connections import ConnectionConfig, Tag
 from historian.samples import SampleBatch
 from historian.stores.memory import MemoryStore
+from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 
 
 class NoOptions(BaseModel):
@@ -43,10 +45,12 @@ ANY_TAG = Tag(
 class ScriptedSource:
     """A source that reports every change and follows a script.
 
-    A frame is returned, an error raised, an event waited for, a function called; then the source ends.
+    Rows are returned, an error raised, an event waited for, a function called; then the source ends.
     """
 
-    def __init__(self, script: Sequence[pl.DataFrame | Exception | asyncio.Event | Callable[[], None]]) -> None:
+    def __init__(
+        self, script: Sequence[pl.DataFrame | RawRows | Exception | asyncio.Event | Callable[[], None]]
+    ) -> None:
         self.script = list(script)
         self.connections = 0
         self.closed = 0
@@ -60,8 +64,8 @@ class ScriptedSource:
         """Counts."""
         self.connections += 1
 
-    async def read(self) -> pl.DataFrame:
-        """The next line."""
+    async def read(self) -> RawRows:
+        """The next line; a frame is one of samples."""
         line = self.script.pop(0) if self.script else EndOfInput("the script is over")
         if isinstance(line, asyncio.Event):
             await line.wait()
@@ -71,7 +75,7 @@ class ScriptedSource:
             return await self.read()
         if isinstance(line, Exception):
             raise line
-        return line
+        return line if isinstance(line, RawRows) else RawRows(line)
 
     async def close(self) -> None:
         """Counts; fails if the test wants it."""
@@ -81,7 +85,10 @@ class ScriptedSource:
 
 
 class FrameArchive:
-    """An archive over frames, a page each; records every request, and can fail once in place of a page."""
+    """An archive over frames, a page each; records every request, and can fail once in place of a page.
+
+    A frame with the columns of `WAVEFORM_SCHEMA` is one of stretches, which stand in the range by their first sample.
+    """
 
     def __init__(self, frames: Sequence[pl.DataFrame], *, fails: Mapping[int, Exception] | None = None) -> None:
         self.frames = list(frames)
@@ -110,18 +117,23 @@ class FrameArchive:
             self.served += 1
             if failure:
                 raise failure
-            yield Page(page, origin=f"frame {number}")
+            rows = RawRows(waveforms=page) if page.schema == WAVEFORM_SCHEMA else RawRows(page)
+            yield Page(rows, origin=f"frame {number}")
 
     async def extents(self) -> dict[str, tuple[datetime, datetime]]:
         """See `Archive.extents`."""
         times = (
-            pl.concat(self.frames).group_by("tag").agg(first=pl.col("timestamp").min(), last=pl.col("timestamp").max())
+            pl.concat([frame.select("tag", "timestamp") for frame in self.frames])
+            .group_by("tag")
+            .agg(first=pl.col("timestamp").min(), last=pl.col("timestamp").max())
         )
         return {tag: (first, last + timedelta(microseconds=1)) for tag, first, last in times.rows()}
 
 
 class FlakyStore:
-    """A store in memory that can be down, and that refuses samples with certain values; records write sizes."""
+    """A store in memory that can be down, and that refuses samples with certain values, and stretches with such a
+    highest value; records write sizes, in samples.
+    """
 
     def __init__(self, *refused: float) -> None:
         self.memory = MemoryStore()
@@ -131,17 +143,30 @@ class FlakyStore:
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
         """See `Sink.write`."""
-        if self.down:
-            raise StoreUnavailable("the store is down")
-        refused = batch["value"].is_in(self.refused)
-        if refused.any():
-            raise InvalidBatch(f"{refused.sum()} of {batch.height} values are refused")
+        self._check(batch["value"])
         self.writes.append(batch.height)
         self.memory.write(batch, source=source, now=now)
+
+    def write_waveforms(self, batch: WaveformBatch, *, source: str, now: datetime) -> None:
+        """See `Sink.write_waveforms`."""
+        self._check(batch["high"])
+        self.writes.append(int(batch["count"].sum()))
+        self.memory.write_waveforms(batch, source=source, now=now)
+
+    def _check(self, values: pl.Series) -> None:
+        if self.down:
+            raise StoreUnavailable("the store is down")
+        refused = values.is_in(self.refused)
+        if refused.any():
+            raise InvalidBatch(f"{refused.sum()} of {len(values)} values are refused")
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
         return self.memory.read(tags, start, end)
+
+    def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
+        """See `Reader.read_waveforms`."""
+        return self.memory.read_waveforms(tags, start, end)
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:
         """See `Reader.latest`."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,59 +14,19 @@ from polars.testing import assert_frame_equal
 
 from historian.quality import BAD_TIMEOUT
 from historian.samples import SCHEMA, SampleBatch, empty_batch, sample_batch
-from historian.stores.influx.address import parse_address
-from historian.stores.influx.store import InfluxStore
-from historian.stores.influx.wire import open_wire
 from historian.stores.lake.store import LakeStore
-from historian.stores.memory import MemoryStore
 from historian.stores.protocols import EXTREMES, GAPS, LEDGER, Store
-from tests.servers import Server
+from tests.contracts.stores import EVER, STORES, Open, opener
 
 T0 = datetime(2026, 3, 1, 23, 59, 58, tzinfo=UTC)  # two seconds before midnight: ranges cross a day
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-EVER = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
-
-Open = Callable[[int], Store]
-NUMBERS = count()
 
 
-INFLUX2 = pytest.param("influx2", marks=pytest.mark.influxdb2)
-
-
-@pytest.fixture(params=["memory", "lake", "influx1", "influx1-as-2", INFLUX2])
+@pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Open:
     """Opens an empty store that pages after so many rows."""
-    kind = request.param
-
-    def open_one(page_rows: int) -> Store:
-        if kind == "memory":
-            return MemoryStore(page_rows=page_rows)
-        if kind == "lake":
-            return LakeStore(tmp_path_factory.mktemp("lake"), page_rows=page_rows)
-        url, token = new_database(request, kind)
-        store = InfluxStore(open_wire(parse_address(url), token), page_rows=page_rows)
-        request.addfinalizer(store.close)
-        return store
-
-    return open_one
-
-
-def new_database(request: pytest.FixtureRequest, kind: str) -> tuple[str, str]:
-    """The url and the token of an empty database on the server of that kind."""
-    name = f"db{next(NUMBERS)}"
-    if kind == "influx2":
-        server: Server = request.getfixturevalue("influx2_server")
-        with httpx.Client(base_url=server.base, headers={"Authorization": "Token secret"}) as admin:
-            org = admin.get("/api/v2/orgs").json()["orgs"][0]["id"]
-            admin.post("/api/v2/buckets", json={"name": name, "orgID": org}).raise_for_status()
-        return f"influxdb://127.0.0.1:{server.port}/north?bucket={name}", "secret"
-    engine: Server = request.getfixturevalue("influx1_server")
-    httpx.post(f"{engine.base}/query", params={"q": f"CREATE DATABASE {name}"}).raise_for_status()
-    if kind == "influx1":
-        return f"influxdb://127.0.0.1:{engine.port}/{name}", ""
-    server = request.getfixturevalue("shim_server")
-    return f"influxdb://127.0.0.1:{server.port}/north?bucket={name}", "any"
+    return opener(request, tmp_path_factory)
 
 
 @pytest.fixture

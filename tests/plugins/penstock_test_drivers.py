@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
-import polars as pl
 from pydantic import Field
 
 from bridge.drivers.protocols import Driver, Extent, Page
+from bridge.drivers.raw_rows import RawRows
 from historian.errors import EndOfInput, SourceError
 from historian.plant.connections import ConnectionConfig
 from historian.plant.model import Model
@@ -36,7 +36,7 @@ class Silent:
     async def connect(self) -> None:
         """Nothing to connect."""
 
-    async def read(self) -> pl.DataFrame:
+    async def read(self) -> RawRows:
         """Nothing will come."""
         raise EndOfInput(f"{self.connection.name} is silent")
 

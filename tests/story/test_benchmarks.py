@@ -41,7 +41,7 @@ def test_an_unknown_script_is_an_error() -> None:
     command = [sys.executable, "-m", "benchmarks", "feature"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("there is no benchmark feature; known: influx, influx_memory, features,")
+    assert done.stderr.startswith("there is no benchmark feature; known: channels, ")
 
 
 def test_the_lines_of_a_script_become_results() -> None:

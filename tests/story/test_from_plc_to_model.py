@@ -19,6 +19,7 @@ from features.tables.feature_table import table_path
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 from historian.stores.open import open_store
+from historian.waveforms.encoding import decode
 from tests.story.in_process import InProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -56,8 +57,8 @@ def samples_of_newest_window(plant: Plant) -> npt.NDArray[np.float64]:
     """The raw samples of the newest valid window of the drive end, read from the store."""
     rows = pl.read_delta(str(table_path(plant, "compressor_vibration"))).filter("de_h_valid")
     end = rows.sort("event_timestamp", "created_timestamp")["event_timestamp"].to_list()[-1]
-    pages = open_store(plant).read(["c101.de_h"], end - timedelta(milliseconds=100), end)
-    return pl.concat(pages)["value"].to_numpy()
+    pages = open_store(plant).read_waveforms(["c101.de_h"], end - timedelta(milliseconds=100), end)
+    return decode(pl.concat(pages)).values
 
 
 def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tmp_path: Path) -> None:

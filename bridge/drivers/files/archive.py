@@ -79,8 +79,8 @@ class FilesArchive:
         tags = self._connection.tags
         head = self._pages(tags, earliest - slack, earliest + _INSTANT, failures)
         tail = self._pages(tags, latest, latest + slack + _INSTANT, failures)
-        first = [instant for page in head if isinstance(instant := page.rows["timestamp"].min(), datetime)]
-        last = [instant for page in tail if isinstance(instant := page.rows["timestamp"].max(), datetime)]
+        first = [instant for page in head if isinstance(instant := page.rows.spans()["first"].min(), datetime)]
+        last = [instant for page in tail if isinstance(instant := page.rows.spans()["last"].max(), datetime)]
         return min(first, default=earliest), max(last, default=latest) + _INSTANT
 
     def _slice_starts(self, start: datetime, end: datetime) -> list[datetime]:

@@ -1,25 +1,25 @@
-"""Converts bursts of a waveform to samples, and finds those that contradict an earlier burst. Pure and columnar."""
+"""Converts bursts of a waveform to stretches, and finds those that contradict an earlier burst. Pure and columnar."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from bridge.drivers.files.values import Parsed, detail_of
-from historian.quality import BAD_NO_DATA, GOOD
+from bridge.drivers.raw_rows import RawRows
+from historian.quality import GOOD
 from historian.samples import SCHEMA
+from historian.times import EPOCH
+from historian.waveforms.encoding import HEADS, encode
+from historian.waveforms.timing import offsets_us
 
-BURSTS: Final = pl.Schema(
-    {
-        "row": pl.String(),
-        "instant": SCHEMA["timestamp"],
-        "fault": pl.String(),
-        "given": pl.String(),
-        "values": pl.List(pl.Float64()),
-    }
-)
-"""Columns of a burst: its name in messages, its time or why it has none and the text at fault, and its samples."""
+Stamp = Literal["first", "last"]
+
+BURSTS: Final = ("row", "instant", "fault", "given", "values")
+"""Columns of a burst: its name in messages, its time or why it has none, the text at fault, and its samples."""
 
 
 class SeenBursts:
@@ -34,7 +34,7 @@ class SeenBursts:
         Two different bursts of one tag at one time cannot both be right, and nobody can know which is: the first one
         is kept.
         """
-        given = bursts.select("instant", digest=pl.col("values").hash())
+        given = bursts.select("instant", digest=pl.col("values").cast(pl.List(pl.Float64)).hash())
         seen = pl.concat([self._seen.get(tag, given.clear()), given])
         verdicts = seen.select(
             new=pl.col("instant").is_first_distinct(),
@@ -50,35 +50,52 @@ class SeenBursts:
                 fault=pl.coalesce("fault", pl.when(~pl.col("new")).then(contradiction)),
                 given=pl.coalesce("given", pl.when(~pl.col("new")).then(pl.col("instant").dt.to_string("iso:strict"))),
             )
-            .select(BURSTS.names())
+            .select(BURSTS)
         )
 
 
-def burst_samples(
-    bursts: pl.DataFrame, *, tag: str, sample_rate: float, stamp: Literal["first", "last"], origin: str
-) -> Parsed:
-    """Convert bursts (columns of `BURSTS`) to samples; those of faulty bursts are rejected.
+def burst_stretches(bursts: pl.DataFrame, *, tag: str, sample_rate: float, stamp: Stamp, origin: str) -> Parsed:
+    """Convert bursts (columns of `BURSTS`) to stretches; faulty bursts are rejected, each as a row or more.
 
-    Sample i of n is taken round(i / sample_rate) microseconds after the burst's time; if that is the time of the `last`
-    sample, round((i - (n - 1)) / sample_rate) after it. A sample missing from a burst becomes a Bad row.
+    Sample i of n is taken i / sample_rate after the burst's time; if that is the time of the `last` sample,
+    (n - 1 - i) / sample_rate before it. A sample missing from a burst becomes NaN.
     """
-    length = pl.col("values").list.len().cast(pl.Int64)
-    first = pl.lit(0, pl.Int64) if stamp == "first" else 1 - length
-    offset = (pl.col("step") * 1e6 / sample_rate).round(mode="half_to_even").cast(pl.Int64).cast(pl.Duration("us"))
-    quality = pl.when(pl.col("values").is_null()).then(BAD_NO_DATA).otherwise(GOOD).cast(pl.UInt32)
-    samples = (
-        pl.lit(tag).alias("tag"),
-        (pl.col("instant") + offset).alias("timestamp"),
-        pl.col("values").alias("value"),
-        pl.lit(None, pl.String).alias("text"),
-        quality.alias("quality"),
-    )
-
-    def exploded(of: pl.DataFrame, *more: str) -> pl.DataFrame:
-        steps = of.filter(length > 0).with_columns(
-            step=pl.int_ranges(first, first + length), reason="fault", detail=detail_of(origin)
-        )
-        return steps.select("instant", "values", "step", *more).explode("values", "step").select(*samples, *more)
-
+    filled = bursts.filter(pl.col("values").list.len() > 0)
     faulty = pl.col("fault").is_not_null()
-    return Parsed(exploded(bursts.filter(~faulty)), exploded(bursts.filter(faulty), "reason", "detail"))
+    rejected = filled.filter(faulty)
+    rows = [
+        _rejected(rejected[row : row + 1], tag, sample_rate, stamp, origin) for row in range(max(rejected.height, 1))
+    ]
+    return Parsed(RawRows(waveforms=_encoded(filled.filter(~faulty), tag, sample_rate, stamp)), pl.concat(rows))
+
+
+def _encoded(bursts: pl.DataFrame, tag: str, sample_rate: float, stamp: Stamp) -> pl.DataFrame:
+    counts = bursts["values"].list.len().cast(pl.Int64)
+    to_last = offsets_us((counts - 1).to_numpy(), sample_rate) if stamp == "last" else np.zeros(len(counts), np.int64)
+    heads = bursts.select(
+        tag=pl.lit(tag),
+        timestamp=pl.col("instant") - pl.Series(to_last).cast(pl.Duration("us")),
+        sample_rate=pl.lit(sample_rate, pl.Float64),
+        count=counts,
+        quality=pl.lit(GOOD, pl.UInt32),
+    )
+    return encode(heads, _numbers(bursts["values"].explode()))
+
+
+def _numbers(values: pl.Series) -> npt.NDArray[Any]:
+    """Return numbers in a type that `encode` takes, NaN where there is none."""
+    if values.dtype == pl.Float32:
+        return values.fill_null(float("nan")).to_numpy()
+    if values.dtype in (pl.Int8, pl.Int16) and not values.null_count():
+        return values.cast(pl.Int16).to_numpy()
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _rejected(burst: pl.DataFrame, tag: str, sample_rate: float, stamp: Stamp, origin: str) -> pl.DataFrame:
+    """Return the stretches of one burst, or of none, as rejected rows."""
+    # Encoding needs a time even where there is none.
+    timed = burst.with_columns(pl.col("instant").fill_null(pl.lit(EPOCH, SCHEMA["timestamp"])))
+    stretches = _encoded(timed, tag, sample_rate, stamp)
+    if burst["instant"].null_count():
+        stretches = stretches.with_columns(timestamp=pl.lit(None, HEADS["timestamp"]))
+    return stretches.join(burst.select(reason="fault", detail=detail_of(origin)), how="cross")

@@ -18,6 +18,8 @@ from historian.errors import SourceError
 
 GROUP: Final = "#group"
 LONGEST: Final = "#longest"
+_KEPT: Final = ("i1", "i2", "f4")
+"""Kind and bytes of the numbers that MATLAB variables keep; others become float64."""
 _SAMPLES_PER_BYTE: Final = 1032
 """Upper bound on a file's samples per byte, from the largest ratio of deflate (zlib, "Technical Details")."""
 
@@ -57,7 +59,7 @@ def burst_tables(path: Path, addresses: Sequence[str], times: pl.DataFrame, opti
         return
     waveforms = _mat_waveforms(path, addresses) if suffix(path) == ".mat" else _text_waveforms(path, addresses, options)
     yield times.select(ROW, INSTANT, FAULT, GIVEN).hstack(
-        [pl.Series(address, [values], pl.List(pl.Float64)) for address, values in waveforms.items()]
+        [pl.Series(address, [values]) for address, values in waveforms.items()]
     )
 
 
@@ -127,5 +129,7 @@ def _mat_waveforms(path: Path, addresses: Sequence[str]) -> dict[str, pl.Series]
         for field in fields:
             content = getattr(content, field, None)
         if content is not None:
-            found[address] = pl.Series(np.ravel(content).astype(np.float64))
+            numbers = np.ravel(content)
+            kept = numbers.dtype.newbyteorder("=") if numbers.dtype.kind + str(numbers.itemsize) in _KEPT else float
+            found[address] = pl.Series(numbers.astype(kept))
     return found

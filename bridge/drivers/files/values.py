@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.quality import (
     BAD,
@@ -64,10 +65,11 @@ _NAIVE: Final = "%Y-%m-%dT%H:%M:%S%.f"
 class Parsed(NamedTuple):
     """Parsed cells: samples and rejected rows."""
 
-    rows: pl.DataFrame
-    """Raw rows: columns of `samples.SCHEMA`."""
+    rows: RawRows
+    """What could be parsed."""
     rejected: pl.DataFrame
-    """Rejected rows, columns of `REJECTED`; a timestamp that could not be parsed is null, and the detail quotes it."""
+    """Rejected samples or stretches, with a reason and detail; a timestamp that could not be parsed is null, and the
+    detail quotes it."""
 
 
 def with_instants(frame: pl.DataFrame, column: str, *, zone: str | None, pattern: str | None = None) -> pl.DataFrame:
@@ -174,7 +176,7 @@ def parse_cells(cells: pl.DataFrame, *, origin: str, decimal: str = ".") -> Pars
     rejected = odd.filter(pl.col("fault").is_not_null())
     sample = {"timestamp": pl.col("instant"), "value": pl.col("number")}
     return Parsed(
-        kept.select("tag", "text", "quality", **sample).select(SCHEMA.names()),
+        RawRows(kept.select("tag", "text", "quality", **sample).select(SCHEMA.names())),
         rejected.select(
             "tag",
             timestamp="instant",

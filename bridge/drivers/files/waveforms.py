@@ -1,4 +1,4 @@
-"""Waveforms from files: the bursts of a range, their samples, and those that contradict an earlier burst."""
+"""Waveforms from files: the bursts of a range as stretches, and those that contradict an earlier burst."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from bridge.drivers.files.bursts import SeenBursts, burst_samples
+from bridge.drivers.files.bursts import SeenBursts, burst_stretches
 from bridge.drivers.files.formats import GROUP, LONGEST, burst_tables, burst_times
 from bridge.drivers.files.layout import ArchiveFile, Span, within
 from bridge.drivers.files.options import Options
 from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed
+from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.plant.connections import Tag
+from historian.waveforms.batch import WaveformBatch
+from historian.waveforms.cutting import cut
 
 
 class WaveformFiles:
@@ -42,12 +45,12 @@ class WaveformFiles:
         addresses = list(dict.fromkeys(tag.address for tag in tags))
         for table in burst_tables(file.path, addresses, bursts.filter(pl.col(GROUP).is_in(groups)), self._options):
             absent.update(address for address in addresses if address not in table.columns)
-            parts = [self._samples(table, tag, file.name) for tag in tags if tag.address in table.columns]
+            parts = [self._stretches(table, tag, file.name) for tag in tags if tag.address in table.columns]
             if parts:
-                yield Parsed(
-                    pl.concat([part.rows for part in parts]).filter(within(start, end, "timestamp")),
-                    pl.concat([part.rejected for part in parts]).filter(within(start, end, "timestamp")),
-                )
+                stretches = pl.concat([part.rows.waveforms for part in parts])
+                rows = RawRows(waveforms=cut(WaveformBatch(stretches), start, end))
+                rejected = pl.concat([part.rejected for part in parts])
+                yield Parsed(rows, rejected.filter(within(start, end, "timestamp")))
         if absent:
             raise SourceError(f"it does not hold {', '.join(sorted(absent))}")
 
@@ -58,9 +61,10 @@ class WaveformFiles:
         slack = (pl.col(LONGEST) * 1e6 / slowest).ceil().cast(pl.Int64).cast(pl.Duration("us"))
         return times.with_columns(slack=slack)
 
-    def _samples(self, table: pl.DataFrame, tag: Tag, origin: str) -> Parsed:
-        values = pl.col(tag.address).cast(pl.List(pl.Float64))
-        bursts = table.select(row=ROW, instant=INSTANT, fault=FAULT, given=GIVEN, values=values).drop_nulls("values")
-        news = self._seen.news(tag.name, bursts)
+    def _stretches(self, table: pl.DataFrame, tag: Tag, origin: str) -> Parsed:
+        is_array = isinstance(table.schema[tag.address], pl.Array)
+        values = pl.col(tag.address).arr.to_list() if is_array else pl.col(tag.address)
+        bursts = table.select(row=ROW, instant=INSTANT, fault=FAULT, given=GIVEN, values=values)
+        news = self._seen.news(tag.name, bursts.drop_nulls("values"))
         rate, stamp = tag.sample_rate or 1.0, self._options.stamp
-        return burst_samples(news, tag=tag.name, sample_rate=rate, stamp=stamp, origin=origin)
+        return burst_stretches(news, tag=tag.name, sample_rate=rate, stamp=stamp, origin=origin)

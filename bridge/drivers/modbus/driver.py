@@ -122,5 +122,6 @@ driver: Final = Driver(
     address=Columns,
     source=opened_by("bridge.drivers.modbus.source:ModbusSource"),
     probe=opened_by("bridge.drivers.modbus.probe:probe"),
+    interval=lambda connection: cast(Options, connection.options).every,
     check_tags=_check,
 )

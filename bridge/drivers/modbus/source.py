@@ -19,6 +19,7 @@ from bridge.drivers.modbus.blocks import Block, halves, plan_blocks
 from bridge.drivers.modbus.client import connect_client, encryption, request
 from bridge.drivers.modbus.driver import Options, places_of
 from bridge.drivers.modbus.places import BIT_TABLES
+from bridge.drivers.raw_rows import RawRows
 from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig
 from historian.quality import (
@@ -83,7 +84,7 @@ class ModbusSource:
         client = await connect_client(options, self._context, on_change=changed)
         self._connection = _Connection(client, lost, list(self._plan), loop.time())
 
-    async def read(self) -> pl.DataFrame:
+    async def read(self) -> RawRows:
         """See `Source.read`: one row per tag and poll."""
         connection = self._connection
         if connection is None or connection.loss_reported:
@@ -91,7 +92,7 @@ class ModbusSource:
         await self._wait_for_poll(connection)
         frames = [rows for block in tuple(connection.blocks) for rows in await self._read_block(connection, block)]
         connection.loss_reported = connection.lost.done()
-        return pl.concat(frames)
+        return RawRows(pl.concat(frames))
 
     async def close(self) -> None:
         """See `Source.close`."""

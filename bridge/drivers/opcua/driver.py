@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -97,5 +97,6 @@ driver: Final = Driver(
     source=opened_by("bridge.drivers.opcua.source:OpcuaSource"),
     probe=opened_by("bridge.drivers.opcua.probe:probe"),
     browse=opened_by("bridge.drivers.opcua.browse:browse"),
+    interval=lambda connection: cast(Options, connection.options).sampling_interval or None,
     check_tags=check_node_ids,
 )

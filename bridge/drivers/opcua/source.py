@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import polars as pl
 from asyncua import Client, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.client.ua_session import UaSession
@@ -15,7 +14,9 @@ from asyncua.client.ua_session import UaSession
 from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.client import ABANDONED_S, CONNECT_S, disconnect, new_client, not_connected, per_call
 from bridge.drivers.opcua.driver import Address, Options, check_node_ids
-from bridge.drivers.opcua.values import Channel, bad_rows, sample_rows
+from bridge.drivers.opcua.stamps import ArrayClock
+from bridge.drivers.opcua.values import Channel, bad_rows, raw_rows
+from bridge.drivers.raw_rows import RawRows
 from historian.plant.connections import ConnectionConfig, Tag
 from historian.quality import BAD
 from historian.times import utc_now
@@ -37,6 +38,7 @@ class OpcuaSource:
         self._channels = [_channel(tag) for tag in connection.tags]
         self._client: Client | None = None
         self._unsampled: list[str] = []
+        self._clock = ArrayClock()
 
     async def connect(self) -> None:
         """See `Source.connect`."""
@@ -53,10 +55,10 @@ class OpcuaSource:
         except (OSError, TimeoutError, ua.UaError) as error:
             raise not_connected(options, error) from None
 
-    async def read(self) -> pl.DataFrame:
+    async def read(self) -> RawRows:
         """See `Source.read`."""
-        if not self._absent.is_empty():
-            absent, self._absent = self._absent, self._absent.clear()
+        if not self._absent.is_empty:
+            absent, self._absent = self._absent, RawRows()
             return absent
         responses = await self._mailbox.take(check=self._why_closed)
         return await asyncio.to_thread(self._decoded, responses)
@@ -75,7 +77,7 @@ class OpcuaSource:
         if client is not None:
             await disconnect(client)
 
-    async def _subscribe(self, session: UaSession) -> pl.DataFrame:
+    async def _subscribe(self, session: UaSession) -> RawRows:
         """Subscribe to every node; return a Bad row for each that the server refuses."""
         created = await session.create_subscription(_subscription(self._options), self._published)
         period_s = created.RevisedPublishingInterval / 1000 * created.RevisedMaxKeepAliveCount
@@ -125,11 +127,10 @@ class OpcuaSource:
         connected = self._client is not None and self._client.state is UaClientState.CONNECTED
         return "" if connected else "the server closed the connection"
 
-    def _decoded(self, responses: Sequence[_Response]) -> pl.DataFrame:
-        return pl.concat(
-            sample_rows([(self._channels[item.ClientHandle], item.Value) for item in values], received=received)
-            for values, received in responses
-        )
+    def _decoded(self, responses: Sequence[_Response]) -> RawRows:
+        channels = self._channels
+        found = ((channels[item.ClientHandle], item.Value, at) for values, at in responses for item in values)
+        return raw_rows(found, self._clock)
 
 
 def _subscription(options: Options) -> ua.CreateSubscriptionParameters:

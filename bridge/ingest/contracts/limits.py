@@ -1,7 +1,11 @@
 """The rule that applies to every tag: its kind, its range, and bounds on its timestamps. Pure.
 
-Ranges are in engineering units, so transforms come first. Of a Bad sample only tag and timestamp are checked: its value
-must not be used anyway, and it may carry the text with which a legacy historian reports an outage.
+Vibration points have waveforms and nothing else, all other points samples and nothing else. Ranges are in engineering
+units, so transforms come first. Of a Bad sample only tag and timestamp are checked: its value must not be used anyway,
+and it may carry the text with which a legacy historian reports an outage.
+
+A stretch with a value outside the range is kept, and marked by its quality: to lose the whole of it because one sample
+clipped would lose the most interesting data there is.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ import polars as pl
 
 from bridge.ingest.contracts.rules import Findings, Rule
 from historian.plant.connections import Tag
-from historian.quality import is_bad
+from historian.quality import UNCERTAIN_ENGINEERING_UNITS_EXCEEDED, is_bad, is_good
 from historian.samples import SCHEMA, SampleBatch
+from historian.waveforms.batch import WaveformBatch
+from historian.waveforms.timing import last_us
 
 FUTURE: Final = timedelta(days=1)
 """Longest time by which a device's clock may be ahead of the bridge's."""
@@ -24,6 +30,8 @@ LIVE_PAST: Final = timedelta(days=3653)
 its clock starts at 1970, 1984, 1990 or 2000."""
 EARLIEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
 """Earliest valid timestamp: no historian has older samples, while the zeros of Unix, .NET and OLE times are older."""
+
+_WAVEFORM: Final = "vibration"
 
 
 def contract_of(tags: Iterable[Tag], *, live: bool) -> tuple[Rule, ...]:
@@ -37,39 +45,70 @@ def contract_of(tags: Iterable[Tag], *, live: bool) -> tuple[Rule, ...]:
 
 
 class Limits:
-    """Rejects samples of unknown tags, of the wrong kind, outside the tag's range, or with impossible timestamps."""
+    """Rejects rows of unknown tags, of the wrong kind or with impossible timestamps, and samples outside the range."""
 
     def __init__(self, tags: Iterable[Tag], *, oldest: timedelta | None) -> None:
-        rows = [(tag.name, tag.kind == "state", *(tag.range or (None, None)), _range_message(tag)) for tag in tags]
-        types = {"tag": pl.String(), "is_state": pl.Boolean(), "low": pl.Float64(), "high": pl.Float64()}
+        rows = [(tag.name, _kind(tag), *(tag.range or (None, None)), _range_message(tag)) for tag in tags]
+        types = {"tag": pl.String(), "kind": pl.String(), "low": pl.Float64(), "high": pl.Float64()}
         self._rules = pl.DataFrame(rows, schema={**types, "range_message": pl.String()}, orient="row")
         self._oldest = oldest
 
     def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
         """See `Rule.check`."""
         joined = samples.join(self._rules, on="tag", how="left", maintain_order="left")
-        return Findings(reasons=joined.select(reason=self._reason(now))["reason"])
+        time = pl.col("timestamp")
+        return Findings(reasons=joined.select(reason=self._reason(now, time, time, _of_sample()))["reason"])
 
-    def _reason(self, now: datetime) -> pl.Expr:
-        value, text, usable = pl.col("value"), pl.col("text"), ~is_bad(pl.col("quality"))
-        time, instant = pl.col("timestamp"), SCHEMA["timestamp"]
+    def check_waveforms(self, stretches: WaveformBatch, *, now: datetime) -> Findings:
+        """See `Rule.check_waveforms`."""
+        limits = self._rules.rename({"low": "lowest", "high": "highest"})
+        joined = stretches.join(limits, on="tag", how="left", maintain_order="left")
+        last = pl.Series(last_us(stretches)).cast(SCHEMA["timestamp"])
+        kind = pl.when(pl.col("kind") != _WAVEFORM).then(pl.lit("a waveform for a tag of single samples"))
+        outside = (pl.col("low") < pl.col("lowest")) | (pl.col("high") > pl.col("highest"))
+        info_bits = pl.col("quality") & 0xFFFF
+        found = joined.with_columns(last=last).select(
+            reason=self._reason(now, pl.col("timestamp"), pl.col("last"), kind),
+            quality=pl.when(outside & is_good(pl.col("quality"))).then(
+                info_bits | pl.lit(UNCERTAIN_ENGINEERING_UNITS_EXCEEDED, pl.UInt32)
+            ),
+        )
+        return Findings(found["reason"], found["quality"])
+
+    def _reason(self, now: datetime, first: pl.Expr, last: pl.Expr, of_contents: pl.Expr) -> pl.Expr:
+        """Return the reason of rows from `first` to `last`: about their tag, their time, or else their contents."""
+        instant = SCHEMA["timestamp"]
         earliest = EARLIEST if self._oldest is None else max(EARLIEST, now - self._oldest)
         return (
-            pl.when(pl.col("is_state").is_null())
+            pl.when(pl.col("kind").is_null())
             .then(pl.lit("unknown tag"))
-            .when(time > pl.lit(now + FUTURE, instant))
+            .when(last > pl.lit(now + FUTURE, instant))
             .then(pl.lit("timestamp more than a day in the future"))
-            .when(time < pl.lit(earliest, instant))
+            .when(first < pl.lit(earliest, instant))
             .then(pl.lit("timestamp before 1980" if self._oldest is None else "timestamp more than ten years old"))
-            .when(usable & value.is_null() & text.is_null())
-            .then(pl.lit("no value, though its quality is not Bad"))
-            .when(usable & pl.col("is_state") & value.is_not_null())
-            .then(pl.lit("a number for a text tag"))
-            .when(usable & ~pl.col("is_state") & text.is_not_null())
-            .then(pl.lit("text for a numeric tag"))
-            .when(usable & ~value.is_between("low", "high"))
-            .then(pl.col("range_message"))
+            .otherwise(of_contents)
         )
+
+
+def _of_sample() -> pl.Expr:
+    """Return the reasons that are about the kind and the value of a sample."""
+    value, text, usable, kind = pl.col("value"), pl.col("text"), ~is_bad(pl.col("quality")), pl.col("kind")
+    return (
+        pl.when(usable & value.is_null() & text.is_null())
+        .then(pl.lit("no value, though its quality is not Bad"))
+        .when(usable & (kind == "state") & value.is_not_null())
+        .then(pl.lit("a number for a text tag"))
+        .when(usable & (kind != "state") & text.is_not_null())
+        .then(pl.lit("text for a numeric tag"))
+        .when(kind == _WAVEFORM)
+        .then(pl.lit("a single sample for a tag of waveforms"))
+        .when(usable & ~value.is_between("low", "high"))
+        .then(pl.col("range_message"))
+    )
+
+
+def _kind(tag: Tag) -> str:
+    return tag.kind if tag.sample_rate is None else _WAVEFORM
 
 
 def _range_message(tag: Tag) -> str | None:

@@ -12,6 +12,8 @@ import polars as pl
 from features.compute.partition import Computed, Partition, Samples, compute_partition
 from historian.samples import SampleBatch, empty_batch
 from historian.times import micros
+from historian.waveforms.batch import WaveformBatch, empty_waveforms
+from historian.waveforms.cutting import cut
 
 _SAMPLES: Final = 1_000_000
 """Most samples of a group."""
@@ -20,16 +22,26 @@ _SLACK: Final = timedelta(seconds=10)
 
 
 class ReadSamples:
-    """Samples in memory, read as from a store."""
+    """Samples and waveforms in memory, read as from a store."""
 
-    def __init__(self, pages: Iterable[SampleBatch]) -> None:
-        rows = pl.concat([empty_batch(), *pages])
-        self._by_tag = {str(tag): part for (tag,), part in rows.partition_by("tag", as_dict=True).items()}
+    def __init__(self, pages: Iterable[SampleBatch], waveforms: Iterable[WaveformBatch]) -> None:
+        self._samples = _by_tag(pl.concat([empty_batch(), *pages]))
+        self._waveforms = _by_tag(pl.concat([empty_waveforms(), *waveforms]))
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`; one page."""
-        parts = [_between(self._by_tag[tag], micros(start), micros(end)) for tag in sorted(tags) if tag in self._by_tag]
-        yield SampleBatch(pl.concat(parts) if parts else empty_batch())
+        held = [self._samples[tag] for tag in sorted(tags) if tag in self._samples]
+        parts = [_between(rows, micros(start), micros(end)) for rows in held]
+        yield SampleBatch(pl.concat([empty_batch(), *parts]))
+
+    def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
+        """See `Reader.read_waveforms`; one page."""
+        held = [self._waveforms[tag] for tag in sorted(tags) if tag in self._waveforms]
+        yield WaveformBatch(pl.concat([empty_waveforms(), *(cut(WaveformBatch(rows), start, end) for rows in held)]))
+
+
+def _by_tag(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    return {str(tag): part for (tag,), part in rows.partition_by("tag", as_dict=True).items()}
 
 
 def _between(rows: pl.DataFrame, start: int, end: int) -> pl.DataFrame:
@@ -67,6 +79,10 @@ def _near(group: Sequence[Partition]) -> bool:
 
 
 def _read(store: Samples, group: Sequence[Partition]) -> ReadSamples:
-    start, end = min(each.start for each in group), max(each.end for each in group)
-    names = [tag.name for each in group for tag in each.plan.sample_tags]
-    return ReadSamples(store.read(sorted(set(names)), start, end))
+    between = min(each.start for each in group), max(each.end for each in group)
+    tags = {tag.name: tag.sample_rate for each in group for tag in each.plan.sample_tags}
+    slow, fast = ([name for name in sorted(tags) if (tags[name] is None) == is_slow] for is_slow in (True, False))
+    return ReadSamples(
+        store.read(slow, *between) if slow else [],
+        store.read_waveforms(fast, *between) if fast else [],
+    )

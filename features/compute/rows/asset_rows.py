@@ -1,4 +1,4 @@
-"""Samples of one asset -> its feature rows, page by page, in bounded memory."""
+"""Samples and waveforms of one asset -> its feature rows, page by page, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import polars as pl
 
 from features.compute.rows.kernel_values import Values, kernel_values
 from features.compute.rows.missing import point_quality
+from features.compute.rows.pages import Page, appended, of_tag, since
 from features.compute.rows.point_windows import point_windows
 from features.compute.rows.quality import ProcessQuality, WaveformQuality
 from features.compute.rows.speed import ShaftSpeed
-from features.define.view_plan import AssetPlan, PointPlan, PointTag, SampleTag
+from features.define.view_plan import AssetPlan, PointPlan, PointTag
 from features.windows.tiling import EndRange, Windows, microseconds
-from historian.samples import SCHEMA, SampleBatch, empty_batch
+from historian.samples import SCHEMA
 
 _EVENT: Final = "event_timestamp"
 
@@ -33,44 +34,35 @@ class Rows(NamedTuple):
     until: int
 
 
-def asset_rows(
-    pages: Iterator[SampleBatch], plan: AssetPlan, wanted: EndRange, ready: Mapping[str, int]
-) -> Iterator[Rows]:
+def asset_rows(pages: Iterator[Page], plan: AssetPlan, wanted: EndRange, ready: Mapping[str, int]) -> Iterator[Rows]:
     """Compute the feature rows of one asset.
 
     Args:
-        pages: the samples the windows can use; each page covers a stretch of time after the one before.
+        pages: what the windows can use; see `in_step`.
         plan: what to compute; every tag of it has samples.
         wanted: which windows.
         ready: `EndRange.ready` of each tag.
     """
     held: dict[str, pl.DataFrame] = {}
-    for page, more in _with_more(pages):
+    for page in pages:
         # Where more follows, windows that end within the page are complete; with the last page all are.
-        until = min(wanted.until, _last(page)) if more else wanted.until
+        more = page.until is not None
+        until = wanted.until if page.until is None else min(wanted.until, page.until)
         for each in plan.sample_tags:
-            held[each.name] = _appended(held.get(each.name), _of_tag(page, each))
+            rows = of_tag(page, each)
+            held[each.name] = appended(held[each.name], rows) if each.name in held else rows
         speed, frames, resume, partial_windows = _shaft_speed(plan, held), [], until, 0
         for tag in plan.tags:
             its_range = wanted._replace(until=until, ready=ready[tag.name])
             with np.errstate(over="ignore", invalid="ignore"):  # such windows have the reason `magnitude`
                 windows, frame = point_rows(held[tag.name], tag, its_range, speed)
-            held[tag.name] = _since(held[tag.name], windows.resume) if more else held[tag.name].clear()
+            held[tag.name] = since(held[tag.name], windows.resume) if more else held[tag.name].clear()
             frames.append(frame)
             resume, partial_windows = min(resume, windows.resume), partial_windows + windows.partial_windows
         if plan.speed and more:
-            held[plan.speed.name] = _since(held[plan.speed.name], resume - plan.speed.max_staleness)
+            held[plan.speed.name] = since(held[plan.speed.name], resume - plan.speed.max_staleness)
         yield Rows(_joined(frames, plan.points), partial_windows, wanted.after, min(until, max(ready.values())))
         wanted = wanted._replace(after=max(wanted.after, until))
-
-
-def _with_more(pages: Iterator[SampleBatch]) -> Iterator[tuple[SampleBatch, bool]]:
-    """Yield each page and whether another follows; an empty page if there is none at all."""
-    page = next(pages, empty_batch())
-    for following in pages:
-        yield page, True
-        page = following
-    yield page, False
 
 
 def _shaft_speed(plan: AssetPlan, held: Mapping[str, pl.DataFrame]) -> ShaftSpeed:
@@ -80,13 +72,11 @@ def _shaft_speed(plan: AssetPlan, held: Mapping[str, pl.DataFrame]) -> ShaftSpee
     return ShaftSpeed(held[speed.name], speed.unit, speed.max_staleness, None, length)
 
 
-def point_rows(
-    samples: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed
-) -> tuple[Windows, pl.DataFrame]:
-    """Compute the rows of one point: samples -> windows -> kernels -> columns.
+def point_rows(held: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> tuple[Windows, pl.DataFrame]:
+    """Compute the rows of one point: samples or stretches -> windows -> kernels -> columns.
 
     Args:
-        samples: of the tag, timestamp ascending; all from `Windows.resume` of the range before.
+        held: of the tag, as `of_tag` returns them, timestamp ascending; all from `Windows.resume` of the range before.
         tag: the tag that fills the point.
         wanted: which windows.
         speed: where the shaft's speed comes from.
@@ -94,7 +84,7 @@ def point_rows(
     Returns:
         The windows, and event_timestamp with the point's columns.
     """
-    found = point_windows(samples, tag, wanted, speed)
+    found = point_windows(held, tag, wanted, speed)
     computed = kernel_values(found.batches, (*tag.plan.groups.values(), tag.plan.checks))
     values, quality = point_quality(found, tag, computed)
     return quality.windows, _frame(tag.plan, values, quality)
@@ -127,23 +117,3 @@ def _joined(frames: Sequence[pl.DataFrame], points: Sequence[str]) -> pl.DataFra
         else absent.alias(f"{name}_reason")
         for name in points
     )
-
-
-def _of_tag(page: SampleBatch, tag: SampleTag) -> pl.DataFrame:
-    """Return the tag's samples, the columns its features need. Often a page is one tag's, which saves a query."""
-    ends = [*page[:1]["tag"], *page[-1:]["tag"]]  # the whole column would take 16 bytes a sample
-    alone = set(ends) == {tag.name}
-    return (page if alone else page.filter(tag=tag.name))[list(tag.sample_columns)]
-
-
-def _appended(before: pl.DataFrame | None, samples: pl.DataFrame) -> pl.DataFrame:
-    """Return both in one frame; in one piece if there were none before: of several pieces arrays would be copies."""
-    return samples if before is None or before.is_empty() else pl.concat([before, samples])
-
-
-def _since(samples: pl.DataFrame, instant: int) -> pl.DataFrame:
-    return samples.filter(pl.col("timestamp").to_physical() >= instant)
-
-
-def _last(page: pl.DataFrame) -> int:
-    return int(page.select(pl.col("timestamp").to_physical().max()).item())

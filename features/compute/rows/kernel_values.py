@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.compute.rows.point_windows import HeldBatch, Machine, WaveformBatch, waveform_batches
+from features.compute.rows.point_windows import HeldBatch, Machine, VibrationBatch, waveform_batches
 from features.define.catalogue import DEFAULT_GROUPS
 from features.define.spec import Batch, FeatureGroup, FeatureSpec, Floats
-from features.windows.tiling import Integers, Tiling
+from features.windows.stretches import Integers
+from features.windows.tiling import Tiling
 from historian.errors import FeatureError
 
 Values = dict[str, npt.NDArray[Any]]
 """Feature name -> [windows]."""
 
 
-def kernel_values(batches: Iterable[WaveformBatch | HeldBatch], groups: Iterable[FeatureGroup]) -> Values:
+def kernel_values(batches: Iterable[VibrationBatch | HeldBatch], groups: Iterable[FeatureGroup]) -> Values:
     """Run the kernels of groups over batches of windows.
 
     Args:

@@ -16,7 +16,7 @@ from features.define.reasons import REASONS, Flags, Reason, Texts
 from features.define.spec import FeatureSpec
 from features.define.view_plan import PointTag
 from features.kernels.spectrum import ACCELERATION
-from features.windows.tiling import Booleans
+from features.windows.stretches import Booleans
 
 
 def point_quality(

@@ -1,4 +1,4 @@
-"""Samples of the tag that fills a point -> its windows, and the batches of them that kernels take."""
+"""Samples or stretches of the tag that fills a point -> its windows, and the batches of them that kernels take."""
 
 from __future__ import annotations
 
@@ -21,18 +21,11 @@ from features.kernels.scratch import Scratch
 from features.kernels.spectrum import Spectra, spectra
 from features.kernels.states import StateWindows, coded
 from features.kernels.vibration import Waveforms
-from features.windows.tiling import (
-    Booleans,
-    EndRange,
-    Integers,
-    Tiling,
-    Windows,
-    burst_windows,
-    epoch_windows,
-    touched_ends,
-)
+from features.windows.stretches import Integers, Stretches
+from features.windows.tiling import EndRange, Tiling, Windows, burst_windows, epoch_windows, touched_ends
 from historian.plant.model import Bearing
 from historian.quality import is_good
+from historian.waveforms.encoding import decode
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """Samples of a batch, in bytes: in smaller ones the calls of kernels cost more than the arithmetic."""
@@ -50,7 +43,7 @@ class Machine(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WaveformBatch:
+class VibrationBatch:
     """What the kernels of waveforms take, made when the first one needs it."""
 
     waveforms: Waveforms
@@ -86,8 +79,8 @@ class PointWindows:
     """The windows of a point, and the batches its kernels take."""
 
     windows: Windows
-    batches: Iterator[WaveformBatch | HeldBatch]
-    """Of a vibration point the valid windows, of any other all windows; to be taken once."""
+    batches: Iterator[VibrationBatch | HeldBatch]
+    """Of a vibration point the valid windows, of any other all windows; to be taken once, before another point's."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +92,18 @@ class WaveformWindows(PointWindows):
     """[windows]"""
 
 
-def point_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> PointWindows:
+def point_windows(held: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> PointWindows:
     """Find the windows of a point.
 
     Args:
-        samples: of the tag, timestamp ascending; all from `Windows.resume` of the range before.
+        held: samples of the tag, or its stretches, timestamp ascending; all from `Windows.resume` of the range before.
         tag: the tag that fills the point.
         wanted: which windows.
         speed: where the shaft's speed comes from.
     """
     if tag.sample_rate is None:
-        return _held_windows(samples, tag.plan, wanted)
-    return _waveform_windows(samples, tag, wanted, speed)
+        return _held_windows(held, tag.plan, wanted)
+    return _waveform_windows(held, tag, wanted, speed)
 
 
 def _held_windows(samples: pl.DataFrame, plan: PointPlan, wanted: EndRange) -> PointWindows:
@@ -136,11 +129,12 @@ def _held_batches(
         yield HeldBatch(numbers, StateWindows(coded_states, names))
 
 
-def _waveform_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> WaveformWindows:
-    plan, values = tag.plan, samples["value"].to_numpy()
+def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> WaveformWindows:
+    plan, samples = tag.plan, int(stretches["count"].sum())
+    values = decode(stretches, _scratch().array("samples of a page", (samples, 1), np.float64)[:, 0]).values
     tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
     tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
-    windows = tile(samples["timestamp"].to_physical().to_numpy(), _usable(samples), tiling, wanted)
+    windows = tile(Stretches.of(stretches, values), tiling, wanted)
     speeds, valid = speed.at(windows.end), windows.valid
     machine = Machine(speeds.shaft[valid], tag.bearing)
     batches = waveform_batches(values, windows.first[valid], tiling, plan.point.unit, machine)
@@ -149,7 +143,7 @@ def _waveform_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange, sp
 
 def waveform_batches(
     samples: Floats, first: Integers, tiling: Tiling, unit: str, machine: Machine
-) -> Iterator[WaveformBatch]:
+) -> Iterator[VibrationBatch]:
     """Yield complete windows in batches that stay in the caches.
 
     Args:
@@ -164,15 +158,7 @@ def waveform_batches(
         place = slice(start, start + size)
         windows = _waveforms(samples, first[place], tiling.samples)
         waveforms = Waveforms(windows, tiling.sample_rate, unit, scratch)
-        yield WaveformBatch(waveforms, machine._replace(shaft=machine.shaft[place]))
-
-
-def _usable(samples: pl.DataFrame) -> Booleans:
-    """Return [samples] whether each is Good and has a value. Mostly all are, which the worst quality shows at once."""
-    good, known = is_good(pl.col("quality").max()), pl.col("value").null_count() == 0
-    if samples.select(good & known).item():
-        return np.ones(samples.height, dtype=bool)
-    return samples.select(is_good(pl.col("quality")) & pl.col("value").is_not_null()).to_series().to_numpy()
+        yield VibrationBatch(waveforms, machine._replace(shaft=machine.shaft[place]))
 
 
 def _scratch() -> Scratch:

@@ -16,7 +16,7 @@ import polars as pl
 from features.define.reasons import Flags, Texts
 from features.define.spec import Floats
 from features.kernels.process import LEAST_GOOD_SHARE, Holds, held_windows, holds
-from features.windows.tiling import Integers
+from features.windows.stretches import Integers
 from historian.quality import is_good
 
 PER_UNIT: Final = {"rpm": 1.0, "Hz": 60.0}

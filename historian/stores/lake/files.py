@@ -6,7 +6,7 @@ missing statistic is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,8 @@ _WHOLE: Final = 4
 """Largest number of row groups for which a file in the range is read as a whole: pages are larger than that."""
 _SHORTENED: Final = 1000
 """Largest error of an instant in the statistics, in microseconds; it can only be too early."""
+_PRUNED: Final = ("tag", "timestamp", "last", "quality", "text")
+"""Columns whose statistics are used."""
 _EMPTY: Final = {
     "day": pl.Date(),
     "size_bytes": pl.Int64(),
@@ -35,6 +37,7 @@ _EMPTY: Final = {
     "tag": pl.String(),
     "quality": pl.Int64(),
     "texts": pl.Int64(),
+    "slowest": pl.Float64(),
 }
 
 
@@ -44,7 +47,7 @@ class FileOrGroup(NamedTuple):
     path: str
     rows: int
     first: int | None
-    """Time of the first row in microseconds since the epoch; `last` is that of the last row."""
+    """Time of the first sample in microseconds since the epoch; `last` is that of the last sample."""
     last: int | None
     lowest: str | None
     """Lower bound of its tags; `highest` is the upper bound. Both may be prefixes."""
@@ -54,7 +57,7 @@ class FileOrGroup(NamedTuple):
     quality: int | None
     """The quality of all rows, if they share one."""
     texts: int | None
-    """Number of rows that have a text."""
+    """Number of rows that have a text; 0 for stretches."""
     group: int | None = None
     """Number of the row group in the file; None for the whole file."""
 
@@ -82,16 +85,18 @@ class FileOrGroup(NamedTuple):
 
 
 def files_of(table: LakeTable) -> pl.DataFrame:
-    """Return all files of the samples table.
+    """Return all files of the table of samples or of that of waveforms.
 
     Returns:
         Columns `day`, `size_bytes`, `logged_as` and the fields of `FileOrGroup` without `group`; `rows` is called
-        `num_records`.
+        `num_records`. `slowest` is the lowest sample rate of stretches in Hz.
     """
     files = table.listing()
     if files.is_empty():
         return pl.DataFrame(schema=_EMPTY)
     one_tag = (pl.col("min.tag") == pl.col("max.tag")) & (pl.col("min.tag").str.len_bytes() < _PREFIX)
+    last = "max.last" if "max.last" in files.columns else "max.timestamp"
+    texts = pl.col("num_records") - pl.col("null_count.text") if "null_count.text" in files.columns else pl.lit(0)
     return files.select(
         pl.col("partition.day").cast(pl.Date).alias("day"),
         "size_bytes",
@@ -99,12 +104,13 @@ def files_of(table: LakeTable) -> pl.DataFrame:
         "path",
         "num_records",
         pl.col("min.timestamp").to_physical().alias("first"),
-        (pl.col("max.timestamp").to_physical() + _SHORTENED).alias("last"),
+        (pl.col(last).to_physical() + _SHORTENED).alias("last"),
         pl.col("min.tag").str.slice(0, _PREFIX).alias("lowest"),
         pl.col("max.tag").str.slice(0, _PREFIX).alias("highest"),
         pl.when(one_tag).then("min.tag").alias("tag"),
         pl.when(pl.col("min.quality") == pl.col("max.quality")).then("min.quality").alias("quality"),
-        (pl.col("num_records") - pl.col("null_count.text")).alias("texts"),
+        texts.alias("texts"),
+        (pl.col("min.sample_rate") if "min.sample_rate" in files.columns else pl.lit(None)).alias("slowest"),
     )
 
 
@@ -128,21 +134,27 @@ def parts_of(files: pl.DataFrame, start: datetime, end: datetime, group_rows: in
         end: first instant after the range.
         group_rows: largest number of rows in a row group.
     """
-    for row in files.drop("day", "size_bytes", "logged_as").iter_rows():
-        file = FileOrGroup(*row)
+    for file in whole_files(files):
         whole = file.tag is not None and file.rows <= _WHOLE * group_rows and file.lies_within(start, end)
-        yield from [file] if whole or file.rows <= group_rows else _groups(file.path)
+        yield from [file] if whole or file.rows <= group_rows else groups_of(file.path)
 
 
-def _groups(path: str) -> Iterator[FileOrGroup]:
+def whole_files(files: pl.DataFrame) -> list[FileOrGroup]:
+    """Return files, from `files_of`, as units of reading."""
+    return [FileOrGroup(*row) for row in files.drop("day", "size_bytes", "logged_as", "slowest").iter_rows()]
+
+
+def groups_of(path: str) -> Iterator[FileOrGroup]:
     """Yield the row groups of a file. Instants remain integers as stored: converting them to datetimes is slow."""
     footer = pq.read_metadata(path)
-    place = {name: number for number, name in enumerate(footer.schema.names)}
+    place = {name: number for number, name in enumerate(footer.schema.names) if name in _PRUNED}
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
-        known = {name: group.column(place[name]).statistics for name in ("tag", "timestamp", "quality", "text")}
+        known = {name: group.column(at).statistics for name, at in place.items()}
         lowest, highest = _span(known["tag"], "min", "max")
         first, last = _span(known["timestamp"], "min_raw", "max_raw")
+        if "last" in place:
+            _, last = _span(known["last"], "min_raw", "max_raw")
         best, worst = _span(known["quality"], "min_raw", "max_raw")
         yield FileOrGroup(
             path,
@@ -153,9 +165,14 @@ def _groups(path: str) -> Iterator[FileOrGroup]:
             highest and highest[:_PREFIX],
             lowest if lowest == highest and len((lowest or "").encode()) < _PREFIX else None,
             best if best == worst else None,
-            group.num_rows - known["text"].null_count if known["text"] else None,
+            _texts(known, group.num_rows),
             number,
         )
+
+
+def _texts(known: Mapping[str, pq.Statistics | None], rows: int) -> int | None:
+    text = known.get("text")
+    return rows - text.null_count if text else None if "text" in known else 0
 
 
 def _span(statistics: pq.Statistics | None, least: str, most: str) -> tuple[Any, Any]:

@@ -7,7 +7,9 @@ newest files list what was written since: they name the few instants that are lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 import polars as pl
 
@@ -16,6 +18,11 @@ from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import files_of, prune
 from historian.stores.lake.layout import NEWEST, WRITTEN
 from historian.stores.lake.ledger import entries_since, last_written
+from historian.stores.lake.stretches import far_of, located_in, resolved
+from historian.stores.lake.table import LakeTable
+from historian.waveforms.packing import newest_samples
+
+_NOTHING: Final = NEWEST.to_frame().drop("up_to")
 
 
 def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFrame:
@@ -32,8 +39,14 @@ def latest_samples(lake: LakeDirectory, tags: Sequence[str] | None) -> pl.DataFr
     entries = entries_since(lake.ledger, since).filter(wanted)
     written = entries.group_by("tag").agg(timestamp=pl.col("last").max()).collect()
     known = written.join(noted.select("tag", known="timestamp"), on="tag", how="left")
-    moved = known.filter((pl.col("timestamp") >= pl.col("known")).fill_null(value=True)).drop("known")
-    return pl.concat([noted.join(moved, on="tag", how="anti"), _samples_at(lake, moved)]).sort("tag")
+    # A newer stretch may have replaced the sample that is noted by one that is slightly earlier.
+    waves = files_of(lake.waveforms)
+    far = timedelta(0) if waves.is_empty() else far_of(waves)
+    moved = known.filter((pl.col("timestamp") >= pl.col("known") - far).fill_null(value=True)).select(
+        "tag", timestamp=pl.max_horizontal("timestamp", "known")
+    )
+    found = pl.concat([_samples_at(lake, moved), _ends_of_stretches(lake, moved, far)])
+    return pl.concat([noted.join(moved, on="tag", how="anti"), found]).sort("tag")
 
 
 def note_newest(lake: LakeDirectory) -> None:
@@ -56,15 +69,44 @@ def _noted(lake: LakeDirectory) -> pl.DataFrame:
     return pl.read_parquet(paths, glob=False).select(NEWEST.names()) if paths else NEWEST.to_frame()
 
 
+def _ends_of_stretches(lake: LakeDirectory, moved: pl.DataFrame, far: timedelta) -> pl.DataFrame:
+    """Return the last sample of each tag's stretches, read from those at most `far` from one instant per tag."""
+    files = _files_at(lake.waveforms, moved, far)
+    if files.is_empty():
+        return _NOTHING
+    instants = moved["timestamp"].sort().to_list()
+    found = located_in(lake, files, moved["tag"].to_list(), (instants[0] - far, instants[-1] + far))
+    touching = found.heads.join(moved.select("tag", at="timestamp"), on="tag").filter(
+        pl.col("timestamp") <= pl.col("at"), pl.col("last") >= pl.col("at") - far
+    )
+    rows = resolved(replace(found, heads=touching))
+    written = rows.group_by("tag").agg(pl.col(WRITTEN).last())
+    return newest_samples(rows).join(written, on="tag").cast(_NOTHING.schema).select(_NOTHING.columns)
+
+
 def _samples_at(lake: LakeDirectory, moved: pl.DataFrame) -> pl.DataFrame:
     """Return the samples at one instant per tag, read from the files that may hold them."""
-    columns = [name for name in NEWEST.names() if name != "up_to"]
-    instants = moved["timestamp"].sort()
-    if instants.is_empty():
-        return NEWEST.to_frame().select(columns)
-    files = prune(files_of(lake.samples), moved["tag"].to_list(), instants[0], instants[-1] + timedelta(microseconds=1))
-    at = instants.to_physical()
-    held = at.search_sorted(files["last"], side="right") > at.search_sorted(files["first"])
-    rows = pl.scan_parquet(files.filter(held)["path"].to_list(), glob=False)
-    found = rows.filter(pl.col("timestamp").is_in(instants.unique().implode())).select(columns).collect()
-    return newest_wins(found.join(moved, on=["tag", "timestamp"], how="semi"), written=WRITTEN)
+    files = _files_at(lake.samples, moved, timedelta(0))
+    if files.is_empty():
+        return _NOTHING
+    rows = pl.scan_parquet(files["path"].to_list(), glob=False)
+    found = rows.filter(pl.col("timestamp").is_in(moved["timestamp"].unique().implode())).select(_NOTHING.columns)
+    return newest_wins(found.collect().join(moved, on=["tag", "timestamp"], how="semi"), written=WRITTEN)
+
+
+def _files_at(table: LakeTable, moved: pl.DataFrame, far: timedelta) -> pl.DataFrame:
+    """Return the files that may have a row of some tag at most `far` from one instant per tag.
+
+    Args:
+        table: samples or waveforms.
+        moved: columns `tag` and `timestamp`.
+        far: zero for samples.
+    """
+    files, instants = files_of(table), moved["timestamp"].sort()
+    if files.is_empty() or instants.is_empty():
+        return files.clear()
+    after = instants[-1] + far + timedelta(microseconds=1)
+    files, at = prune(files, moved["tag"].to_list(), instants[0] - far, after), instants.to_physical()
+    distance = far // timedelta(microseconds=1)
+    until = at.search_sorted(files["last"] + distance, side="right")
+    return files.filter(until > at.search_sorted(files["first"] - distance))

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow.parquet as pq
 
 from historian.stores.lake.layout import FileLayout
@@ -24,6 +25,9 @@ from historian.stores.lake.layout import FileLayout
 Action = dict[str, Any]
 """One line of a Delta commit, such as `{"add": {"path": …}}`."""
 _UNBOUNDED: Final = 2**62
+_COMPARABLE: Final = cs.exclude(cs.binary())
+"""Columns with statistics."""
+_EVENLY_SPACED: Final = ("timestamp", "last")
 
 
 def write_files(
@@ -78,10 +82,10 @@ def _write_file(
     """Write one file with `first` and as much of `rest` as fits; return the bounds of each row group."""
     bounds = [_bounds(first)]
     table = first.to_arrow(compat_level=pl.CompatLevel.oldest())
-    # Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011.
-    deltas = {"timestamp": "DELTA_BINARY_PACKED"} if "timestamp" in first.columns else None
-    words = [name for name in first.columns if name != "timestamp"]
-    options: dict[str, Any] = {"compression": "lz4", "use_dictionary": words, "column_encoding": deltas}
+    # Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011; for stretches 0024.
+    deltas = {name: "DELTA_BINARY_PACKED" for name in first.columns if name in _EVENLY_SPACED}
+    words = [name for name, dtype in first.schema.items() if name not in deltas and dtype != pl.Binary]
+    options: dict[str, Any] = {"compression": "lz4", "use_dictionary": words, "column_encoding": deltas or None}
     with path.open("xb") as file, pq.ParquetWriter(file, table.schema, store_schema=False, **options) as writer:
         writer.write_table(table, row_group_size=group_rows)
         while file.tell() < target and (group := next(rest, None)) is not None:
@@ -107,9 +111,9 @@ def _regrouped(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFra
 def _bounds(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         pl.len().alias("rows"),
-        pl.all().min().name.prefix("min."),
-        pl.all().max().name.prefix("max."),
-        pl.all().null_count().name.prefix("nulls."),
+        _COMPARABLE.min().name.prefix("min."),
+        _COMPARABLE.max().name.prefix("max."),
+        _COMPARABLE.null_count().name.prefix("nulls."),
     )
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
 
-from historian.samples import KEY, newest_wins
 from historian.stores.lake.directory import LakeDirectory
-from historian.stores.lake.files import files_of, parts_of
+from historian.stores.lake.files import files_of
 from historian.stores.lake.latest import note_newest
-from historian.stores.lake.layout import WRITTEN, stored
+from historian.stores.lake.layout import WRITTEN
 from historian.stores.lake.ledger import compact_ledger
-from historian.stores.lake.pages import pages_of
+from historian.stores.lake.rewriting import Rows, SampleRows, StretchRows
 from historian.stores.lake.table import LakeTable
 
 _TARGET: Final = 256 * 2**20
@@ -22,30 +21,29 @@ _TARGET: Final = 256 * 2**20
 
 def compact(lake: LakeDirectory, *, page_rows: int, small: int, target: int) -> dict[str, int]:
     """See `LakeStore.compact`."""
-    if lake.samples.snapshot() is None:
+    if lake.ledger.snapshot() is None:
         return {"files_before": 0, "files_after": 0}
     with lake.writing("compacted"):
         before = _file_count(lake)
-        sizes = files_of(lake.samples).filter(pl.col("size_bytes") < small).group_by("day").len()
-        days = sizes.filter(pl.col("len") > 1)["day"].sort().to_list()
-    for day in days:  # the lock is released between days, so that a live stream waits for one day at most
-        with lake.writing("compacted"):
-            rewrite_day(lake, day, page_rows=page_rows, target=target)
+        note_newest(lake)  # while what was written last is in small files
+        days = [(rows, day) for rows in _tables(lake) for day in files_of(rows.table)["day"].unique().sort().to_list()]
+    for rows, day in days:
+        _compact_day(lake, rows, day, page_rows=page_rows, small=small, target=target)
     with lake.writing("compacted"):
         compact_ledger(lake.ledger)
-        note_newest(lake)
         after = _file_count(lake)
     return {"files_before": before, "files_after": after}
 
 
 def vacuum(lake: LakeDirectory, *, keep: timedelta, dry_run: bool) -> list[str]:
     """See `LakeStore.vacuum`."""
-    if lake.samples.snapshot() is None:
+    if lake.ledger.snapshot() is None:
         return []
     hours = -(-keep // timedelta(hours=1)) if keep else 0
     gone: list[str] = []
     with lake.writing("vacuumed"):
-        for table in (lake.samples, lake.ledger, lake.newest):
+        waveforms = [lake.waveforms] if lake.waveforms.snapshot() else []
+        for table in (lake.samples, *waveforms, lake.ledger, lake.newest):
             table.create()
             delta = table.current
             paths = delta.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False, full=True)
@@ -56,58 +54,92 @@ def vacuum(lake: LakeDirectory, *, keep: timedelta, dry_run: bool) -> list[str]:
 
 
 def merge_small(lake: LakeDirectory, *, page_rows: int) -> None:
-    """Merge small files of the samples and of the ledger. The caller holds the writers' lock.
+    """Merge small files of the samples, the waveforms and the ledger. The caller holds the writers' lock.
 
     Every write and every read goes through the list of files, so their number must be bounded. Larger files are not
     changed unless a day has very many of them.
     """
     small, crowded = lake.layout.small, lake.layout.crowded
-    for (day,), files in files_of(lake.samples).partition_by("day", as_dict=True).items():
-        if files.height > crowded:
-            rewrite_day(lake, day, page_rows=page_rows, target=_TARGET)
-        else:
-            _join(lake.samples, files.filter(pl.col("size_bytes") < small), small, day=day)
-    _join(lake.ledger, lake.ledger.listing().filter(pl.col("size_bytes") < small), small, day=None)
+    for rows in _tables(lake):
+        for (day,), files in files_of(rows.table).partition_by("day", as_dict=True).items():
+            if files.height > crowded:
+                for some in _apart_in_time(files, _TARGET):
+                    rewrite(rows, day, some, page_rows=page_rows, target=_TARGET)
+            else:
+                for few in _bins(files.filter(pl.col("size_bytes") < small), small):
+                    _replace(rows.table, day, few, [rows.merged(_contents(few), few)])
+    for few in _bins(lake.ledger.listing().filter(pl.col("size_bytes") < small), small):
+        lake.ledger.replace(few, lake.ledger.written([_contents(few).sort(WRITTEN)]))
 
 
-def rewrite_day(lake: LakeDirectory, day: date, *, page_rows: int, target: int) -> None:
-    """Replace a day's files by few large sorted files without superseded rows. The caller holds the lock.
+def rewrite(rows: Rows, day: date, files: pl.DataFrame, *, page_rows: int, target: int) -> None:
+    """Replace files of a day by few large sorted files without superseded rows. The caller holds the lock.
 
     Args:
-        lake: the lake.
+        rows: the rows of the table.
         day: the day in UTC.
-        page_rows: approximate number of rows in memory at a time.
+        files: from `files_of`; other files of the day have no row that affects one of these.
+        page_rows: approximate number of samples in memory at a time.
         target: size of the new files in bytes.
     """
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    span = start, start + timedelta(days=1)
-    files = files_of(lake.samples).filter(day=day)
-    parts = list(parts_of(files, *span, lake.layout.group_rows))
-    pages = (
-        page.sort(*KEY)
-        for tags in _tag_groups(files, page_rows)
-        for page in pages_of(lake, parts, tags, span, page_rows=page_rows, stamped=True)
-    )
-    rows = (stored(page).drop("day") for page in pages)
-    lake.samples.replace(files, lake.samples.written(rows, day=str(day), target=target))
+    if files.height > 1:
+        groups = _tag_groups(rows, files, page_rows)
+        _replace(rows.table, day, files, rows.pages(files, groups, day, page_rows=page_rows), target=target)
 
 
-def _tag_groups(files: pl.DataFrame, page_rows: int) -> list[list[str]]:
-    """Return the tags of files in groups of neighbours that fit in one page; a tag of more rows is its own group.
+def _compact_day(lake: LakeDirectory, rows: Rows, day: date, *, page_rows: int, small: int, target: int) -> None:
+    """Rewrite the files of a day, those that overlap in time together.
+
+    The lock is released in between, so that a live stream waits for one rewrite at most.
+    """
+    done, is_done = 0, False
+    while not is_done:
+        with lake.writing("compacted"):
+            parts = list(_apart_in_time(files_of(rows.table).filter(day=day), target))
+            is_done = done >= len(parts)
+            if not is_done and (parts[done]["size_bytes"] < small).sum() > 1:
+                rewrite(rows, day, parts[done], page_rows=page_rows, target=target)
+        done += 1
+
+
+def _apart_in_time(files: pl.DataFrame, target: int) -> Iterator[pl.DataFrame]:
+    """Divide the files of a day where none overlaps the next in time and those before have `target` bytes."""
+    ordered = files.sort("first", nulls_last=False)
+    begins = ordered["first"] > ordered["last"].cum_max().shift()
+    heads, size = [0], 0
+    for row, (is_apart, bytes_) in enumerate(zip(begins.to_list(), ordered["size_bytes"].to_list(), strict=True)):
+        if is_apart and size >= target:
+            heads, size = [*heads, row], 0
+        size += bytes_
+    for first, after in zip(heads, [*heads[1:], files.height], strict=True):
+        yield ordered[first:after]
+
+
+def _tag_groups(rows: Rows, files: pl.DataFrame, page_rows: int) -> list[list[str]]:
+    """Return the tags of files in groups of neighbours that fit in one page; a tag of more samples is its own group.
 
     Every page reads every file, so that a page per tag would take a thousand times as long for a thousand tags.
     """
-    counts = pl.scan_parquet(files["path"].to_list(), glob=False).group_by("tag").len("rows").sort("tag").collect()
-    page = (pl.col("rows").cast(pl.Int64).cum_sum() - 1) // page_rows
+    stored = pl.scan_parquet(files["path"].to_list(), glob=False)
+    counts = stored.group_by("tag").agg(rows.samples.alias("samples")).sort("tag").collect()
+    page = (pl.col("samples").cum_sum() - 1) // page_rows
     return counts.group_by(page.alias("page"), maintain_order=True).agg("tag")["tag"].to_list()
 
 
-def _join(table: LakeTable, files: pl.DataFrame, small: int, *, day: date | None) -> None:
-    """Join small files, in the order of their first rows, into files that are no longer small."""
-    for few in _bins(files, small):
-        rows = pl.read_parquet(few["path"].to_list(), glob=False)
-        ordered = rows.sort(WRITTEN) if day is None else newest_wins(rows, written=WRITTEN)
-        table.replace(few, table.written([ordered], day=None if day is None else str(day)))
+def _replace(table: LakeTable, day: date, files: pl.DataFrame, frames: Iterable[pl.DataFrame], **options: int) -> None:
+    """Replace files of a day by rows, in one commit. What remains of a cut stretch may begin on the next day."""
+    later: list[pl.DataFrame] = []
+
+    def of_day() -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            later.append(frame.filter(pl.col("day") != day))
+            yield frame.filter(pl.col("day") == day).drop("day")
+
+    actions = table.written(of_day(), day=str(day), **options)
+    others = pl.concat(later).partition_by("day", as_dict=True, include_key=False) if later else {}
+    for (other,), some in others.items():
+        actions += table.written([some], day=str(other))
+    table.replace(files, actions)
 
 
 def _bins(files: pl.DataFrame, small: int) -> Iterator[pl.DataFrame]:
@@ -118,5 +150,13 @@ def _bins(files: pl.DataFrame, small: int) -> Iterator[pl.DataFrame]:
             yield few
 
 
+def _contents(files: pl.DataFrame) -> pl.DataFrame:
+    return pl.read_parquet(files["path"].to_list(), glob=False)
+
+
+def _tables(lake: LakeDirectory) -> tuple[Rows, Rows]:
+    return SampleRows(lake), StretchRows(lake)
+
+
 def _file_count(lake: LakeDirectory) -> int:
-    return lake.samples.listing().height + lake.ledger.listing().height
+    return sum(table.listing().height for table in (lake.samples, lake.waveforms, lake.ledger))

@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import Spool
+from bridge.edge.spool import Batches, Spool
 from historian.errors import AccessDenied, StoreUnavailable
 from historian.intervals import INTERVALS
 from historian.samples import SCHEMA, SampleBatch, normalise, sample_batch
@@ -81,7 +81,7 @@ def spooled(edge: Edge, *batches: SampleBatch) -> Spool:
     """A spool that has accepted these batches from `line1`."""
     spool = Spool(edge)
     for batch in batches:
-        spool.append(batch, source="line1", now=NOW, covered=INTERVALS.to_frame())
+        spool.append(Batches(batch), source="line1", now=NOW, covered=INTERVALS.to_frame())
     return spool
 
 

@@ -18,12 +18,15 @@ from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import Spool
+from bridge.edge.quarantine_rows import STRETCH
+from bridge.edge.spool import Batches, Spool
 from historian.errors import AccessDenied, StoreUnavailable
 from historian.intervals import INTERVALS, intervals
 from historian.samples import SCHEMA, SampleBatch, sample_batch
 from historian.stores.memory import MemoryStore
 from historian.stores.protocols import Reader
+from historian.waveforms.batch import WaveformBatch, waveform_batch
+from tests.historian.waveforms.rows import stretch
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -47,14 +50,14 @@ def spooled(edge: Edge, *batches: SampleBatch) -> Spool:
     """A spool with the batches given."""
     spool = Spool(edge)
     for batch in batches:
-        spool.append(batch, source="s", now=NOW, covered=NOTHING)
+        spool.append(Batches(batch), source="s", now=NOW, covered=NOTHING)
     return spool
 
 
 def test_what_is_stored_leaves_the_spool_and_widens_coverage(edge: Edge) -> None:
     """One round is enough; another would find nothing to do."""
     store, spool = MemoryStore(), Spool(edge)
-    spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
+    spool.append(Batches(numbered(0, 3)), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
     runner = SinkRunner(edge, store, ["s"])
     assert not runner.forward(NOW)
     assert not runner.forward(NOW)
@@ -93,7 +96,9 @@ def test_live_samples_are_collected_between_writes(edge: Edge, make_store: Store
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(SinkRunner(edge, store, ["s"]).run(finish, every=0.5))
             for number in range(30):
-                await asyncio.to_thread(spool.append, numbered(number, 1), source="s", now=NOW, covered=NOTHING)
+                await asyncio.to_thread(
+                    spool.append, Batches(numbered(number, 1)), source="s", now=NOW, covered=NOTHING
+                )
                 await asyncio.sleep(0.03)
             finish.set()
 
@@ -112,7 +117,7 @@ def test_only_its_own_sources_are_forwarded(edge: Edge) -> None:
 def test_while_the_store_is_down_nothing_leaves_the_spool(edge: Edge, make_store: Stores) -> None:
     """Nothing counts as covered either."""
     store, spool = make_store(), Spool(edge)
-    spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
+    spool.append(Batches(numbered(0, 3)), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
     store.down = True
     with pytest.raises(StoreUnavailable):
         SinkRunner(edge, store, ["s"]).forward(NOW)
@@ -140,6 +145,33 @@ def test_exactly_the_refused_samples_go_to_quarantine(
     assert_frame_equal(kept.select(SCHEMA.names()).sort("timestamp"), expected.filter(refused))
     assert set(kept["reason"]) <= {"the store refused it"}
     assert set(kept["detail"]) <= {"1 of 1 values are refused"}
+    assert Spool(edge).waiting() == {}
+    edge.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
+@given(st.sets(st.integers(0, 9)), st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_exactly_the_refused_stretches_go_to_quarantine(
+    tmp_path_factory: pytest.TempPathFactory, make_store: Stores, refused: set[int], sizes: list[int]
+) -> None:
+    """Each is one row there, with its values; samples of the same batches are written."""
+    edge, store, first = Edge(tmp_path_factory.mktemp("edge") / "edge.db"), make_store(*map(float, refused)), 0
+    stretches = [stretch(1_000_000 * number, [-1.0, float(number)], tag="w") for number in range(sum(sizes))]
+    for size in sizes:
+        waveforms = waveform_batch(pl.concat(stretches[first : first + size]))
+        Spool(edge).append(Batches(numbered(1_000 + first, 1), waveforms), source="s", now=NOW)
+        first += size
+    runner = SinkRunner(edge, store, ["s"])
+    while runner.forward(NOW):
+        pass
+    every = pl.concat(stretches)
+    is_refused = pl.col("high").is_in(list(map(float, refused)))
+    found = pl.concat([every.clear(), *store.read_waveforms(["w"], T0 - 99 * DAY, T0)])
+    assert_frame_equal(found, every.filter(~is_refused))
+    kept = Quarantine(edge).rows()
+    assert_frame_equal(kept.select(STRETCH.names()), every.filter(is_refused).select(STRETCH.names()))
+    assert set(kept["reason"]) <= {"the store refused it"}
+    assert runner.written == {"s": len(sizes) + 2 * found.height}
     assert Spool(edge).waiting() == {}
     edge.close()
 
@@ -191,9 +223,17 @@ class FailingStore:
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
         """See `Sink.write`."""
+        self._check(source)
+        self.memory.write(batch, source=source, now=now)
+
+    def write_waveforms(self, batch: WaveformBatch, *, source: str, now: datetime) -> None:
+        """See `Sink.write_waveforms`."""
+        self._check(source)
+        self.memory.write_waveforms(batch, source=source, now=now)
+
+    def _check(self, source: str) -> None:
         if self.error is not None and source in self.sources:
             raise self.error
-        self.memory.write(batch, source=source, now=now)
 
 
 def rounds(runner: SinkRunner, count: int) -> list[float]:
@@ -256,7 +296,7 @@ def test_a_fault_with_one_source_does_not_hold_up_the_others(edge: Edge) -> None
     """This holds whatever is wrong with that source's samples."""
     store = FailingStore(ValueError("odd samples"), "s")
     spool = spooled(edge, numbered(0, 3))
-    spool.append(numbered(5, 2), source="z", now=NOW)
+    spool.append(Batches(numbered(5, 2)), source="z", now=NOW)
     runner = SinkRunner(edge, store, ["s", "z"])
     rounds(runner, 1)
     assert spool.waiting() == {"s": 3}
@@ -267,7 +307,7 @@ def test_a_fault_with_one_source_does_not_hold_up_the_others(edge: Edge) -> None
 def test_coverage_is_added_before_the_spool_deletes(edge: Edge) -> None:
     """If coverage cannot be written, the samples stay in the spool, so that no coverage is lost."""
     spool = Spool(edge)
-    spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
+    spool.append(Batches(numbered(0, 3)), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
     with edge.transaction() as database:
         database.execute("CREATE TRIGGER full BEFORE INSERT ON coverage BEGIN SELECT RAISE(ABORT, 'no room'); END")
     runner = SinkRunner(edge, MemoryStore(), ["s"])
@@ -284,7 +324,7 @@ def test_another_sink_has_its_own_pace_and_covers_nothing(edge: Edge) -> None:
     """The store continues while the other sink fails, and only writes to the store add coverage."""
     spool, store = Spool(edge), MemoryStore()
     spool.register("store", "mqtt")
-    spool.append(numbered(0, 3), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
+    spool.append(Batches(numbered(0, 3)), source="s", now=NOW, covered=intervals(["a"], T0, T0 + DAY))
     broker = FailingStore(StoreUnavailable("no broker"), "s")
     publisher = SinkRunner(edge, broker, ["s"], name="mqtt")
     rounds(publisher, 1)

@@ -20,7 +20,7 @@ from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.quarantine_rows import rejected
-from bridge.edge.spool import Spool
+from bridge.edge.spool import Batches, Spool
 from historian.intervals import intervals
 from historian.samples import SCHEMA, sample_batch
 
@@ -30,7 +30,7 @@ edge = Edge(Path(sys.argv[1]) / "edge.db")
 spool = Spool(edge)
 for number, work in enumerate(
     [
-        lambda: spool.append(batch, source="s", now=t0),
+        lambda: spool.append(Batches(batch), source="s", now=t0),
         lambda: Quarantine(edge).add(rejected(batch, "why"), source="s", origin="s", now=t0),
         lambda: Coverage(edge).add(intervals(["a"], t0, t0 + timedelta(days=1))),
         lambda: spool.delivered(spool.oldest("s", now=t0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -14,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
+from bridge.edge.frames import pack
 from bridge.edge.migrations import VERSION, migrate
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
@@ -36,6 +38,39 @@ CREATE TABLE quarantine (id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT N
     recorded_at INTEGER NOT NULL, reason TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     rows INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE INDEX quarantine_order ON quarantine (source, reason, first);
+"""
+
+# As the bridges made it that had waveforms as samples.
+VERSION_2 = """
+CREATE TABLE spool (id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, accepted_at INTEGER NOT NULL,
+    rows INTEGER NOT NULL, size INTEGER NOT NULL, covered BLOB NOT NULL, payload BLOB NOT NULL, covers_since INTEGER,
+    checksum INTEGER);
+CREATE INDEX spool_by_source ON spool (source, id, rows, size);
+CREATE TABLE coverage (tag TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, PRIMARY KEY (tag, start))
+    WITHOUT ROWID;
+CREATE TABLE spool_totals (source TEXT PRIMARY KEY, accepted INTEGER NOT NULL, rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, last_accepted_at INTEGER) WITHOUT ROWID;
+CREATE TABLE sinks (name TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO sinks VALUES ('store');
+CREATE TABLE cursors (sink TEXT NOT NULL, source TEXT NOT NULL, position INTEGER NOT NULL, delivered INTEGER NOT NULL,
+    PRIMARY KEY (sink, source)) WITHOUT ROWID;
+CREATE TABLE spool_damaged (id INTEGER PRIMARY KEY, source TEXT NOT NULL, accepted_at INTEGER NOT NULL,
+    rows INTEGER NOT NULL, reason TEXT NOT NULL, set_aside_at INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX spool_damaged_by_source ON spool_damaged (source, id);
+CREATE TABLE quarantine (id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, reason TEXT NOT NULL, tag TEXT,
+    timestamp INTEGER, value REAL, text TEXT, quality INTEGER, detail TEXT, origin TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL, digest INTEGER NOT NULL);
+CREATE UNIQUE INDEX quarantine_once ON quarantine (digest);
+CREATE INDEX quarantine_by_group ON quarantine (source, reason, id);
+CREATE INDEX quarantine_by_age ON quarantine (recorded_at);
+CREATE TABLE quarantine_totals (source TEXT NOT NULL, reason TEXT NOT NULL, kept INTEGER NOT NULL,
+    discarded INTEGER NOT NULL, PRIMARY KEY (source, reason)) WITHOUT ROWID;
+INSERT INTO quarantine VALUES (7, 's', 'too hot', 'a', 5, 900.0, NULL, 0, NULL, 'file 1', 9, 1234);
+INSERT INTO quarantine_totals VALUES ('s', 'too hot', 1, 4);
+INSERT INTO spool_damaged VALUES (1, 's', 0, 5, 'why', 0, x'00');
+INSERT INTO spool_totals VALUES ('s', 20, 10, 1, 0);
+INSERT INTO cursors VALUES ('store', 's', 1, 10);
+PRAGMA user_version = 2;
 """
 
 
@@ -82,7 +117,7 @@ def test_an_older_database_keeps_everything(old: Path) -> None:
     assert (spool.waiting(), spool.accepted()) == ({"s": 10}, {"s": 20})
     item = spool.oldest("s", now=T0)
     assert item is not None
-    assert_frame_equal(item.batch, numbered(10, 10))
+    assert_frame_equal(item.batches.samples, numbered(10, 10))
     assert_frame_equal(item.covered, intervals(["a"], T0, T0 + timedelta(days=1)))
     spool.delivered(item)
     assert (spool.waiting(), spool.sizes()) == ({}, {"s": 0})
@@ -91,6 +126,31 @@ def test_an_older_database_keeps_everything(old: Path) -> None:
     assert_frame_equal(kept.select(SCHEMA.names()), numbered(0, 3))
     assert kept.select("reason", "source", "origin", "recorded_at").unique().rows() == [("too hot", "s", "file 1", T0)]
     assert Quarantine(edge).counts().rows() == [("s", "too hot", 3, 0)]
+    edge.close()
+
+
+def test_a_database_without_waveforms_keeps_everything(tmp_path: Path) -> None:
+    """What waits is delivered as the samples that it is, with its checksum; the quarantine and all totals go on."""
+    path, day = tmp_path / "edge.db", intervals(["a"], T0, T0 + timedelta(days=1))
+    payload, marks = pack(numbered(10, 10)), pack(day)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(VERSION_2)
+        size, checksum = len(payload) + len(marks), zlib.crc32(marks, zlib.crc32(payload))
+        row = (2, "s", 0, 10, size, marks, payload, None, checksum)
+        database.execute("INSERT INTO spool VALUES (?,?,?,?,?,?,?,?,?)", row)
+        database.execute("UPDATE spool_totals SET bytes = ?", [size])
+    edge = Edge(path)
+    spool, quarantine = Spool(edge), Quarantine(edge)
+    assert (spool.waiting(), spool.accepted(), spool.damaged()) == ({"s": 10}, {"s": 20}, {"s": 1})
+    item = spool.oldest("s", now=T0)
+    assert item is not None
+    assert_frame_equal(item.batches.samples, numbered(10, 10))
+    assert_frame_equal(item.covered, day)
+    spool.delivered(item)
+    assert (spool.waiting(), spool.sizes()) == ({}, {"s": 0})
+    assert quarantine.counts().rows() == [("s", "too hot", 1, 4)]
+    assert quarantine.rows().select("tag", "value", "sample_rate", "values").rows() == [("a", 900.0, None, None)]
+    assert quarantine.purge() == 1
     edge.close()
 
 

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import KEPT, Quarantine, Selection
-from bridge.edge.quarantine_rows import REJECTED, rejected
+from bridge.edge.quarantine_rows import as_rejected, rejected
 from historian.errors import InvalidInput
 from historian.samples import SCHEMA
 from tests.bridge.edge.steps import sqlite_steps
@@ -23,8 +23,8 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 def refused(*rows: tuple[str | None, int | None, float | None, str | None, str]) -> pl.DataFrame:
     """Rows of (tag, second, value, text, reason)."""
     times = [None if second is None else T0 + timedelta(seconds=second) for _, second, *_ in rows]
-    filled = [(tag, at, value, text, 0, why, None) for (tag, _, value, text, why), at in zip(rows, times, strict=True)]
-    return pl.DataFrame(filled, schema=REJECTED, orient="row")
+    filled = [(tag, at, value, text, 0, why) for (tag, _, value, text, why), at in zip(rows, times, strict=True)]
+    return as_rejected(pl.DataFrame(filled, schema={**SCHEMA, "reason": pl.String()}, orient="row"))
 
 
 HOT = refused(("a", 0, 900.0, None, "too hot"), ("a", 1, 901.0, None, "too hot"), ("b", 5, None, "x", "text"))
@@ -102,7 +102,7 @@ def test_rejected_adds_one_reason_to_all_rows() -> None:
     """The result has the columns of the quarantine."""
     rows = HOT.select(SCHEMA.names())
     expected = rows.with_columns(reason=pl.lit("why"), detail=pl.lit("row 7"))
-    assert_frame_equal(rejected(rows, "why", detail="row 7"), expected)
+    assert_frame_equal(rejected(rows, "why", detail="row 7"), as_rejected(expected))
 
 
 def out_of_range(first: int, count: int, reason: str = "too hot") -> pl.DataFrame:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -17,40 +17,24 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from bridge.edge.database import Edge
-from bridge.edge.spool import Spool
+from bridge.edge.spool import Batches, Spool
 from historian.errors import HistorianError, SpoolFull
 from historian.intervals import INTERVALS, intervals, union
-from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
-from historian.times import from_micros
+from historian.samples import SCHEMA, newest_wins, sample_batch
+from tests.bridge.edge.batches import SAMPLE, T0, bursts, numbered, samples
 from tests.bridge.edge.steps import sqlite_steps
 
-T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOTHING = INTERVALS.to_frame()
 SPAWN = multiprocessing.get_context("spawn")
-
-
-def numbered(first: int, count: int, *, tag: str = "a") -> SampleBatch:
-    """A sample a second whose value is its number."""
-    rows = [(tag, T0 + timedelta(seconds=number), float(number), None, 0) for number in range(first, first + count)]
-    return sample_batch(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
 
 
 def drained(spool: Spool, source: str, *, rows: int) -> list[pl.DataFrame]:
     """All waiting items, in the order of delivery."""
     found: list[pl.DataFrame] = []
-    while item := spool.oldest(source, now=T0, rows=rows):
-        found.append(item.batch)
+    while item := spool.oldest(source, now=T0, max_memory=rows * SAMPLE):
+        found.append(item.batches.samples)
         spool.delivered(item)
     return found
-
-
-samples = st.tuples(
-    st.sampled_from(["a", "käse", 'x"y']),
-    st.integers(0, 4_000_000_000_000_000).map(from_micros),
-    st.none() | st.floats(allow_nan=False, allow_infinity=False),
-    st.none() | st.text(max_size=8),
-    st.integers(0, 2**32 - 1),
-)
 
 
 @settings(max_examples=25)
@@ -61,20 +45,20 @@ def test_a_batch_comes_out_as_it_went_in(
     """Values, texts, qualities and microseconds."""
     batch = sample_batch(newest_wins(pl.DataFrame(rows, schema=SCHEMA, orient="row")))
     edge = Edge(tmp_path_factory.mktemp("edge") / "edge.db")
-    Spool(edge).append(batch, source="s", now=T0, covered=NOTHING)
+    Spool(edge).append(Batches(batch), source="s", now=T0, covered=NOTHING)
     item = Spool(edge).oldest("s", now=T0)
     edge.close()
     assert item is not None
-    assert_frame_equal(item.batch, batch, check_exact=True)
+    assert_frame_equal(item.batches.samples, batch, check_exact=True)
 
 
 def test_batches_leave_in_the_order_they_came_source_by_source(edge: Edge) -> None:
     """Batches are joined into larger ones, up to about this many samples."""
     spool = Spool(edge)
     for first in range(0, 50, 10):
-        spool.append(numbered(first, 10), source="s", now=T0, covered=NOTHING)
-        spool.append(numbered(first, 10, tag="b"), source="other", now=T0, covered=NOTHING)
-    oldest = spool.oldest("s", now=T0, rows=25)
+        spool.append(Batches(numbered(first, 10)), source="s", now=T0, covered=NOTHING)
+        spool.append(Batches(numbered(first, 10, tag="b")), source="other", now=T0, covered=NOTHING)
+    oldest = spool.oldest("s", now=T0, max_memory=25 * SAMPLE)
     assert oldest is not None
     assert oldest.more
     found = drained(spool, "s", rows=25)
@@ -86,20 +70,20 @@ def test_batches_leave_in_the_order_they_came_source_by_source(edge: Edge) -> No
 def test_a_sample_given_again_replaces_the_earlier_one_when_joined(edge: Edge) -> None:
     """The store would do the same."""
     spool = Spool(edge)
-    spool.append(numbered(0, 2), source="s", now=T0, covered=NOTHING)
+    spool.append(Batches(numbered(0, 2)), source="s", now=T0, covered=NOTHING)
     again = sample_batch(numbered(1, 1).with_columns(value=pl.lit(9.0)))
-    spool.append(again, source="s", now=T0, covered=NOTHING)
+    spool.append(Batches(again), source="s", now=T0, covered=NOTHING)
     item = spool.oldest("s", now=T0)
     assert item is not None
-    assert item.batch["value"].to_list() == [0.0, 9.0]
+    assert item.batches.samples["value"].to_list() == [0.0, 9.0]
 
 
 def test_an_item_carries_what_is_covered_once_it_is_stored(edge: Edge) -> None:
     """It has the intervals of all batches joined in it; an empty batch may have intervals, too."""
     spool = Spool(edge)
     day, minute = intervals(["a", "b"], T0, T0 + timedelta(days=1)), intervals(["a"], T0, T0 + timedelta(minutes=1))
-    spool.append(numbered(0, 1), source="s", now=T0, covered=minute)
-    spool.append(empty_batch(), source="s", now=T0, covered=day)
+    spool.append(Batches(numbered(0, 1)), source="s", now=T0, covered=minute)
+    spool.append(Batches(), source="s", now=T0, covered=day)
     item = spool.oldest("s", now=T0)
     assert item is not None
     assert_frame_equal(item.covered, union(day))
@@ -108,20 +92,20 @@ def test_an_item_carries_what_is_covered_once_it_is_stored(edge: Edge) -> None:
 def test_a_full_spool_refuses_and_accepts_again_when_drained(edge: Edge) -> None:
     """A refused batch is neither kept nor counted."""
     spool = Spool(edge, max_bytes=1_500)
-    spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
+    spool.append(Batches(numbered(0, 1)), source="s", now=T0, covered=NOTHING)
     with pytest.raises(SpoolFull, match="drains as soon as the store can be written"):
-        spool.append(numbered(1, 200), source="s", now=T0, covered=NOTHING)
+        spool.append(Batches(numbered(1, 200)), source="s", now=T0, covered=NOTHING)
     assert spool.waiting() == spool.accepted() == {"s": 1}
-    spool.append(numbered(0, 1), source="other", now=T0, covered=NOTHING)
+    spool.append(Batches(numbered(0, 1)), source="other", now=T0, covered=NOTHING)
     drained(spool, "s", rows=1)
-    spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
+    spool.append(Batches(numbered(0, 1)), source="s", now=T0, covered=NOTHING)
     assert spool.accepted() == {"other": 1, "s": 2}
 
 
 def test_a_batch_larger_than_the_bound_is_accepted_by_an_empty_spool(edge: Edge) -> None:
     """Refusing it for ever would stop the source for good."""
     spool = Spool(edge, max_bytes=10)
-    spool.append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
+    spool.append(Batches(numbered(0, 1)), source="s", now=T0, covered=NOTHING)
     assert spool.waiting() == {"s": 1}
 
 
@@ -133,7 +117,7 @@ def test_a_full_disk_is_a_full_spool(tmp_path: Path) -> None:
     edge.rows(f"PRAGMA max_page_count = {pages + 2}")
     noise = sample_batch(numbered(0, 20_000).with_columns(value=pl.Series(os.urandom(20_000)).cast(pl.Float64).sin()))
     with pytest.raises(SpoolFull, match="free some space on its disk"):
-        Spool(edge).append(noise, source="s", now=T0, covered=NOTHING)
+        Spool(edge).append(Batches(noise), source="s", now=T0, covered=NOTHING)
     assert Spool(edge).waiting() == {}
     edge.close()
 
@@ -142,7 +126,7 @@ def append_until_killed(path: Path, accepted: Connection) -> None:
     """A process that reports each batch after the spool has accepted it."""
     spool = Spool(Edge(path))
     for number in range(1_000_000):
-        spool.append(numbered(number, 1), source="s", now=T0, covered=NOTHING)
+        spool.append(Batches(numbered(number, 1)), source="s", now=T0, covered=NOTHING)
         accepted.send(number)
 
 
@@ -174,7 +158,7 @@ def open_and_append(path: Path, source: str) -> None:
     """A process among several that make the database at the same time."""
     spool = Spool(Edge(path))
     for number in range(20):
-        spool.append(numbered(number, 1), source=source, now=T0, covered=NOTHING)
+        spool.append(Batches(numbered(number, 1)), source=source, now=T0, covered=NOTHING)
 
 
 def test_several_processes_share_one_database(tmp_path: Path) -> None:
@@ -202,7 +186,7 @@ def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
 
     def fail() -> None:
         with edge.transaction() as database:
-            Spool(edge).append(numbered(0, 1), source="s", now=T0, covered=NOTHING)
+            Spool(edge).append(Batches(numbered(0, 1)), source="s", now=T0, covered=NOTHING)
             database.execute("INSERT INTO nowhere VALUES (1)")
 
     with pytest.raises(sqlite3.OperationalError):
@@ -212,10 +196,10 @@ def test_a_transaction_that_fails_leaves_nothing(edge: Edge) -> None:
 
 def test_a_batch_larger_than_an_item_is_delivered_whole(edge: Edge) -> None:
     """An item has at least one batch, whatever its size."""
-    Spool(edge).append(numbered(0, 10), source="s", now=T0)
-    item = Spool(edge).oldest("s", now=T0, rows=5)
+    Spool(edge).append(Batches(numbered(0, 10)), source="s", now=T0)
+    item = Spool(edge).oldest("s", now=T0, max_memory=5 * SAMPLE)
     assert item is not None
-    assert_frame_equal(item.batch, numbered(0, 10))
+    assert_frame_equal(item.batches.samples, numbered(0, 10))
 
 
 def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
@@ -223,46 +207,54 @@ def test_appending_costs_the_same_however_much_waits(edge: Edge) -> None:
     spool = Spool(edge)
 
     def steps() -> int:
-        return sqlite_steps(edge, lambda: spool.append(numbered(0, 1), source="s", now=T0))
+        return sqlite_steps(edge, lambda: spool.append(Batches(numbered(0, 1)), source="s", now=T0))
 
     steps()
     few = steps()
     with edge.transaction():
         for _ in range(1_000):
-            spool.append(numbered(0, 1), source="s", now=T0)
+            spool.append(Batches(numbered(0, 1)), source="s", now=T0)
     assert steps() <= few * 1.5
 
 
 def test_a_batch_of_one_sample_is_small(edge: Edge) -> None:
     """It takes less than 1 kB, its mark included."""
-    Spool(edge).append(numbered(0, 1), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(seconds=1)))
+    Spool(edge).append(
+        Batches(numbered(0, 1)), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(seconds=1))
+    )
     assert Spool(edge).sizes()["s"] < 1_000
 
 
-@pytest.mark.parametrize("column", ["payload", "covered"])
+@pytest.mark.parametrize("column", ["payload", "waveforms", "covered"])
 def test_a_damaged_batch_is_set_aside_and_stops_nothing(edge: Edge, column: str) -> None:
     """It is counted, its bytes are kept, and all batches after it are delivered."""
     spool = Spool(edge)
     for first in (0, 10, 20):
-        spool.append(numbered(first, 10), source="s", now=T0, covered=intervals(["a"], T0, T0 + timedelta(days=1)))
+        spool.append(
+            Batches(numbered(first, 10), bursts(first, 1)),
+            source="s",
+            now=T0,
+            covered=intervals(["a"], T0, T0 + timedelta(days=1)),
+        )
     with edge.transaction() as database:
         # As text, and one byte short: SQLite itself would refuse to read it back.
         database.execute(f"UPDATE spool SET {column} = x'78' || substr({column}, 3) WHERE id = 2")  # noqa: S608 - ours
     found = pl.concat(drained(spool, "s", rows=10))
     assert_frame_equal(found, pl.concat([numbered(0, 10), numbered(20, 10)]))
     assert (spool.damaged(), spool.waiting(), spool.sizes()) == ({"s": 1}, {}, {"s": 0})
-    assert edge.rows("SELECT rows, length(payload) > 0 FROM spool_damaged") == [(10, 1)]
+    kept = edge.rows("SELECT rows, length(payload) > 0, length(CAST(waveforms AS BLOB)) > 10000 FROM spool_damaged")
+    assert kept == [(10 + 2_560, 1, 1)]
 
 
 def test_what_relied_on_a_damaged_batch_is_not_covered(edge: Edge) -> None:
     """The mark of a slice holds only if every batch since its first was stored."""
     spool, day = Spool(edge), intervals(["a"], T0, T0 + timedelta(days=1))
-    first = spool.append(numbered(0, 10), source="s", now=T0)
-    lost = spool.append(numbered(10, 10), source="s", now=T0)
-    spool.append(empty_batch(), source="s", now=T0, covered=day, covers_since=first)
-    after = spool.append(numbered(20, 10), source="s", now=T0)
+    first = spool.append(Batches(numbered(0, 10)), source="s", now=T0)
+    lost = spool.append(Batches(numbered(10, 10)), source="s", now=T0)
+    spool.append(Batches(), source="s", now=T0, covered=day, covers_since=first)
+    after = spool.append(Batches(numbered(20, 10)), source="s", now=T0)
     later = intervals(["a"], T0 + timedelta(days=2), T0 + timedelta(days=3))
-    spool.append(empty_batch(), source="s", now=T0, covered=later, covers_since=after)
+    spool.append(Batches(), source="s", now=T0, covered=later, covers_since=after)
     with edge.transaction() as database:
         database.execute("UPDATE spool SET payload = x'00' WHERE id = ?", [lost])
     item = spool.oldest("s", now=T0)
@@ -273,18 +265,18 @@ def test_what_relied_on_a_damaged_batch_is_not_covered(edge: Edge) -> None:
 def test_every_sink_gets_every_batch_at_its_own_pace(edge: Edge) -> None:
     """A batch is deleted once all sinks have it; a new sink gets what is there; a removed sink blocks nothing."""
     spool = Spool(edge)
-    spool.append(numbered(0, 10), source="s", now=T0)
+    spool.append(Batches(numbered(0, 10)), source="s", now=T0)
     spool.register("store", "mqtt")
-    spool.append(numbered(10, 5), source="s", now=T0)
+    spool.append(Batches(numbered(10, 5)), source="s", now=T0)
     [whole] = drained(spool, "s", rows=100)
     assert (whole.height, spool.waiting(), spool.waiting(sink="mqtt")) == (15, {}, {"s": 15})
-    first = spool.oldest("s", now=T0, sink="mqtt", rows=10)
+    first = spool.oldest("s", now=T0, sink="mqtt", max_memory=10 * SAMPLE)
     assert first is not None
-    assert_frame_equal(first.batch, numbered(0, 10))
+    assert_frame_equal(first.batches.samples, numbered(0, 10))
     spool.delivered(first, sink="mqtt")
     assert (spool.waiting(sink="mqtt"), edge.rows("SELECT count(*) FROM spool")) == ({"s": 5}, [(1,)])
     spool.register("store")
-    spool.append(numbered(15, 1), source="s", now=T0)
+    spool.append(Batches(numbered(15, 1)), source="s", now=T0)
     drained(spool, "s", rows=100)
     assert edge.rows("SELECT count(*) FROM spool") == [(0,)]
 
@@ -292,11 +284,11 @@ def test_every_sink_gets_every_batch_at_its_own_pace(edge: Edge) -> None:
 def test_two_consumers_of_one_queue_do_not_disturb_each_other(edge: Edge) -> None:
     """Both may deliver an item; it counts once."""
     spool = Spool(edge)
-    spool.append(numbered(0, 10), source="s", now=T0)
+    spool.append(Batches(numbered(0, 10)), source="s", now=T0)
     one, other = spool.oldest("s", now=T0), spool.oldest("s", now=T0)
     assert one is not None
     assert other is not None
     spool.delivered(one)
-    spool.append(numbered(10, 5), source="s", now=T0)
+    spool.append(Batches(numbered(10, 5)), source="s", now=T0)
     spool.delivered(other)
     assert spool.waiting() == {"s": 5}

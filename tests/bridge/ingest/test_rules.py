@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 from bridge.ingest.contracts.rules import Findings, Rule, apply_rules
 from historian.quality import UNCERTAIN
 from historian.samples import SCHEMA, SampleBatch, sample_batch
+from historian.waveforms.batch import WaveformBatch
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -28,6 +29,10 @@ class TooFast:
         self._last |= dict(samples.group_by("tag").agg(pl.col("value").last()).rows())
         return Findings(qualities=qualities)
 
+    def check_waveforms(self, stretches: WaveformBatch, *, now: datetime) -> Findings:
+        """See `Rule.check_waveforms`."""
+        return Findings()
+
 
 class Rejects:
     """Rejects one value."""
@@ -39,6 +44,10 @@ class Rejects:
         """See `Rule.check`."""
         reason = pl.when(pl.col("value") == self._value).then(pl.lit(self._reason))
         return Findings(reasons=samples.select(reason=reason)["reason"])
+
+    def check_waveforms(self, stretches: WaveformBatch, *, now: datetime) -> Findings:
+        """See `Rule.check_waveforms`."""
+        return Findings()
 
 
 def batch(first: int, *values: float) -> SampleBatch:
@@ -58,12 +67,12 @@ def test_a_rule_may_remember_and_mark() -> None:
 
 
 def test_the_first_rule_that_rejects_gives_the_reason() -> None:
-    """A rejected sample keeps the quality that another rule has given it."""
+    """A rejected sample stays as it was given, whatever quality another rule has for it."""
     rules: list[Rule] = [TooFast(), Rejects(50.0, "first"), Rejects(50.0, "second"), Rejects(2.0, "other")]
     verdict = apply_rules(batch(0, 1.0, 2.0, 50.0), rules, now=T0)
     assert_frame_equal(verdict.accepted, batch(0, 1.0))
     rejected = verdict.rejected.select("value", "reason", "quality").rows()
-    assert rejected == [(2.0, "other", 0), (50.0, "first", UNCERTAIN)]
+    assert rejected == [(2.0, "other", 0), (50.0, "first", 0)]
 
 
 def test_without_rules_everything_is_accepted() -> None:

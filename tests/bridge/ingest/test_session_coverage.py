@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.drivers.raw_rows import RawRows
 from bridge.ingest.session_coverage import TOLERANCE, SessionCoverage
 from historian.samples import SCHEMA
+from historian.waveforms.encoding import HEADS, encode
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OVERFLOW = 0x480
@@ -29,10 +32,22 @@ def rows(*given: tuple[str, float] | tuple[str, float, int]) -> pl.DataFrame:
     return pl.DataFrame(filled, schema=SCHEMA, orient="row")
 
 
-def covered(*steps: tuple[float, pl.DataFrame], tags: tuple[str, ...] = ("a", "b")) -> Covered:
+def arrays(*given: tuple[float, int] | tuple[float, int, int]) -> RawRows:
+    """Stretches of tag a at 1 kHz: (second, samples, quality)."""
+    found = []
+    for second, count, *quality in given:
+        row = {"tag": ["a"], "timestamp": [at(second)], "sample_rate": [1000.0], "count": [count]}
+        heads = pl.DataFrame({**row, "quality": quality or [0]}, schema=HEADS)
+        found.append(encode(heads, np.arange(count)))
+    return RawRows(waveforms=pl.concat(found))
+
+
+def covered(*steps: tuple[float, pl.DataFrame | RawRows], tags: tuple[str, ...] = ("a", "b")) -> Covered:
     """The coverage (tag, from, to) in seconds of a session that reads each frame at its second."""
     session = SessionCoverage(tags, began=T0)
-    found = [session.extend(frame, now=at(second)) for second, frame in steps]
+    found = [
+        session.extend(read if isinstance(read, RawRows) else RawRows(read), now=at(second)) for second, read in steps
+    ]
     seconds = [(tag, start - T0, end - T0) for tag, start, end in pl.concat(found).rows()]
     return [(tag, start.total_seconds(), end.total_seconds() - 1e-6) for tag, start, end in seconds]
 
@@ -107,6 +122,37 @@ def test_an_empty_reading_covers_nothing() -> None:
     assert covered((5, rows()), (9, rows(("a", 9)))) == [("a", 0, pytest.approx(9))]
 
 
+def test_a_stretch_covers_from_its_first_to_its_last_sample() -> None:
+    """It also covers the time since the sample before it, like any other report of a change."""
+    assert covered((1, arrays((0.5, 500))), (2, arrays((1, 500), (1.5, 400)))) == [
+        ("a", 0, pytest.approx(0.999)),
+        ("a", pytest.approx(0.999), pytest.approx(1.899)),
+    ]
+
+
+def test_a_long_stretch_covers_all_its_time() -> None:
+    """What it holds needs no second report within the tolerance."""
+    assert covered((5010, arrays((10, 5_000_000)))) == [("a", 0, pytest.approx(5009.999))]
+
+
+def test_a_stretch_from_before_the_session_covers_from_its_beginning() -> None:
+    """Its earlier samples may belong to another session."""
+    assert covered((1, arrays((-1, 1500)))) == [("a", 0, pytest.approx(0.499))]
+
+
+def test_a_stretch_after_a_loss_covers_itself_and_nothing_before_it() -> None:
+    """Within an array nothing can have been lost."""
+    assert covered((2, arrays((1, 100))), (4, arrays((3, 100, OVERFLOW)))) == [
+        ("a", 0, pytest.approx(1.099)),
+        ("a", 3, pytest.approx(3.099)),
+    ]
+
+
+def test_a_stretch_that_ends_in_the_future_covers_nothing() -> None:
+    """Its clock is wrong."""
+    assert covered((1, arrays((1, 10_000)))) == [("a", 0, pytest.approx(1))]
+
+
 stamps = st.lists(
     st.tuples(st.floats(0, 20), st.floats(-1e4, 1e4) | st.none()).map(lambda pair: (round(pair[0], 3), pair[1])),
     max_size=12,
@@ -128,7 +174,7 @@ def test_no_interval_holds_an_instant_of_a_change_that_was_stamped_otherwise(
         if wrong is not None and abs(wrong) > TOLERANCE.total_seconds() and number:
             hidden.append(at(second))
         frame = rows(("a", second + (wrong or 0.0)))
-        found += session.extend(frame, now=at(second)).rows()
+        found += session.extend(RawRows(frame), now=at(second)).rows()
     slack = TOLERANCE
     assert not [
         (instant, start, end) for instant in hidden for _, start, end in found if start + slack < instant < end - slack

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bridge.ingest.transforms import pipeline, scaled
+from bridge.drivers.raw_rows import RawRows
+from bridge.ingest.transforms import pipeline, scaled, scaled_waveforms
 from historian.plant.connections import Tag
 from historian.quality import BAD_NO_DATA
 from historian.samples import SCHEMA, SampleBatch, normalise, sample_batch
+from historian.waveforms.encoding import HEADS, decode, encode, with_statistics
+from tests.historian.waveforms.rows import signals
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -50,4 +55,38 @@ def test_there_is_no_transform_where_there_is_nothing_to_do(make_tag: Callable[.
     """The pipeline is a tuple of steps, which is usually empty."""
     assert pipeline([make_tag("a"), make_tag("b")]) == ()
     [step] = pipeline([make_tag("a"), make_tag("b", scale=2.0, offset=1.0)])
-    assert step(batch("b", [3.0]))["value"].to_list() == [7.0]
+    assert step(RawRows(batch("b", [3.0]))).samples["value"].to_list() == [7.0]
+
+
+def heads(*runs: tuple[str, int]) -> pl.DataFrame:
+    """Stretches (tag, samples) without their values, a second apart."""
+    rows = [(tag, T0 + timedelta(seconds=number), 1000.0, count, 0) for number, (tag, count) in enumerate(runs)]
+    return pl.DataFrame(rows, schema=HEADS, orient="row")
+
+
+@given(signals(longest=20), signals(longest=20), st.floats(-100, 100), st.floats(-100, 100))
+def test_stretches_become_raw_times_scale_plus_offset(
+    ours: npt.NDArray[np.float64], others: npt.NDArray[np.float64], scale: float, offset: float
+) -> None:
+    """Every value is the rounded result in float64; statistics are those of the results; other tags do not change."""
+    stretches = [encode(heads((tag, len(values))), values) for tag, values in (("a", ours), ("b", others))]
+    found = scaled_waveforms(pl.concat(stretches), {"a": (scale, offset)})
+    mine = found.filter(tag="a")
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = ours.astype(np.float64) * scale + offset
+    np.testing.assert_array_equal(decode(mine).values, expected)
+    assert_frame_equal(mine, with_statistics(mine))
+    assert_frame_equal(found.filter(tag="b"), stretches[1])
+
+
+def test_counts_of_a_converter_stay_counts_when_they_are_scaled() -> None:
+    """Two bytes a sample before and after."""
+    counts = np.arange(-500, 500, dtype=np.int16)
+    [found] = scaled_waveforms(encode(heads(("a", 1000)), counts), {"a": (0.0030517578125, 0.0)}).to_dicts()
+    assert (found["encoding"], len(found["values"]), found["high"]) == ("int16", 2000, 499 * 0.0030517578125)
+
+
+def test_a_stretch_without_a_time_is_left_to_quarantine() -> None:
+    """It cannot be encoded again."""
+    timeless = encode(heads(("a", 3)), np.arange(3)).with_columns(timestamp=pl.lit(None, HEADS["timestamp"]))
+    assert_frame_equal(scaled_waveforms(timeless, {"a": (2.0, 0.0)}), timeless)

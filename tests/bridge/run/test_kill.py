@@ -22,6 +22,7 @@ from bridge.edge.spool import Spool
 from historian.plant.load import load_plant
 from historian.quality import BAD_NOT_CONNECTED
 from historian.stores.open import open_store
+from historian.waveforms.packing import unpack
 
 KILLS = 5
 PENSTOCK = Path(sys.executable).with_name("penstock")
@@ -101,10 +102,11 @@ def killed_at_random(plant: Path, seconds: float) -> tuple[datetime, datetime]:
 
 
 def stored(plant: Path, tag: str) -> pl.DataFrame:
-    """All samples of a tag in the store."""
+    """All samples of a tag in the store, those of stretches included."""
     year = timedelta(days=365)
-    now = datetime.now(UTC)
-    return pl.concat(open_store(load_plant(plant)).read([tag], now - year, now + year))
+    store, now = open_store(load_plant(plant)), datetime.now(UTC)
+    samples, stretches = store.read([tag], now - year, now + year), store.read_waveforms([tag], now - year, now + year)
+    return pl.concat([*samples, *map(unpack, stretches)])
 
 
 def holes(samples: pl.DataFrame) -> list[tuple[datetime, datetime]]:
@@ -135,7 +137,7 @@ def test_nothing_accepted_is_lost_or_doubled_by_kill_9(plant: Path) -> None:
     for every in (counter, burst):
         # Each start after the first marks the time before it as an outage.
         assert every.filter(pl.col("quality") != 0)["quality"].to_list() == [BAD_NOT_CONNECTED] * KILLS
-        samples = every.filter(quality=0)
+        samples = every.filter(quality=0).sort("timestamp")
         assert samples["value"].n_unique() == samples.height
         found = holes(samples)
         # Within a session the sequence has no hole: each lies around a time when nobody was subscribed.

@@ -17,12 +17,13 @@ from bridge.drivers.protocols import open_source
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import Spool
+from bridge.edge.spool import Batches, Spool
 from bridge.ingest.ingest import Ingest
 from bridge.run.source_runner import SourceRunner
 from historian.errors import AccessDenied, ConfigError, NotConnected
 from historian.intervals import intervals
 from historian.plant.connections import Tag
+from historian.samples import sample_batch
 from historian.status import SourceStatus, StatusFile
 from historian.stores.memory import MemoryStore
 from tests.bridge.run.scripted import (
@@ -197,7 +198,7 @@ def test_a_damaged_batch_of_one_source_stops_neither_it_nor_another(
 ) -> None:
     """The next start is not stopped either."""
     spool, store = Spool(edge), MemoryStore()
-    spool.append(Ingest(live("x", []), edge, live=True).validate(raw(("b", 7, 7.0)), now=T0).batch, source="s", now=T0)
+    spool.append(Batches(sample_batch(raw(("b", 7, 7.0)))), source="s", now=T0)
     with edge.transaction() as database:
         database.execute("UPDATE spool SET payload = x'00'")
     lines = [[raw(("a", number, float(number)))] for number in (1, 2)]

@@ -36,6 +36,7 @@ from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
 from historian.samples import normalise
 from historian.times import micros
+from historian.waveforms.packing import unpack
 
 T0: Final = datetime(2026, 3, 1, tzinfo=UTC)
 COMPRESSOR: Final = Compressor(T0, T0 + timedelta(hours=1))
@@ -159,7 +160,10 @@ def test_the_history_is_the_signals_with_three_known_defects(plant: Path) -> Non
         return [page async for page in read]
 
     pages = {name: asyncio.run(pages_of(connection)) for name, connection in archives.items()}
-    rows = {name: pl.concat([page.rows for page in found]) for name, found in pages.items()}
+    rows = {
+        name: pl.concat([part for page in found for part in (page.rows.samples, unpack(page.rows.waveforms))])
+        for name, found in pages.items()
+    }
     assert all(page.rejected is None or page.rejected.is_empty() for found in pages.values() for page in found)
 
     vibration = rows["vibration"].filter(tag="c101.de_v").sort("timestamp")
@@ -289,7 +293,7 @@ def test_modbus_gives_the_pressure_to_our_driver_and_refuses_writes(served: dict
     async def poll() -> tuple[pl.DataFrame, bool, bool]:
         source = ModbusSource(connection)
         await source.connect()
-        rows = await source.read()
+        rows = (await source.read()).samples
         await source.close()
         host, _, port = served["modbus"].partition(":")
         async with AsyncModbusTcpClient(host, port=int(port)) as client:

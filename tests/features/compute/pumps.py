@@ -17,7 +17,9 @@ from historian.plant.model import Asset, AssetClass, Site
 from historian.plant.plant import Plant, View
 from historian.samples import SampleBatch, normalise
 from historian.stores.memory import MemoryStore
+from historian.stores.protocols import Sink
 from historian.times import micros
+from tests.features import stretches
 
 RATE = 1000
 SECOND = timedelta(seconds=1)
@@ -86,6 +88,12 @@ def batch(tag: str, times: Sequence[int], values: Sequence[float | None], *, qua
     return normalise(pl.DataFrame(columns).with_columns(text=None, quality=pl.lit(quality))).batch
 
 
+def write(store: Sink, rows: SampleBatch, *, now: datetime, source: str = "test") -> None:
+    """Store rows; those of vibration points as stretches."""
+    rates = {tag: float(RATE) for tag in rows["tag"].unique() if tag.endswith("de_h")}
+    stretches.write(store, rows, rates, now=now, source=source)
+
+
 def at(now: datetime) -> Callable[[], datetime]:
     """A clock that stands still."""
     return lambda: now
@@ -107,6 +115,6 @@ def at_once(batches: Sequence[SampleBatch], view: View) -> pl.DataFrame:
     with TemporaryDirectory() as root:
         store, site = MemoryStore(), plant(Path(root), view)
         for each in batches:
-            store.write(each, source="test", now=NOW)
+            write(store, each, now=NOW)
         compute(site, store, at(NOW))
         return newest(site, view)

@@ -23,8 +23,8 @@ from features.feast.registry import feast_repo
 from features.tables.feature_table import FeatureTable
 from historian.errors import FeatureError, InvalidInput, NotEnoughData, StoreUnavailable
 from historian.plant.plant import Plant, View
-from historian.samples import normalise
 from historian.stores.open import open_store
+from tests.features.stretches import write_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=1)
@@ -36,7 +36,7 @@ def write(plant: Plant, first: float, last: float, level: float) -> None:
     step = np.arange(round(first * 1000), round(last * 1000))
     times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
     rows = pl.DataFrame({"tag": "c101.de_h", "timestamp": times, "value": level * (-1.0) ** step})
-    open_store(plant).write(normalise(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+    write_plant(plant, rows, now=START)
 
 
 def peak_to_peak(plant: Plant) -> tuple[object, datetime | None]:

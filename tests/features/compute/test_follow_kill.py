@@ -22,9 +22,9 @@ from features.feast.registry import feast_repo
 from features.tables.feature_table import FeatureTable
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant, View
-from historian.samples import normalise
 from historian.stores.open import open_store
 from historian.times import utc_now
+from tests.features.stretches import write_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NAME = "compressor_vibration"
@@ -45,8 +45,10 @@ def follow_until_killed(root: Path) -> None:
 
 
 def killed(plant: Plant) -> None:
-    """A run of it in a process of its own: this file as a program."""
-    done = subprocess.run([sys.executable, __file__, plant.root], timeout=60, check=False)
+    """A run of it in a process of its own: this module as a program."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.features.compute.test_follow_kill", plant.root], timeout=60, check=False
+    )
     assert done.returncode == -signal.SIGKILL
 
 
@@ -69,7 +71,7 @@ def write(plant: Plant, asset: str, first: int, last: int) -> None:
     times = pl.datetime_range(begin, end, step, closed="left", time_unit="us", eager=True)
     values = np.random.default_rng(first).normal(size=len(times))
     rows = pl.DataFrame({"tag": f"{asset}.de_h", "timestamp": times, "value": values})
-    open_store(plant).write(normalise(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+    write_plant(plant, rows, now=START)
 
 
 def stored(plant: Plant) -> pl.DataFrame:

@@ -22,6 +22,7 @@ from historian.samples import SampleBatch
 from historian.stores.lake.store import LakeStore
 from historian.stores.memory import MemoryStore
 from historian.times import from_micros, micros
+from historian.waveforms.batch import WaveformBatch
 from tests.features.compute.pumps import (
     BURST,
     EPOCH,
@@ -37,6 +38,7 @@ from tests.features.compute.pumps import (
     plant,
     signal,
     stored,
+    write,
 )
 
 
@@ -44,7 +46,7 @@ def test_a_row_has_the_features_of_the_samples_before_its_end(tmp_path: Path) ->
     """One second ending at its event timestamp, for each asset and point; created when the job ran."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
     for tag in ("p1.de_h", "p1.nde_h", "p2.de_h"):
-        store.write(signal(tag, 0, 2), source="live", now=NOW)
+        write(store, signal(tag, 0, 2), source="live", now=NOW)
     report = compute(site, store, at(NOW))
     assert report == {"pump_epoch": ViewReport(feature_rows=8, windows=12, invalid=3)}
     row = stored(site, EPOCH).row(
@@ -61,7 +63,7 @@ def test_a_row_has_the_features_of_the_samples_before_its_end(tmp_path: Path) ->
 def test_a_second_run_appends_nothing(tmp_path: Path) -> None:
     """Without a change there is no row and no commit, and nothing is due."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH, PROCESS)
-    store.write(signal("p1.de_h", 0, 3), source="live", now=NOW)
+    write(store, signal("p1.de_h", 0, 3), source="live", now=NOW)
     assert ViewJob(site, EPOCH, store, at(NOW)).plan(budget(MEMORY, 1)).samples == 3000
     compute(site, store, at(NOW))
     before = stored(site, EPOCH)
@@ -75,7 +77,7 @@ def test_no_more_rows_wait_in_memory_than_a_commit_may_have(tmp_path: Path, rows
     """Two assets are two partitions: appended one by one, or together; each commit has its created timestamp."""
     store, site, ticks = MemoryStore(), plant(tmp_path, EPOCH), count()
     for tag in ("p1.de_h", "p2.de_h"):
-        store.write(signal(tag, 0, 3), source="live", now=NOW)
+        write(store, signal(tag, 0, 3), source="live", now=NOW)
     compute(site, store, lambda: NOW + next(ticks) * SECOND, rows_per_commit=rows_per_commit)
     assert stored(site, EPOCH)["created_timestamp"].n_unique() == commits
 
@@ -83,11 +85,11 @@ def test_no_more_rows_wait_in_memory_than_a_commit_may_have(tmp_path: Path, rows
 def test_late_samples_correct_the_rows_they_touch(tmp_path: Path) -> None:
     """Filling a gap later gives its windows newer rows; the old rows stay, and no other window has a new row."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
-    store.write(signal("p1.de_h", 0, 2.25), source="live", now=NOW)
-    store.write(signal("p1.de_h", 2.75, 2.25), source="live", now=NOW)
+    write(store, signal("p1.de_h", 0, 2.25), source="live", now=NOW)
+    write(store, signal("p1.de_h", 2.75, 2.25), source="live", now=NOW)
     compute(site, store, at(NOW))
     before = stored(site, EPOCH)
-    store.write(signal("p1.de_h", 2.25, 0.5), source="late", now=NOW)
+    write(store, signal("p1.de_h", 2.25, 0.5), source="late", now=NOW)
     report = compute(site, store, at(NOW + SECOND))["pump_epoch"]
     corrected = stored(site, EPOCH).filter(pl.col("created_timestamp") == NOW + SECOND)
     assert ((corrected["event_timestamp"] - START).dt.total_milliseconds() / 1000).to_list() == [2.5, 3.0, 3.5]
@@ -95,13 +97,23 @@ def test_late_samples_correct_the_rows_they_touch(tmp_path: Path) -> None:
     assert_frame_equal(stored(site, EPOCH).filter(pl.col("created_timestamp") == NOW), before)
 
 
+def test_a_stretch_that_replaces_the_last_sample_of_a_window_corrects_it(tmp_path: Path) -> None:
+    """It begins after the window's end, and the sample it replaces is 0.4 periods before it, inside the window."""
+    store, site = MemoryStore(), plant(tmp_path, EPOCH)
+    batches = [signal("p1.de_h", 0.0008, 2), signal("p1.de_h", 1.0002, 0.5)]
+    for each in batches:
+        write(store, each, source="live", now=NOW)
+        compute(site, store, at(NOW))
+    assert_frame_equal(newest(site, EPOCH), at_once(batches, EPOCH))
+
+
 def test_a_backfill_of_earlier_time_adds_its_rows(tmp_path: Path) -> None:
     """The rows are the same as if the samples had arrived in order."""
     for view in (EPOCH, BURST):
         store, site = MemoryStore(), plant(tmp_path, view)
-        store.write(signal("p1.de_h", 1000, 3), source="live", now=NOW)
+        write(store, signal("p1.de_h", 1000, 3), source="live", now=NOW)
         compute(site, store, at(NOW))
-        store.write(signal("p1.de_h", 0, 5), source="archive", now=NOW)
+        write(store, signal("p1.de_h", 0, 5), source="archive", now=NOW)
         compute(site, store, at(NOW + SECOND))
         whole = [signal("p1.de_h", 0, 5), signal("p1.de_h", 1000, 3)]
         assert_frame_equal(newest(site, view), at_once(whole, view))
@@ -111,8 +123,8 @@ def test_a_bad_sample_makes_its_windows_invalid(tmp_path: Path) -> None:
     """The row has the number of samples and no features."""
     store, site = MemoryStore(), plant(tmp_path, EPOCH)
     good, bad = signal("p1.de_h", 0, 1.5), batch("p1.de_h", [micros(START) + 700_000], [None], quality=BAD)
-    store.write(good, source="live", now=NOW)
-    store.write(bad, source="live", now=NOW)
+    write(store, good, source="live", now=NOW)
+    write(store, bad, source="live", now=NOW)
     compute(site, store, at(NOW))
     rows = stored(site, EPOCH).select("de_h_n", "de_h_valid", "de_h_rms_ac").rows()
     assert rows == [(500, False, None), (1000, False, None), (1000, False, None)]
@@ -123,8 +135,11 @@ def test_values_at_the_end_of_float64_give_missing_features(tmp_path: Path) -> N
     store, site = MemoryStore(), plant(tmp_path, EPOCH, PROCESS)
     for tag, period in (("p1.de_h", 0.001), ("p1.oil_temp", 1.0)):
         steady = signal(tag, 0, 1000 * period, period=period)
-        store.write(
-            batch(tag, steady["timestamp"].to_physical().to_list(), [1e300, -1e300] * 500), source="live", now=NOW
+        write(
+            store,
+            batch(tag, steady["timestamp"].to_physical().to_list(), [1e300, -1e300] * 500),
+            source="live",
+            now=NOW,
         )
     compute(site, store, at(NOW))
     fast = stored(site, EPOCH).select("de_h_valid", "de_h_p2p", "de_h_kurtosis", "de_h_reason").row(-1)
@@ -136,8 +151,8 @@ def test_values_at_the_end_of_float64_give_missing_features(tmp_path: Path) -> N
 def test_a_silent_process_tag_does_not_hold_up_its_neighbours(tmp_path: Path) -> None:
     """While it is fresh, a value that has not changed is valid up to the asset's newest sample."""
     store, site = MemoryStore(), plant(tmp_path, PROCESS)
-    store.write(signal("p1.oil_temp", 0, 10, period=1), source="live", now=NOW)
-    store.write(signal("p1.pressure", 0, 12.5, period=0.5), source="live", now=NOW)
+    write(store, signal("p1.oil_temp", 0, 10, period=1), source="live", now=NOW)
+    write(store, signal("p1.pressure", 0, 12.5, period=0.5), source="live", now=NOW)
     compute(site, store, at(NOW))
     row = stored(site, PROCESS).row(-1, named=True)
     assert (row["event_timestamp"], row["oil_temp_valid"], row["oil_temp_count"]) == (START + 12 * SECOND, True, 8)
@@ -149,12 +164,17 @@ class Busy:
     def __init__(self, store: MemoryStore, late: SampleBatch, clock: Callable[[], datetime]) -> None:
         self.store, self.late, self.clock = store, late, clock
         self.latest, self.changes = store.latest, store.changes
-        self.write, self.extremes, self.gaps = store.write, store.extremes, store.gaps
+        self.write, self.write_waveforms = store.write, store.write_waveforms
+        self.extremes, self.gaps = store.extremes, store.gaps
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
-        """Late samples included."""
-        self.store.write(self.late, source="late", now=self.clock())
+        """Nothing: no process point is computed."""
         return self.store.read(tags, start, end)
+
+    def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
+        """The late ones included."""
+        write(self.store, self.late, source="late", now=self.clock())
+        return self.store.read_waveforms(tags, start, end)
 
 
 def test_a_sample_is_in_no_row_created_before_it_was_ingested(tmp_path: Path) -> None:
@@ -165,8 +185,8 @@ def test_a_sample_is_in_no_row_created_before_it_was_ingested(tmp_path: Path) ->
     def clock() -> datetime:
         return NOW + next(ticks) * SECOND
 
-    store.write(signal("p1.de_h", 0, 0.5), source="live", now=clock())
-    store.write(signal("p1.de_h", 1, 0.5), source="live", now=clock())
+    write(store, signal("p1.de_h", 0, 0.5), source="live", now=clock())
+    write(store, signal("p1.de_h", 1, 0.5), source="live", now=clock())
     compute(site, Busy(store, signal("p1.de_h", 0.5, 0.5), clock), clock)
     ingested = store.changes(None)["ingested_at"].max()
     row = stored(site, EPOCH).row(by_predicate=pl.col("event_timestamp") == START + SECOND, named=True)
@@ -183,7 +203,7 @@ def test_an_unknown_view_is_named(tmp_path: Path) -> None:
 def test_reads_report_their_progress(tmp_path: Path) -> None:
     """Every sample read is counted once."""
     store, site, read = MemoryStore(page_rows=1000), plant(tmp_path, EPOCH), list[int]()
-    store.write(signal("p1.de_h", 0, 5), source="live", now=NOW)
+    write(store, signal("p1.de_h", 0, 5), source="live", now=NOW)
     compute(site, store, at(NOW), advance=read.append)
     assert sum(read) == 5000
 
@@ -193,7 +213,7 @@ def test_works_on_the_lake(tmp_path: Path) -> None:
     batches = [signal("p1.de_h", 0, 3), signal("p1.oil_temp", 0, 30, period=0.5), signal("p2.de_h", 1.3, 3)]
     site, store = plant(tmp_path, EPOCH, BURST, PROCESS), LakeStore(tmp_path / "lake", page_rows=1500)
     for each in batches:
-        store.write(each, source="live", now=NOW)
+        write(store, each, source="live", now=NOW)
     compute(site, store, at(NOW))
     for view in (EPOCH, BURST, PROCESS):
         assert_frame_equal(newest(site, view), at_once(batches, view))
@@ -217,9 +237,9 @@ def test_an_asset_added_to_the_plant_is_computed_from_its_first_sample(tmp_path:
     tags = {name: tag for name, tag in site.tags.items() if tag.asset == "p1"}
     before = replace(site, assets={"p1": site.assets["p1"]}, tags=tags)
     for tag in ("p2.de_h", "p1.de_h"):
-        store.write(signal(tag, 0, 2), source="live", now=NOW)
+        write(store, signal(tag, 0, 2), source="live", now=NOW)
     compute(before, store, at(NOW))
-    store.write(signal("p2.de_h", 2, 2), source="live", now=NOW)
+    write(store, signal("p2.de_h", 2, 2), source="live", now=NOW)
     assert compute(site, store, at(NOW))["pump_epoch"].feature_rows == 8
     assert newest(site, EPOCH)["asset"].value_counts(sort=True).rows() == [("p2", 8), ("p1", 4)]
     assert compute(site, store, at(NOW))["pump_epoch"].windows == 0

@@ -20,10 +20,10 @@ from features.compute.splitting import Budget
 from features.tables.feature_table import FeatureTable
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
-from historian.samples import normalise
 from historian.stores.open import open_store
 from historian.stores.urls import lake_path
 from historian.times import utc_now
+from tests.features.stretches import write_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SMALL = Budget(samples=10_000, cells=10**9)
@@ -52,8 +52,8 @@ def fill(plant: Plant) -> None:
     )
     for seed, tag in enumerate(("c101.de_h", "c102.de_h")):
         values = np.random.default_rng(seed).normal(size=len(times))
-        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
-        open_store(plant).write(normalise(rows).batch, source="test", now=START)
+        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values})
+        write_plant(plant, rows, now=START)
 
 
 def killed_after(root: Path, pieces: int, jobs: int) -> None:

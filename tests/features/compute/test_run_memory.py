@@ -14,7 +14,7 @@ from features.compute.follow import Follower
 from features.compute.online_rows import Online
 from features.compute.run import compute
 from historian.stores.lake.store import LakeStore
-from tests.features.compute.pumps import EPOCH, NOW, at, plant, signal, stored
+from tests.features.compute.pumps import EPOCH, NOW, at, plant, signal, stored, write
 
 MEBIBYTE = 2**20
 ALLOWED = 64 * MEBIBYTE
@@ -30,7 +30,7 @@ def test_memory_follows_the_setting_not_the_range(tmp_path: Path, way: str) -> N
         root = tmp_path / str(seconds)
         lake = LakeStore(root / "lake")
         for tag in ("p1.de_h", "p1.nde_h", "p2.de_h", "p2.nde_h"):
-            lake.write(signal(tag, 0, seconds), source="test", now=NOW)
+            write(lake, signal(tag, 0, seconds), source="test", now=NOW)
         call = [sys.executable, "-c", CALL.format(way, str(root))]
         peaks[seconds] = int(subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout)
         assert stored(plant(root, EPOCH), EPOCH).height == 4 * seconds

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import hypothesis.strategies as st
 import polars as pl
@@ -21,6 +22,7 @@ from historian.quality import BAD
 from historian.samples import SampleBatch
 from historian.stores.memory import MemoryStore
 from historian.times import micros
+from historian.waveforms.batch import WaveformBatch
 from tests.features.compute.pumps import (
     BURST,
     EPOCH,
@@ -35,8 +37,10 @@ from tests.features.compute.pumps import (
     plant,
     signal,
     stored,
+    write,
 )
 
+Batch = TypeVar("Batch", SampleBatch, WaveformBatch)
 HOLDS = View("pump_holds", "pump", ("oil_temp",), "process", 4 * SECOND, 2 * SECOND, "epoch", None)
 
 
@@ -68,10 +72,10 @@ def test_rows_of_windows_that_no_longer_exist_are_withdrawn(
     """The remaining rows are those of a single complete run; Delta's history has the withdrawn rows."""
     store, site = MemoryStore(), plant(tmp_path, view)
     for each in early:
-        store.write(each, source="live", now=NOW)
+        write(store, each, source="live", now=NOW)
     compute(site, store, at(NOW))
     before = newest(site, view)
-    store.write(late, source="late", now=NOW)
+    write(store, late, source="late", now=NOW)
     compute(site, store, at(NOW + SECOND))
     after = at_once([*early, late], view)
     assert_frame_equal(newest(site, view), after)
@@ -86,7 +90,7 @@ def test_the_burst_before_a_change_keeps_its_row(tmp_path: Path) -> None:
         batches = [signal("p1.de_h", start, 0.25), signal("p1.de_h", 0.75, 1), signal("p1.de_h", 1.75, 0.5)]
         store, site = MemoryStore(), plant(tmp_path / str(number), BURST)
         for each in batches:
-            store.write(each, source="live", now=NOW)
+            write(store, each, source="live", now=NOW)
             compute(site, store, at(NOW))
         assert_frame_equal(newest(site, BURST), at_once(batches, BURST))
 
@@ -97,11 +101,19 @@ class Failing:
     def __init__(self, store: MemoryStore, pages: int) -> None:
         self.store = store
         self.pages = pages
-        self.write, self.extremes, self.gaps = store.write, store.extremes, store.gaps
+        self.write, self.write_waveforms = store.write, store.write_waveforms
+        self.extremes, self.gaps = store.extremes, store.gaps
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """Yields the remaining pages, then fails."""
-        for page in self.store.read(tags, start, end):
+        yield from self._while_it_lasts(self.store.read(tags, start, end))
+
+    def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
+        """The same of waveforms."""
+        yield from self._while_it_lasts(self.store.read_waveforms(tags, start, end))
+
+    def _while_it_lasts(self, pages: Iterator[Batch]) -> Iterator[Batch]:
+        for page in pages:
             if self.pages == 0:
                 raise StoreUnavailable("the store is gone")
             self.pages -= 1
@@ -126,7 +138,7 @@ def test_a_run_that_dies_leaves_no_trace(deaths: list[int], view: View) -> None:
     with TemporaryDirectory() as dying, TemporaryDirectory() as living:
         store, victim, other = MemoryStore(page_rows=1500), plant(Path(dying), view), plant(Path(living), view)
         for each in batches:
-            store.write(each, source="live", now=NOW)
+            write(store, each, source="live", now=NOW)
         for pages in deaths:
             try:
                 compute(victim, Failing(store, pages), at(NOW), rows_per_commit=2)
@@ -160,7 +172,7 @@ def test_any_order_of_arrival_leads_to_the_same_newest_rows(
             for tag, start, seconds, quality in intervals:
                 name, period = f"{tag[:-1]}{names[tag[-1]]}", 0.7 if view is PROCESS else 0.001
                 batches.append(signal(name, start * scale, seconds * scale, period=period, quality=quality))
-                store.write(batches[-1], source="test", now=NOW)
+                write(store, batches[-1], source="test", now=NOW)
             compute(site, store, at(NOW + number * SECOND))
         assert_frame_equal(newest(site, view), at_once(batches, view))
 
@@ -178,7 +190,7 @@ def test_bursts_that_arrive_in_pieces_are_tiled_as_one(lengths: list[float], run
     with TemporaryDirectory() as root:
         store, site = MemoryStore(page_rows=700), plant(Path(root), BURST)
         for number, each in enumerate(batches):
-            store.write(each, source="test", now=NOW)
+            write(store, each, source="test", now=NOW)
             if number in runs:
                 compute(site, store, at(NOW + number * SECOND))
         compute(site, store, at(NOW + 100 * SECOND))

@@ -15,7 +15,7 @@ from historian.plant.plant import Plant
 from historian.quality import BAD_NO_DATA
 from historian.samples import SampleBatch
 from historian.stores.memory import MemoryStore
-from tests.features.compute.pumps import BURST, EPOCH, NOW, PROCESS, SECOND, START, at, newest, plant, signal
+from tests.features.compute.pumps import BURST, EPOCH, NOW, PROCESS, SECOND, START, at, newest, plant, signal, write
 
 LATER = NOW + timedelta(days=1)
 
@@ -34,7 +34,7 @@ def test_values_are_samples_at_the_end_of_their_window(tmp_path: Path) -> None:
     """One tag a feature, under the name of asset and point; a point without a tag has none."""
     site, store = writing(tmp_path, "rms_ac", "n"), MemoryStore()
     for tag in ("p1.de_h", "p2.de_h"):
-        store.write(signal(tag, 0, 3), source="live", now=NOW)
+        write(store, signal(tag, 0, 3), source="live", now=NOW)
     compute(site, store, at(NOW))
     rows = newest(site, EPOCH).filter(asset="p1")
     found = written(store, "p1.de_h.rms_ac")
@@ -48,7 +48,7 @@ def test_values_are_samples_at_the_end_of_their_window(tmp_path: Path) -> None:
 def test_nothing_is_written_unless_it_is_named(tmp_path: Path) -> None:
     """The store stays as the bridge left it."""
     store = MemoryStore()
-    store.write(signal("p1.de_h", 0, 3), source="live", now=NOW)
+    write(store, signal("p1.de_h", 0, 3), source="live", now=NOW)
     compute(plant(tmp_path, EPOCH), store, at(NOW))
     assert store.changes(None)["source"].unique().to_list() == ["live"]
 
@@ -56,11 +56,11 @@ def test_nothing_is_written_unless_it_is_named(tmp_path: Path) -> None:
 def test_a_second_run_writes_only_what_changed(tmp_path: Path) -> None:
     """A late sample corrects the values of its windows, and their samples with them."""
     site, store = writing(tmp_path, "p2p"), MemoryStore()
-    store.write(signal("p1.de_h", 0, 3), source="live", now=NOW)
+    write(store, signal("p1.de_h", 0, 3), source="live", now=NOW)
     compute(site, store, at(NOW))
     before, known = written(store, "p1.de_h.p2p"), store.changes(None)["ingested_at"].to_list()[-1]
-    store.write(
-        SampleBatch(signal("p1.de_h", 0, 1).with_columns(pl.col("value") * 3).tail(10)), source="live", now=LATER
+    write(
+        store, SampleBatch(signal("p1.de_h", 0, 1).with_columns(pl.col("value") * 3).tail(10)), source="live", now=LATER
     )
     compute(site, store, at(LATER))
     again = store.changes(known).filter(source="features")
@@ -84,7 +84,7 @@ class Dying(MemoryStore):
 def test_a_run_that_dies_after_the_write_repeats_it(tmp_path: Path) -> None:
     """No value is missing, none is there twice: the samples are written before the rows that they come from."""
     site, store = writing(tmp_path, "rms_ac"), Dying()
-    store.write(signal("p1.de_h", 0, 3), source="live", now=NOW)
+    write(store, signal("p1.de_h", 0, 3), source="live", now=NOW)
     with pytest.raises(StoreUnavailable):
         compute(site, store, at(NOW))
     assert newest(site, EPOCH).is_empty()
@@ -100,10 +100,10 @@ def test_a_window_that_no_longer_exists_is_a_bad_sample(tmp_path: Path) -> None:
     """Its burst turns out to have begun earlier, so that its windows end at other times."""
     site = replace(plant(tmp_path, BURST), write_features=("rms_ac",))
     store = MemoryStore()
-    store.write(signal("p1.de_h", 0.2, 0.5), source="live", now=NOW)
+    write(store, signal("p1.de_h", 0.2, 0.5), source="live", now=NOW)
     compute(site, store, at(NOW))
     assert written(store, "p1.de_h.rms_ac").select("timestamp", "quality").rows() == [(START + 0.7 * SECOND, 0)]
-    store.write(signal("p1.de_h", 0, 0.2), source="late", now=LATER)
+    write(store, signal("p1.de_h", 0, 0.2), source="late", now=LATER)
     compute(site, store, at(LATER))
     assert newest(site, BURST)["event_timestamp"].to_list() == [START + 0.5 * SECOND]
     assert written(store, "p1.de_h.rms_ac").select("timestamp", "quality").rows() == [
@@ -141,6 +141,6 @@ def test_process_features_are_written_too(tmp_path: Path) -> None:
     """Of any view."""
     site = replace(plant(tmp_path, PROCESS), write_features=("mean",))
     store = MemoryStore()
-    store.write(signal("p1.oil_temp", 0, 30), source="live", now=NOW)
+    write(store, signal("p1.oil_temp", 0, 30), source="live", now=NOW)
     compute(site, store, at(NOW))
     assert written(store, "p1.oil_temp.mean").height > 3

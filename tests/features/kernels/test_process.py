@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from features.define.catalogue import PROCESS
 from features.define.spec import Floats
 from features.kernels.process import held_windows, holds, process_windows
-from features.windows.tiling import Booleans, EndRange, Integers, touched_ends
+from features.windows.stretches import Booleans, Integers
+from features.windows.tiling import EndRange, touched_ends
 
 Samples = tuple[Integers, Floats, Booleans]
 SECOND = 1_000_000

@@ -24,9 +24,9 @@ from historian.plant.load import load_plant
 from historian.plant.model import Bearing
 from historian.plant.plant import Plant
 from historian.quality import BAD
-from historian.samples import normalise
 from historian.stores.open import open_store
 from historian.times import from_micros, micros
+from tests.features.stretches import write_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(seconds=2)
@@ -91,7 +91,7 @@ def write(plant: Plant, tag: str, seconds: Any, values: Any, quality: Any = 0) -
     times = pl.Series(micros(START) + np.round(seconds * 1e6).astype(np.int64)).cast(pl.Datetime("us", "UTC"))
     codes = pl.Series(np.broadcast_to(quality, len(times)).astype(np.int64))
     rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values, "text": None, "quality": codes})
-    open_store(plant).write(normalise(rows).batch, source="test", now=START)
+    write_plant(plant, rows, now=START)
 
 
 def plot(plant: Plant, kind: str, *options: str | Path) -> tuple[dict[str, Any], list[str]]:

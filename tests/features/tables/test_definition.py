@@ -17,8 +17,9 @@ from features.define.view_plan import view_plan
 from features.tables.definition import Provenance, definition_of, from_json
 from features.tables.feature_table import FeatureTable, table_path, table_schema
 from historian.plant.plant import Plant
-from historian.samples import normalise
 from historian.stores.open import open_store
+from historian.waveforms.packing import unpack
+from tests.features.stretches import write_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=1)
@@ -31,7 +32,7 @@ def write(plant: Plant, first: int, last: int) -> None:
     step = np.arange(first * 1000, last * 1000)
     times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
     rows = pl.DataFrame({"tag": "c101.de_h", "timestamp": times, "value": np.sin(step * step)})
-    open_store(plant).write(normalise(rows.with_columns(text=None, quality=0)).batch, source="test", now=START)
+    write_plant(plant, rows, now=START)
 
 
 def run(plant: Plant, now: datetime, *, stale: bool = False) -> ViewReport:
@@ -146,9 +147,8 @@ def test_an_asset_with_another_tag_is_recomputed(plant: Plant) -> None:
     run(plant, NOW)
     tags = {**plant.tags, "c101.de_h": replace(plant.tags["c101.de_h"], name="c101.new")}
     moved = replace(plant, tags={tag.name: tag for tag in tags.values()})
-    samples = pl.concat(open_store(plant).read(["c101.de_h"], START, NOW))
-    louder = samples.with_columns(pl.col("value") * 2, tag=pl.lit("c101.new"))
-    open_store(plant).write(normalise(louder).batch, source="test", now=START)
+    samples = unpack(pl.concat(open_store(plant).read_waveforms(["c101.de_h"], START, NOW)))
+    write_plant(moved, samples.with_columns(pl.col("value") * 2, tag=pl.lit("c101.new")), now=START)
     unmoved = run(replace(moved, tags=plant.tags), NOW + SECOND)
     assert unmoved.stale_assets == []
     assert FeatureTable(moved, moved.views[NAME]).stale_assets == ["c101"]

@@ -5,25 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
-import polars as pl
 import pytest
 
 from features.windows.bursts import whole_bursts
 from historian.errors import ConfigError
-from historian.samples import normalise
 from historian.stores.memory import MemoryStore
 from historian.times import micros
+from tests.features.stretches import packed
 
 START = micros(datetime(2026, 1, 1, tzinfo=UTC))
 TAG = "p1.de_h"
 
 
 def store(*times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> MemoryStore:
-    """Samples at microseconds after START."""
-    stamps = pl.Series(START + np.concatenate(times)).cast(pl.Datetime("us", "UTC"))
-    filled = MemoryStore(page_rows=1000)
-    rows = pl.DataFrame({"tag": TAG, "timestamp": stamps, "value": 1.0}).with_columns(text=None, quality=0)
-    filled.write(normalise(rows).batch, source="test", now=datetime(2026, 2, 1, tzinfo=UTC))
+    """Samples at microseconds after START, at 1 kHz."""
+    filled, stamps = MemoryStore(page_rows=1000), START + np.concatenate(times)
+    batch = packed(TAG, stamps, np.ones(len(stamps)), 1000)
+    filled.write_waveforms(batch, source="test", now=datetime(2026, 2, 1, tzinfo=UTC))
     return filled
 
 

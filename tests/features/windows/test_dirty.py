@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
 from features.windows.dirty import INTERVALS, TAG_LOOKBACK, dirty_intervals, join_intervals
-from features.windows.tiling import Booleans, EndRange, Integers, Tiling, epoch_windows
+from features.windows.stretches import Integers
+from features.windows.tiling import EndRange, Tiling, epoch_windows
+from historian.quality import BAD
 from historian.stores.protocols import LEDGER
+from tests.features.stretches import packed, read
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -29,10 +32,10 @@ def ledger(*rows: tuple[str, float, float]) -> pl.DataFrame:
     return pl.DataFrame(cells, LEDGER, orient="row")
 
 
-def tags(*rows: tuple[str, str, float, float | None]) -> pl.DataFrame:
+def tags(*rows: tuple[str, str, float, float | None], replaces: float = 0) -> pl.DataFrame:
     """Rows of (tag, asset, lookback, known); no sample is newer than what was known, but for those of the ledger."""
     cells = [
-        (tag, asset, lookback * SECOND, *[None if known is None else at(known)] * 2)
+        (tag, asset, lookback * SECOND, replaces * SECOND, *[None if known is None else at(known)] * 2)
         for tag, asset, lookback, known in rows
     ]
     return pl.DataFrame(cells, TAG_LOOKBACK, orient="row")
@@ -48,6 +51,12 @@ def test_a_change_makes_windows_dirty_that_end_within_the_lookback() -> None:
     changes = ledger(("a.x", 10, 12), ("b.x", 100, 100), ("a.y", 13, 14), ("other", 0, 1000))
     found = dirty_intervals(changes, tags(("a.x", "a", 2, None), ("a.y", "a", 2, None), ("b.x", "b", 5, None)))
     assert_frame_equal(found, intervals(("a", 10, 16), ("b", 100, 105)))
+
+
+def test_a_stretch_replaces_samples_up_to_half_a_period_before_it() -> None:
+    """A window that ends in between has lost its last sample, although the stretch begins only after it."""
+    found = dirty_intervals(ledger(("a.x", 10, 12)), tags(("a.x", "a", 2, None), replaces=0.25))
+    assert_frame_equal(found, intervals(("a", 9.75, 14)))
 
 
 def test_late_and_live_changes_stay_apart() -> None:
@@ -111,19 +120,20 @@ def test_dirty_is_exactly_what_a_change_can_touch(first: int, count: int, hop: i
     base = 1_700_000_000_000_000
     times = base + phase + 1000 * np.arange(200)
     changed = slice(first, first + count)
-    few, usable = np.delete(times, changed), np.ones(200, np.bool_)
-    overwritten = usable.copy()
-    overwritten[changed] = False
+    few, good = np.delete(times, changed), np.zeros(200, np.int64)
+    overwritten = good.copy()
+    overwritten[changed] = BAD
     before, after = {
-        "+": ((few, np.delete(usable, changed)), (times, usable)),
-        "-": ((times, usable), (few, np.delete(usable, changed))),
-        "=": ((times, usable), (times, overwritten)),
+        "+": ((few, np.delete(good, changed)), (times, good)),
+        "-": ((times, good), (few, np.delete(good, changed))),
+        "=": ((times, good), (times, overwritten)),
     }[kind]
     touched_first, touched_last = int(times[changed][0]), int(times[changed][-1])
     wanted = EndRange(touched_first, touched_last + tiling.length + 1000, 2 * base)
 
-    def contents(samples: tuple[Integers, Booleans], wanted: EndRange) -> dict[int, tuple[object, ...]]:
-        windows = epoch_windows(*samples, tiling, wanted)
+    def contents(samples: tuple[Integers, Integers], wanted: EndRange) -> dict[int, tuple[object, ...]]:
+        times, quality = samples
+        windows = epoch_windows(read(packed("x", times, np.ones(len(times)), 1000, quality=quality)), tiling, wanted)
         rows = zip(windows.end.tolist(), windows.found.tolist(), windows.valid.tolist(), strict=True)
         return {end: (found, valid) for end, found, valid in rows}
 

@@ -10,13 +10,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from bridge.drivers.protocols import open_archive, open_source
 from historian.errors import ConfigError
 from historian.plant.document import toml_line
 from historian.plant.load import load_plant
+from historian.plant.model import Point
 from historian.plant.plant import Plant, View, source_points
 from historian.plant.schema import plant_schema
+from historian.waveforms.timing import MAX_RATE
 
 CASES = Path(__file__).parents[2] / "cases" / "plant"
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -40,6 +43,13 @@ def test_a_wrong_plant_is_refused_with_every_problem(case: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         load_plant(CASES / case / "plant.toml")
     assert str(refusal.value) == (CASES / case / "expected.txt").read_text().rstrip("\n")
+
+
+def test_a_point_has_no_rate_that_a_waveform_cannot_have() -> None:
+    """Otherwise every stretch of its tag would be refused while the bridge runs."""
+    assert Point(kind="vibration", sample_rate=MAX_RATE).sample_rate == MAX_RATE
+    with pytest.raises(ValidationError):
+        Point(kind="vibration", sample_rate=MAX_RATE + 1)
 
 
 def test_a_tag_knows_its_role(plant: Plant) -> None:

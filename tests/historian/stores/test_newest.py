@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -22,6 +23,8 @@ from historian.stores.lake.store import LakeStore
 from historian.stores.memory import MemoryStore
 from historian.stores.newest import NewestValue, newest_values
 from historian.stores.protocols import Sink
+from historian.waveforms.batch import waveform_batch
+from historian.waveforms.encoding import HEADS, encode
 
 TESTS = Path(__file__).parents[2]
 VALID = TESTS / "cases" / "plant" / "valid"
@@ -30,13 +33,12 @@ PENSTOCK = Path(sys.executable).with_name("penstock")
 
 
 def fill(store: Sink, now: datetime) -> None:
-    """A number, and a Bad sample without a value; the third tag has none."""
-    rows = [
-        ("c101.de_h", now - timedelta(seconds=90), 1.0, None, 0),
-        ("c101.de_h", now - timedelta(seconds=30), 0.25, None, 0),
-        ("c101.state", now - timedelta(hours=5), None, None, BAD_TIMEOUT),
-    ]
+    """A waveform, and a Bad sample without a value; the third tag has none."""
+    rows = [("c101.state", now - timedelta(hours=5), None, None, BAD_TIMEOUT)]
     store.write(sample_batch(pl.DataFrame(rows, schema=SCHEMA, orient="row")), source="s", now=now)
+    head = {"tag": "c101.de_h", "timestamp": now - timedelta(seconds=31), "sample_rate": 2.0, "count": 3, "quality": 0}
+    stretch = encode(pl.DataFrame(head, schema=HEADS), np.array([1.0, 0.5, 0.25]))
+    store.write_waveforms(waveform_batch(stretch), source="s", now=now)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -15,6 +16,8 @@ from historian.stores.copy import Copied, copy
 from historian.stores.lake.store import LakeStore
 from historian.stores.memory import MemoryStore
 from historian.stores.open import open_url
+from historian.waveforms.batch import WaveformBatch, waveform_batch
+from historian.waveforms.encoding import HEADS, decode, encode
 from tests.commands import record_of
 from tests.servers import Server
 
@@ -142,12 +145,34 @@ def test_an_interrupted_copy_resumes_at_the_first_page_that_differs() -> None:
     assert sum(counted) == 3_000
 
 
+def test_waveforms_are_copied_whatever_the_stretches_in_the_target(tmp_path: Path) -> None:
+    """Pages cut stretches, and a compacted lake has joined them: a second copy, with other pages, only compares."""
+    source, lake = MemoryStore(page_rows=40_000), LakeStore(tmp_path, page_rows=70_000)
+    values = np.random.default_rng(1).normal(size=100_000)
+    values[50] = np.nan
+    for tag, rate in (("a", 25_600.0), ("b", 25_600 / 3)):
+        head = pl.DataFrame([(tag, T0, rate, len(values), 7)], schema=HEADS, orient="row")
+        source.write_waveforms(waveform_batch(encode(head, values)), source="s", now=NOW)
+    done = copy(source, lake, ["a", "b"], now=NOW, advance=lambda _: None)
+    assert (done.samples, done.written) == (200_000, 200_000)
+    assert done.pages >= 5
+    lake.compact()
+    assert copy(source, lake, ["a", "b"], now=NOW, advance=lambda _: None).written == 0
+    assert copy(lake, source, ["a", "b"], now=NOW, advance=lambda _: None).written == 0
+    assert record_of("store", "copy", f"file://{tmp_path}", f"file://{tmp_path}/x", "--dry-run")["samples"] == 200_000
+
+
 class LossyStore(MemoryStore):
-    """A store that accepts everything and keeps only Good samples."""
+    """A store that accepts everything, keeps only Good samples, and changes one bit of each stretch."""
 
     def write(self, batch: SampleBatch, *, source: str, now: datetime) -> None:
         """Loses Bad samples."""
         super().write(SampleBatch(batch.filter(pl.col("quality") == 0)), source=source, now=now)
+
+    def write_waveforms(self, batch: WaveformBatch, *, source: str, now: datetime) -> None:
+        """Negates zeros."""
+        other = encode(batch.select(HEADS.names()), -decode(batch).values)
+        super().write_waveforms(waveform_batch(other), source=source, now=now)
 
 
 def test_a_target_that_loses_samples_is_detected() -> None:
@@ -156,3 +181,11 @@ def test_a_target_that_loses_samples_is_detected() -> None:
     source.write(samples(), source="s", now=NOW)
     with pytest.raises(StoreError, match="returns other samples than were written to it, from 2026-03-01"):
         copy(source, LossyStore(), ["p1.flow", "p2.flow"], now=NOW, advance=lambda _: None)
+
+
+def test_a_target_that_changes_a_bit_of_a_stretch_is_detected() -> None:
+    """Minus zero is not zero."""
+    source, head = MemoryStore(), pl.DataFrame([("a", T0, 1000.0, 2, 0)], schema=HEADS, orient="row")
+    source.write_waveforms(waveform_batch(encode(head, np.zeros(2))), source="s", now=NOW)
+    with pytest.raises(StoreError, match="returns other samples than were written to it, from 2026-03-01"):
+        copy(source, LossyStore(), ["a"], now=NOW, advance=lambda _: None)

@@ -15,6 +15,7 @@ from bridge.drivers.protocols import Extent, Page
 from historian.errors import SourceError
 from historian.plant.load import load_plant
 from historian.samples import SCHEMA, SampleBatch, normalise
+from historian.waveforms.packing import unpack
 
 CASES: Final = Path(__file__).parents[3] / "cases" / "files"
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,16 +59,21 @@ def extent_of(archive: FilesArchive) -> Extent:
 
 
 def batch_of(pages: Sequence[Page]) -> SampleBatch:
-    """The samples of all pages as one batch, without conflicts."""
-    found = normalise(pl.concat([page.rows for page in pages]))
+    """The samples of all pages as one batch, without conflicts, those of stretches included."""
+    found = normalise(pl.concat([samples_of(page) for page in pages]))
     assert found.conflicts.is_empty()
     return found.batch
+
+
+def samples_of(page: Page) -> pl.DataFrame:
+    """The samples of a page, then those of its stretches."""
+    return pl.concat([page.rows.samples, unpack(page.rows.waveforms)])
 
 
 def rejected_of(pages: Sequence[Page]) -> pl.DataFrame:
     """The rejected rows of all pages, sorted."""
     frames = [page.rejected for page in pages if page.rejected is not None]
-    return pl.concat(frames).sort("tag", "timestamp", "reason")
+    return pl.concat(frames, how="diagonal").sort("tag", "timestamp", "reason")
 
 
 def expected_of(path: Path) -> pl.DataFrame:

@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from polars.testing import assert_frame_equal, assert_series_equal
+from polars.testing import assert_frame_equal
 from scipy.io import savemat
 
-from bridge.drivers.files.bursts import BURSTS, burst_samples
+from bridge.drivers.files.bursts import BURSTS, burst_stretches
 from bridge.drivers.files.values import FAULT, INSTANT, with_instants
 from historian.errors import ConfigError, SourceError
 from historian.quality import BAD, NAMES
 from historian.samples import SCHEMA
+from historian.waveforms.encoding import decode
+from historian.waveforms.packing import unpack
 from tests.bridge.drivers.files.exports import (
     BEGINNING,
     CASES,
@@ -76,18 +78,21 @@ def test_samples_stand_at_the_rounded_multiples_of_the_period(count: int, rate: 
     """Sample i of n is round(i / rate) after its burst's first, or round((n - 1 - i) / rate) before its last."""
     instant = datetime(2026, 3, 1, 12, tzinfo=UTC)
     burst = pl.DataFrame([("1", instant, None, None, [float(i) for i in range(count)])], schema=BURSTS, orient="row")
+    burst = burst.with_columns(pl.col("instant").cast(SCHEMA["timestamp"]), pl.col("fault", "given").cast(pl.String))
 
-    samples = burst_samples(burst, tag="t", sample_rate=rate, stamp=stamp, origin="f")
+    stretches = burst_stretches(burst, tag="t", sample_rate=rate, stamp=stamp, origin="f")
 
     steps = np.arange(count) - (count - 1 if stamp == "last" else 0)
     offsets = [timedelta(microseconds=round(step * 1e6 / rate)) for step in steps.tolist()]
-    assert samples.rows["timestamp"].to_list() == [instant + offset for offset in offsets]
-    assert samples.rows["value"].to_list() == list(range(count))
-    assert samples.rejected.is_empty()
+    samples = unpack(stretches.rows.waveforms)
+    for given_time, offset in zip(samples["timestamp"].to_list(), offsets, strict=True):
+        assert abs(given_time - instant - offset) <= timedelta(microseconds=1 if stamp == "last" else 0)
+    assert samples["value"].to_list() == list(range(count))
+    assert stretches.rejected.is_empty()
 
 
 def test_a_burst_that_contradicts_an_earlier_one_is_rejected_across_pages_and_files(tmp_path: Path) -> None:
-    """The first given stays; the other's samples are rejected with file, row, tag and time; a repeat costs nothing."""
+    """The first given stays; the other is rejected with file, row, tag and time; a repeat costs nothing."""
     start = datetime(2026, 3, 1, tzinfo=UTC)
     plant = plant_of(tmp_path, {"de": 1000.0}, 'path = "*.parquet"\nlayout = "waveform"\nrow = "shot"')
     first = bursts_of(start, start + HOUR, samples=[[1.0, 2.0], [3.0, 4.0]])
@@ -98,14 +103,11 @@ def test_a_burst_that_contradicts_an_earlier_one_is_rejected_across_pages_and_fi
     pages, failures = read_all(archive_of(plant))
 
     times = [start, start + timedelta(milliseconds=1), start + HOUR, start + HOUR + timedelta(milliseconds=1)]
-    assert pl.concat([page.rows for page in pages]).select("timestamp", "value").rows() == list(
-        zip(times, [1.0, 2.0, 3.0, 4.0], strict=True)
-    )
+    assert batch_of(pages).select("timestamp", "value").rows() == list(zip(times, [1.0, 2.0, 3.0, 4.0], strict=True))
     detail = 'b.parquet row 21: "2026-03-01T01:00:00.000000+00:00"'
-    assert rejected_of(pages).select("tag", "timestamp", "value", "detail").rows() == [
-        ("de", times[2], 3.0, detail),
-        ("de", times[3], 5.0, detail),
-    ]
+    rejected = rejected_of(pages)
+    assert rejected.select("tag", "timestamp", "count", "detail").rows() == [("de", times[2], 2, detail)]
+    assert decode(rejected).values.tolist() == [3.0, 5.0]
     assert failures == []
 
 
@@ -119,7 +121,7 @@ def test_a_burst_cut_by_the_range_gives_just_the_samples_within(tmp_path: Path) 
     middle = start + HOUR / 14_400
     halves = [pages_of(archive, ["de"], BEGINNING, middle), pages_of(archive, ["de"], middle, END)]
 
-    values = [[value for page in half for value in page.rows["value"]] for half in halves]
+    values = [batch_of(half)["value"].to_list() for half in halves]
     assert values == [[0, 1, 2], [3, 4, 5, 6, 7, 8, 9]]
     assert extent_of(archive) == (start, start + timedelta(seconds=0.9, microseconds=1))
 
@@ -144,7 +146,7 @@ def test_only_the_requested_row_groups_and_columns_are_read(tmp_path: Path) -> N
 
     pages = pages_of(archive, ["de"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5))
 
-    assert pl.concat([page.rows for page in pages])["value"].to_list() == noise[3].tolist()
+    assert batch_of(pages)["value"].to_list() == noise[3].tolist()
     with pytest.raises(SourceError, match=r"what could be read was read, but not\na.parquet: cannot be read"):
         pages_of(archive, ["nde"], start + 3 * HOUR, start + 3 * HOUR + timedelta(seconds=5))
 
@@ -160,8 +162,10 @@ def test_pages_are_bounded(tmp_path: Path) -> None:
 
     pages = pages_of(archive_of(plant), ["de"], BEGINNING, END)
 
-    assert [page.rows.height for page in pages] == [4_000_000, 2_000_000]
-    assert_series_equal(pl.concat([page.rows["value"] for page in pages]), pl.Series("value", samples.ravel()))
+    assert [page.rows.waveforms["count"].sum() for page in pages] == [4_000_000, 2_000_000]
+    np.testing.assert_array_equal(
+        np.concatenate([decode(page.rows.waveforms).values for page in pages]), samples.ravel()
+    )
 
 
 @settings(max_examples=40)

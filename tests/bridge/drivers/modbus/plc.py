@@ -92,7 +92,7 @@ async def polls_of(connection: ConnectionConfig, count: int = 1) -> list[pl.Data
     """The frames of the first `count` reads of a new connection."""
     source = ModbusSource(connection)
     await source.connect()
-    read = [await source.read() for _ in range(count)]
+    read = [(await source.read()).samples for _ in range(count)]
     await source.close()
     return read
 

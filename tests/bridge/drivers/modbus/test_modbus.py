@@ -105,7 +105,7 @@ def test_polls_keep_to_their_grid(tmp_path: Path) -> None:
             loop = asyncio.get_running_loop()
             start, instants = loop.time(), []
             for _ in range(10):
-                instants.append((await source.read())["timestamp"][0])
+                instants.append((await source.read()).samples["timestamp"][0])
             await source.close()
             return instants, loop.time() - start
 

@@ -105,8 +105,8 @@ def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> No
         port = server.sockets[0].getsockname()[1]
         source = ModbusSource(connection_of(tmp_path, ["1,,,uint16,,", "900,,,uint16,,"], port=port, **options))
         await source.connect()
-        timed_out = await source.read()
-        recovered = await source.read()
+        timed_out = (await source.read()).samples
+        recovered = (await source.read()).samples
         await source.close()
         server.close()
         return timed_out, recovered, source.skipped_polls
@@ -138,7 +138,7 @@ def test_a_lost_connection_gives_bad_rows_then_raises_then_reconnects(tmp_path: 
                 await source.read()
             pending = asyncio.ensure_future(source.read()) if cut.startswith("while") else None
             await asyncio.wait_for(requested.wait(), 20)
-        lost = await asyncio.wait_for(pending or source.read(), 20)
+        lost = (await asyncio.wait_for(pending or source.read(), 20)).samples
         for _ in range(2):
             with pytest.raises(NotConnected, match=f"port {port} is lost"):
                 await source.read()
@@ -146,7 +146,7 @@ def test_a_lost_connection_gives_bad_rows_then_raises_then_reconnects(tmp_path: 
             await source.connect()
         async with running_plc(port=port):
             await source.connect()
-            healed = await source.read()
+            healed = (await source.read()).samples
             await source.close()
         await source.close()
         return [contents_of(lost), contents_of(healed)]

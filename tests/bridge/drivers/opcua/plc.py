@@ -19,6 +19,7 @@ from bridge.drivers.opcua.source import OpcuaSource
 from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
 from historian.samples import SCHEMA
+from historian.waveforms.packing import unpack
 
 T = TypeVar("T")
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -146,11 +147,12 @@ async def connected(connection: ConnectionConfig) -> AsyncIterator[OpcuaSource]:
 
 
 async def heard(source: OpcuaSource, rows: int) -> pl.DataFrame:
-    """Reads until this many rows have arrived."""
+    """Reads until this many samples have arrived, those of stretches included, and returns a row for each."""
     found = SCHEMA.to_frame()
     async with asyncio.timeout(10):
         while found.height < rows:
-            found = pl.concat([found, await source.read()])
+            read = await source.read()
+            found = pl.concat([found, read.samples, unpack(read.waveforms)])
     return found
 
 

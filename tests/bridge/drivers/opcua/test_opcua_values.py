@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 import pytest
 from asyncua import ua
@@ -13,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bridge.drivers.opcua.values import Channel, bad_rows, sample_rows
+from bridge.drivers.opcua.stamps import ArrayClock
+from bridge.drivers.opcua.values import Channel, bad_rows, raw_rows
 from historian.quality import BAD, BAD_NO_DATA, BAD_NODE_ID_UNKNOWN, UNCERTAIN
-from historian.samples import SCHEMA, normalise
+from historian.samples import SCHEMA
 from historian.times import from_micros
+from historian.waveforms.batch import waveform_batch
+from historian.waveforms.encoding import decode
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -31,7 +35,9 @@ def value(content: Any, kind: ua.VariantType, *, status: int = 0, at: datetime |
 
 def rows_of(channel: Channel, given_value: ua.DataValue) -> list[tuple[Any, ...]]:
     """(value, text, quality) of what one value becomes."""
-    return sample_rows([(channel, given_value)], received=NOW).drop("tag", "timestamp").rows()
+    found = raw_rows([(channel, given_value, NOW)], ArrayClock())
+    assert found.waveforms.is_empty()
+    return found.samples.drop("tag", "timestamp").rows()
 
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -39,31 +45,62 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 @given(
     st.lists(floats, min_size=1, max_size=200),
-    st.floats(0.1, 500_000),
+    st.floats(0.1, 250_000),
     st.sampled_from(["first", "last"]),
     st.integers(0, 4_000_000_000_000_000),
     st.sampled_from([0, UNCERTAIN, 0x480]),
 )
-def test_an_array_becomes_one_sample_per_element(
+def test_an_array_becomes_one_stretch(
     elements: list[float], rate: float, stamp: Literal["first", "last"], micros: int, status: int
 ) -> None:
-    """Samples are spaced by the sample rate, from the stamped end, with the value's quality."""
+    """It has the sample rate of its tag, lies at the stamped end, and has the value's quality."""
     at, count = from_micros(micros), len(elements)
     given_value = value(elements, ua.VariantType.Float, status=status, at=at)
-    steps = range(count) if stamp == "first" else range(1 - count, 1)
-    expected = [
-        ("v", at + timedelta(microseconds=round(step * 1e6 / rate)), element, None, status)
-        for step, element in zip(steps, elements, strict=True)
+    first = at - timedelta(microseconds=round((count - 1) * 1e6 / rate) if stamp == "last" else 0)
+    found = raw_rows([(Channel("v", rate, stamp), given_value, NOW)], ArrayClock())
+    assert found.samples.is_empty()
+    heads = found.waveforms.select("tag", "timestamp", "sample_rate", "count", "quality").rows()
+    assert heads == [("v", first, rate, count, status)]
+    np.testing.assert_array_equal(decode(found.waveforms).values, np.array(elements))
+    waveform_batch(found.waveforms)
+
+
+@pytest.mark.parametrize(
+    ("kind", "elements", "encoding"),
+    [
+        (ua.VariantType.Int16, [-32_768, 32_767], "int16"),
+        (ua.VariantType.Byte, [0, 255], "int16"),
+        (ua.VariantType.UInt16, [0, 1, 65_535], "float32"),
+        (ua.VariantType.Int32, [1, 2], "int16"),
+        (ua.VariantType.Float, [0.10000000149011612, -(2.0**100)], "float32"),
+        (ua.VariantType.Double, [1 / 3, 1e30], "float64"),
+        (ua.VariantType.Int64, [2**53 - 1, 7], "float64"),
+    ],
+)
+def test_an_array_is_kept_in_the_smallest_type_that_holds_it(
+    kind: ua.VariantType, elements: list[float], encoding: str
+) -> None:
+    """No element changes."""
+    found = raw_rows([(FIRST, value(elements, kind), NOW)], ArrayClock()).waveforms
+    assert found["encoding"].to_list() == [encoding]
+    assert decode(found).values.tolist() == elements
+
+
+def test_arrays_of_a_tag_stay_in_the_order_in_which_they_arrived() -> None:
+    """They may be of several tags and types, and among other values."""
+    other = Channel("w", 1000)
+    given_values = [
+        (FIRST, value([1.0, 2.0], ua.VariantType.Float, at=T0)),
+        (PROCESS, value(7.0, ua.VariantType.Double)),
+        (other, value([5], ua.VariantType.Int16, at=T0)),
+        (FIRST, value([3.0], ua.VariantType.Float, at=T0 - timedelta(seconds=1))),
+        (FIRST, value([0.0], ua.VariantType.Float, at=T0 + timedelta(seconds=1))),
     ]
-    rows = sample_rows([(Channel("v", rate, stamp), given_value)], received=NOW)
-    assert_frame_equal(rows, pl.DataFrame(expected, schema=SCHEMA, orient="row"), check_exact=True)
-
-
-@given(st.lists(floats, min_size=1, max_size=50), st.floats(0.1, 500_000))
-def test_samples_of_one_array_never_collide(elements: list[float], rate: float) -> None:
-    """This holds at the highest allowed sample rate, too."""
-    normalised = normalise(sample_rows([(Channel("v", rate), value(elements, ua.VariantType.Float))], received=NOW))
-    assert normalised.batch.height == len(elements)
+    found = raw_rows([(*each, NOW) for each in given_values], ArrayClock())
+    assert found.samples["value"].to_list() == [7.0]
+    of = {tag: found.waveforms.filter(tag=tag) for tag in ("v", "w")}
+    assert decode(of["v"]).values.tolist() == [1.0, 2.0, 3.0, 0.0]
+    assert decode(of["w"]).values.tolist() == [5.0]
 
 
 numbers = st.one_of(
@@ -78,7 +115,7 @@ numbers = st.one_of(
 def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, Any], int]]) -> None:
     """Order is kept; values with a Bad status are dropped and their status is kept."""
     pairs = [(PROCESS, value(content, kind, status=status)) for (content, kind), status in given_values]
-    found = sample_rows(pairs, received=NOW)
+    found = raw_rows([(*pair, NOW) for pair in pairs], ArrayClock()).samples
     expected = [float(content) if status < BAD else None for (content, _), status in given_values]
     same = [
         mine == theirs or (mine is not None and theirs is not None and math.isnan(mine) and math.isnan(theirs))
@@ -148,11 +185,11 @@ def test_the_time_is_the_sources_else_the_servers_else_ours(
 ) -> None:
     """The null DateTime, 1601, counts as none."""
     given_value = ua.DataValue(ua.Variant(1.0), ua.StatusCode(0), source, server)
-    assert sample_rows([(PROCESS, given_value)], received=NOW)["timestamp"].to_list() == [expected]
+    assert raw_rows([(PROCESS, given_value, NOW)], ArrayClock()).samples["timestamp"].to_list() == [expected]
 
 
 def test_bad_rows_carry_the_codes() -> None:
     """There is one row per tag, without a value."""
     expected = pl.DataFrame([("t", T0, None, None, BAD_NODE_ID_UNKNOWN)], schema=SCHEMA, orient="row")
-    assert_frame_equal(bad_rows([("t", BAD_NODE_ID_UNKNOWN)], at=T0), expected)
-    assert_frame_equal(bad_rows([], at=T0), SCHEMA.to_frame())
+    assert_frame_equal(bad_rows([("t", BAD_NODE_ID_UNKNOWN)], at=T0).samples, expected)
+    assert bad_rows([], at=T0).is_empty

@@ -26,8 +26,8 @@ from features.tables.feature_table import FeatureTable
 from historian.cli.main import app
 from historian.errors import StoreUnavailable
 from historian.plant.plant import Plant
-from historian.samples import normalise
 from historian.stores.open import open_store
+from tests.features.stretches import write_plant
 from tests.servers import complaints, needed_module
 
 # Otherwise Ray takes 127.0.0.1 for another name of the machine's outer address; to be said before it is imported.
@@ -56,8 +56,8 @@ def fill(plant: Plant, seconds: int) -> None:
     )
     for seed, tag in enumerate(("c101.de_h", "c102.de_h")):
         values = np.random.default_rng(seed).normal(size=len(times))
-        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
-        open_store(plant).write(normalise(rows).batch, source="test", now=START)
+        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values})
+        write_plant(plant, rows, now=START)
 
 
 def rows_by(plant: Plant, state: Path, engine: Engine) -> pl.DataFrame:

@@ -25,9 +25,11 @@ from features.compute.splitting import Budget
 from features.tables.feature_table import FeatureTable
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant
-from historian.samples import SampleBatch, normalise
+from historian.samples import SampleBatch
 from historian.stores.open import open_store
 from historian.stores.urls import lake_path
+from historian.waveforms.batch import WaveformBatch
+from tests.features.stretches import write_plant
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = START + timedelta(days=1)
@@ -41,8 +43,8 @@ def fill(plant: Plant, *, seconds: int = 60, tags: Sequence[str] = ("c101.de_h",
         step = step[step % 1000 < 700] if seed else step
         times = (pl.Series(step, dtype=pl.Int64) * 1000 + int(START.timestamp() * 1e6)).cast(pl.Datetime("us", "UTC"))
         values = np.random.default_rng(seed).normal(size=len(step))
-        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values}).with_columns(text=None, quality=0)
-        open_store(plant).write(normalise(rows).batch, source="test", now=START)
+        rows = pl.DataFrame({"tag": tag, "timestamp": times, "value": values})
+        write_plant(plant, rows, now=START)
 
 
 def bursts(plant: Plant) -> Plant:
@@ -89,6 +91,12 @@ class DelayedStore:
         self.reads += 1
         self._before()
         yield from self.store.read(tags, start, end)
+
+    def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
+        """See `Reader.read_waveforms`."""
+        self.reads += 1
+        self._before()
+        yield from self.store.read_waveforms(tags, start, end)
 
 
 def processes_of(plant: Plant, store: Samples, url: str = "") -> Engine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import numpy.typing as npt
 import polars as pl
 
 from features.compute.rows.asset_rows import asset_rows
+from features.compute.rows.pages import Page, in_step
 from features.define.view_plan import AssetPlan, view_plan
 from features.windows.tiling import EndRange
 from historian.plant.connections import Tag
 from historian.plant.model import Asset, AssetClass, Bearing, Point, Site
 from historian.plant.plant import Plant, View
 from historian.samples import SampleBatch, normalise
+from historian.waveforms.packing import pack
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -100,8 +102,17 @@ def plan_of(of: View, tags: tuple[Tag, ...]) -> AssetPlan:
 def rows_of_pages(
     of: View, pages: Iterable[SampleBatch], tags: tuple[Tag, ...], wanted: EndRange = ALWAYS
 ) -> pl.DataFrame:
-    """All rows, read page by page."""
-    parts = list(asset_rows(iter(pages), plan_of(of, tags), wanted, {each.name: wanted.ready for each in tags}))
+    """All rows, read page by page; the samples of vibration points are packed into stretches."""
+    rates = {each.name: each.sample_rate for each in tags if each.sample_rate}
+    vibration, given = pl.col("tag").is_in(list(rates)), list(pages)
+    slow = (SampleBatch(part) for page in given if len(part := page.filter(~vibration)))
+    fast = (pack(part, rates).batch for page in given if len(part := page.filter(vibration)))
+    return rows_of(of, in_step(slow, fast), tags, wanted)
+
+
+def rows_of(of: View, pages: Iterator[Page], tags: tuple[Tag, ...], wanted: EndRange = ALWAYS) -> pl.DataFrame:
+    """All rows of what is read."""
+    parts = list(asset_rows(pages, plan_of(of, tags), wanted, {each.name: wanted.ready for each in tags}))
     return pl.concat([part.frame for part in parts], how="diagonal_relaxed")
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from historian.plant.plant import View
-from historian.quality import BAD
+from historian.quality import BAD, UNCERTAIN_ENGINEERING_UNITS_EXCEEDED
 from historian.samples import SampleBatch
 from tests.features.compute.rows.signals import (
     CWRU,
@@ -131,6 +131,16 @@ def test_a_window_that_is_too_short_has_the_reason_resolution() -> None:
     row = only(rows(turning, waveform(de_h), tags=(de_h,)))
     assert (row["de_h_order_1x"], row["de_h_ses_ftf_snr"], row["de_h_reason"]) == (None, None, "resolution")
     assert (row["de_h_rpm"], row["de_h_rpm_source"]) == (240, "asset")
+
+
+def test_a_window_that_exceeds_its_range_is_valid() -> None:
+    """Its samples were measured: the share beyond the range is counted, and shocks keep their features."""
+    de_h = tag("de_h", range=(-1, 1))
+    marked = waveform(de_h).with_columns(quality=pl.lit(UNCERTAIN_ENGINEERING_UNITS_EXCEEDED | 0x400, pl.UInt32))
+    row, as_good = (only(rows(view("de_h"), SampleBatch(each), tags=(de_h,))) for each in (marked, waveform(de_h)))
+    assert (row["de_h_valid"], row["de_h_reason"]) == (True, as_good["de_h_reason"])
+    assert row["de_h_clipped"] > 0
+    assert row["de_h_rms_ac"] == as_good["de_h_rms_ac"]
 
 
 def test_the_share_of_clipped_samples_is_counted() -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
+from features.compute.rows.pages import in_step
 from historian.plant.model import Bearing, StatedOrders
-from historian.samples import normalise
+from historian.samples import SampleBatch
+from historian.stores.memory import MemoryStore
+from historian.times import from_micros
+from historian.waveforms.packing import pack
 from tests.features.compute.rows.signals import (
     CWRU,
     ONE,
     SPEED,
+    START,
     TURNING,
     dial,
     only,
     rows,
-    rows_of_pages,
+    rows_of,
     tag,
     view,
     waveform,
 )
+
+EVER = from_micros(START), from_micros(2 * START)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +86,9 @@ def test_pages_give_what_a_single_page_gives() -> None:
     """The speed is carried from page to page as far back as a window may need it."""
     de_h = tag("de_h", bearing=CWRU)
     of_view = view("de_h", features=("orders",), speed="speed")
-    whole = normalise(pl.concat([waveform(de_h, 4), dial(SPEED, [1500, 1480, 1510], every=0.9)])).batch
-    at_once = rows(of_view, whole, tags=(de_h, SPEED))
-    by_time = whole.sort("timestamp", maintain_order=True)
-    pages = [normalise(by_time[start : start + 5000]).batch for start in range(0, len(by_time), 5000)]
-    assert rows_of_pages(of_view, pages, (de_h, SPEED)).equals(at_once)
+    store, speeds = MemoryStore(page_rows=5000), dial(SPEED, [1500, 1480, 1510], every=0.9)
+    store.write_waveforms(pack(waveform(de_h, 4), {de_h.name: 12_000}).batch, source="test", now=EVER[0])
+    at_once = rows(of_view, waveform(de_h, 4), speeds, tags=(de_h, SPEED))
+    few = (SampleBatch(speeds[number : number + 1]) for number in range(3))
+    assert rows_of(of_view, in_step(few, store.read_waveforms([de_h.name], *EVER)), (de_h, SPEED)).equals(at_once)
     assert at_once["de_h_reason"].to_list() == [None, "speed_varies", None, "no_speed"]

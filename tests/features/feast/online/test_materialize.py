@@ -31,6 +31,7 @@ from features.tables.feature_table import FeatureTable, table_path, table_schema
 from historian.plant.plant import Plant
 from historian.samples import SampleBatch, normalise
 from historian.stores.memory import MemoryStore
+from tests.features.stretches import write
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
@@ -192,7 +193,9 @@ def samples(tags: Iterator[str]) -> SampleBatch:
 def test_online_equals_offline_for_every_feature_at_every_timestamp(stored: Plant, store: FeatureStore) -> None:
     """Features computed from samples are materialised up to each event timestamp and compared by column."""
     history = MemoryStore()
-    history.write(samples(iter(stored.tags)), source="test", now=START)
+    write(
+        history, samples(iter(stored.tags)), {name: 1_000.0 for name in stored.tags if name.endswith("de_h")}, now=START
+    )
     compute(stored, history, lambda: END)
     tables = {name: pl.read_delta(str(table_path(stored, name))).sort("event_timestamp") for name in stored.views}
     compared = 0

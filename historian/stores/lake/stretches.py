@@ -1,0 +1,181 @@
+"""Reads stretches of the lake: first what is where, without values, and then the values, page by page.
+
+A stretch may begin before a range, on the day before too, so files are found by the time of their last sample.
+Stretches of different writes may overlap; the newest counts, wherever a page begins or ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from historian.stores.lake.directory import LakeDirectory
+from historian.stores.lake.files import FileOrGroup, files_of, groups_of, prune, whole_files
+from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN, with_batch_types
+from historian.stores.waveform_pages import page_ranges
+from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, is_in_order
+from historian.waveforms.cutting import cut
+from historian.waveforms.joining import newest_wins_waveforms
+
+HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high", WRITTEN)
+"""Columns of a stretch that say where it is and summarise it."""
+_FAR: Final = timedelta(hours=1)
+"""Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
+_ROUNDING: Final = timedelta(microseconds=10)
+_WAITING: Final = 64 * 2**20
+"""Bytes that are read before rows are selected: selecting costs as much for few rows as for many."""
+
+Span = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the stretches of a range are. All is of one version of the table."""
+
+    heads: pl.DataFrame
+    """Stretches that touch the range or affect what is in it: columns `HEADS`, sorted by (tag, timestamp)."""
+    files: Sequence[FileOrGroup]
+    """The files that hold them."""
+    far: timedelta
+    """The distance at which a stretch may affect another."""
+    group_rows: int
+    """Number of rows above which a file is read row group by row group."""
+    groups: dict[str, list[FileOrGroup]] = field(default_factory=dict, compare=False)
+    """Path of a file -> its row groups, of files looked into so far."""
+
+    def parts(self, file: FileOrGroup) -> list[FileOrGroup]:
+        """Return the row groups of a large file, or the file."""
+        if file.rows <= self.group_rows:
+            return [file]
+        if file.path not in self.groups:
+            self.groups[file.path] = list(groups_of(file.path))
+        return self.groups[file.path]
+
+
+def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
+    """Find the stretches of `tags` in a range, without their values. Repeated writes of a stretch are left out.
+
+    Args:
+        lake: the lake.
+        tags: the tags to read.
+        span: first instant, and first instant after the range.
+    """
+    files = files_of(lake.waveforms)
+    far = far_of(files)
+    return located_in(lake, prune(files, tags, span[0] - far, span[1] + far), tags, span)
+
+
+def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
+    """Find the stretches of `tags` in a range in some files, from `files_of`. See `located`."""
+    far = far_of(files)
+    start, end = span[0] - far, span[1] + far
+    whole = whole_files(files)  # these columns are small: there is no need of row groups
+    heads = read_rows(whole, HEADS, pl.col("tag").is_in(tags) & _touching(start, end))
+    if not is_in_order(heads):
+        heads = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
+        heads = heads.sort("tag", "timestamp")
+    return Located(heads, whole, far, lake.layout.group_stretches)
+
+
+def far_of(files: pl.DataFrame) -> timedelta:
+    """Return the distance at which a stretch of some files may affect another: two periods of the slowest one."""
+    slowest = files["slowest"].min()
+    return min(_ROUNDING + timedelta(seconds=2) / slowest, _FAR) if isinstance(slowest, float) else _FAR
+
+
+def stretch_pages(lake: LakeDirectory, found: Located, span: Span, *, page_samples: int) -> Iterator[pl.DataFrame]:
+    """Yield stretches in pages that follow one another in time; overlaps are resolved.
+
+    Args:
+        lake: the lake.
+        found: the stretches to read.
+        span: first instant, and first instant after the range; stretches are cut to it.
+        page_samples: approximate number of stored samples per page.
+
+    Yields:
+        Columns of `WAVEFORM_SCHEMA`, then `ingested_at`, sorted by (tag, timestamp).
+
+    Raises:
+        StoreUnavailable: a file cannot be read.
+    """
+    for first, after in page_ranges(found.heads, *span, page_samples):
+        with lake.reporting("read"):
+            heads = found.heads.filter(_touching(first - found.far, after + found.far))
+            page = cut(WaveformBatch(resolved(replace(found, heads=heads))), first, after)
+        if not page.is_empty():
+            yield page
+
+
+def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Expr) -> pl.DataFrame:
+    """Return the rows of files and row groups for which `wanted` is true; of the others, few are in memory at a time.
+
+    Args:
+        parts: files and row groups.
+        names: the columns to read, of `STORED_WAVEFORMS`.
+        wanted: condition on these columns.
+    """
+    found = [pl.DataFrame(schema={name: STORED_WAVEFORMS[name] for name in names})]
+    waiting: list[pa.Table] = []
+    held = 0
+    for table in _tables(parts, names):
+        waiting.append(table)
+        held += table.nbytes
+        if held > _WAITING:
+            found.append(pl.DataFrame(pa.concat_tables(waiting)).filter(wanted))
+            waiting, held = [], 0
+    if waiting:
+        found.append(pl.DataFrame(pa.concat_tables(waiting)).filter(wanted))
+    return with_batch_types(pl.concat([rows.select(names) for rows in found]))
+
+
+def _tables(parts: Sequence[FileOrGroup], names: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the rows of parts in the order of their first instants, so that rows written in order need no sorting."""
+    few: dict[str, Any] = {"columns": list(names), "use_threads": False}
+    files: dict[str, list[FileOrGroup]] = {}
+    for part in sorted(parts, key=lambda part: part.first or 0):
+        files.setdefault(part.path, []).append(part)
+    for path, some in files.items():
+        with pq.ParquetFile(path) as file:
+            for part in some:
+                yield file.read(**few) if part.group is None else file.read_row_group(part.group, **few)
+
+
+def resolved(found: Located) -> pl.DataFrame:
+    """Return stretches with their values, as they count after the newest write.
+
+    Returns:
+        Columns of `WAVEFORM_SCHEMA`, then `ingested_at`, sorted by (tag, timestamp).
+    """
+    starts = pl.col("timestamp").is_in(found.heads["timestamp"].unique().implode())
+    files = _holding(found.files, found.heads)
+    parts = _holding([part for file in files for part in found.parts(file)], found.heads)
+    rows = read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], starts)
+    rows = rows.join(found.heads, on=["tag", "timestamp", WRITTEN], how="semi", maintain_order="left")
+    return newest_wins_waveforms(rows, written=WRITTEN)
+
+
+def _holding(parts: Sequence[FileOrGroup], heads: pl.DataFrame) -> list[FileOrGroup]:
+    """Return the parts in which a stretch may begin when one of `heads` does."""
+    by_tag = heads.select("tag", at=pl.col("timestamp").to_physical()).partition_by("tag", as_dict=True)
+    starts = {tag: np.sort(rows["at"].to_numpy()) for (tag,), rows in by_tag.items()}
+    none = np.empty(0, np.int64)
+    every = np.sort(np.concatenate([none, *starts.values()]))
+
+    def may_hold(part: FileOrGroup) -> bool:
+        at = every if part.tag is None else starts.get(part.tag, none)
+        first = 0 if part.first is None else np.searchsorted(at, part.first)
+        after = len(at) if part.last is None else np.searchsorted(at, part.last, side="right")
+        return bool(after > first)
+
+    return [part for part in parts if may_hold(part)]
+
+
+def _touching(start: datetime, end: datetime) -> pl.Expr:
+    return (pl.col("timestamp") < end) & (pl.col("last") >= start)
