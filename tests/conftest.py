@@ -29,8 +29,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in slow:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(600))
-    # Those that use the cluster stay together, so that it is started once.
-    slow.sort(key=lambda item: "ray_address" not in getattr(item, "fixturenames", ()))
     ends = [round(len(fast) * worker / workers) for worker in range(workers + 1)]
     share = -(-len(slow) // workers)
     items[:] = [

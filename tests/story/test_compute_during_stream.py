@@ -20,7 +20,7 @@ from historian.stores.urls import lake_path
 from historian.times import utc_now
 from tests.story.in_process import InProcess
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROUNDS = 12
 

@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "exa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     """Typed one after the other, they succeed."""
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)

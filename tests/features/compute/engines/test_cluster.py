@@ -38,7 +38,7 @@ cluster = import_module("features.compute.engines.cluster").cluster
 # Ray leaves sockets and child processes of its own to the garbage collector.
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
