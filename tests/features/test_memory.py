@@ -32,7 +32,7 @@ SHORT, LONG = 150_000, 1_500_000
 CALL = "from tests.features.test_memory import {0}; {0}({1!r})"
 MEBIBYTE = 2**20
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def keys(first: int, until: int, *, apart: int = 1) -> pl.DataFrame:

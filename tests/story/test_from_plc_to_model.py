@@ -22,7 +22,7 @@ from historian.stores.open import open_store
 from historian.waveforms.encoding import decode
 from tests.story.in_process import InProcess
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def store_samples(penstock: InProcess) -> None:

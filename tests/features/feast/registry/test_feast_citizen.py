@@ -20,7 +20,7 @@ from features.feast.registry.feast_repo import apply, open_feature_store, regist
 from historian.plant.plant import Plant
 from tests.servers import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RMS = "compressor_vibration:de_h_rms_ac"
