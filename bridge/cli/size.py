@@ -67,4 +67,4 @@ def _lines(found: PlantSize) -> Iterator[str]:
     for source in found.sources:
         yield f"spool of {source.source}: full after {source.hours_until_full:,.1f} h without the store"
     carried = found.costs.channels_per_core
-    yield f"computing: {found.cores:.2f} cores, of which each carries {carried:g} channels of {CHANNEL_HZ / 1000:g} kHz"
+    yield f"computing: {found.cores:.2f} cores, if one core carries {carried:g} channels of {CHANNEL_HZ / 1000:g} kHz"

@@ -15,6 +15,7 @@ from historian.samples import KEY, SampleBatch, normalise
 from historian.stores.protocols import Reader
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.joining import normalise_waveforms
+from historian.waveforms.timing import overlaps
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -50,21 +51,22 @@ def _wrong_samples(samples: SampleBatch, store: Reader) -> pl.DataFrame:
 
 
 def _wrong_stretches(waveforms: WaveformBatch, store: Reader) -> pl.Series:
-    """Return [rows] whether a stretch contradicts a stored one; the few that overlap any are compared one by one."""
-    if waveforms.is_empty():
-        return pl.Series(dtype=pl.Boolean)
-    tags, start, end = _extent(Batches(waveforms=waveforms))
-    stored = pl.concat([waveforms.clear(), *store.read_waveforms(tags, start, end)])
-    verdicts = []
-    for row in range(waveforms.height):
-        stretch = WaveformBatch(waveforms[row])
-        _, first, last = _extent(Batches(waveforms=stretch))
-        near = stored.filter(pl.col("timestamp") < last, tag=stretch.item(0, "tag"))
-        near = near.filter(RawRows(waveforms=near).spans()["last"] >= first)
-        verdicts.append(
-            not near.is_empty() and not normalise_waveforms(pl.concat([near, stretch])).conflicts.is_empty()
-        )
-    return pl.Series(verdicts, dtype=pl.Boolean)
+    """Return [rows] whether a stretch contradicts a stored one; only those that overlap a stored one are compared."""
+    wrong: list[int] = []
+    if not waveforms.is_empty():
+        stored = pl.concat([waveforms.clear(), *store.read_waveforms(*_extent(Batches(waveforms=waveforms)))])
+        numbered = waveforms.with_row_index("row")
+        both = pl.concat([numbered, stored], how="diagonal").sort(KEY)
+        cluster = (~overlaps(both)).cum_sum().alias("cluster")
+        together = both.with_columns(cluster).filter(pl.len().over("cluster") > 1)
+        for _, some in together.group_by("cluster"):
+            known = some.filter(pl.col("row").is_null()).select(waveforms.columns)
+            wrong += [row for row in some["row"].drop_nulls() if _contradicts(waveforms[row], known)]
+    return pl.int_range(waveforms.height, eager=True).is_in(wrong)
+
+
+def _contradicts(stretch: pl.DataFrame, known: pl.DataFrame) -> bool:
+    return not normalise_waveforms(pl.concat([known, stretch])).conflicts.is_empty()
 
 
 def _extent(batches: Batches) -> tuple[list[str], datetime, datetime]:

@@ -87,7 +87,7 @@ def _samples(rows: pl.DataFrame, written: WrittenFeature) -> pl.DataFrame:
     column = written.column
     is_text, value = column.dtype == pl.String(), pl.col(column.name)
     return rows.filter(pl.col("asset").is_in(written.assets)).select(
-        tag=pl.format(f"{{}}.{column.point}.{column.spec.name}", "asset"),
+        tag=pl.format(tag_name("{}", column), "asset"),
         timestamp="event_timestamp",
         value=pl.lit(None, pl.Float64) if is_text else value.cast(pl.Float64),
         text=value if is_text else pl.lit(None, pl.String),

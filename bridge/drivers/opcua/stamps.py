@@ -12,8 +12,10 @@ Stamp = Literal["first", "last"]
 """The element of an array to which its timestamp belongs."""
 
 JITTER: Final = 0.25
-"""Largest difference between an array's timestamp and the end of the one before, as a share of the array's duration,
-that counts as jitter. A lost array makes four times as much."""
+"""Largest difference between an array's timestamp and the end of the one before that counts as jitter, as a share of
+the array's duration. A lost array makes four times as much."""
+MOST_US: Final = 50_000
+"""Microseconds that count as jitter at most, however long the arrays are. Clocks of Windows advance by 16 ms."""
 _SLEW: Final = 0.45
 """Largest step towards the timestamp, in periods: below half a period, so that the arrays still join."""
 
@@ -27,10 +29,10 @@ class _Array(NamedTuple):
 
 
 class ArrayClock:
-    """Gives arrays of a signal that join within the jitter of their timestamps the times at which they join exactly.
+    """Places each array of a signal at the end of the one before if its timestamp differs by no more than jitter.
 
-    A lasting difference is a clock that drifts: it is followed by half a period an array, which all but the coarsest
-    clocks exceed.
+    A difference that lasts is the drift of a clock. It is followed by less than half a period with each array, so that
+    the arrays still join.
     """
 
     def __init__(self) -> None:
@@ -50,7 +52,7 @@ class ArrayClock:
             error = stamp - last.end
             if stamp == last.stamp:  # the server repeats its value, as it does when a subscription begins
                 begin = last.begin
-            elif abs(error) <= max(JITTER * count * period, period):
+            elif abs(error) <= max(min(JITTER * count * period, MOST_US), period):
                 begin = last.end + min(max(error, -_SLEW * period), _SLEW * period)
         self._last[tag] = _Array(stamp, begin, begin + count * period)
         return round(begin)

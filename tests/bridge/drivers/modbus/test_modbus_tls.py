@@ -25,7 +25,7 @@ def tls_of(directory: Path, ca: str = "ca", client: str | None = "client", **mor
 
 
 def test_registers_are_read_over_tls_by_device_id(tmp_path: Path, certificates: Path) -> None:
-    """Both sides know each other by certificate, and devices behind the connection are told apart."""
+    """Each side checks the other's certificate, and each device behind the connection gives its own values."""
 
     async def poll() -> list[object]:
         secure = server_context(certificates / "ca.pem", certificates / "server.pem")

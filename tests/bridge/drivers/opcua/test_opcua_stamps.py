@@ -43,6 +43,14 @@ def test_a_lost_array_leaves_its_gap(lost: int) -> None:
     assert begins(stamps).tolist() == stamps
 
 
+def test_a_long_array_is_not_moved_far() -> None:
+    """A quarter of ten seconds is no jitter: the array stays where its timestamp says."""
+    clock, count = ArrayClock(), 256_000
+    clock.begin("c101.de_h", START, count=count, sample_rate=RATE)
+    late = START + 10_000_000 + 60_000
+    assert clock.begin("c101.de_h", late, count=count, sample_rate=RATE) == late
+
+
 def test_an_array_that_is_repeated_has_the_time_it_had() -> None:
     """A server sends its present value again when a subscription begins; then the signal goes on."""
     stamps = [START, START + LENGTH + 300, START + LENGTH + 300, START + 2 * LENGTH]
