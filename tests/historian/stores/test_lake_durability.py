@@ -101,6 +101,12 @@ def test_every_commit_is_on_the_disk_when_the_write_returns(calls: list[Call]) -
         assert any(call.name == "fsync" and log in call.paths for call in calls[commit:until])
 
 
+def test_the_ledger_never_names_what_is_not_there(calls: list[Call]) -> None:
+    """Of each write the data is committed first: whoever reads of it in the ledger finds it."""
+    committed = [call.paths[1].parents[1].name for call in calls if call.name == "link"]
+    assert committed[:4] == ["samples", "ledger", "waveforms", "ledger"]
+
+
 def test_a_new_lake_is_on_the_disk_with_all_its_directories(calls: list[Call]) -> None:
     """A table is named once its first commit is on the disk, and so are the directories above it."""
     renamed = [(at, call.paths) for at, call in enumerate(calls) if call.name.startswith("rename")]
