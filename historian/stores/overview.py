@@ -18,6 +18,10 @@ from historian.waveforms.cutting import parts
 from historian.waveforms.packing import unpack
 from historian.waveforms.timing import SECOND, first_index, last_us, starts_us
 
+MEETING: Final = "#meeting"
+"""Number of a group of stretches that overlap; which of them counts where is a matter of all their values."""
+_SIDES: Final = ("first", "final")
+"""Names of the intervals in which a stretch begins and ends."""
 _FEW: Final = 16
 """Periods in an interval, up to which stretches are decoded as a whole: cutting them would give as many pieces."""
 
@@ -56,6 +60,48 @@ def crosses(heads: pl.DataFrame, every: timedelta) -> pl.Series:
     instants = heads.select("timestamp", last=pl.Series(last_us(heads)).cast(EXTREMES["timestamp"]))
     begins, ends = (pl.col(name).dt.truncate(every) for name in ("timestamp", "last"))
     return instants.select(begins != ends).to_series()
+
+
+def with_meeting(heads: pl.DataFrame, over: pl.Series) -> pl.DataFrame:
+    """Return stretches with the column `MEETING`.
+
+    Args:
+        heads: stretches sorted by (tag, timestamp).
+        over: [rows] from `overlaps`.
+    """
+    return heads.with_columns((~over).cum_sum().alias(MEETING))
+
+
+def exceeding(
+    heads: pl.DataFrame, known: pl.DataFrame, span: tuple[datetime, datetime], every: timedelta
+) -> pl.DataFrame:
+    """Return the stretches of which a part may lie outside the known extremes, with those that they overlap.
+
+    Each part of a stretch lies between the lowest and the highest value of the stretch. So the stretch changes nothing
+    if both lie within the extremes of every interval that it touches. Few of those that a border cuts do otherwise.
+
+    Args:
+        heads: stretches that a border or another stretch cuts: columns `tag`, `timestamp`, `last`, `low`, `high` and
+            `MEETING`; all those of a number.
+        known: columns of `EXTREMES`, from stretches that nothing cuts.
+        span: first instant, and first instant after the range.
+        every: length of the intervals.
+    """
+    start, end = (pl.lit(each, EXTREMES["timestamp"]) for each in span)
+    first = pl.max_horizontal("timestamp", start).dt.truncate(every)
+    final = pl.min_horizontal("last", end - timedelta(microseconds=1)).dt.truncate(every)
+    rows = heads.with_columns(first=first, final=final)
+    for side in _SIDES:
+        found = known.rename({"timestamp": side, "low": f"low_{side}", "high": f"high_{side}"})
+        rows = rows.join(found, on=["tag", side], how="left", maintain_order="left")
+    within = pl.all_horizontal(
+        pl.col("final") - pl.col("first") <= every,  # or it is alone in an interval between these
+        *(pl.col("low") >= pl.col(f"low_{side}") for side in _SIDES),
+        *(pl.col("high") <= pl.col(f"high_{side}") for side in _SIDES),
+    )
+    touches = (pl.col("timestamp") < end) & (pl.col("last") >= start)
+    matters = touches & pl.col("low").is_not_null() & ~within.fill_null(value=False)
+    return rows.filter(matters.any().over(MEETING)).select(heads.columns)
 
 
 def _cut_at_borders(cut: pl.DataFrame, every: timedelta) -> pl.DataFrame:

@@ -17,7 +17,7 @@ import polars as pl
 from historian.stores.influx.queries import MICROSECOND
 from historian.stores.influx.waveform_lines import HEAD_FIELDS, heads
 from historian.stores.influx.waveforms import Page, Waveforms
-from historian.stores.overview import crosses, extremes_of, within_intervals
+from historian.stores.overview import crosses, exceeding, extremes_of, with_meeting, within_intervals
 from historian.stores.protocols import EXTREMES, GAPS
 from historian.times import from_micros, micros
 from historian.waveforms.batch import WaveformBatch
@@ -63,11 +63,12 @@ def waveform_extremes(
         alone, meeting = _heads(page)
         inside = (starts_us(alone) >= micros(page.start)) & (last_us(alone) < micros(page.end))
         whole = alone.filter(pl.Series(inside) & ~crosses(alone, every))
-        others = waveforms.with_values(alone.join(whole, on=["tag", "timestamp"], how="anti"))
-        in_page = (cut(WaveformBatch(rows), page.start, page.end) for rows in others)
+        known = extremes_of([whole], every)
+        others = alone.join(whole, on=["tag", "timestamp"], how="anti")
+        others, meeting = (exceeding(rows, known, (page.start, page.end), every) for rows in (others, meeting))
+        in_page = (cut(WaveformBatch(rows), page.start, page.end) for rows in waveforms.with_values(others))
         decoded = chain(in_page, _resolved(waveforms, meeting, page))
-        pages = chain([whole], (within_intervals(rows, every) for rows in decoded))
-        found.append(extremes_of(pages, every))
+        found.append(extremes_of(chain([known], (within_intervals(rows, every) for rows in decoded)), every))
     return extremes_of(found, every)
 
 
@@ -99,9 +100,11 @@ def waveform_gaps(
 def _heads(page: Page) -> _Heads:
     """Divide the stretches of a page that have a sample in it into those that overlap none and the others."""
     rows = heads(page.rows).sort("tag", "timestamp")
-    over = overlaps(rows).to_numpy()
-    meets = over | np.append(over[1:], [False])[: len(over)]
-    touches = (starts_us(rows) < micros(page.end)) & (last_us(rows) >= micros(page.start))
+    over = overlaps(rows)
+    meets = (over | over.shift(-1, fill_value=False)).to_numpy()
+    last = last_us(rows)
+    rows = with_meeting(rows, over).with_columns(last=pl.Series(last).cast(EXTREMES["timestamp"]))
+    touches = (starts_us(rows) < micros(page.end)) & (last >= micros(page.start))
     return _Heads(rows.filter(pl.Series(touches & ~meets)), rows.filter(pl.Series(touches & meets)))
 
 

@@ -1,4 +1,4 @@
-"""Extremes and gaps of the lake's stretches: their statistics, and the values of only those that a border cuts."""
+"""Extremes and gaps of the lake's stretches: their statistics, and the values of few of those that a border cuts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import polars as pl
 
 from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.stretches import Located, Span, located, stretch_pages
-from historian.stores.overview import crosses, within_intervals, without_gaps
+from historian.stores.overview import (
+    crosses,
+    exceeding,
+    extremes_of,
+    with_meeting,
+    within_intervals,
+    without_gaps,
+)
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.timing import overlaps
 
@@ -29,8 +36,10 @@ def stretch_extremes(
     """
     with lake.reporting("read"):
         whole, cut = _divided(located(lake, tags, span), span, lambda heads: crosses(heads, every))
-    yield whole
-    for page in stretch_pages(lake, cut, span, page_samples=page_samples):
+    known = extremes_of([whole], every)
+    yield known
+    needed = replace(cut, heads=exceeding(cut.heads, known, span, every))
+    for page in stretch_pages(lake, needed, span, page_samples=page_samples):
         yield within_intervals(WaveformBatch(page), every)
 
 
@@ -62,8 +71,8 @@ def _divided(found: Located, span: Span, is_cut: Callable[[pl.DataFrame], pl.Ser
         span: a range, whose ends cut stretches too.
         is_cut: returns [rows] whether values are needed.
     """
-    heads = found.heads
-    over = overlaps(heads)
+    over = overlaps(found.heads)
+    heads = with_meeting(found.heads, over)
     start, end = (pl.lit(each, heads.schema["timestamp"]) for each in span)
     outside = heads.select((pl.col("timestamp") < start) | (pl.col("last") >= end)).to_series()
     needed = over | over.shift(-1, fill_value=False) | outside | is_cut(heads)

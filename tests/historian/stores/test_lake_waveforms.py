@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from historian.errors import StoreUnavailable
 from historian.stores.lake.layout import FileLayout
 from historian.stores.lake.store import LakeStore
 from historian.waveforms.batch import MAX_BYTES, WaveformBatch, waveform_batch
@@ -165,3 +167,25 @@ def test_a_read_opens_only_files_that_touch_its_range(tmp_path: Path) -> None:
     assert len(samples_of(store, "a", start=T0, end=end)) == 100
     assert store.extremes(["a"], T0, end, every=SECOND).height == 2
     assert store.gaps(["a"], T0, end, longer_than=SECOND).is_empty()
+
+
+def test_a_plot_reads_no_values_that_cannot_change_it(tmp_path: Path) -> None:
+    """A stretch that a pixel's border cuts is not read if its lowest and highest are within the pixels' extremes."""
+    store, second = LakeStore(tmp_path), SECOND
+    for at, largest in ((0.1, 2), (0.96, 1), (1.1, 2)):  # T0 is 10 ms before a whole second; the middle one is cut
+        store.write_waveforms(wave(NOISE[:100].clip(-largest, largest), rate=1000, at=at * second), source="s", now=NOW)
+    for path in (tmp_path / "waveforms").rglob("*.parquet"):
+        _damage(path, "values")
+    end = T0 + 2 * second
+    assert store.extremes(["a"], T0, end, every=second).select("low", "high").rows() == [(-2, 2), (-2, 2)]
+    with pytest.raises(StoreUnavailable):
+        samples_of(store, "a")
+
+
+def _damage(path: Path, column: str) -> None:
+    """Overwrite a column of a Parquet file that has one row group."""
+    group = pq.read_metadata(path).row_group(0)
+    (place,) = (group.column(at) for at in range(group.num_columns) if group.column(at).path_in_schema == column)
+    with path.open("r+b") as file:
+        file.seek(place.data_page_offset)
+        file.write(bytes(place.total_compressed_size))
