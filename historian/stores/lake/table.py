@@ -35,27 +35,33 @@ class LakeTable:
         self._layout = layout
         self._by_day = by_day
         self._table: DeltaTable | None = None
-        self._is_behind = False
+        self._newest = -1  # version of the last commit, which `_table` need not know yet
+        self._transactions: dict[str, int] = {}
         self._listing = (-1, _NO_FILES)
 
     def snapshot(self) -> DeltaTable | None:
         """Return the newest version, or None while nothing has been written."""
         if self._table is not None:
-            self._table.update_incremental()
-            self._is_behind = False
-        elif (self.root / "_delta_log").is_dir():
+            if not self._is_newest(self._table.version()):  # a look at the log takes a hundredth of an update
+                self._table.update_incremental()
+        elif self._log.is_dir():
             self._table = DeltaTable(self.root)
+        if self._table is not None and self._table.version() != self._newest:
+            self._newest, self._transactions = self._table.version(), {}
         return self._table
 
     @property
     def current(self) -> DeltaTable:
         """The version after `create` or the last commit. Only the holder of the lock may use it."""
-        if self._table is None:
+        table = self.snapshot()
+        if table is None:
             raise RuntimeError(f"{self.root.name} was not opened by create()")
-        if self._is_behind:  # reading a commit takes longer than writing it, so it is done only when needed
-            self._table.update_incremental()
-            self._is_behind = False
-        return self._table
+        return table
+
+    def last_transaction(self, name: str) -> int | None:
+        """Return the version that the last commit with this application id recorded. The caller holds the lock."""
+        known = self._transactions.get(name)
+        return self.current.transaction_version(name) if known is None else known
 
     def listing(self) -> pl.DataFrame:
         """Return the files of the newest version with Delta's statistics.
@@ -82,7 +88,7 @@ class LakeTable:
 
         A table that does not exist is created, under another name first, so that no reader sees an incomplete one.
         """
-        if self.snapshot() is not None:
+        if self._is_newest(self._newest) or self.snapshot() is not None:
             return
         draft = self.root.with_name(f".{self.root.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
@@ -92,7 +98,7 @@ class LakeTable:
             sync(path)
         draft.rename(self.root)
         sync(self.root.parent)
-        self._table = DeltaTable(self.root)
+        self._table, self._newest = DeltaTable(self.root), 0
 
     def append(self, rows: pl.DataFrame, *, transaction: tuple[str, int] | None = None) -> int:
         """Append rows in one commit; when this returns they are on disk.
@@ -108,9 +114,12 @@ class LakeTable:
         if self._by_day:
             for (day,), part in rows.partition_by("day", as_dict=True, include_key=False).items():
                 actions += self.written([part], day=str(day))
-        if transaction:
-            actions.append({"txn": {"appId": transaction[0], "version": transaction[1]}})
-        return self._commit(actions, "WRITE")
+        if transaction is None:
+            return self._commit(actions, "WRITE")
+        name, number = transaction
+        version = self._commit([*actions, {"txn": {"appId": name, "version": number}}], "WRITE")
+        self._transactions[name] = number
+        return version
 
     def written(self, frames: Any, *, day: str | None = None, **options: int) -> list[Action]:
         """Write rows to files that no commit refers to yet. See `write_files`."""
@@ -125,13 +134,13 @@ class LakeTable:
 
     def _commit(self, actions: Sequence[Action], operation: str) -> int:
         """Write the next version: its file is complete and on disk before it gets its name."""
-        log, version = self.root / "_delta_log", self.current.version() + 1
+        log, version = self._log, self._newest + 1
         draft = log / "_commit_penstock.json.tmp"
         _write_commit(draft, actions, operation)
         os.link(draft, log / f"{version:020d}.json")
         draft.unlink()
         sync(log)
-        self._is_behind = True
+        self._newest = version
         if version % _CHECKPOINT_EVERY == 0:
             self.current.create_checkpoint()
             self.current.cleanup_metadata()
@@ -140,9 +149,18 @@ class LakeTable:
 
     def sync_log(self) -> None:
         """Flush to disk what delta-rs has written to the newest version's log."""
-        log, version = self.root / "_delta_log", self.current.version()
+        log, version = self._log, self.current.version()
         for path in (*log.glob(f"{version:020d}.*"), *log.glob("_last_checkpoint"), log):
             sync(path)
+
+    @property
+    def _log(self) -> Path:
+        return self.root / "_delta_log"
+
+    def _is_newest(self, version: int) -> bool:
+        """Return whether no version follows one that is there; False too if its file was cleaned up."""
+        names = (self._log / f"{each:020d}.json" for each in (version, version + 1))
+        return [path.exists() for path in names] == [True, False]
 
 
 def _write_commit(draft: Path, actions: Sequence[Action], operation: str) -> None:
