@@ -16,7 +16,7 @@ from historian.stores.protocols import EXTREMES, GAPS
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.cutting import parts
 from historian.waveforms.packing import unpack
-from historian.waveforms.timing import SECOND, first_index, last_us, starts_us
+from historian.waveforms.timing import SECOND, first_index, last_us, overlaps, starts_us
 
 MEETING: Final = "#meeting"
 """Number of a group of stretches that overlap; which of them counts where is a matter of all their values."""
@@ -47,29 +47,38 @@ def within_intervals(batch: WaveformBatch, every: timedelta) -> pl.DataFrame:
     Returns:
         Columns of `EXTREMES`; `timestamp` is that of the part. Parts without a finite value have nulls.
     """
-    crossing = crosses(batch, every)
+    last = pl.Series(last_us(batch)).cast(EXTREMES["timestamp"])
+    crossing = batch.select("timestamp", last=last).select(crosses(every)).to_series()
     whole, cut = batch.filter(~crossing), batch.filter(crossing)
-    fine = pl.col("sample_rate") * (every / timedelta(microseconds=SECOND)) < _FEW
-    samples = unpack(cut.filter(fine)).with_columns(low="value", high="value").filter(pl.col("value").is_finite())
-    pieces = _cut_at_borders(cut.filter(~fine), every)
-    return pl.concat([each.select(EXTREMES.names()) for each in (whole, pieces, samples)])
+    fine = cut["sample_rate"] * (every / timedelta(microseconds=SECOND)) < _FEW
+    found = [whole]
+    if not fine.all():
+        found.append(_cut_at_borders(cut.filter(~fine), every))
+    if fine.any():
+        samples = unpack(cut.filter(fine)).with_columns(low="value", high="value")
+        found.append(samples.filter(pl.col("value").is_finite()))
+    return pl.concat([each.select(EXTREMES.names()) for each in found])
 
 
-def crosses(heads: pl.DataFrame, every: timedelta) -> pl.Series:
-    """Return [rows] whether a border of an interval cuts a stretch: columns `timestamp`, `sample_rate`, `count`."""
-    instants = heads.select("timestamp", last=pl.Series(last_us(heads)).cast(EXTREMES["timestamp"]))
+def crosses(every: timedelta) -> pl.Expr:
+    """Return an expression for whether a border of an interval cuts a stretch: columns `timestamp` and `last`."""
     begins, ends = (pl.col(name).dt.truncate(every) for name in ("timestamp", "last"))
-    return instants.select(begins != ends).to_series()
+    return begins != ends
 
 
-def with_meeting(heads: pl.DataFrame, over: pl.Series) -> pl.DataFrame:
-    """Return stretches with the column `MEETING`.
+def divided(heads: pl.DataFrame, is_cut: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Divide stretches into those whose statistics are enough and those whose values may be needed.
 
     Args:
-        heads: stretches sorted by (tag, timestamp).
-        over: [rows] from `overlaps`.
+        heads: stretches sorted by (tag, timestamp), with the column `last`.
+        is_cut: whether the values of a stretch are needed, even if it overlaps no other.
+
+    Returns:
+        The former, and the latter with the column `MEETING`.
     """
-    return heads.with_columns((~over).cum_sum().alias(MEETING))
+    over = overlaps(heads)
+    needed = over | over.shift(-1, fill_value=False) | heads.select(is_cut).to_series()
+    return heads.filter(~needed), heads.with_columns((~over).cum_sum().alias(MEETING)).filter(needed)
 
 
 def exceeding(
@@ -123,8 +132,20 @@ def _with_extremes(page: pl.DataFrame) -> pl.DataFrame:
 
 
 def _extremes(rows: pl.DataFrame, every: timedelta) -> pl.DataFrame:
-    numbers = rows.drop_nulls("low").with_columns(pl.col("timestamp").dt.truncate(every))
-    return numbers.group_by("tag", "timestamp").agg(pl.col("low").min(), pl.col("high").max()).sort("tag", "timestamp")
+    numbers = rows.select("tag", pl.col("timestamp").dt.truncate(every), "low", "high").drop_nulls("low")
+    groups = _neighbours(numbers).group_by("tag", "timestamp")
+    return groups.agg(pl.col("low").min(), pl.col("high").max()).sort("tag", "timestamp")
+
+
+def _neighbours(numbers: pl.DataFrame) -> pl.DataFrame:
+    """Merge neighbouring rows of one interval: most rows are in order of time, and a hash a row takes longer."""
+    if numbers.is_empty():
+        return numbers
+    differs = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in ("tag", "timestamp"))
+    begins = np.flatnonzero(numbers.select(differs.fill_null(value=True)).to_series().to_numpy())
+    low = np.fmin.reduceat(numbers["low"].to_numpy(), begins)
+    high = np.fmax.reduceat(numbers["high"].to_numpy(), begins)
+    return numbers.select("tag", "timestamp")[begins].with_columns(low=pl.Series(low), high=pl.Series(high))
 
 
 def gaps_of(

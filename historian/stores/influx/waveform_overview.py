@@ -17,7 +17,7 @@ import polars as pl
 from historian.stores.influx.queries import MICROSECOND
 from historian.stores.influx.waveform_lines import HEAD_FIELDS, heads
 from historian.stores.influx.waveforms import Page, Waveforms
-from historian.stores.overview import crosses, exceeding, extremes_of, with_meeting, within_intervals
+from historian.stores.overview import MEETING, crosses, exceeding, extremes_of, within_intervals
 from historian.stores.protocols import EXTREMES, GAPS
 from historian.times import from_micros, micros
 from historian.waveforms.batch import WaveformBatch
@@ -61,10 +61,9 @@ def waveform_extremes(
     found = [EXTREMES.to_frame()]
     for page in waveforms.pages(tags, start, end, HEAD_FIELDS, _STRETCHES):
         alone, meeting = _heads(page)
-        inside = (starts_us(alone) >= micros(page.start)) & (last_us(alone) < micros(page.end))
-        whole = alone.filter(pl.Series(inside) & ~crosses(alone, every))
-        known = extremes_of([whole], every)
-        others = alone.join(whole, on=["tag", "timestamp"], how="anti")
+        inside = (pl.col("timestamp") >= page.start) & (pl.col("last") < page.end)
+        is_whole = alone.select(inside & ~crosses(every)).to_series()
+        known, others = extremes_of([alone.filter(is_whole)], every), alone.filter(~is_whole)
         others, meeting = (exceeding(rows, known, (page.start, page.end), every) for rows in (others, meeting))
         in_page = (cut(WaveformBatch(rows), page.start, page.end) for rows in waveforms.with_values(others))
         decoded = chain(in_page, _resolved(waveforms, meeting, page))
@@ -103,7 +102,7 @@ def _heads(page: Page) -> _Heads:
     over = overlaps(rows)
     meets = (over | over.shift(-1, fill_value=False)).to_numpy()
     last = last_us(rows)
-    rows = with_meeting(rows, over).with_columns(last=pl.Series(last).cast(EXTREMES["timestamp"]))
+    rows = rows.with_columns((~over).cum_sum().alias(MEETING), last=pl.Series(last).cast(EXTREMES["timestamp"]))
     touches = (starts_us(rows) < micros(page.end)) & (last >= micros(page.start))
     return _Heads(rows.filter(pl.Series(touches & ~meets)), rows.filter(pl.Series(touches & meets)))
 

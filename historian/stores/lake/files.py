@@ -38,6 +38,8 @@ _EMPTY: Final = {
     "quality": pl.Int64(),
     "texts": pl.Int64(),
     "slowest": pl.Float64(),
+    "rate": pl.Float64(),
+    "size": pl.Int64(),
 }
 
 
@@ -58,6 +60,10 @@ class FileOrGroup(NamedTuple):
     """The quality of all rows, if they share one."""
     texts: int | None
     """Number of rows that have a text; 0 for stretches."""
+    rate: float | None = None
+    """The sample rate of all stretches, if they share one; of files only."""
+    size: int | None = None
+    """The number of samples of each stretch, if they share one; of files only."""
     group: int | None = None
     """Number of the row group in the file; None for the whole file."""
 
@@ -97,6 +103,7 @@ def files_of(table: LakeTable) -> pl.DataFrame:
     one_tag = (pl.col("min.tag") == pl.col("max.tag")) & (pl.col("min.tag").str.len_bytes() < _PREFIX)
     last = "max.last" if "max.last" in files.columns else "max.timestamp"
     texts = pl.col("num_records") - pl.col("null_count.text") if "null_count.text" in files.columns else pl.lit(0)
+    slowest = pl.col("min.sample_rate") if "min.sample_rate" in files.columns else pl.lit(None, pl.Float64)
     return files.select(
         pl.col("partition.day").cast(pl.Date).alias("day"),
         "size_bytes",
@@ -108,10 +115,20 @@ def files_of(table: LakeTable) -> pl.DataFrame:
         pl.col("min.tag").str.slice(0, _PREFIX).alias("lowest"),
         pl.col("max.tag").str.slice(0, _PREFIX).alias("highest"),
         pl.when(one_tag).then("min.tag").alias("tag"),
-        pl.when(pl.col("min.quality") == pl.col("max.quality")).then("min.quality").alias("quality"),
+        _same(files, "quality").alias("quality"),
         texts.alias("texts"),
-        (pl.col("min.sample_rate") if "min.sample_rate" in files.columns else pl.lit(None)).alias("slowest"),
+        slowest.alias("slowest"),
+        # Parsers of JSON may round other numbers.
+        pl.when(slowest == slowest.floor()).then(_same(files, "sample_rate")).alias("rate"),
+        _same(files, "count").alias("size"),
     )
+
+
+def _same(files: pl.DataFrame, column: str) -> pl.Expr:
+    """Return an expression for the one value of a column in each file; null where there are several or none."""
+    if f"min.{column}" not in files.columns:
+        return pl.lit(None, _EMPTY[{"sample_rate": "rate", "count": "size"}.get(column, column)])
+    return pl.when(pl.col(f"min.{column}") == pl.col(f"max.{column}")).then(f"min.{column}")
 
 
 def prune(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
@@ -166,7 +183,7 @@ def groups_of(path: str) -> Iterator[FileOrGroup]:
             lowest if lowest == highest and len((lowest or "").encode()) < _PREFIX else None,
             best if best == worst else None,
             _texts(known, group.num_rows),
-            number,
+            group=number,
         )
 
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import polars as pl
 import polars.selectors as cs
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from historian.stores.lake.layout import FileLayout
@@ -28,6 +29,12 @@ _UNBOUNDED: Final = 2**62
 _COMPARABLE: Final = cs.exclude(cs.binary())
 """Columns with statistics."""
 _EVENLY_SPACED: Final = ("timestamp", "last")
+_VARIED: Final = (*_EVENLY_SPACED, "low", "high", "sum_squares")
+"""Columns in which few values repeat, for which a dictionary would be one more thing to read."""
+_TRIED: Final = 8
+"""Number of values of a file that are compressed to find out whether compression is worth its time."""
+_WORTH: Final = 0.9
+"""Largest size, as a part of the size before, to which compression must bring them."""
 
 
 def write_files(
@@ -62,8 +69,8 @@ def write_files(
             "stats": _statistics(bounds),
         }
         actions.append({"add": add})
-    sync(folder)
-    sync(root)
+    for each in dict.fromkeys((folder, root)):
+        sync(each)
     return actions
 
 
@@ -84,15 +91,29 @@ def _write_file(
     table = first.to_arrow(compat_level=pl.CompatLevel.oldest())
     # Timestamps are close to evenly spaced, which suits deltas. See docs/decisions/0011; for stretches 0024.
     deltas = {name: "DELTA_BINARY_PACKED" for name in first.columns if name in _EVENLY_SPACED}
-    words = [name for name, dtype in first.schema.items() if name not in deltas and dtype != pl.Binary]
-    options: dict[str, Any] = {"compression": "lz4", "use_dictionary": words, "column_encoding": deltas or None}
-    with path.open("xb") as file, pq.ParquetWriter(file, table.schema, store_schema=False, **options) as writer:
+    words = [name for name, dtype in first.schema.items() if name not in _VARIED and dtype != pl.Binary]
+    options: dict[str, Any] = {"use_dictionary": words, "column_encoding": deltas or None}
+    with (
+        path.open("xb") as file,
+        pq.ParquetWriter(file, table.schema, compression=_compression(first), store_schema=False, **options) as writer,
+    ):
         writer.write_table(table, row_group_size=group_rows)
         while file.tell() < target and (group := next(rest, None)) is not None:
             bounds.append(_bounds(group))
             writer.write_table(group.to_arrow(compat_level=pl.CompatLevel.oldest()), row_group_size=group_rows)
     sync(path)
     return bounds
+
+
+def _compression(rows: pl.DataFrame) -> dict[str, str]:
+    """Return the compression of each column: none for bytes that it hardly makes smaller, such as noise."""
+    found = dict.fromkeys(rows.columns, "lz4")
+    for name in rows.select(cs.binary()).columns:
+        some = rows[name].gather_every(-(-rows.height // _TRIED)).drop_nulls().to_list()
+        packed = sum(pa.compress(value, codec="lz4_raw").size for value in some)
+        if packed > _WORTH * sum(map(len, some)):
+            found[name] = "none"
+    return found
 
 
 def _regrouped(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:

@@ -31,6 +31,8 @@ _FAR: Final = timedelta(hours=1)
 _ROUNDING: Final = timedelta(microseconds=10)
 _WAITING: Final = 64 * 2**20
 """Bytes that are read before rows are selected: selecting costs as much for few rows as for many."""
+_CONSTANT: Final = {"tag": "tag", "quality": "quality", "sample_rate": "rate", "count": "size"}
+"""Columns that often have one value in all rows, and the field of `FileOrGroup` that says so."""
 
 Span = tuple[datetime, datetime]
 
@@ -121,18 +123,34 @@ def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Exp
         names: the columns to read, of `STORED_WAVEFORMS`.
         wanted: condition on these columns.
     """
+    same = _constant_columns(parts, names)
+    constants = [pl.lit(value, STORED_WAVEFORMS[name]).alias(name) for name, value in same.items()]
     found = [pl.DataFrame(schema={name: STORED_WAVEFORMS[name] for name in names})]
     waiting: list[pa.Table] = []
+
+    def take() -> None:
+        rows = pl.DataFrame(pa.concat_tables(waiting)).with_columns(constants)
+        found.append(rows.filter(wanted).select(names))
+        waiting.clear()
+
     held = 0
-    for table in _tables(parts, names):
+    for table in _tables(parts, [name for name in names if name not in same]):
         waiting.append(table)
         held += table.nbytes
         if held > _WAITING:
-            found.append(pl.DataFrame(pa.concat_tables(waiting)).filter(wanted))
-            waiting, held = [], 0
+            take()
+            held = 0
     if waiting:
-        found.append(pl.DataFrame(pa.concat_tables(waiting)).filter(wanted))
-    return with_batch_types(pl.concat([rows.select(names) for rows in found]))
+        take()
+    return with_batch_types(pl.concat(found))
+
+
+def _constant_columns(parts: Sequence[FileOrGroup], names: Sequence[str]) -> dict[str, Any]:
+    """Return the columns that have one value in all rows according to the statistics: they need not be read."""
+    known = {
+        name: {getattr(part, attribute) for part in parts} for name, attribute in _CONSTANT.items() if name in names
+    }
+    return {name: values.pop() for name, values in known.items() if len(values) == 1 and None not in values}
 
 
 def _tables(parts: Sequence[FileOrGroup], names: Sequence[str]) -> Iterator[pa.Table]:
@@ -142,7 +160,7 @@ def _tables(parts: Sequence[FileOrGroup], names: Sequence[str]) -> Iterator[pa.T
     for part in sorted(parts, key=lambda part: part.first or 0):
         files.setdefault(part.path, []).append(part)
     for path, some in files.items():
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # another thread would read it first
             for part in some:
                 yield file.read(**few) if part.group is None else file.read_row_group(part.group, **few)
 

@@ -153,6 +153,18 @@ def test_counts_of_a_converter_take_little_more_than_their_bytes_on_disk(tmp_pat
     assert log < 0.05 * 4 * len(counts)
 
 
+def test_only_values_that_become_smaller_are_compressed(tmp_path: Path) -> None:
+    """Reading noise that was compressed in vain takes longer; a machine that stands still takes hardly any disk."""
+    store, counts = LakeStore(tmp_path), (np.clip(NOISE, -3, 3) * 10_000).astype(np.int16)
+    store.write_waveforms(wave(counts, at=SECOND), source="s", now=NOW)
+    (noise,) = (tmp_path / "waveforms").rglob("*.parquet")
+    store.write_waveforms(wave(counts // 10_000 * 0 + 7, at=10 * SECOND), source="s", now=NOW)
+    (still,) = {*(tmp_path / "waveforms").rglob("*.parquet")} - {noise}
+    assert (_column(noise, "values").compression, _column(still, "values").compression) == ("UNCOMPRESSED", "LZ4")
+    assert still.stat().st_size < 0.2 * len(counts)
+    assert _column(noise, "timestamp").compression == "LZ4"
+
+
 def test_a_read_opens_only_files_that_touch_its_range(tmp_path: Path) -> None:
     """Files of other times and tags are not opened: they may be damaged."""
     store = LakeStore(tmp_path)
@@ -184,8 +196,13 @@ def test_a_plot_reads_no_values_that_cannot_change_it(tmp_path: Path) -> None:
 
 def _damage(path: Path, column: str) -> None:
     """Overwrite a column of a Parquet file that has one row group."""
-    group = pq.read_metadata(path).row_group(0)
-    (place,) = (group.column(at) for at in range(group.num_columns) if group.column(at).path_in_schema == column)
+    place = _column(path, column)
     with path.open("r+b") as file:
         file.seek(place.data_page_offset)
         file.write(bytes(place.total_compressed_size))
+
+
+def _column(path: Path, name: str) -> pq.ColumnChunkMetaData:
+    """Where and how a column of the first row group is stored."""
+    group = pq.read_metadata(path).row_group(0)
+    return next(each for each in map(group.column, range(group.num_columns)) if each.path_in_schema == name)

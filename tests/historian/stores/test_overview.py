@@ -9,12 +9,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from historian.stores.overview import crosses, exceeding, extremes_of, with_meeting, within_intervals
+from historian.stores.overview import crosses, divided, exceeding, extremes_of, within_intervals
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.cutting import cut
 from historian.waveforms.encoding import HEADS, encode
 from historian.waveforms.joining import newest_wins_waveforms
-from historian.waveforms.timing import last_us, overlaps
+from historian.waveforms.timing import last_us
 from tests.historian.waveforms.rows import at, stretch
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -34,11 +34,9 @@ def test_stretches_within_the_known_extremes_need_not_be_decoded(
     begin, end, every = at(1000 * span[0]), at(1000 * sum(span)), step * MILLISECOND
     heads = rows.unique(["tag", "timestamp", "count"], keep="last", maintain_order=True).sort("tag", "timestamp")
     heads = heads.with_columns(last=pl.Series(last_us(heads)).cast(pl.Datetime("us", "UTC")))
-    over = overlaps(heads)
-    inside = heads.select((pl.col("timestamp") >= begin) & (pl.col("last") < end)).to_series()
-    alone = ~over & ~over.shift(-1, fill_value=False) & inside & ~crosses(heads, every)
-    known = extremes_of([heads.filter(alone)], every)
-    some = exceeding(with_meeting(heads, over).filter(~alone), known, (begin, end), every)
+    whole, others = divided(heads, crosses(every) | (pl.col("timestamp") < begin) | (pl.col("last") >= end))
+    known = extremes_of([whole], every)
+    some = exceeding(others, known, (begin, end), every)
     decoded = rows.join(some, on=["tag", "timestamp", "count"], how="semi", maintain_order="left")
 
     def decode(frame: pl.DataFrame) -> pl.DataFrame:
@@ -51,7 +49,7 @@ def test_only_a_stretch_that_may_exceed_an_interval_is_decoded() -> None:
     """One that a border cuts is left out if both intervals have lower and higher values, and no other is."""
     every, low, high = 10 * MILLISECOND, [0.0] * 4, [0.0, 0.0, 0.0, 1.5]
     known = pl.DataFrame({"tag": "a", "timestamp": [at(0), at(10_000), at(30_000)], "low": -1.0, "high": [1.0, 2, 1]})
-    cases = [
+    cases: list[tuple[int, list[float], int]] = [
         (8000, low, 0),  # changes nothing
         (28_000, low, 1),  # the first interval is not known
         (18_000, low, 2),  # the last one
