@@ -18,6 +18,12 @@ MOST_US: Final = 50_000
 """Microseconds that count as jitter at most, however long the arrays are. Clocks of Windows advance by 16 ms."""
 _SLEW: Final = 0.45
 """Largest step towards the timestamp, in periods: below half a period, so that the arrays still join."""
+_STEADY: Final = 0.4
+"""Difference from the timestamp up to which no step is taken, in periods."""
+_BAND: Final = 1.5
+"""The same in mean changes of the distance between two timestamps: what jitter alone seldom exceeds."""
+_MEMORY: Final = 16
+"""Number of arrays over which this mean is taken."""
 
 
 class _Array(NamedTuple):
@@ -26,13 +32,16 @@ class _Array(NamedTuple):
     begin: float
     end: float
     """The time that its first element was given, and the time just after its last one, in microseconds."""
+    jitter: float = 0.0
+    """Mean change of the distance between two timestamps, in microseconds."""
 
 
 class ArrayClock:
     """Places each array of a signal at the end of the one before if its timestamp differs by no more than jitter.
 
-    A difference that lasts is the drift of a clock. It is followed by less than half a period with each array, so that
-    the arrays still join.
+    A difference beyond that of most timestamps is the drift of a clock. It is followed by less than half a period with
+    each array, so that windows still join the arrays. Arrays without a step in between join exactly, and the lake makes
+    one stretch of them when it merges its files.
     """
 
     def __init__(self) -> None:
@@ -47,12 +56,19 @@ class ArrayClock:
             count: number of elements.
             sample_rate: Hz.
         """
-        period, last, begin = 1e6 / sample_rate, self._last.get(tag), float(stamp)
+        period, last, begin, jitter = 1e6 / sample_rate, self._last.get(tag), float(stamp), 0.0
         if last is not None:
-            error = stamp - last.end
+            error, jitter = stamp - last.end, last.jitter
             if stamp == last.stamp:  # the server repeats its value, as it does when a subscription begins
                 begin = last.begin
             elif abs(error) <= max(min(JITTER * count * period, MOST_US), period):
-                begin = last.end + min(max(error, -_SLEW * period), _SLEW * period)
-        self._last[tag] = _Array(stamp, begin, begin + count * period)
+                jitter += (abs(stamp - last.stamp - (last.end - last.begin)) - jitter) / _MEMORY
+                begin = last.end + _step(error, period, jitter)
+        self._last[tag] = _Array(stamp, begin, begin + count * period, jitter)
         return round(begin)
+
+
+def _step(error: float, period: float, jitter: float) -> float:
+    """Return by how much the time moves towards a timestamp; all in microseconds."""
+    is_steady = abs(error) <= max(_STEADY * period, _BAND * jitter)
+    return 0.0 if is_steady else min(max(error, -_SLEW * period), _SLEW * period)

@@ -28,6 +28,16 @@ def test_jitter_leaves_neither_gaps_nor_overlaps(jitter: int) -> None:
     assert np.abs(found - stamps).max() <= 2 * jitter + PERIOD
 
 
+@pytest.mark.parametrize(("jitter", "drift"), [(0, 1e-5), (10, 0), (1_000, 0), (1_000, 1e-5), (8_000, 2e-5)])
+def test_most_arrays_join_to_the_microsecond(jitter: int, drift: float) -> None:
+    """Then the lake joins their stretches when it merges files; no array is further off than its timestamp may be."""
+    noise = np.random.default_rng(1).integers(-jitter, jitter, 2000, endpoint=True)
+    true = START + np.rint(LENGTH * (1 + drift) * np.arange(2000)).astype(np.int64)
+    found = begins((true + noise).tolist())
+    assert (np.abs(np.diff(found) - LENGTH) <= 1)[100:].mean() > 0.9
+    assert np.abs(found - true)[100:].max() <= 1.25 * jitter + PERIOD / 2
+
+
 def test_a_clock_that_drifts_is_followed() -> None:
     """By a hundred millionths, which is more than any quartz does."""
     stamps = START + np.rint(LENGTH * (1 + 1e-4) * np.arange(36_000)).astype(np.int64)
