@@ -12,9 +12,13 @@
     wide        timestamp and a column a tag                 its column
     waveform    .parquet: timestamp and a list a tag         its column
                 .mat: the whole file                         its variable, or struct.field
+                .wav: the whole file                         its channel's number, from 1
                 .csv, .txt: the whole file, no header        its column's number, from 1
 
 Tables are .csv, .txt (both also .gz) or .parquet. The other keys are in `options.Options`.
+
+A WAV file names its own sample rate; a tag whose point has another one is not read, and both rates are reported.
+Samples of 16, 24 and 32 bits are counts of the converter, of which the tag list's `scale` makes units.
 
 Times without a zone need `timezone`; those that the clock change makes ambiguous are rejected, never guessed. The
 sample rate of a waveform is that of its point. A file that cannot be read does not stop the others; all such files
@@ -42,9 +46,11 @@ def check_tags(connection: ConnectionConfig) -> None:
             problems.append(
                 Problem(*tag.listed, f"has no sample rate: waveforms fill vibration points, not {tag.kind} ones")
             )
-        if suffix(options.path).startswith((".csv", ".txt")) and not tag.address.isdecimal():
+        if suffix(options.path).startswith((".csv", ".txt", ".wav")) and not tag.address.isdecimal():
             problems.append(
-                Problem(*tag.listed, f"the address {tag.address!r} is not a column's number, counted from 1")
+                Problem(
+                    *tag.listed, f"the address {tag.address!r} is not the number of a column or channel, counted from 1"
+                )
             )
     if problems:
         raise ConfigError(problems)

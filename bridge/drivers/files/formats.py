@@ -1,4 +1,4 @@
-"""Opens files of waveforms: Parquet with one burst per row; MATLAB and text with one burst per file."""
+"""Opens files of waveforms: Parquet with one burst per row; MATLAB, WAV and text with one burst per file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from bridge.drivers.files.layout import PAGE_CELLS
 from bridge.drivers.files.options import Options, suffix
 from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, with_instants
+from bridge.drivers.files.wav import wav_channels, wav_rate
 from historian.errors import SourceError
 
 GROUP: Final = "#group"
@@ -57,10 +58,20 @@ def burst_tables(path: Path, addresses: Sequence[str], times: pl.DataFrame, opti
     if suffix(path) == ".parquet":
         yield from _parquet_tables(path, addresses, times)
         return
-    waveforms = _mat_waveforms(path, addresses) if suffix(path) == ".mat" else _text_waveforms(path, addresses, options)
     yield times.select(ROW, INSTANT, FAULT, GIVEN).hstack(
-        [pl.Series(address, [values]) for address, values in waveforms.items()]
+        [pl.Series(address, [values]) for address, values in _whole_file(path, addresses, options).items()]
     )
+
+
+def rate_of(path: Path) -> int | None:
+    """Return the sample rate that the file itself names, in Hz; None if it names none."""
+    return wav_rate(path) if suffix(path) == ".wav" else None
+
+
+def _whole_file(path: Path, addresses: Sequence[str], options: Options) -> dict[str, pl.Series]:
+    if suffix(path) == ".wav":
+        return wav_channels(path, addresses)
+    return _mat_waveforms(path, addresses) if suffix(path) == ".mat" else _text_waveforms(path, addresses, options)
 
 
 def _start(path: Path, options: Options) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ UNREADABLE: Final = (
     TypeError,
     NotImplementedError,
     EOFError,
+    struct.error,
     zlib.error,
     pa.ArrowException,
     pl.exceptions.PolarsError,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from historian.plant.model import Model
 
-SUFFIXES: Final = (".csv", ".txt", ".csv.gz", ".txt.gz", ".parquet", ".mat")
+SUFFIXES: Final = (".csv", ".txt", ".csv.gz", ".txt.gz", ".parquet", ".mat", ".wav")
 
 
 def suffix(path: Path | str) -> str:
@@ -57,8 +57,8 @@ class Options(Model):
             raise ValueError(f"path {self.path!r} names no readable files; they end in {', '.join(SUFFIXES)}")
         if self.separator == self.decimal:
             raise ValueError(f"separator and decimal are both {self.decimal!r}")
-        if kind == ".mat" and self.layout != "waveform":
-            raise ValueError('.mat files hold waveforms; write layout = "waveform"')
+        if kind in (".mat", ".wav") and self.layout != "waveform":
+            raise ValueError(f'{kind} files hold waveforms; write layout = "waveform"')
         named = self.start is not None, self.start_pattern is not None
         if any(named) and self.layout != "waveform":
             raise ValueError(

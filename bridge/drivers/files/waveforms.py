@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from bridge.drivers.files.bursts import SeenBursts, burst_stretches
-from bridge.drivers.files.formats import GROUP, LONGEST, burst_tables, burst_times
+from bridge.drivers.files.formats import GROUP, LONGEST, burst_tables, burst_times, rate_of
 from bridge.drivers.files.layout import ArchiveFile, Span, within
 from bridge.drivers.files.options import Options
 from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed
@@ -41,6 +41,9 @@ class WaveformFiles:
         instant, slack = pl.col(INSTANT), pl.col("slack")
         near = instant.is_null() | ((instant - slack < end) & (instant + slack >= start))
         groups = bursts.filter(near)[GROUP].unique().to_list()
+        rate = rate_of(file.path)
+        contradicting = [tag for tag in tags if rate is not None and round(tag.sample_rate or rate) != rate]
+        tags = [tag for tag in tags if tag not in contradicting]
         absent: set[str] = set()
         addresses = list(dict.fromkeys(tag.address for tag in tags))
         for table in burst_tables(file.path, addresses, bursts.filter(pl.col(GROUP).is_in(groups)), self._options):
@@ -53,6 +56,9 @@ class WaveformFiles:
                 yield Parsed(rows, rejected.filter(within(start, end, "timestamp")))
         if absent:
             raise SourceError(f"it does not hold {', '.join(sorted(absent))}")
+        if contradicting:
+            given = ", ".join(f"{tag.sample_rate:g} Hz for {tag.name}" for tag in contradicting)
+            raise SourceError(f"it was sampled at {rate} Hz, and plant.toml says {given}; correct sample_rate")
 
     def _bursts(self, file: ArchiveFile, tags: Sequence[Tag]) -> pl.DataFrame:
         """Return the times of all bursts, with the `slack` around them in which their samples lie."""

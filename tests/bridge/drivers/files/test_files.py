@@ -254,7 +254,7 @@ def test_wide_parquet_tables_keep_their_types(tmp_path: Path) -> None:
         (
             'path = "a.txt"\nlayout = "waveform"\nstart = 2026-01-01T00:00:00Z',
             "vibration",
-            "tags.csv row 2: the address 'x' is not a column's number, counted from 1",
+            "tags.csv row 2: the address 'x' is not the number of a column or channel, counted from 1",
         ),
     ],
 )
