@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from bridge.drivers.files.options import Columns, Options, suffix
+from bridge.drivers.files.options import Columns, Options
 from bridge.drivers.protocols import Driver, opened_by
 from historian.errors import ConfigError, Problem
 from historian.plant.connections import ConnectionConfig
@@ -46,7 +46,7 @@ def check_tags(connection: ConnectionConfig) -> None:
             problems.append(
                 Problem(*tag.listed, f"has no sample rate: waveforms fill vibration points, not {tag.kind} ones")
             )
-        if suffix(options.path).startswith((".csv", ".txt", ".wav")) and not tag.address.isdecimal():
+        if _counts_columns(options) and not tag.address.lstrip("#").isdecimal():
             problems.append(
                 Problem(
                     *tag.listed, f"the address {tag.address!r} is not the number of a column or channel, counted from 1"
@@ -54,6 +54,12 @@ def check_tags(connection: ConnectionConfig) -> None:
             )
     if problems:
         raise ConfigError(problems)
+
+
+def _counts_columns(options: Options) -> bool:
+    """Whether an address is the number of a column or channel."""
+    kind = options.format_of(options.path)
+    return kind == "wav" or (kind == "text" and not options.has_header)
 
 
 driver: Final = Driver(
