@@ -69,7 +69,7 @@ def _record(reports: Mapping[str, ArchiveReport]) -> dict[str, Any]:
         "samples_backfilled": sum(report.samples for report in every),
         **{key: sum(getattr(report, key) for report in every) for key in ("quarantined", "conflicts", "waiting")},
         "archives": {name: asdict(report) for name, report in reports.items()},
-        "failures": [report.failure for report in every if report.failure],
+        "failures": [each for report in every for each in (report.failure, *report.problems) if each],
     }
 
 

@@ -132,6 +132,22 @@ class ProposesSlices(Protocol):
         ...
 
 
+@runtime_checkable
+class ReportsProblems(Protocol):
+    """An archive of which parts may be unreadable in every range: a damaged file, a tag that is nowhere."""
+
+    async def problems(self) -> Sequence[str]:
+        """Return what cannot be read and why, a line each; known after `extents`.
+
+        `extents` and `read` leave these parts out, so that they hold up nothing else. They are reported by every
+        backfill until they are mended; then `--again` reads what they had.
+
+        Raises:
+            SourceError: the archive cannot be read at all.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Driver:
     """What a driver module registers; a `DriverSpec`.

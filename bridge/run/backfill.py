@@ -17,7 +17,7 @@ import polars as pl
 
 from bridge.delivery.retry import wait_after
 from bridge.delivery.sink_runner import SinkRunner
-from bridge.drivers.protocols import ProposesSlices, open_archive
+from bridge.drivers.protocols import ProposesSlices, ReportsProblems, open_archive
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.spool import Spool
@@ -99,6 +99,11 @@ class Backfill:
         if not isinstance(archive, ProposesSlices):
             return ()
         return await self._connected(partial(archive.slice_starts, first, last))
+
+    async def problems(self) -> Sequence[str]:
+        """Return what cannot be read in any range, and holds up nothing else; known after `plan`."""
+        archive = self._archive
+        return await self._connected(archive.problems) if isinstance(archive, ReportsProblems) else ()
 
     async def run(self, plan: Sequence[Slice], *, advance: Callable[[int], None]) -> None:
         """Read the slices of a plan and forward their samples; call `advance(1)` after each slice.

@@ -47,6 +47,8 @@ class ArchiveReport:
     end: datetime | None
     failure: str = ""
     """What could not be read; empty if everything was read."""
+    problems: tuple[str, ...] = ()
+    """Files and tags that cannot be read in any range; the others were read, and count as covered."""
 
 
 async def run_backfills(
@@ -77,9 +79,10 @@ async def run_backfills(
     reports = {}
     for connection in connections:
         backfill = Backfill(connection, edge, store)
-        plan, failure = list[Slice](), ""
+        plan, failure, problems = list[Slice](), "", tuple[str, ...]()
         try:
             plan = await backfill.plan(wanted.start, wanted.end, again=wanted.again)
+            problems = tuple(await backfill.problems())
             with progress(connection.name, len(plan)) as advance:
                 if not dry_run:
                     await backfill.run(plan, advance=advance)
@@ -87,11 +90,14 @@ async def run_backfills(
             failure = str(error)
         finally:
             await backfill.close()
-        reports[connection.name] = _report(backfill, plan, Spool(edge).waiting().get(connection.name, 0), failure)
+        waiting = Spool(edge).waiting().get(connection.name, 0)
+        reports[connection.name] = _report(backfill, plan, waiting, failure, problems)
     return reports
 
 
-def _report(backfill: Backfill, plan: Sequence[Slice], waiting: int, failure: str) -> ArchiveReport:
+def _report(
+    backfill: Backfill, plan: Sequence[Slice], waiting: int, failure: str, problems: tuple[str, ...]
+) -> ArchiveReport:
     return ArchiveReport(
         samples=backfill.store.written.total(),
         quarantined=backfill.ingest.quarantined,
@@ -102,4 +108,5 @@ def _report(backfill: Backfill, plan: Sequence[Slice], waiting: int, failure: st
         start=plan[0].start if plan else None,
         end=plan[-1].end if plan else None,
         failure=failure,
+        problems=problems,
     )

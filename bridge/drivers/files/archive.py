@@ -6,19 +6,35 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from glob import glob
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from bridge.drivers.files.driver import check_tags
-from bridge.drivers.files.layout import UNREADABLE, ArchiveFile, Layout, Span, starts_between
-from bridge.drivers.files.options import Options, suffix
+from bridge.drivers.files.layout import UNREADABLE, Layout, Outline, starts_between
+from bridge.drivers.files.names import nearest
+from bridge.drivers.files.opening import ArchiveFile, members
+from bridge.drivers.files.options import Options
 from bridge.drivers.files.tables import TableFiles
 from bridge.drivers.files.waveforms import WaveformFiles
 from bridge.drivers.protocols import Extent, Page
 from bridge.drivers.threads import in_thread
 from historian.errors import SourceError
+from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig, Tag
 
 _INSTANT: Final = timedelta(microseconds=1)
+
+log = get_logger(__name__)
+
+
+class _Found(NamedTuple):
+    """The files of the archive."""
+
+    outlines: dict[ArchiveFile, Outline]
+    """Those that can be read, in order."""
+    problems: list[str]
+    """The others, each with the reason, and tags that are in no file."""
+    absent: frozenset[str]
+    """Names of these tags."""
 
 
 class FilesArchive:
@@ -28,7 +44,7 @@ class FilesArchive:
         """Check the tags. Raises `ConfigError` for tags that the layout cannot provide."""
         self._connection = connection
         self._options = cast(Options, connection.options)
-        self._spans: dict[tuple[str, int, int], Span | None] = {}
+        self._outlines: dict[tuple[str, int, int], Outline] = {}
         check_tags(connection)
 
     async def open(self) -> None:
@@ -39,14 +55,18 @@ class FilesArchive:
 
     async def extents(self) -> Mapping[str, Extent]:
         """See `Archive.extents`. Reads the times of all files, and samples only where the first or last may be."""
-        first, end = await asyncio.to_thread(self._extent)
-        return {tag.name: (first, end) for tag in self._connection.tags}
+        found, (first, end) = await asyncio.to_thread(self._extent)
+        return {tag.name: (first, end) for tag in self._connection.tags if tag.name not in found.absent}
+
+    async def problems(self) -> Sequence[str]:
+        """See `ReportsProblems.problems`."""
+        return [f"archive {self._connection.name}: {each}" for each in (await asyncio.to_thread(self._found)).problems]
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
         """See `Archive.read`.
 
         Raises:
-            SourceError: files are missing or unreadable; everything readable has been yielded before.
+            SourceError: something in a file cannot be read; everything readable has been yielded before.
         """
         return in_thread(self._read(tags, start, end))
 
@@ -66,38 +86,39 @@ class FilesArchive:
             listed = "\n".join(failures)
             raise SourceError(f"archive {self._connection.name}: what could be read was read, but not\n{listed}")
 
-    def _extent(self) -> Extent:
-        layout, failures = self._layout(), list[str]()
-        spans = [span for file in self._files() if (span := self._span(layout, file, failures))]
-        if not spans:
-            listed = "\n".join(["it has no times that can be read", *failures])
-            raise SourceError(f"archive {self._connection.name}: {listed}")
+    def _extent(self) -> tuple[_Found, Extent]:
+        found, failures = self._found(), list[str]()
+        spans = [outline.span for outline in found.outlines.values() if outline.span]
+        if not spans or len(found.absent) == len(self._connection.tags):
+            nothing = "it has no times that can be read" if not spans else "it has none of the tags"
+            raise SourceError(f"archive {self._connection.name}: " + "\n".join([nothing, *found.problems]))
         earliest, latest = min(span.earliest for span in spans), max(span.latest for span in spans)
         slack = max(span.slack for span in spans)
         if not slack:
-            return earliest, latest + _INSTANT
+            return found, (earliest, latest + _INSTANT)
         tags = self._connection.tags
         head = self._pages(tags, earliest - slack, earliest + _INSTANT, failures)
         tail = self._pages(tags, latest, latest + slack + _INSTANT, failures)
         first = [instant for page in head if isinstance(instant := page.rows.spans()["first"].min(), datetime)]
         last = [instant for page in tail if isinstance(instant := page.rows.spans()["last"].max(), datetime)]
-        return min(first, default=earliest), max(last, default=latest) + _INSTANT
+        return found, (min(first, default=earliest), max(last, default=latest) + _INSTANT)
 
     def _slice_starts(self, start: datetime, end: datetime) -> list[datetime]:
-        layout = self._layout()
-        spans = [self._span(layout, file, []) for file in self._files()]  # `read` reports problems
+        spans = [outline.span for outline in self._found().outlines.values()]
         return starts_between([span for span in spans if span is not None and span.overlaps(start, end)])
 
     def _pages(self, tags: Sequence[Tag], start: datetime, end: datetime, failures: list[str]) -> Iterator[Page]:
-        """Yield the pages of all readable files; problems with the others are added to `failures`."""
+        """Yield the pages of all readable files; problems within them are added to `failures`."""
         layout = self._layout()
-        for file in self._files():
-            known = len(failures)
-            span = self._span(layout, file, failures)
-            if len(failures) > known or (span is not None and not span.overlaps(start, end)):
+        for file, outline in self._found().outlines.items():
+            if outline.span is None or not outline.span.overlaps(start, end):
                 continue
+            held = [tag for tag in tags if tag.address not in outline.absent]
+            if len(held) < len(tags):
+                absent = sorted({tag.address for tag in tags} & outline.absent)
+                log.info("a file lacks some of the tags", source=self._connection.name, file=file.name, absent=absent)
             try:
-                for rows, rejected in layout.pages(file, tags, start, end):
+                for rows, rejected in layout.pages(file, held, start, end) if held else ():
                     yield Page(rows, file.name, rejected)
             except UNREADABLE as error:
                 failures.append(_describe(file, error))
@@ -105,27 +126,64 @@ class FilesArchive:
     def _layout(self) -> Layout:
         return WaveformFiles(self._options) if self._options.layout == "waveform" else TableFiles(self._options)
 
-    def _files(self) -> list[ArchiveFile]:
-        root = self._connection.root
-        names = sorted(glob(self._options.path, root_dir=root, recursive=True))  # noqa: PTH207 (may be absolute)
-        files = [ArchiveFile(root / name, name) for name in names if suffix(name) and (root / name).is_file()]
-        if not files:
+    def _found(self) -> _Found:
+        """Return the files with their outlines, which are cached while a file does not change."""
+        outlines, problems = dict[ArchiveFile, Outline](), list[str]()
+        layout = self._layout()
+        for file in self._files(problems):
+            outline = self._outline(layout, file)
+            if isinstance(outline, Outline):
+                outlines[file] = outline
+                problems.extend(f"{file.name}: {each}" for each in outline.problems)
+            else:
+                problems.append(outline)
+        absent = self._absent(outlines, problems) if outlines else frozenset[str]()
+        return _Found(outlines, problems, absent)
+
+    def _absent(self, outlines: Mapping[ArchiveFile, Outline], problems: list[str]) -> frozenset[str]:
+        """Return the names of the tags that no file has, and describe them."""
+        nowhere = frozenset.intersection(*(outline.absent for outline in outlines.values()))
+        names = frozenset[str]().union(*(outline.names for outline in outlines.values()))
+        tags = [tag for tag in self._connection.tags if tag.address in nowhere]
+        problems.extend(
+            f"{' '.join(tag.listed)}: no file has {tag.address}, the address of {tag.name}; "
+            + nearest(tag.address, names)
+            for tag in tags
+            if tag.address not in names  # else the file's own problem is already described
+        )
+        return frozenset(tag.name for tag in tags)
+
+    def _files(self, problems: list[str]) -> Iterator[ArchiveFile]:
+        """Yield the files that match the path, members of zips among them; those of no known format are problems."""
+        root, is_any = self._connection.root, False
+        for name in sorted(glob(self._options.path, root_dir=root, recursive=True)):  # noqa: PTH207 (may be absolute)
+            if not (root / name).is_file():
+                continue
+            is_any = True
+            matched = ArchiveFile(root / name, name)
+            try:
+                for file in members(matched):
+                    if self._options.format_of(file.name) is None:
+                        problems.append(f'{file.name}: its suffix says no format; say format = "text" or another one')
+                    else:
+                        yield file
+            except UNREADABLE as error:
+                problems.append(_describe(matched, error))
+        if not is_any:
             raise SourceError(
                 f"archive {self._connection.name}: no file matches {self._options.path!r} in {root}; check path"
             )
-        return files
 
-    def _span(self, layout: Layout, file: ArchiveFile, failures: list[str]) -> Span | None:
-        """Return the file's span, cached while the file does not change."""
+    def _outline(self, layout: Layout, file: ArchiveFile) -> Outline | str:
+        """Return the file's outline, or why there is none."""
         try:
             state = file.path.stat()
             key = (file.name, state.st_size, state.st_mtime_ns)
-            if key not in self._spans:
-                self._spans[key] = layout.span(file, self._connection.tags)
-            return self._spans[key]
+            if key not in self._outlines:
+                self._outlines[key] = layout.outline(file, self._connection.tags)
+            return self._outlines[key]
         except UNREADABLE as error:
-            failures.append(_describe(file, error))
-            return None
+            return _describe(file, error)
 
 
 def _describe(file: ArchiveFile, error: Exception) -> str:

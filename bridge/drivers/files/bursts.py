@@ -22,36 +22,69 @@ BURSTS: Final = ("row", "instant", "fault", "given", "values")
 """Columns of a burst: its name in messages, its time or why it has none, the text at fault, and its samples."""
 
 
+_OVERLAP: Final = 0.1
+"""Share of a burst that may overlap another one: clocks drift, and a file may begin a little before the other ends."""
+
+
 class SeenBursts:
     """The bursts that one request has yielded, across files and pages: their times, and digests of their samples."""
 
     def __init__(self) -> None:
         self._seen: dict[str, pl.DataFrame] = {}
 
-    def news(self, tag: str, bursts: pl.DataFrame) -> pl.DataFrame:
+    def news(self, tag: str, bursts: pl.DataFrame, sample_rate: float) -> pl.DataFrame:
         """Return bursts (columns of `BURSTS`) without exact repeats; those that contradict an earlier one get a fault.
 
         Two different bursts of one tag at one time cannot both be right, and nobody can know which is: the first one
-        is kept.
+        is kept. So it is if two overlap by much: then one of the times, or the sample rate, is wrong.
         """
-        given = bursts.select("instant", digest=pl.col("values").cast(pl.List(pl.Float64)).hash())
+        length = (bursts["values"].list.len() * (1e6 / sample_rate)).cast(pl.Int64)
+        digest = pl.col("values").cast(pl.List(pl.Float64)).hash()
+        given = bursts.select("instant", digest=digest, length=length)
         seen = pl.concat([self._seen.get(tag, given.clear()), given])
         verdicts = seen.select(
             new=pl.col("instant").is_first_distinct(),
             same=pl.col("digest") == pl.col("digest").first().over("instant"),
         )
-        self._seen[tag] = seen.filter(verdicts["new"])
-        contradiction = pl.lit("another burst of the tag at this time has different samples; the first one given stays")
+        verdicts = verdicts.with_columns(overlaps=_overlapping(seen, verdicts["new"]))
+        self._seen[tag] = seen.filter(verdicts["new"] & ~verdicts["overlaps"])
+        faulty = pl.col("overlaps") | ~pl.col("new")
+        contradiction = (
+            pl.when(pl.col("overlaps"))
+            .then(
+                pl.lit("the burst overlaps another one of the tag, which stays; see sample_rate and the files' times")
+            )
+            .when(~pl.col("new"))
+            .then(pl.lit("another burst of the tag at this time has different samples; the first one given stays"))
+        )
         return (
             bursts.hstack(verdicts.tail(bursts.height))
             .filter(pl.col("new") | ~pl.col("same"))
             .rechunk()  # Polars 2.1 panics when `format` joins a literal with a column of several chunks
             .with_columns(
-                fault=pl.coalesce("fault", pl.when(~pl.col("new")).then(contradiction)),
-                given=pl.coalesce("given", pl.when(~pl.col("new")).then(pl.col("instant").dt.to_string("iso:strict"))),
+                fault=pl.coalesce("fault", contradiction),
+                given=pl.coalesce("given", pl.when(faulty).then(pl.col("instant").dt.to_string("iso:strict"))),
             )
             .select(BURSTS)
         )
+
+
+def _overlapping(bursts: pl.DataFrame, new: pl.Series) -> pl.Series:
+    """Return for each burst whether it overlaps by much its neighbour in time that was given before it.
+
+    Args:
+        bursts: columns `instant` and `length` in microseconds.
+        new: which bursts are the first at their time.
+    """
+    begin = pl.col("instant").to_physical()
+    known = bursts.with_row_index("given").filter(new & pl.col("instant").is_not_null()).sort("instant")
+    shorter = pl.min_horizontal(pl.col("length"), pl.col("length").shift(1))
+    overlap = (begin + pl.col("length")).shift(1) - begin
+    later = known.select(
+        given=pl.max_horizontal(pl.col("given"), pl.col("given").shift(1)),
+        wrong=overlap > _OVERLAP * shorter,
+    ).filter("wrong")
+    return pl.int_range(bursts.height, eager=True).is_in(later["given"].implode())
 
 
 def burst_stretches(bursts: pl.DataFrame, *, tag: str, sample_rate: float, stamp: Stamp, origin: str) -> Parsed:

@@ -12,9 +12,13 @@
     wide        timestamp and a column a tag                 its column
     waveform    .parquet: timestamp and a list a tag         its column
                 .mat: the whole file                         its variable, or struct.field
+                .wav: the whole file                         its channel's number, from 1
                 .csv, .txt: the whole file, no header        its column's number, from 1
 
 Tables are .csv, .txt (both also .gz) or .parquet. The other keys are in `options.Options`.
+
+A WAV file names its own sample rate; a tag whose point has another one is not read, and both rates are reported.
+Samples of 16, 24 and 32 bits are counts of the converter, of which the tag list's `scale` makes units.
 
 Times without a zone need `timezone`; those that the clock change makes ambiguous are rejected, never guessed. The
 sample rate of a waveform is that of its point. A file that cannot be read does not stop the others; all such files
@@ -28,7 +32,7 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from bridge.drivers.files.options import Columns, Options, suffix
+from bridge.drivers.files.options import Columns, Options
 from bridge.drivers.protocols import Driver, opened_by
 from historian.errors import ConfigError, Problem
 from historian.plant.connections import ConnectionConfig
@@ -42,12 +46,20 @@ def check_tags(connection: ConnectionConfig) -> None:
             problems.append(
                 Problem(*tag.listed, f"has no sample rate: waveforms fill vibration points, not {tag.kind} ones")
             )
-        if suffix(options.path).startswith((".csv", ".txt")) and not tag.address.isdecimal():
+        if _counts_columns(options) and not tag.address.lstrip("#").isdecimal():
             problems.append(
-                Problem(*tag.listed, f"the address {tag.address!r} is not a column's number, counted from 1")
+                Problem(
+                    *tag.listed, f"the address {tag.address!r} is not the number of a column or channel, counted from 1"
+                )
             )
     if problems:
         raise ConfigError(problems)
+
+
+def _counts_columns(options: Options) -> bool:
+    """Whether an address is the number of a column or channel."""
+    kind = options.format_of(options.path)
+    return kind == "wav" or (kind == "text" and not options.has_header)
 
 
 driver: Final = Driver(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 import polars as pl
 import pyarrow as pa
 
+from bridge.drivers.files.opening import ArchiveFile
 from bridge.drivers.files.values import Parsed
 from historian.errors import SourceError
 from historian.plant.connections import Tag
@@ -27,20 +30,16 @@ UNREADABLE: Final = (
     ValueError,
     TypeError,
     NotImplementedError,
+    LookupError,
     EOFError,
+    struct.error,
     zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
     pa.ArrowException,
     pl.exceptions.PolarsError,
 )
-"""The errors that NumPy, SciPy, PyArrow and Polars raise for a damaged, truncated or foreign file."""
-
-
-class ArchiveFile(NamedTuple):
-    """A file of the archive."""
-
-    path: Path
-    name: str
-    """Its path relative to the directory of `plant.toml`, for messages."""
+"""The errors that the libraries of formats raise for a damaged, truncated or foreign file."""
 
 
 class Span(NamedTuple):
@@ -69,18 +68,37 @@ def starts_between(spans: Sequence[Span]) -> list[datetime]:
     return starts[:: max(1, -(-len(starts) // MOST_SLICES))]
 
 
+class Outline(NamedTuple):
+    """What a file has, as far as that is known without reading its samples."""
+
+    span: Span | None
+    """None if it has no samples."""
+    absent: frozenset[str]
+    """Addresses of the archive's tags that it does not have, or not as samples."""
+    names: frozenset[str]
+    """What addresses could be in it, for messages."""
+    problems: tuple[str, ...] = ()
+    """Why it has some of them not as samples."""
+
+
 class Layout(Protocol):
     """A reader for one layout of files; one object reads the files of one request, one after another."""
 
-    def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
-        """Return the time span of the file's samples without reading them; None if it is unknown."""
+    def outline(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
+        """Return what the file has, without reading its samples.
+
+        Raises:
+            SourceError: it cannot be read, or none of its times can.
+        """
         ...
 
     def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """Yield the file's samples of `tags` with start <= timestamp < end, and every row whose time cannot be parsed.
 
+        Tags that the file does not have are left out: `outline` names them.
+
         Raises:
-            SourceError: something is missing from the file; everything else in it has been yielded before.
+            SourceError: something in the file cannot be read; everything else in it has been yielded before.
         """
         ...
 

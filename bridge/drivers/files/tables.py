@@ -1,82 +1,171 @@
-"""Process tags from tables in CSV or Parquet: one sample per row (long) or one column per tag (wide)."""
+"""Process tags from tables: one sample per row (long) or one column per tag (wide)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
-import pyarrow.parquet as pq
 
-from bridge.drivers.files.layout import PAGE_CELLS, ArchiveFile, Span, within
-from bridge.drivers.files.options import Options, suffix
-from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed, parse_cells, with_instants
+from bridge.drivers.files.formats.excel import ExcelTable
+from bridge.drivers.files.formats.parquet import ParquetTable
+from bridge.drivers.files.formats.tables import Piece, Table
+from bridge.drivers.files.formats.text import TextTable
+from bridge.drivers.files.layout import PAGE_CELLS, Outline, Span, within
+from bridge.drivers.files.names import no_column, place_of
+from bridge.drivers.files.opening import ArchiveFile
+from bridge.drivers.files.options import Options
+from bridge.drivers.files.times import FAULT, GIVEN, INSTANT, ROW, with_instants
+from bridge.drivers.files.values import Parsed, malformed_rows, parse_cells
+from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.plant.connections import Tag
 
+_TIME, _CLOCK, _ZONE = "#time", "#clock", "#zone"
+"""Names in a piece of the columns of the timestamp and of its time zone."""
+
 
 class TableFiles:
-    """The `Layout` of tables. Rows are numbered as in a spreadsheet: in CSV the header is row 1."""
+    """The `Layout` of tables. Rows are numbered as in a spreadsheet: in text, the first line is row 1."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
-        """See `Layout.span`; reads the timestamp column only."""
-        del tags  # every tag of a file has the same times
-        ends = [(table[INSTANT].min(), table[INSTANT].max()) for table in self._tables(file.path, [])]
-        known = [instant for pair in ends for instant in pair if isinstance(instant, datetime)]
-        return Span(min(known), max(known)) if known else None
+    def outline(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
+        """See `Layout.outline`; reads the timestamps, and in long tables the names of tags."""
+        options, table = self._options, _opened(file, self._options)
+        is_long = options.layout == "long"
+        columns = self._places(table, [options.tag]) if is_long else {}
+        if is_long:
+            self._check_values(table)
+        found, names, first_fault = _Ends(), set[str](), None
+        for piece in self._pieces(table, columns):
+            found = found.with_rows(piece.rows)
+            faulty = piece.rows.filter(pl.col(FAULT).is_not_null()).select(ROW, GIVEN, FAULT).head(1).rows()
+            first_fault = first_fault or (faulty[0] if faulty else None)
+            if is_long:
+                tagged = piece.rows.get_column(options.tag).cast(pl.String).str.strip_chars()
+                names.update(tagged.drop_nulls().unique().to_list())
+        if found.span is None and first_fault is not None:
+            row, given, fault = first_fault
+            raise SourceError(f'none of its times can be read; row {row}: "{given}": {fault}')
+        if not is_long:
+            names = {name for name in table.names if name and name not in options.timestamps}
+        addresses = {tag.address for tag in tags}
+        places = (
+            {} if is_long else {each: place for each in addresses if (place := place_of(table.names, each)) is not None}
+        )
+        refused = {each: refusal for each, place in places.items() if (refusal := table.refusal(place))}
+        absent = addresses - names if is_long else addresses - (places.keys() - refused.keys())
+        return Outline(found.span, frozenset(absent), frozenset(names), tuple(refused.values()))
 
     def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """See `Layout.pages`."""
-        options = self._options
+        options, table = self._options, _opened(file, self._options)
         if options.layout == "long":
-            columns = [options.tag, options.value, *([options.quality] if options.quality else [])]
+            columns = self._places(table, self._long_columns())
         else:
-            columns = list(dict.fromkeys(tag.address for tag in tags))
-        known = _column_names(file.path, options.separator)
-        present, missing = [name for name in columns if name in known], [name for name in columns if name not in known]
-        absent = SourceError(f"there is no column {', '.join(missing)}; there are {', '.join(known)}")
-        if missing and (options.layout == "long" or not present):
-            raise absent
+            places = {tag.address: place_of(table.names, tag.address) for tag in tags}
+            columns = {name: place for name, place in places.items() if place is not None}
         cells_of = long_cells if options.layout == "long" else wide_cells
-        for table in self._tables(file.path, present):
-            cells = cells_of(table.filter(within(start, end, INSTANT)), tags, options)
-            yield parse_cells(cells, origin=file.name, decimal=options.decimal)
-        if missing:
-            raise absent
+        if not columns:
+            return
+        for piece in self._pieces(table, columns):
+            for rows in piece.rows.filter(within(start, end, INSTANT)).iter_slices(max(1, PAGE_CELLS // len(columns))):
+                yield parse_cells(
+                    cells_of(rows, tags, options), origin=file.name, dialect=options, quality=options.quality
+                )
+            if piece.malformed.height:
+                yield Parsed(RawRows(), malformed_rows(piece.malformed, origin=file.name))
 
-    def _tables(self, path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield pieces of the file: `ROW`, `INSTANT`, `FAULT` and the columns."""
+    def _check_values(self, table: Table) -> None:
+        places = self._places(table, self._long_columns())
+        if refusals := [refusal for name in self._options.values if (refusal := table.refusal(places[name]))]:
+            raise SourceError("; ".join(refusals))
+
+    def _long_columns(self) -> list[str]:
         options = self._options
-        size = PAGE_CELLS // max(1, len(columns))
-        wanted = list(dict.fromkeys([options.timestamp, *columns]))
-        known = _column_names(path, options.separator)
-        if options.timestamp not in known:
-            raise SourceError(f'there is no column {options.timestamp}; there are {", ".join(known)}; see "timestamp"')
-        if suffix(path) == ".parquet":
-            tables = _parquet_tables(path, wanted, size)
-        else:
-            tables = _csv_tables(path, wanted, size, options.separator)
-        for table in tables:
-            yield with_instants(table, options.timestamp, zone=options.timezone, pattern=options.timestamp_format)
+        return [options.tag, *options.values, *([options.quality.column] if options.quality else [])]
+
+    def _places(self, table: Table, columns: Sequence[str], key: str = "") -> dict[str, int]:
+        """Return name -> place. Raises `SourceError` if a column is missing."""
+        places = {name: place_of(table.names, name) for name in columns}
+        if missing := [name for name, place in places.items() if place is None]:
+            raise no_column(missing, table.names, key)
+        return {name: place for name, place in places.items() if place is not None}
+
+    def _pieces(self, table: Table, columns: dict[str, int]) -> Iterator[Piece]:
+        """Yield the pieces of the table with `INSTANT`, `FAULT` and `GIVEN`."""
+        options = self._options
+        times = self._places(table, options.timestamps, "timestamp")
+        own = dict(zip((_TIME, _CLOCK), times.values(), strict=False))
+        if options.timezone_column:
+            own[_ZONE] = self._places(table, [options.timezone_column], "timezone_column")[options.timezone_column]
+        names = list(own)[: len(times)]
+        for rows, malformed in table.pieces({**own, **columns}):
+            timed = with_instants(rows, names, options.rule, _ZONE if options.timezone_column else None)
+            self._check_days(timed, table.names)
+            yield Piece(timed.drop(list(own)), malformed)
+
+    def _check_days(self, rows: pl.DataFrame, names: Sequence[str]) -> None:
+        """Refuse dates without a time of day where several rows have the same: another column has the time."""
+        form = self._options.timestamp_format or ""
+        if "%" not in form or any(part in form for part in ("%H", "%I", "%s")):
+            return
+        same = [INSTANT, *([self._options.tag] if self._options.tag in rows.columns else [])]
+        repeated = rows.drop_nulls(INSTANT).filter(pl.struct(same).is_duplicated())
+        if repeated.height:
+            raise SourceError(
+                f"rows {repeated[ROW][0]} and {repeated[ROW][1]} have the same date, and timestamp_format has no time "
+                f'of day; name its column too, timestamp = ["Date", "Time"]; there are {", ".join(names)}'
+            )
+
+
+class _Ends(NamedTuple):
+    """The first and the last instant of rows."""
+
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def with_rows(self, rows: pl.DataFrame) -> _Ends:
+        """Return the ends of more rows."""
+        found = [self.first, self.last, rows[INSTANT].min(), rows[INSTANT].max()]
+        known = [instant for instant in found if isinstance(instant, datetime)]
+        return _Ends(min(known, default=None), max(known, default=None))
+
+    @property
+    def span(self) -> Span | None:
+        """The span of all rows; None if there are none."""
+        return None if self.first is None or self.last is None else Span(self.first, self.last)
+
+
+def _opened(file: ArchiveFile, options: Options) -> Table:
+    kind = options.format_of(file.name)
+    if kind == "parquet":
+        return ParquetTable(file)
+    return ExcelTable(file, options) if kind == "excel" else TextTable(file, options)
 
 
 def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl.DataFrame:
     """Return the rows of a long table as cells for `parse_cells`, one each. A tag's address is its name in the file."""
-    value, nothing = pl.col(options.value), pl.lit(None, pl.String)
-    as_text = table.schema[options.value] == pl.String
+    has_states = any(tag.kind == "state" for tag in tags)
+    words, values = [], []
+    empty = pl.lit(value=True)  # whether all columns before this one are empty
+    for column in options.values:
+        word, number = _cell(table, column, has_text=has_states)
+        words.append(pl.when(empty).then(word))
+        values.append(pl.when(empty).then(number))
+        empty = empty & word.is_null() & number.is_null()
     return table.select(
         row=ROW,
         instant=INSTANT,
         fault=FAULT,
         given=GIVEN,
-        address=pl.col(options.tag).cast(pl.String),
-        word=value.cast(pl.String) if as_text or any(tag.kind == "state" for tag in tags) else nothing,
-        number=pl.lit(None, pl.Float64) if as_text else value.cast(pl.Float64),
-        grade=pl.col(options.quality).cast(pl.String) if options.quality else nothing,
+        address=pl.col(options.tag).cast(pl.String).str.strip_chars(),
+        word=pl.coalesce(words),
+        number=pl.coalesce(values),
+        grade=pl.col(options.quality.column).cast(pl.String) if options.quality else pl.lit(None, pl.String),
     ).join(_addresses(tags), on="address", maintain_order="left")
 
 
@@ -89,35 +178,36 @@ def wide_cells(table: pl.DataFrame, tags: Sequence[Tag], _options: Options) -> p
     cells = []
     for address, is_text in addresses.select("address", "is_text").unique(maintain_order=True).rows():
         if address in table.columns:
-            as_word = is_text or table.schema[address] == pl.String
-            word = pl.col(address).cast(pl.String) if as_word else pl.lit(None, pl.String)
-            number = pl.lit(None, pl.Float64) if as_word else pl.col(address).cast(pl.Float64)
+            word, number = _cell(table, address, has_text=is_text)
             wanted = {"address": pl.lit(address), "is_text": pl.lit(is_text)}
             column = table.select(**index, **wanted, word=word, number=number)
-            cells.append(column.filter(pl.col("number").is_not_null() | (pl.col("word").str.strip_chars() != "")))
+            cells.append(column.filter(pl.col("number").is_not_null() | pl.col("word").is_not_null()))
     named = pl.concat(cells).join(addresses, on=["address", "is_text"], maintain_order="left")
     return named.with_columns(grade=pl.lit(None, pl.String))
 
 
+def _cell(table: pl.DataFrame, column: str, *, has_text: bool) -> tuple[pl.Expr, pl.Expr]:
+    """Return a column as text and as numbers; either may be null, and an empty text is."""
+    cell = pl.col(column)
+    if table.schema[column] == pl.String:
+        return pl.when(cell.str.strip_chars() != "").then(cell), pl.lit(None, pl.Float64)
+    return (cell.cast(pl.String) if has_text else pl.lit(None, pl.String)), cell.cast(pl.Float64)
+
+
 def _addresses(tags: Sequence[Tag]) -> pl.DataFrame:
-    rows = [(tag.address, tag.name, tag.kind == "state") for tag in tags]
-    return pl.DataFrame(rows, schema={"address": pl.String, "tag": pl.String, "is_text": pl.Boolean}, orient="row")
-
-
-def _column_names(path: Path, separator: str) -> list[str]:
-    if suffix(path) == ".parquet":
-        return pl.scan_parquet(path).collect_schema().names()
-    return pl.scan_csv(path, separator=separator, infer_schema=False).collect_schema().names()
-
-
-def _csv_tables(path: Path, columns: list[str], size: int, separator: str) -> Iterator[pl.DataFrame]:
-    lines = pl.scan_csv(path, separator=separator, infer_schema=False, row_index_name=ROW, row_index_offset=2)
-    return lines.select(ROW, *columns).collect_batches(chunk_size=size, maintain_order=True)
-
-
-def _parquet_tables(path: Path, columns: list[str], size: int) -> Iterator[pl.DataFrame]:
-    first = 1
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=size, columns=columns):
-            yield pl.DataFrame(batch).with_row_index(ROW, offset=first)
-            first += batch.num_rows
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "address": pl.String,
+        "tag": pl.String,
+        "is_text": pl.Boolean,
+        "states": pl.List(pl.String),
+    }
+    rows = [
+        (
+            tag.address,
+            tag.name,
+            tag.kind == "state",
+            [str(each).lower() for pair in tag.states.items() for each in pair],
+        )
+        for tag in tags
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 import polars as pl
 
 from bridge.drivers.files.bursts import SeenBursts, burst_stretches
-from bridge.drivers.files.formats import GROUP, LONGEST, burst_tables, burst_times
-from bridge.drivers.files.layout import ArchiveFile, Span, within
+from bridge.drivers.files.formats.matlab import MatlabFile
+from bridge.drivers.files.formats.parquet import GROUP, LONGEST, ParquetTable, burst_pages, row_groups
+from bridge.drivers.files.formats.signals import SignalFile
+from bridge.drivers.files.formats.tdms import TdmsSignals
+from bridge.drivers.files.formats.text_signals import TextSignals
+from bridge.drivers.files.formats.uff import UffSignals
+from bridge.drivers.files.formats.wav import WavFile
+from bridge.drivers.files.layout import Outline, Span, within
+from bridge.drivers.files.names import no_column
+from bridge.drivers.files.opening import ArchiveFile, whole
 from bridge.drivers.files.options import Options
-from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed
+from bridge.drivers.files.starts import start_of
+from bridge.drivers.files.times import FAULT, GIVEN, INSTANT, ROW, with_instants
+from bridge.drivers.files.values import Parsed
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.plant.connections import Tag
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.cutting import cut
+
+_SAME_RATE: Final = 1e-3
+"""Relative difference of two rates that are the same: the times of rows are rounded."""
+_LONGEST_US: Final = 366 * 86_400_000_000
+"""Longest burst: the number of samples is an upper bound, and years beyond every calendar would follow from it."""
+_WHOLE: Final = 0.5
+_WHOLE_FROM: Final = 100.0
+"""Difference of rates from this one up that are the same: a WAV file has whole ones, in Hz."""
 
 
 class WaveformFiles:
@@ -26,45 +45,111 @@ class WaveformFiles:
         self._options = options
         self._seen = SeenBursts()
 
-    def span(self, file: ArchiveFile, tags: Sequence[Tag]) -> Span | None:
-        """See `Layout.span`; found from the bursts' times, and from the size of the file or row group."""
-        bursts = self._bursts(file, tags)
-        earliest, latest = bursts[INSTANT].min(), bursts[INSTANT].max()
-        slack = bursts["slack"].max()
-        if not (isinstance(earliest, datetime) and isinstance(latest, datetime) and isinstance(slack, timedelta)):
-            return None
-        return Span(earliest, latest, slack)
+    def outline(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
+        """See `Layout.outline`; found from the bursts' times, and from the size of the file or row group."""
+        addresses = list(dict.fromkeys(tag.address for tag in tags))
+        if self._is_parquet(file):
+            names, bursts = ParquetTable(file).names, self._times(file, addresses)
+            absent = set(addresses) - set(names)
+        else:
+            held = self._signal_file(file).held(addresses)
+            names, absent = held.names, set(held.absent)
+            bursts = start_of(file, self._options, held.start).with_columns(pl.lit(held.longest).alias(LONGEST))
+        bursts = _with_slack(bursts, tags)
+        earliest, latest, slack = bursts[INSTANT].min(), bursts[INSTANT].max(), bursts["slack"].max()
+        if bursts.height and earliest is None:
+            given, fault = bursts.select(GIVEN, FAULT).row(0)
+            raise SourceError(f'none of its times can be read; the first is "{given}": {fault}')
+        span = None
+        if isinstance(earliest, datetime) and isinstance(latest, datetime) and isinstance(slack, timedelta):
+            span = Span(earliest, latest, slack)
+        return Outline(span, frozenset(absent), frozenset(names))
 
     def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """See `Layout.pages`; messages name a burst by its row, or by its value in the column `row`."""
-        bursts = self._bursts(file, tags)
+        addresses = list(dict.fromkeys(tag.address for tag in tags))
+        if not self._is_parquet(file):
+            yield from self._one_burst(file, tags, start, end)
+            return
+        bursts = _with_slack(self._times(file, addresses), tags)
         instant, slack = pl.col(INSTANT), pl.col("slack")
         near = instant.is_null() | ((instant - slack < end) & (instant + slack >= start))
         groups = bursts.filter(near)[GROUP].unique().to_list()
-        absent: set[str] = set()
-        addresses = list(dict.fromkeys(tag.address for tag in tags))
-        for table in burst_tables(file.path, addresses, bursts.filter(pl.col(GROUP).is_in(groups)), self._options):
-            absent.update(address for address in addresses if address not in table.columns)
-            parts = [self._stretches(table, tag, file.name) for tag in tags if tag.address in table.columns]
-            if parts:
-                stretches = pl.concat([part.rows.waveforms for part in parts])
-                rows = RawRows(waveforms=cut(WaveformBatch(stretches), start, end))
-                rejected = pl.concat([part.rejected for part in parts])
-                yield Parsed(rows, rejected.filter(within(start, end, "timestamp")))
-        if absent:
-            raise SourceError(f"it does not hold {', '.join(sorted(absent))}")
+        for table in burst_pages(file, addresses, bursts.filter(pl.col(GROUP).is_in(groups)).drop("slack")):
+            yield from self._page(table, tags, file.name, start, end)
 
-    def _bursts(self, file: ArchiveFile, tags: Sequence[Tag]) -> pl.DataFrame:
-        """Return the times of all bursts, with the `slack` around them in which their samples lie."""
-        times = burst_times(file.path, [tag.address for tag in tags], self._options)
-        slowest = min(tag.sample_rate or 1.0 for tag in tags)
-        slack = (pl.col(LONGEST) * 1e6 / slowest).ceil().cast(pl.Int64).cast(pl.Duration("us"))
-        return times.with_columns(slack=slack)
+    def _one_burst(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
+        addresses, source = list(dict.fromkeys(tag.address for tag in tags)), self._signal_file(file)
+        said = None if self._options.start_pattern or self._options.start else source.held(addresses).start
+        head, found = start_of(file, self._options, said), source.signals(addresses)
+        wrong = [(tag, rate) for tag in tags if (rate := found.rates.get(tag.address)) and not _agrees(tag, rate)]
+        right = [tag for tag in tags if tag not in [each for each, _ in wrong]]
+        table = head.hstack([pl.Series(address, [values]) for address, values in found.values.items()])
+        yield from self._page(table, right, file.name, start, end)
+        problems = [*found.problems, *([_contradiction(wrong)] if wrong else [])]
+        if wrong and isinstance(source, TextSignals) and self._options.elapsed is None:
+            problems.append('or say elapsed = "" if column 1 is no time')
+        if problems:
+            raise SourceError("; ".join(problems))
+
+    def _page(
+        self, table: pl.DataFrame, tags: Sequence[Tag], origin: str, start: datetime, end: datetime
+    ) -> Iterator[Parsed]:
+        parts = [self._stretches(table, tag, origin) for tag in tags if tag.address in table.columns]
+        if parts:
+            stretches = pl.concat([part.rows.waveforms for part in parts])
+            rows = RawRows(waveforms=cut(WaveformBatch(stretches), start, end))
+            rejected = pl.concat([part.rejected for part in parts])
+            yield Parsed(rows, rejected.filter(within(start, end, "timestamp")))
+
+    def _times(self, file: ArchiveFile, addresses: Sequence[str]) -> pl.DataFrame:
+        """Return the bursts of a Parquet file without their samples: ROW, INSTANT, FAULT, GIVEN, GROUP and LONGEST."""
+        options = self._options
+        columns = list(dict.fromkeys([*options.timestamps, *([options.row] if options.row else [])]))
+        known = pl.read_parquet_schema(whole(file))
+        if missing := [column for column in columns if column not in known]:
+            raise no_column(missing, list(known))
+        times = pl.read_parquet(whole(file), columns=columns, row_index_name=ROW, row_index_offset=1)
+        times = with_instants(times, options.timestamps, options.rule)
+        found = times.select(pl.col(options.row or ROW).cast(pl.String).alias(ROW), INSTANT, FAULT, GIVEN)
+        return found.hstack(row_groups(file, addresses))
+
+    def _is_parquet(self, file: ArchiveFile) -> bool:
+        return self._options.format_of(file.name) == "parquet"
+
+    def _signal_file(self, file: ArchiveFile) -> SignalFile:
+        kind = self._options.format_of(file.name)
+        if kind == "matlab":
+            return MatlabFile(file)
+        if kind == "wav":
+            return WavFile(file)
+        if kind == "tdms":
+            return TdmsSignals(file)
+        return UffSignals(file) if kind == "uff" else TextSignals(file, self._options)
 
     def _stretches(self, table: pl.DataFrame, tag: Tag, origin: str) -> Parsed:
         is_array = isinstance(table.schema[tag.address], pl.Array)
         values = pl.col(tag.address).arr.to_list() if is_array else pl.col(tag.address)
         bursts = table.select(row=ROW, instant=INSTANT, fault=FAULT, given=GIVEN, values=values)
-        news = self._seen.news(tag.name, bursts.drop_nulls("values"))
         rate, stamp = tag.sample_rate or 1.0, self._options.stamp
+        news = self._seen.news(tag.name, bursts.drop_nulls("values"), rate)
         return burst_stretches(news, tag=tag.name, sample_rate=rate, stamp=stamp, origin=origin)
+
+
+def _with_slack(bursts: pl.DataFrame, tags: Sequence[Tag]) -> pl.DataFrame:
+    """Add the `slack` around the times of bursts in which their samples lie, and those of bursts that overlap them."""
+    slowest = min(tag.sample_rate or 1.0 for tag in tags)
+    slack = (2 * pl.col(LONGEST) * 1e6 / slowest).ceil().clip(0, _LONGEST_US)
+    return bursts.with_columns(slack=slack.cast(pl.Int64).cast(pl.Duration("us")))
+
+
+def _agrees(tag: Tag, rate: float) -> bool:
+    expected = tag.sample_rate or rate
+    return abs(expected - rate) <= max(_SAME_RATE * rate, _WHOLE if rate >= _WHOLE_FROM else 0.0)
+
+
+def _contradiction(wrong: Sequence[tuple[Tag, float]]) -> str:
+    """Return the message that the file has other sample rates than the points of its tags."""
+    given = ", ".join(f"{tag.sample_rate:g} Hz for {tag.name}" for tag, _ in wrong)
+    found = " and ".join(f"{rate:g} Hz" for rate in dict.fromkeys(rate for _, rate in wrong))
+    return f"it was sampled at {found}, and plant.toml says {given}; correct sample_rate"

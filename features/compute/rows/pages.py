@@ -34,15 +34,15 @@ def in_step(samples: Iterator[SampleBatch], waveforms: Iterator[WaveformBatch]) 
         waveforms: the same.
     """
     nothing, silence = empty_batch(), empty_waveforms()
-    slow, fast = _known(samples, nothing, _last_sample), _known(waveforms, silence, _last_of_stretches)
-    (few, known), (stretches, heard) = next(slow), next(fast)
+    process, vibration = _known(samples, nothing, _last_sample), _known(waveforms, silence, _last_of_stretches)
+    (few, known), (stretches, heard) = next(process), next(vibration)
     while True:
         until = min((each for each in (known, heard) if each is not None), default=None)
         yield Page(few, stretches, until)
         if until is None:
             return
-        few, known = next(slow) if known == until else (nothing, known)
-        stretches, heard = next(fast) if heard == until else (silence, heard)
+        few, known = next(process) if known == until else (nothing, known)
+        stretches, heard = next(vibration) if heard == until else (silence, heard)
 
 
 def _known(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from bridge.drivers.files.archive import FilesArchive
 from bridge.drivers.protocols import Extent, Page
+from bridge.edge.quarantine_rows import REJECTED
 from historian.errors import SourceError
 from historian.plant.load import load_plant
 from historian.samples import SCHEMA, SampleBatch, normalise
@@ -29,10 +30,11 @@ def archive_of(plant: Path) -> FilesArchive:
 
 
 def read_all(archive: FilesArchive, start: datetime = BEGINNING, end: datetime = END) -> tuple[list[Page], list[str]]:
-    """All pages for all tags, and the lines of the error that follows them."""
-    pages, failures = [], []
+    """All pages for all tags, the archive's problems, and the lines of the error that follows the pages."""
+    pages, problems, failures = [], [], []
 
     async def collect() -> None:
+        problems.extend(await archive.problems())
         async for page in archive.read([tag.name for tag in archive._connection.tags], start, end):
             pages.append(page)
 
@@ -40,7 +42,7 @@ def read_all(archive: FilesArchive, start: datetime = BEGINNING, end: datetime =
         asyncio.run(collect())
     except SourceError as error:
         failures = str(error).splitlines()[1:]
-    return pages, failures
+    return pages, [problem.removeprefix("archive case: ") for problem in problems] + failures
 
 
 def pages_of(archive: FilesArchive, tags: Sequence[str], start: datetime, end: datetime) -> list[Page]:
@@ -60,7 +62,7 @@ def extent_of(archive: FilesArchive) -> Extent:
 
 def batch_of(pages: Sequence[Page]) -> SampleBatch:
     """The samples of all pages as one batch, without conflicts, those of stretches included."""
-    found = normalise(pl.concat([samples_of(page) for page in pages]))
+    found = normalise(pl.concat([SCHEMA.to_frame(), *(samples_of(page) for page in pages)]))
     assert found.conflicts.is_empty()
     return found.batch
 
@@ -73,32 +75,45 @@ def samples_of(page: Page) -> pl.DataFrame:
 def rejected_of(pages: Sequence[Page]) -> pl.DataFrame:
     """The rejected rows of all pages, sorted."""
     frames = [page.rejected for page in pages if page.rejected is not None]
-    return pl.concat(frames, how="diagonal").sort("tag", "timestamp", "reason")
+    return pl.concat([REJECTED.to_frame(), *frames], how="diagonal").sort("tag", "timestamp", "reason")
 
 
-def expected_of(path: Path) -> pl.DataFrame:
-    """The rows a case's CSV file expects."""
-    times = pl.col("timestamp").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us")
-    return pl.read_csv(path, infer_schema=False).with_columns(times)
+def plant_with(directory: Path, tags: Mapping[str, Any], options: str) -> Path:
+    """A plant with an archive `case`.
 
-
-def plant_of(directory: Path, rates: dict[str, float], options: str, *, kind: str = "vibration") -> Path:
-    """A plant whose archive `case` has a tag for each address of `rates`, of that sample rate, named as its address."""
+    Args:
+        directory: where to write it.
+        tags: name -> address, or a table of address, and kind or sample rate.
+        options: keys of the archive.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    rate = {address: f", sample_rate = {rate}" if kind == "vibration" else "" for address, rate in rates.items()}
-    points = "\n".join(f'p{n} = {{ kind = "{kind}"{rate[address]} }}' for n, address in enumerate(rates))
-    (directory / "plant.toml").write_text(
-        f"[site]\nname = 'case'\n[classes.c.points]\n{points}\n[assets.a]\nclass = 'c'\n"
-        f"[archives.case]\ndriver = 'files'\ntags = 'tags.csv'\n{options}\n"
-    )
-    rows = [f"{address},a,p{n},{address}" for n, address in enumerate(rates)]
-    (directory / "tags.csv").write_text("\n".join(["tag,asset,point,address", *rows, ""]))
+    described = {name: {"address": tag} if isinstance(tag, str) else tag for name, tag in tags.items()}
+    points, rows = [], ["tag,asset,point,address"]
+    for number, (name, tag) in enumerate(described.items()):
+        kind = (
+            f'kind = "vibration", sample_rate = {tag["rate"]}'
+            if "rate" in tag
+            else f'kind = "{tag.get("kind", "process")}"'
+        )
+        points.append(f"p{number} = {{ {kind} }}")
+        quoted = tag["address"].replace('"', '""')
+        rows.append(f'{name},a,p{number},"{quoted}"')
+    classes = "\n".join(["[classes.c.points]", *points, "[assets.a]", "class = 'c'"])
+    archive = f"[archives.case]\ndriver = 'files'\ntags = 'tags.csv'\n{options}\n"
+    (directory / "plant.toml").write_text(f"[site]\nname = 'case'\n{classes}\n{archive}", encoding="utf-8")
+    (directory / "tags.csv").write_text("\n".join([*rows, ""]), encoding="utf-8")
     return directory
+
+
+def plant_of(directory: Path, rates: Mapping[str, float], options: str, *, kind: str = "vibration") -> Path:
+    """A plant whose archive `case` has a tag for each address of `rates`, of that sample rate, named as its address."""
+    tags = {
+        address: {"address": address, **({"rate": rate} if kind == "vibration" else {"kind": kind})}
+        for address, rate in rates.items()
+    }
+    return plant_with(directory, tags, options)
 
 
 def bursts_of(*starts: datetime, samples: Sequence[Sequence[float]], column: str = "de") -> pl.DataFrame:
     """A frame of bursts, a row each."""
     return pl.DataFrame({"timestamp": starts, column: samples}, schema_overrides={"timestamp": SCHEMA["timestamp"]})
-
-
-# Made-up bursts

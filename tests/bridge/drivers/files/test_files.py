@@ -13,25 +13,21 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from polars.testing import assert_frame_equal
 from scipy.io import savemat
 
 from bridge.drivers.files.bursts import BURSTS, burst_stretches
-from bridge.drivers.files.values import FAULT, INSTANT, with_instants
+from bridge.drivers.files.times import FAULT, INSTANT, TimeRule, with_instants
 from historian.errors import ConfigError, SourceError
-from historian.quality import BAD, NAMES
 from historian.samples import SCHEMA
 from historian.waveforms.encoding import decode
 from historian.waveforms.packing import unpack
 from tests.bridge.drivers.files.exports import (
     BEGINNING,
-    CASES,
     END,
     HOUR,
     archive_of,
     batch_of,
     bursts_of,
-    expected_of,
     extent_of,
     pages_of,
     plant_of,
@@ -41,31 +37,6 @@ from tests.bridge.drivers.files.exports import (
 
 Stamp = Literal["first", "last"]
 STAMPS: Final[tuple[Stamp, ...]] = get_args(Stamp)
-
-
-@pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
-def test_case(case: Path) -> None:
-    """Each folder holds a plant, its files, and the expected samples, rejected rows and errors, read in one
-    request or in two.
-    """
-    pages, failures = read_all(archive_of(case))
-
-    expected = expected_of(case / "expected.csv").with_columns(
-        pl.col("value").cast(pl.Float64),
-        pl.col("quality").replace_strict({name: code for code, name in NAMES.items()}, return_dtype=pl.UInt32),
-    )
-    assert_frame_equal(batch_of(pages), expected)
-    middle = expected["timestamp"].sort()[expected.height // 2]
-    halves = read_all(archive_of(case), end=middle)[0] + read_all(archive_of(case), start=middle)[0]
-    assert_frame_equal(batch_of(halves), expected)
-    rejected = rejected_of(pages)
-    if (case / "rejected.csv").exists():
-        assert_frame_equal(rejected.drop("value", "quality"), expected_of(case / "rejected.csv"))
-        assert (rejected["quality"] >= BAD).all()
-    else:
-        assert rejected.is_empty()
-    errors = (case / "errors.txt").read_text().splitlines() if (case / "errors.txt").exists() else []
-    assert [line[: len(start)] for line, start in zip(failures, errors, strict=True)] == errors
 
 
 @settings(max_examples=40)
@@ -178,7 +149,7 @@ def test_local_times_come_back_as_the_instants_they_were_unless_ambiguous(instan
     local = [instant.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)) for instant in instants]
     frame = pl.DataFrame({"time": [moment.replace(tzinfo=None).isoformat(" ") for moment in local]})
 
-    read = with_instants(frame, "time", zone=zone)
+    read = with_instants(frame, ["time"], TimeRule(zone=zone))
 
     twice = [moment.replace(fold=1).utcoffset() != moment.replace(fold=0).utcoffset() for moment in local]
     expected = [None if repeated else moment.astimezone(UTC) for moment, repeated in zip(local, twice, strict=True)]
@@ -254,7 +225,7 @@ def test_wide_parquet_tables_keep_their_types(tmp_path: Path) -> None:
         (
             'path = "a.txt"\nlayout = "waveform"\nstart = 2026-01-01T00:00:00Z',
             "vibration",
-            "tags.csv row 2: the address 'x' is not a column's number, counted from 1",
+            "tags.csv row 2: the address 'x' is not the number of a column or channel, counted from 1",
         ),
     ],
 )
@@ -277,6 +248,3 @@ def test_an_archive_without_files_or_times_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match=r"it has no times that can be read\na.csv: there is no column timestamp"):
         extent_of(archive)
-
-
-# Real measurements

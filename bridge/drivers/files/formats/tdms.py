@@ -1,0 +1,61 @@
+"""TDMS files of LabVIEW and its loggers: a tag a channel; start and sample rate in its properties. Read by npTDMS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bridge.drivers.files.formats.signals import Held, Signals
+from bridge.drivers.files.opening import ArchiveFile, whole
+
+
+class TdmsSignals:
+    """The `SignalFile` in TDMS; an address is group/channel."""
+
+    def __init__(self, file: ArchiveFile) -> None:
+        self._file = file
+
+    def held(self, addresses: Sequence[str]) -> Held:
+        """See `SignalFile.held`; the start is that of the first channel asked for that has one."""
+        with self._channels() as channels:
+            starts = [start for each in addresses if each in channels and (start := _start(channels[each]))]
+            longest = max((len(channel) for channel in channels.values()), default=0)
+            return Held(list(channels), set(addresses) - set(channels), longest, next(iter(starts), None))
+
+    def signals(self, addresses: Sequence[str]) -> Signals:
+        """See `SignalFile.signals`; a channel that starts at another time than the first one is a problem."""
+        values, rates, problems = dict[str, pl.Series](), dict[str, float](), list[str]()
+        with self._channels() as channels:
+            present = [address for address in addresses if address in channels]
+            starts = {each: start for each in present if (start := _start(channels[each]))}
+            first = next(iter(starts.values()), None)
+            for address in present:
+                increment = channels[address].properties.get("wf_increment")
+                if starts.get(address, first) != first:
+                    problems.append(f"{address} starts at {starts[address]}, other channels at {first}")
+                    continue
+                values[address] = pl.Series(np.ascontiguousarray(channels[address][:]))
+                if increment:
+                    rates[address] = 1 / float(increment)
+        return Signals(values, rates, problems)
+
+    @contextmanager
+    def _channels(self) -> Iterator[dict[str, Any]]:
+        from nptdms import TdmsFile
+
+        with TdmsFile.open(whole(self._file)) as file:
+            yield {f"{group.name}/{channel.name}": channel for group in file.groups() for channel in group.channels()}
+
+
+def _start(channel: Any) -> datetime | None:
+    """Return the time of the first sample, UTC, to the microsecond."""
+    given = channel.properties.get("wf_start_time")
+    if given is None or np.isnat(given):
+        return None
+    instant: datetime = np.datetime64(given, "us").item()
+    return instant.replace(tzinfo=UTC)

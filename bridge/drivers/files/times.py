@@ -1,0 +1,236 @@
+"""Reads columns of times: ISO 8601, patterns, numbers that count, zones by name or by column. Pure and columnar.
+
+Nothing is guessed: a time that is not certain is no time, and the reason says what to write in plant.toml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from bridge.drivers.files.counters import COUNTERS, LIKELY, counted
+from bridge.drivers.files.patterns import Pattern, compiled
+from bridge.drivers.files.zones import FIRST_YEAR, abbreviations, in_zones
+from historian.errors import SourceError
+
+ROW: Final = "#row"
+INSTANT: Final = "#instant"
+FAULT: Final = "#fault"
+GIVEN: Final = "#given"
+"""Names of columns that the driver adds to those of a file; no historian names a tag like this."""
+
+
+_LAST_YEAR: Final = 2200
+PLACEHOLDER: Final = (
+    f"the timestamp is a placeholder: a year before {FIRST_YEAR} or after {_LAST_YEAR} is the zero or the end of a "
+    "clock"
+)
+_ISO_ZONED: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
+_ISO_NAIVE: Final = "%Y-%m-%dT%H:%M:%S%.f"
+_ISO: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?$"
+_LOOSE: Final = (
+    (r"\s*(?:UTC|GMT|Utc|z)$", "Z"),
+    (r"^(\d{4}-\d\d-\d\d)[\sTt]+", "${1}T"),
+    (r"^(\d{4})(\d\d)(\d\d)[Tt\s]?(\d\d)(\d\d)(\d\d)", "${1}-${2}-${3}T${4}:${5}:${6}"),
+    (r"\s+([+-]\d\d(?::?\d\d)?)$", "${1}"),
+    (r"([+-]\d\d)$", "${1}:00"),
+    (r"^(\d{4}-\d\d-\d\dT\d\d:\d\d)(Z|[+-]\d\d:?\d\d)?$", "${1}:00${2}"),
+    (r",(\d+)", ".${1}"),
+    (r"(\.\d{9})\d+", "${1}"),
+)
+"""Variants of ISO 8601 -> the one that Polars reads."""
+
+
+class TimeRule(NamedTuple):
+    """How the times of an archive are written."""
+
+    form: str | None = None
+    """A key of `COUNTERS` or a pattern; ISO 8601 if None."""
+    zone: str | None = None
+    """Time zone of times without one."""
+    name: str = "start"
+    """What they are called in messages: the column's name."""
+
+
+class _Read(NamedTuple):
+    """A column of times as read; each is null where the other or neither is known."""
+
+    zoned: pl.Series
+    """Instants, UTC."""
+    naive: pl.Series
+    """Local times."""
+    fault: pl.Series
+    """A reason of its own why a text cannot be read; mostly null."""
+
+
+def with_instants(
+    frame: pl.DataFrame, columns: Sequence[str], rule: TimeRule, zones: str | None = None
+) -> pl.DataFrame:
+    """Parse a column of times and add `INSTANT` (UTC, microseconds), `FAULT` and `GIVEN`.
+
+    `FAULT` says why a row has no instant, and `GIVEN` is the text at fault. A local time that a clock change repeats or
+    skips has no instant.
+
+    Args:
+        frame: rows of a file.
+        columns: name of the column of times, or of those of date and time of day.
+        rule: how the times are written.
+        zones: column of each row's time zone, if there is one.
+
+    Raises:
+        SourceError: times have no zone and `rule` has none.
+    """
+    given = frame.get_column(columns[0])
+    if len(columns) > 1:
+        given = frame.select(
+            pl.concat_str(pl.col(columns).cast(pl.String).str.strip_chars(), separator=" ")
+        ).to_series()
+    text = given.cast(pl.String).str.strip_chars()
+    read = _read(given, text, rule)
+    if zones is not None:
+        local, wrong = in_zones(read.naive, frame.get_column(zones).cast(pl.String).str.strip_chars())
+        read = read._replace(fault=read.fault.zip_with(read.fault.is_not_null(), wrong))
+    else:
+        _check_zone(read.naive, text, rule)
+        local = read.naive.dt.replace_time_zone(rule.zone or "UTC", ambiguous="null", non_existent="null")
+    instant = read.zoned.fill_null(local.dt.convert_time_zone("UTC"))
+    placeholder = (
+        (read.zoned.dt.replace_time_zone(None).fill_null(read.naive)).dt.year().is_between(FIRST_YEAR, _LAST_YEAR)
+    )
+    instant = instant.zip_with(placeholder.fill_null(value=True), _nothing(len(instant), "UTC"))
+    fault = quoted = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+    if instant.null_count():
+        fault = _faults(instant, text, read, placeholder, rule)
+        quoted = text.zip_with(instant.is_null(), quoted)
+    return frame.with_columns(instant.alias(INSTANT), fault.alias(FAULT), quoted.alias(GIVEN))
+
+
+def _check_zone(naive: pl.Series, text: pl.Series, rule: TimeRule) -> None:
+    if rule.zone is None and naive.null_count() < naive.len():
+        raise SourceError(
+            f'the times in "{rule.name}", such as {text.filter(naive.is_not_null())[0]}, have no zone; '
+            'say which local time they are with timezone = "Europe/Berlin" or the like'
+        )
+
+
+def _faults(instant: pl.Series, text: pl.Series, read: _Read, placeholder: pl.Series, rule: TimeRule) -> pl.Series:
+    """Return why there is no instant, null where there is one."""
+    zone = rule.zone or "UTC"
+    earlier = read.naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    said = pl.col("said")
+    likely = [
+        (said.str.contains(expression), f'the timestamp is a number; see timestamp_format, perhaps "{name}"')
+        for expression, name in LIKELY
+    ]
+    unreadable = pl.lit("the timestamp cannot be read; see timestamp_format")
+    for condition, message in likely if rule.form is None else []:
+        unreadable = pl.when(condition).then(pl.lit(message)).otherwise(unreadable)
+    columns = {"instant": instant, "said": text, "naive": read.naive, "earlier": earlier, "own": read.fault}
+    return (
+        pl.DataFrame(columns)
+        .with_columns(is_time=placeholder)
+        .select(
+            pl.when(pl.col("instant").is_not_null())
+            .then(None)
+            .when(said.is_null() | (said == ""))
+            .then(pl.lit("the timestamp is empty"))
+            .when(~pl.col("is_time"))
+            .then(pl.lit(PLACEHOLDER))
+            .when(pl.col("own").is_not_null())
+            .then(pl.col("own"))
+            .when(pl.col("naive").is_null())
+            .then(unreadable)
+            .when(pl.col("earlier").is_null())
+            .then(pl.lit(f"the local time does not exist in {zone}: the clock skips it"))
+            .otherwise(pl.lit(f"the local time occurs twice in {zone}: the clock is set back"))
+        )
+        .to_series()
+        .cast(pl.String)
+    )
+
+
+def _nothing(length: int, zone: str | None = None) -> pl.Series:
+    return pl.Series([None], dtype=pl.Datetime("us", zone)).new_from_index(0, length)
+
+
+def _read(given: pl.Series, text: pl.Series, rule: TimeRule) -> _Read:
+    """Return the column as UTC instants where it has a zone, and as naive times where it has none."""
+    absent = pl.Series([None], dtype=pl.String).new_from_index(0, len(given))
+    zoned, naive = _nothing(len(given), "UTC"), _nothing(len(given))
+    if given.dtype.is_temporal():
+        times = given.cast(pl.Datetime("us", getattr(given.dtype, "time_zone", None)))
+        if times.dtype == pl.Datetime("us"):
+            return _Read(zoned, times, absent)
+        return _Read(times.dt.convert_time_zone("UTC"), naive, absent)
+    form = "epoch-s" if rule.form == "%s" else rule.form
+    if form is not None and form in COUNTERS:
+        times = counted(given, text, COUNTERS[form])
+        return (
+            _Read(zoned, times, absent)
+            if COUNTERS[form].is_local
+            else _Read(times.dt.replace_time_zone("UTC"), naive, absent)
+        )
+    if form is not None:
+        return _by_pattern(text, compiled(form), rule.zone)
+    return _iso(text, absent)
+
+
+def _iso(text: pl.Series, absent: pl.Series) -> _Read:
+    """Read ISO 8601 and its usual variants: no seconds, blanks, UTC in words, offsets of hours, the basic form."""
+    iso = text.str.replace(" ", "T", literal=True)
+    plain = iso.str.contains(_ISO)
+    if not plain.fill_null(value=True).all():
+        odd = text.filter(~plain.fill_null(value=True))
+        for expression, replacement in _LOOSE:
+            odd = odd.str.replace(expression, replacement)
+        iso = iso.scatter((~plain.fill_null(value=True)).arg_true(), odd)
+        plain = iso.str.contains(_ISO)
+    iso = iso.zip_with(plain, absent)
+    has_zone = iso.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", literal=False)
+    zoned, naive = iso.zip_with(has_zone, absent), absent.zip_with(has_zone, iso)
+    return _Read(
+        zoned.str.to_datetime(_ISO_ZONED, time_unit="us", strict=False),
+        naive.str.to_datetime(_ISO_NAIVE, time_unit="us", strict=False),
+        absent,
+    )
+
+
+def _by_pattern(text: pl.Series, pattern: Pattern, zone: str | None) -> _Read:
+    absent = pl.Series([None], dtype=pl.String).new_from_index(0, len(text))
+    following = text.zip_with(text.str.contains(pattern.whole), absent)
+    kept = following.str.replace(pattern.whole, pattern.kept) if pattern.is_rewritten else following
+    if pattern.chrono.endswith(" %M") and "M" not in pattern.letters:
+        kept = (kept.to_frame("t").select(pl.col("t") + " 00")).to_series()
+    times = kept.str.to_datetime(pattern.chrono, time_unit="us", strict=False)
+    if pattern.has_offset:
+        return _Read(times, _nothing(len(text)), absent)
+    if not pattern.name_group:
+        return _Read(_nothing(len(text), "UTC"), times, absent)
+    return _by_name(times, following.str.extract(pattern.whole, pattern.name_group), zone)
+
+
+def _by_name(times: pl.Series, names: pl.Series, zone: str | None) -> _Read:
+    """Apply the abbreviations of the archive's time zone, and UTC; another zone may use the same for something else."""
+    offsets = abbreviations(zone)
+    offset = names.str.to_uppercase().replace_strict(offsets, default=None, return_dtype=pl.Int64)
+    instants = (times.to_physical() - offset).cast(pl.Datetime("us", "UTC"))
+    known = ", ".join(offsets)
+    reason = f"the abbreviation of the time zone is not one of {zone or 'UTC'}: {known}; see timezone"
+    faults = pl.DataFrame({"name": names, "offset": offset}).select(
+        pl.when(pl.col("name").is_not_null() & pl.col("offset").is_null()).then(pl.lit(reason))
+    )
+    return _Read(instants, _nothing(len(times)), faults.to_series().cast(pl.String))
+
+
+def checked_form(form: str) -> str:
+    """Return a `timestamp_format`. Raises `ValueError` if it is neither a pattern nor a key of `COUNTERS`."""
+    if form in COUNTERS:
+        return form
+    if "%" not in form:
+        raise ValueError(
+            f"the pattern {form!r} has no % fields; write one such as %Y-%m-%d %H:%M:%S, or what a number counts: "
+            + ", ".join(COUNTERS)
+        )
+    return compiled(form).text
