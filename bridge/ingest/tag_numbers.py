@@ -15,7 +15,7 @@ from historian.waveforms.timing import Booleans, Integers
 class TagNumbers:
     """Tags numbered from 0 in the order in which they are given. A few Polars operations take longer than all this."""
 
-    def __init__(self, tags: Sequence[str]) -> None:
+    def __init__(self, tags: Sequence[str] | pl.Series) -> None:
         self.tags = pl.Series("tag", tags, pl.String())
         self._kind = pl.Enum(self.tags)
 
