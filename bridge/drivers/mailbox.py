@@ -8,6 +8,7 @@ Drivers of publish/subscribe protocols share it.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,7 @@ class Mailbox(Generic[Item]):
         self._items: asyncio.Queue[Item] = asyncio.Queue(size)
         self._broken = ""
         self._heard = time.monotonic()
+        self._taken = -math.inf
 
     async def put(self, item: Item) -> None:
         """Add an item; wait for room."""
@@ -53,18 +55,22 @@ class Mailbox(Generic[Item]):
         """Mark the connection as lost; items that have arrived can still be read. The first reason is kept."""
         self._broken = self._broken or reason
 
-    async def take(self, *, check: Callable[[], str] = lambda: "") -> list[Item]:
+    async def take(self, *, check: Callable[[], str] = lambda: "", every_s: float = 0.0) -> list[Item]:
         """Return all items that have arrived; wait for the first one.
 
         Args:
             check: called now and then while nothing arrives; returns why the connection is lost, or an empty string.
+            every_s: shortest time since the last call returned; it is waited for, unless the mailbox is full before.
 
         Raises:
             NotConnected: the connection is lost.
         """
         items = [await self._next(check)]
+        while (wait_s := self._taken + every_s - time.monotonic()) > 0 and not (self._items.full() or self._broken):
+            await asyncio.sleep(min(wait_s, CHECK_S))
         while not self._items.empty():
             items.append(self._items.get_nowait())
+        self._taken = time.monotonic()
         return items
 
     async def _next(self, check: Callable[[], str]) -> Item:

@@ -35,13 +35,20 @@ class RawRows(NamedTuple):
 
     def spans(self) -> pl.DataFrame:
         """Return a row for each sample and each stretch that has a tag and times: columns of `SPANS`, in order."""
-        known = self.samples.filter(pl.col("tag").is_not_null() & pl.col("timestamp").is_not_null())
-        samples = known.select("tag", first="timestamp", last="timestamp", quality="quality")
-        timed = pl.all_horizontal(pl.col("tag", "timestamp", "sample_rate", "count").is_not_null())
-        stretches = self.waveforms.filter(timed)
-        last = pl.Series(last_us(stretches)).cast(SPANS["last"])
-        spanned = stretches.select("tag", first="timestamp", last=last, quality="quality")
-        return pl.concat([samples.cast(SPANS), spanned.cast(SPANS)])
+        parts = []
+        if not self.samples.is_empty():
+            samples = self.samples.select("tag", first="timestamp", last="timestamp", quality="quality")
+            parts.append(_without_nulls(samples, "tag", "first").cast(SPANS))
+        if not self.waveforms.is_empty():
+            timed = _without_nulls(self.waveforms, "tag", "timestamp", "sample_rate", "count")
+            last = pl.Series("last", last_us(timed)).cast(SPANS["last"])
+            parts.append(timed.select("tag", first="timestamp", last=last, quality="quality"))
+        return pl.concat(parts) if parts else SPANS.to_frame()
+
+
+def _without_nulls(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """Return the rows that have all these columns; looking whether any is null takes no time."""
+    return rows.drop_nulls(columns) if any(rows[name].null_count() for name in columns) else rows
 
 
 def joined(*parts: RawRows) -> RawRows:

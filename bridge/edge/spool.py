@@ -317,12 +317,11 @@ def _read(row: Sequence[Any]) -> tuple[Batches, pl.DataFrame | None] | Exception
 
 def _joined(batches: Sequence[Batches]) -> Batches:
     """Return several batches as one, in which the newest sample and the newest stretch count."""
-    if len(batches) == 1:
-        samples, waveforms = batches[0]
-        return Batches(sample_batch(samples), waveform_batch(waveforms))
+    samples = [each.samples for each in batches if each.samples.height]
+    waveforms = [each.waveforms for each in batches if each.waveforms.height]
     return Batches(
-        sample_batch(newest_wins(pl.concat([empty_batch(), *(each.samples for each in batches)]))),
-        waveform_batch(newest_wins_waveforms(pl.concat([empty_waveforms(), *(each.waveforms for each in batches)]))),
+        sample_batch(newest_wins(pl.concat(samples))) if samples else empty_batch(),
+        waveform_batch(newest_wins_waveforms(pl.concat(waveforms))) if waveforms else empty_waveforms(),
     )
 
 

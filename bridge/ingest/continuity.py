@@ -12,20 +12,24 @@ a stretch of a waveform, the last sample counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from bridge.drivers.raw_rows import RawRows
+from bridge.ingest.tag_numbers import Spans, TagNumbers
 from historian.plant.connections import Tag
 from historian.quality import BAD_NOT_CONNECTED, is_bad
 from historian.samples import SCHEMA
-from historian.waveforms.timing import SECOND
+from historian.times import micros
+from historian.waveforms.timing import SECOND, Integers
 
 CLOCKS: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "lag": pl.Duration("us")})
 """For each tag its newest timestamp and its device's lag behind our clock; null where unknown."""
+_UNKNOWN: Final = np.iinfo(np.int64).min
 _MICROSECOND: Final = pl.duration(microseconds=1)
 
 
@@ -34,16 +38,30 @@ class Continuity:
 
     def __init__(self, tags: Sequence[Tag], clocks: pl.DataFrame | None = None) -> None:
         """Start from the state of an earlier run (columns of `CLOCKS`), if any."""
-        names = pl.DataFrame({"tag": [tag.name for tag in tags]}, schema={"tag": CLOCKS["tag"]})
-        known = CLOCKS.to_frame() if clocks is None else clocks.select(CLOCKS.names()).cast(CLOCKS)
-        self.clocks = names.join(known, on="tag", how="left", maintain_order="left")
-        """The present state: columns of `CLOCKS`."""
+        self._numbers = TagNumbers([tag.name for tag in tags])
+        self._last, self._lag = np.full(len(tags), _UNKNOWN), np.full(len(tags), _UNKNOWN)
+        self._reported = np.zeros(len(tags), np.bool_)
+        if clocks is not None:
+            self._start_from(clocks)
         self._repeatable = [tag.name for tag in tags if tag.sample_rate is None]
         # A sample of a waveform takes its whole period; any other one is an instant.
         steps = [ceil(SECOND / tag.sample_rate) if tag.sample_rate is not None else 1 for tag in tags]
-        self._steps = names.with_columns(step=pl.Series(steps, dtype=pl.Duration("us")))
-        self._reported = pl.Series(dtype=pl.String)
+        self._steps = pl.DataFrame({"tag": self._numbers.tags, "step": pl.Series(steps, dtype=pl.Duration("us"))})
         self._outage = pl.DataFrame(schema={"tag": pl.String(), "outage": SCHEMA["timestamp"]})
+
+    def _start_from(self, clocks: pl.DataFrame) -> None:
+        number = self._numbers.of(clocks["tag"])
+        known = number >= 0
+        for name, mine in (("last", self._last), ("lag", self._lag)):
+            theirs = clocks[name].cast(CLOCKS[name]).to_physical().fill_null(_UNKNOWN)
+            mine[number[known]] = theirs.to_numpy()[known]
+
+    @property
+    def clocks(self) -> pl.DataFrame:
+        """The present state: columns of `CLOCKS`."""
+        state = pl.DataFrame({"tag": self._numbers.tags, "last": pl.Series(self._last), "lag": pl.Series(self._lag)})
+        known = pl.col("last", "lag").replace(_UNKNOWN, None)
+        return state.with_columns(known).cast(CLOCKS)
 
     def interrupted(self, heard_at: datetime) -> pl.DataFrame:
         """Return a Bad sample for every tag at the time its source was last heard: columns of `samples.SCHEMA`."""
@@ -51,7 +69,8 @@ class Continuity:
         heard = pl.lit(heard_at, SCHEMA["timestamp"]) - lag
         clocks = self.clocks.join(self._steps, on="tag", maintain_order="left")
         stamps = clocks.select("tag", outage=pl.max_horizontal(heard, pl.col("last") + pl.col("step")))
-        self._outage, self._reported = stamps, self._reported.clear()
+        self._outage = stamps
+        self._reported[:] = False
         bad = {"value": pl.lit(None), "text": pl.lit(None), "quality": pl.lit(BAD_NOT_CONNECTED)}
         return stamps.select("tag", timestamp="outage", **bad).select(SCHEMA.names()).cast(SCHEMA)
 
@@ -61,14 +80,23 @@ class Continuity:
         The first row of a tag after an interruption is written again with the time of reading, if it is usable and
         older than the interruption.
         """
-        known = _single_and_last(rows)
-        if known.is_empty():
+        if rows.is_empty:
             return SCHEMA.to_frame()
-        fresh = known.filter(pl.col("tag").is_in(self._reported.implode()) | ~pl.col("tag").is_first_distinct())
-        repeats = self._repeats(known, now) if self._outage.height else SCHEMA.to_frame()
-        self._reported = pl.concat([self._reported, known["tag"]]).unique()
-        self._remember(pl.concat([known.select("tag", "timestamp"), repeats.select("tag", "timestamp")]), fresh, now)
+        repeats = self._repeats(_single_and_last(rows), now) if self._outage.height else SCHEMA.to_frame()
+        spans, arrival = Spans(rows, self._numbers), micros(now)
+        fresh = self._reported[spans.tag] | ~spans.head
+        np.maximum.at(self._last, spans.tag, spans.last)
+        self._set_lags(spans.tag[fresh], arrival - spans.last[fresh])
+        self._reported[spans.tag] = True
+        written = self._numbers.of(repeats["tag"])
+        self._last[written] = np.maximum(self._last[written], repeats["timestamp"].to_physical().to_numpy())
         return repeats
+
+    def _set_lags(self, tag: Integers, lag: Integers) -> None:
+        """Set the lag of tags to the shortest of theirs."""
+        shortest = np.full(len(self._lag), np.iinfo(np.int64).max)
+        np.minimum.at(shortest, tag, np.maximum(lag, 0))
+        self._lag[tag] = shortest[tag]
 
     def _repeats(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         first = rows.unique("tag", keep="first", maintain_order=True).join(self._outage, on="tag", how="inner")
@@ -82,16 +110,6 @@ class Continuity:
         read_at = pl.lit(now, SCHEMA["timestamp"]) - lag
         restamped = old.with_columns(timestamp=pl.max_horizontal(read_at, pl.col("outage") + _MICROSECOND))
         return restamped.select(SCHEMA.names()).cast(SCHEMA)
-
-    def _remember(self, stamps: pl.DataFrame, fresh: pl.DataFrame, now: datetime) -> None:
-        newest = stamps.group_by("tag").agg(newest=pl.col("timestamp").max())
-        waited = pl.lit(now, SCHEMA["timestamp"]) - pl.col("timestamp")
-        lags = fresh.group_by("tag").agg(new_lag=waited.min().clip(timedelta(0)))
-        joined = self.clocks.join(newest, on="tag", how="left", maintain_order="left")
-        joined = joined.join(lags, on="tag", how="left", maintain_order="left")
-        self.clocks = joined.select(
-            "tag", last=pl.max_horizontal("last", "newest"), lag=pl.coalesce("new_lag", "lag")
-        ).cast(CLOCKS)
 
 
 def _single_and_last(rows: RawRows) -> pl.DataFrame:

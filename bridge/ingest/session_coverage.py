@@ -13,18 +13,21 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from bridge.drivers.raw_rows import RawRows
-from historian.intervals import INTERVALS, union
-from historian.samples import SCHEMA
+from bridge.ingest.tag_numbers import Spans, TagNumbers, instants
+from historian.intervals import INTERVALS
+from historian.times import micros
+from historian.waveforms.timing import Integers
 
 TOLERANCE: Final = timedelta(seconds=5)
 """Longest time by which the interval between two samples may exceed that between their arrivals, because of delays."""
 
 _OVERFLOW: Final = 0x480
 """StatusCode bits: info type DataValue with Overflow set (OPC UA Part 4, 7.39.2)."""
-_STATE: Final = pl.Schema({"tag": pl.String(), "last": SCHEMA["timestamp"], "arrived": SCHEMA["timestamp"]})
+_TOLERANCE_US: Final = TOLERANCE // timedelta(microseconds=1)
 
 
 class SessionCoverage:
@@ -37,11 +40,12 @@ class SessionCoverage:
             tags: the tags for which the source reports every change.
             began: the earliest time at which a report could arrive.
         """
-        self._tags = sorted(tags)
-        self._began = began
+        self._numbers = TagNumbers(sorted(tags))
+        self._began = micros(began)
         # Treated as if each tag had been read when the session began: every change is reported from then on.
-        self._state = pl.DataFrame({"tag": self._tags, "last": began, "arrived": began}, schema=_STATE)
-        self._seen = pl.Series(dtype=pl.String)
+        self._last = np.full(len(tags), self._began)
+        self._arrived = np.full(len(tags), self._began)
+        self._seen = np.zeros(len(tags), np.bool_)
 
     def extend(self, rows: RawRows, *, now: datetime) -> pl.DataFrame:
         """Return the intervals that raw rows cover in addition.
@@ -53,48 +57,49 @@ class SessionCoverage:
         Returns:
             Columns of `INTERVALS`.
         """
-        if not self._tags:
+        if not len(self._last) or rows.is_empty:
             return INTERVALS.to_frame()
-        known = rows.spans().filter(pl.col("tag").is_in(self._tags))
-        if known.is_empty():
-            return INTERVALS.to_frame()
-        steps = self._steps(known, now)
-        self._seen = pl.concat([self._seen, known["tag"]]).unique()
+        spans, arrival = Spans(rows, self._numbers), micros(now)
         # A tag's first report may repeat an old value with its old timestamp; use the start of the session instead.
-        newest = steps.group_by("tag").agg(last=pl.col("until").last(), arrived=pl.lit(now, _STATE["arrived"]).first())
-        self._state = pl.concat([self._state, newest.select(_STATE.names())]).unique("tag", keep="last")
-        end = pl.col("until") + pl.duration(microseconds=1)
-        before = steps.filter("joined").select("tag", start="last", end=pl.col("at") + pl.duration(microseconds=1))
-        within = steps.filter("within").select("tag", start=pl.max_horizontal("at", pl.lit(self._began)), end=end)
-        return union(pl.concat([before.cast(INTERVALS), within.cast(INTERVALS)]))
+        old = ~self._seen[spans.tag] & spans.head & (spans.last < self._began)
+        at, until = (np.where(old, self._began, each) for each in (spans.first, spans.last))
+        last, waited = self._before(spans, until, arrival)
+        lost = (spans.quality & _OVERFLOW) == _OVERFLOW
+        sound = ~(lost | old) & (last >= self._began) & (at >= self._began)
+        in_time = (at <= arrival + _TOLERANCE_US) & (at - last <= waited + _TOLERANCE_US) & (at >= last)
+        joined = sound & in_time
+        within = (until > at) & (until >= self._began) & (until <= arrival + _TOLERANCE_US)
+        self._remember(spans.tag, until, arrival)
+        tag = np.concatenate((spans.tag[joined], spans.tag[within]))
+        start = np.concatenate((last[joined], np.maximum(at[within], self._began)))
+        return self._union(tag, start, np.concatenate((at[joined], until[within])) + 1)
 
-    def _steps(self, spans: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        """Return a row per sample or stretch, with two verdicts.
+    def _before(self, spans: Spans, until: Integers, arrival: int) -> tuple[Integers, Integers]:
+        """Return [rows] the time of the sample before each row, and how long after it the row arrived."""
+        order = np.argsort(spans.tag, kind="stable")
+        shifted = np.empty_like(until)
+        shifted[order[1:]] = until[order[:-1]]
+        last = np.where(spans.head, self._last[spans.tag], shifted)
+        return last, np.where(spans.head, arrival - self._arrived[spans.tag], 0)
 
-        Columns: tag; `last`, the time of the sample before it; `at` and `until`, the times of its first and last
-        sample; whether the time from `last` to `at` is covered (`joined`), and that from `at` to `until` (`within`).
-        """
-        began, latest = (pl.lit(each, SCHEMA["timestamp"]) for each in (self._began, now + TOLERANCE))
-        steps = self._with_state(spans).with_columns(
-            last=pl.col("until").shift().over("tag").fill_null(pl.col("last")),
-            waited=pl.when(pl.col("tag").is_first_distinct())
-            .then(pl.lit(now, SCHEMA["timestamp"]) - pl.col("arrived"))
-            .otherwise(pl.duration(microseconds=0)),
-        )
-        step, nothing = pl.col("at") - pl.col("last"), pl.duration(microseconds=0)
-        sound = ~pl.col("lost") & ~pl.col("repeats_old") & (pl.col("last") >= began) & (pl.col("at") >= began)
-        in_time = (pl.col("at") <= latest) & (step <= pl.col("waited") + TOLERANCE) & (step >= nothing)
-        return steps.with_columns(
-            joined=sound & in_time,
-            within=(pl.col("until") > pl.col("at")) & (pl.col("until") >= began) & (pl.col("until") <= latest),
-        )
+    def _remember(self, tag: Integers, until: Integers, arrival: int) -> None:
+        self._last[tag] = until  # of several rows of a tag, NumPy keeps the last one
+        self._arrived[tag] = arrival
+        self._seen[tag] = True
 
-    def _with_state(self, spans: pl.DataFrame) -> pl.DataFrame:
-        """Return a row per sample or stretch: tag, `at`, `until`, `lost`, `repeats_old`, and the state of its tag."""
-        began = pl.lit(self._began, SCHEMA["timestamp"])
-        first = ~pl.col("tag").is_in(self._seen.implode()) & pl.col("tag").is_first_distinct()
-        lost = (pl.col("quality").fill_null(0) & _OVERFLOW) == _OVERFLOW
-        numbered = spans.select("tag", "first", "last", lost=lost, repeats_old=first & (pl.col("last") < began))
-        at, until = (pl.when("repeats_old").then(began).otherwise(each) for each in ("first", "last"))
-        known = numbered.select("tag", "lost", "repeats_old", at=at, until=until)
-        return known.join(self._state, on="tag", how="left", maintain_order="left")
+    def _union(self, tag: Integers, start: Integers, end: Integers) -> pl.DataFrame:
+        """Join the intervals of each tag that overlap or touch."""
+        instant, rank = np.unique(np.concatenate((start, end)), return_inverse=True)
+        shift = tag * len(instant)  # so that the ranks of different tags are apart
+        order = np.argsort(rank[: len(tag)] + shift, kind="stable")
+        first = (rank[: len(tag)] + shift)[order]
+        reach = np.maximum.accumulate((rank[len(tag) :] + shift)[order])
+        heads = np.flatnonzero(first > np.append(-1, reach)[:-1])
+        tails = np.append(heads[1:], len(tag))[: len(heads)] - 1
+        of = tag[order][heads]
+        columns = {
+            "tag": self._numbers.names(of),
+            "start": instants(start[order][heads]),
+            "end": instants(instant[reach[tails] - of * len(instant)]),
+        }
+        return pl.DataFrame(columns, schema=INTERVALS)

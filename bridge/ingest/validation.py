@@ -68,6 +68,8 @@ def packed(rows: RawRows, rates: Mapping[str, float]) -> Packed:
         rows: raw rows.
         rates: tag -> sample rate, Hz, of those that have waveforms.
     """
+    if rows.samples.is_empty() or not rates:
+        return Packed(rows, REJECTED.to_frame())
     numeric = pl.col("text").is_null() | is_bad(pl.col("quality"))
     chosen = rows.samples.select(pl.col("tag").is_in(list(rates)) & numeric).to_series()
     if not chosen.any():
@@ -91,13 +93,14 @@ def validated(rows: RawRows, rules: Sequence[Rule], *, now: datetime) -> Validat
     samples, waveforms, broken = empty_batch(), empty_waveforms(), list[pl.DataFrame]()
     if not rows.samples.is_empty():  # most sources have one kind, and an empty frame costs as much as a short one
         batch, *others = normalise(rows.samples)
-        samples, refused = apply_rules(batch, rules, now=now)
-        broken += [*_refused(*others), refused]
+        samples, rejects = apply_rules(batch, rules, now=now)
+        broken += [*_refused(*others), rejects]
     if not rows.waveforms.is_empty():
         stretches, *others = normalise_waveforms(rows.waveforms)
-        waveforms, refused = apply_waveform_rules(stretches, rules, now=now)
-        broken += [*_refused(*others), refused]
-    return Validated(Batches(samples, waveforms)).with_rejected(pl.concat([REJECTED.to_frame(), *broken]))
+        waveforms, rejects = apply_waveform_rules(stretches, rules, now=now)
+        broken += [*_refused(*others), rejects]
+    found = Validated(Batches(samples, waveforms))
+    return found.with_rejected(pl.concat(refused)) if (refused := [each for each in broken if each.height]) else found
 
 
 def _refused(conflicts: pl.DataFrame, incomplete: pl.DataFrame) -> list[pl.DataFrame]:

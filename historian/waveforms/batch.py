@@ -13,7 +13,7 @@ from typing import Final, NewType
 import polars as pl
 
 from historian.errors import InvalidInput
-from historian.samples import SCHEMA
+from historian.samples import SCHEMA, is_in_order
 from historian.waveforms.timing import MAX_RATE, overlaps
 
 WAVEFORM_SCHEMA: Final = pl.Schema(
@@ -68,15 +68,28 @@ def waveform_batch(frame: pl.DataFrame) -> WaveformBatch:
         raise InvalidInput(f"a waveform batch needs the columns {dict(WAVEFORM_SCHEMA)}, not {dict(frame.schema)}")
     if frame.is_empty():
         return WaveformBatch(frame)
-    defects = frame.select(**_defects()).row(0, named=True)
-    wrong = [text for text, found in defects.items() if found]
+    wrong = _defects_of(frame)
     if not wrong and not is_in_order(frame):
         wrong = ["stretches that are not sorted by (tag, timestamp) or repeat one"]
     if not wrong and overlaps(frame).any():
         wrong = ["stretches of one tag that overlap by more than half a period"]
+    return _batch_without(wrong, frame)
+
+
+def checked_rows(frame: pl.DataFrame) -> WaveformBatch:
+    """Check each row of stretches that are known to be in order and not to overlap; see `waveform_batch`."""
+    return _batch_without(_defects_of(frame), frame)
+
+
+def _batch_without(wrong: list[str], frame: pl.DataFrame) -> WaveformBatch:
     if wrong:
         raise InvalidInput(f"not a waveform batch: it has {' and '.join(wrong)}; call normalise_waveforms() first")
     return WaveformBatch(frame)
+
+
+def _defects_of(frame: pl.DataFrame) -> list[str]:
+    defects = frame.select(**_DEFECTS).row(0, named=True)
+    return [text for text, found in defects.items() if found]
 
 
 def _defects() -> dict[str, pl.Expr]:
@@ -99,8 +112,4 @@ def _defects() -> dict[str, pl.Expr]:
     }
 
 
-def is_in_order(frame: pl.DataFrame) -> bool:
-    """Return whether the (tag, timestamp) of each stretch is greater than that of the one before."""
-    tag, time = pl.col("tag"), pl.col("timestamp")
-    greater = (tag > tag.shift()) | ((tag == tag.shift()) & (time > time.shift()))
-    return bool(frame.select(greater.slice(1).all()).item())
+_DEFECTS: Final = _defects()

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from historian.waveforms.batch import REQUIRED, WAVEFORM_SCHEMA, WaveformBatch, is_in_order, waveform_batch
+from historian.samples import is_in_order
+from historian.waveforms.batch import REQUIRED, WAVEFORM_SCHEMA, WaveformBatch, checked_rows, waveform_batch
 from historian.waveforms.cutting import parts
 from historian.waveforms.encoding import decode
 from historian.waveforms.timing import ROUNDING, SECOND, Booleans, Integers, overlaps, starts_us
@@ -96,16 +97,16 @@ def normalise_waveforms(frame: pl.DataFrame) -> NormalisedWaveforms:
     Raises:
         InvalidInput: a stretch is not one, for example because its bytes do not match its count.
     """
-    rows = frame.select(WAVEFORM_SCHEMA.names()).cast(WAVEFORM_SCHEMA)
+    rows = frame if frame.schema == WAVEFORM_SCHEMA else frame.select(WAVEFORM_SCHEMA.names()).cast(WAVEFORM_SCHEMA)
     incomplete = rows.clear()
-    if rows.select(pl.any_horizontal(pl.col(REQUIRED).null_count() > 0)).item():
+    if any(rows[name].null_count() for name in REQUIRED):
         missing = pl.any_horizontal(pl.col(REQUIRED).is_null())
         incomplete, rows = rows.filter(missing), rows.filter(~missing)
     if not is_in_order(rows):
         rows = rows.sort(_ORDER, maintain_order=True)
     over = overlaps(rows).to_numpy()
     if not over.any():
-        return NormalisedWaveforms(waveform_batch(rows), rows.clear(), incomplete)
+        return NormalisedWaveforms(checked_rows(rows), rows.clear(), incomplete)
     alone, meeting, over = _meeting(rows, over)
     kept, conflicts = _first_kept(meeting, over)
     batch = pl.concat([alone, parts(meeting, *map(np.array, kept))]).sort(_ORDER)

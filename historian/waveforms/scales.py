@@ -6,6 +6,8 @@ finds in a sample is a proposal: `int16_counts` says in which stretches it repro
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ MAX_COUNTS: Final = 32_767
 """Largest number of counts; -32,768 is allowed too but needs no search of its own."""
 _PROBE: Final = 64
 """Values looked at first: nearly all data without a scale are rejected by so few."""
+_FEW: Final = 4
+"""Values looked at before those."""
 _SAMPLE: Final = 4096
 """Values looked at when those allow a scale."""
 _POWERS: Final = 10.0 ** np.arange(7)
@@ -41,6 +45,8 @@ def int16_scale(values: Floats) -> Scale | None:
         The scale, or None if a sample of the values shows that there is none.
     """
     probe = _sample(values, _PROBE)
+    if _has_no_step(probe[:_FEW].tolist()):
+        return None
     with np.errstate(all="ignore"):  # a scale of values near the limits of float64 may be infinite, and then fails
         if not len(probe) or (_decimal(probe) is None and _step(probe) is None):
             return None
@@ -52,6 +58,19 @@ def _sample(values: Floats, size: int) -> Floats:
     """Return about `size` finite values, spread evenly."""
     spread = values[:: max(1, len(values) // size)]
     return spread[np.isfinite(spread)].astype(np.float64)
+
+
+def _has_no_step(few: list[float]) -> bool:
+    """Return whether some pair of values shows that there is no step: Euclid's algorithm on two numbers is fast."""
+    largest = max(map(abs, few), default=0.0)
+    noise, smallest = largest * _NOISE, largest / (MAX_COUNTS + 2)
+    for one, other in pairwise(few):
+        step, rest = max(abs(one), abs(other)), min(abs(one), abs(other))
+        while rest > noise:
+            step, rest = rest, abs(math.remainder(step, rest))
+        if step < smallest:
+            return True
+    return False
 
 
 def _decimal(sample: Floats) -> Scale | None:

@@ -80,10 +80,26 @@ def overlaps(frame: pl.DataFrame) -> pl.Series:
     Args:
         frame: stretches sorted by (tag, timestamp).
     """
+    if _follow_one_another(frame):
+        return pl.repeat(value=False, n=frame.height, dtype=pl.Boolean(), eager=True)
     start = pl.col("timestamp").to_physical()
     end = (start + exact_length()).cum_max().shift().over("tag")
     overlapping = start + slack() < end
     return frame.select(overlapping.fill_null(value=False)).to_series()
+
+
+def _follow_one_another(frame: pl.DataFrame) -> bool:
+    """Return whether all stretches have one rate and none begins before the end of the one above it.
+
+    It is much faster than to look at all those above it, and with one rate the same.
+    """
+    rate, start = frame["sample_rate"].to_numpy(), starts_us(frame)
+    if len(rate) < 2 or not (rate == rate[0]).all():
+        return len(rate) < 2
+    end = start + frame["count"].to_numpy() * (SECOND / rate[0])
+    meets = start[1:] + 0.5 * SECOND / rate[0] + ROUNDING < end[:-1]
+    tag = frame["tag"]
+    return not (meets & (tag[1:] == tag[:-1]).to_numpy()).any()
 
 
 def row_offsets(counts: pl.Series) -> Integers:

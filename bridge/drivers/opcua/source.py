@@ -7,24 +7,28 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
 from asyncua import Client, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.client.ua_session import UaSession
 
 from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.client import ABANDONED_S, CONNECT_S, disconnect, new_client, not_connected, per_call
+from bridge.drivers.opcua.columns import columns_of, joined
 from bridge.drivers.opcua.driver import Address, Options, check_node_ids
-from bridge.drivers.opcua.stamps import ArrayClock
-from bridge.drivers.opcua.values import Channel, bad_rows, raw_rows
+from bridge.drivers.opcua.messages import Message
+from bridge.drivers.opcua.publishing import Publishing
+from bridge.drivers.opcua.values import Channel, RowMaker, bad_rows
 from bridge.drivers.raw_rows import RawRows
+from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig, Tag
 from historian.quality import BAD
-from historian.times import utc_now
+from historian.times import micros, utc_now
 
 RESPONSES: Final = 64
 """Largest number of publish responses in memory. At this number, none is requested until the runner has read."""
-
-_Response = tuple[list[ua.MonitoredItemNotification], datetime]
+EVERY_S: Final = 0.5
+"""Shortest time between two reads: what arrives in it is decoded, checked and made durable together."""
 
 
 class OpcuaSource:
@@ -37,20 +41,24 @@ class OpcuaSource:
         self._nodes = [ua.NodeId.from_string(tag.address) for tag in connection.tags]
         self._channels = [_channel(tag) for tag in connection.tags]
         self._client: Client | None = None
+        self._requests: asyncio.Task[None] | None = None
         self._unsampled: list[str] = []
-        self._clock = ArrayClock()
+        self._maker = RowMaker(self._channels)
 
     async def connect(self) -> None:
         """See `Source.connect`."""
         options = self._options
-        self._mailbox: Mailbox[_Response] = Mailbox(
+        self._mailbox: Mailbox[Message] = Mailbox(
             RESPONSES, peer=options.endpoint, silence_s=options.silence.total_seconds()
         )
-        self._sequence = 0
+        self._taken: Sequence[Message] = ()
         client = self._client = new_client(options)
         try:
             async with asyncio.timeout(CONNECT_S):
                 await client.connect()
+                if client.uaclient.protocol is None:
+                    raise OSError("the server closed the connection")
+                self._publishing = Publishing(client.uaclient.protocol.send_request, self._mailbox)
             self._absent = await self._subscribe(client.uaclient.session)
         except (OSError, TimeoutError, ua.UaError) as error:
             raise not_connected(options, error) from None
@@ -60,8 +68,9 @@ class OpcuaSource:
         if not self._absent.is_empty:
             absent, self._absent = self._absent, RawRows()
             return absent
-        responses = await self._mailbox.take(check=self._why_closed)
-        return await asyncio.to_thread(self._decoded, responses)
+        self._publishing.acknowledge(self._taken)
+        self._taken = await self._mailbox.take(check=self._why_closed, every_s=EVERY_S)
+        return await asyncio.to_thread(self._decoded, self._taken)
 
     def heard_at(self) -> datetime | None:
         """See `Audible.heard_at`."""
@@ -74,12 +83,15 @@ class OpcuaSource:
     async def close(self) -> None:
         """See `Source.close`."""
         client, self._client = self._client, None
+        if self._requests is not None:
+            self._requests.cancel()
         if client is not None:
             await disconnect(client)
 
     async def _subscribe(self, session: UaSession) -> RawRows:
         """Subscribe to every node; return a Bad row for each that the server refuses."""
-        created = await session.create_subscription(_subscription(self._options), self._published)
+        created = await self._publishing.subscribe(_subscription(self._options))
+        self._requests = asyncio.create_task(self._publishing.run())
         period_s = created.RevisedPublishingInterval / 1000 * created.RevisedMaxKeepAliveCount
         self._mailbox.silence_s = max(self._options.silence.total_seconds(), 1.5 * period_s)
         self._mailbox.heard()
@@ -106,31 +118,22 @@ class OpcuaSource:
         refused = [(channel.tag, item.StatusCode.value) for channel, item in created_items]
         return bad_rows([(tag, code) for tag, code in refused if code >= BAD], at=utc_now())
 
-    async def _published(self, result: ua.PublishResult) -> None:
-        """Receive one publish response. asyncua requests no other until this returns: that is the back-pressure."""
-        self._mailbox.heard()
-        message = result.NotificationMessage
-        values: list[ua.MonitoredItemNotification] = []
-        for part in message.NotificationData or ():
-            if isinstance(part, ua.DataChangeNotification):
-                values += part.MonitoredItems
-            elif isinstance(part, ua.StatusChangeNotification):
-                self._mailbox.fail(f"the server ended the subscription ({part.Status.name})")
-        if not values:
-            return
-        if self._sequence and message.SequenceNumber != self._sequence % 0xFFFFFFFF + 1:
-            self._mailbox.fail(f"a publish response was lost between {self._sequence} and {message.SequenceNumber}")
-        self._sequence = message.SequenceNumber
-        await self._mailbox.put((values, utc_now()))
-
     def _why_closed(self) -> str:
         connected = self._client is not None and self._client.state is UaClientState.CONNECTED
         return "" if connected else "the server closed the connection"
 
-    def _decoded(self, responses: Sequence[_Response]) -> RawRows:
-        channels = self._channels
-        found = ((channels[item.ClientHandle], item.Value, at) for values, at in responses for item in values)
-        return raw_rows(found, self._clock)
+    def _decoded(self, messages: Sequence[Message]) -> RawRows:
+        try:
+            found = [columns_of(message) for message in messages]
+        except Exception as error:  # noqa: BLE001 - whatever asyncua raises for bytes that it cannot decode
+            lost = f"lost {self._options.endpoint}: a publish response cannot be decoded"
+            raise NotConnected(f"{lost} ({type(error).__name__}: {error})") from None
+        for _, ended in found:
+            if ended:
+                self._mailbox.fail(f"the server ended the subscription ({ended})")
+        counts = [len(columns.handle) for columns, _ in found]
+        received = np.repeat([micros(message.received) for message in messages], counts)
+        return self._maker.rows(joined([columns for columns, _ in found]), received)
 
 
 def _subscription(options: Options) -> ua.CreateSubscriptionParameters:

@@ -10,18 +10,22 @@ clipped would lose the most interesting data there is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from bridge.ingest.contracts.rules import Findings, Rule
+from bridge.ingest.tag_numbers import TagNumbers
 from historian.plant.connections import Tag
-from historian.quality import UNCERTAIN_ENGINEERING_UNITS_EXCEEDED, is_bad, is_good
+from historian.quality import BAD, UNCERTAIN_ENGINEERING_UNITS_EXCEEDED, is_bad, is_good
 from historian.samples import SCHEMA, SampleBatch
+from historian.times import micros
 from historian.waveforms.batch import WaveformBatch
-from historian.waveforms.timing import last_us
+from historian.waveforms.timing import Integers, last_us
 
 FUTURE: Final = timedelta(days=1)
 """Longest time by which a device's clock may be ahead of the bridge's."""
@@ -52,15 +56,23 @@ class Limits:
         types = {"tag": pl.String(), "kind": pl.String(), "low": pl.Float64(), "high": pl.Float64()}
         self._rules = pl.DataFrame(rows, schema={**types, "range_message": pl.String()}, orient="row")
         self._oldest = oldest
+        self._numbers = TagNumbers(self._rules["tag"])
+        self._is_wave, self._is_state = ((self._rules["kind"] == kind).to_numpy() for kind in (_WAVEFORM, "state"))
+        self._low = self._rules["low"].fill_null(-math.inf).to_numpy()
+        self._high = self._rules["high"].fill_null(math.inf).to_numpy()
 
     def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
         """See `Rule.check`."""
+        if self._fit(samples, now):
+            return Findings()
         joined = samples.join(self._rules, on="tag", how="left", maintain_order="left")
         time = pl.col("timestamp")
         return Findings(reasons=joined.select(reason=self._reason(now, time, time, _of_sample()))["reason"])
 
     def check_waveforms(self, stretches: WaveformBatch, *, now: datetime) -> Findings:
         """See `Rule.check_waveforms`."""
+        if self._waveforms_fit(stretches, now):
+            return Findings()
         limits = self._rules.rename({"low": "lowest", "high": "highest"})
         joined = stretches.join(limits, on="tag", how="left", maintain_order="left")
         last = pl.Series(last_us(stretches)).cast(SCHEMA["timestamp"])
@@ -75,16 +87,42 @@ class Limits:
         )
         return Findings(found["reason"], found["quality"])
 
+    def _fit(self, samples: SampleBatch, now: datetime) -> bool:
+        """Return whether no sample breaks any rule; as most never do, their reasons are not worth working out."""
+        tag, time = self._numbers.of(samples["tag"]), samples["timestamp"].to_physical().to_numpy()
+        if not self._in_time(tag, time, time, now):
+            return False
+        value, usable = samples["value"].to_numpy(), samples["quality"].to_numpy() < BAD
+        has_value, has_text = ~np.isnan(value), samples["text"].is_not_null().to_numpy()
+        in_range = (value >= self._low[tag]) & (value <= self._high[tag])
+        fits = np.where(self._is_state[tag], has_text & ~has_value, in_range & ~has_text)
+        return bool((~self._is_wave[tag] & (fits | ~usable)).all())
+
+    def _waveforms_fit(self, stretches: WaveformBatch, now: datetime) -> bool:
+        """Return whether no stretch breaks any rule."""
+        tag = self._numbers.of(stretches["tag"])
+        if not self._in_time(tag, stretches["timestamp"].to_physical().to_numpy(), last_us(stretches), now):
+            return False
+        low, high = (stretches[name].to_numpy() for name in ("low", "high"))
+        outside = (low < self._low[tag]) | (high > self._high[tag])  # not those without any number, which have NaN
+        return bool((self._is_wave[tag] & ~outside).all())
+
+    def _in_time(self, tag: Integers, first: Integers, last: Integers, now: datetime) -> bool:
+        latest, earliest = micros(now + FUTURE), micros(self._earliest(now))
+        return bool((tag >= 0).all() and (last <= latest).all() and (first >= earliest).all())
+
+    def _earliest(self, now: datetime) -> datetime:
+        return EARLIEST if self._oldest is None else max(EARLIEST, now - self._oldest)
+
     def _reason(self, now: datetime, first: pl.Expr, last: pl.Expr, of_contents: pl.Expr) -> pl.Expr:
         """Return the reason of rows from `first` to `last`: about their tag, their time, or else their contents."""
         instant = SCHEMA["timestamp"]
-        earliest = EARLIEST if self._oldest is None else max(EARLIEST, now - self._oldest)
         return (
             pl.when(pl.col("kind").is_null())
             .then(pl.lit("unknown tag"))
             .when(last > pl.lit(now + FUTURE, instant))
             .then(pl.lit("timestamp more than a day in the future"))
-            .when(first < pl.lit(earliest, instant))
+            .when(first < pl.lit(self._earliest(now), instant))
             .then(pl.lit("timestamp before 1980" if self._oldest is None else "timestamp more than ten years old"))
             .otherwise(of_contents)
         )

@@ -16,11 +16,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from historian.samples import is_in_order
 from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import FileOrGroup, files_of, groups_of, prune, whole_files
 from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN, with_batch_types
 from historian.stores.waveform_pages import page_ranges
-from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, is_in_order
+from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 from historian.waveforms.cutting import cut
 from historian.waveforms.joining import newest_wins_waveforms
 

@@ -1,0 +1,283 @@
+"""Notifications of a publish response to columns of numbers, without a Python object per value. Pure.
+
+Where a notification begins depends on all before it, so one loop visits them and looks at two bytes each. Those that
+are encoded alike are then decoded together. Arrays of numbers stay the bytes they are. What is neither a number, a text
+nor an array of numbers is decoded by asyncua, and so is a whole message in which the loop loses its way.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary
+from numpy.typing import NDArray
+
+from bridge.drivers.opcua.contents import NUMBERS, content_of
+from bridge.drivers.opcua.messages import DATA_CHANGE, STATUS_CHANGE, UNDECODABLE, Message, parts_of
+from historian.times import micros
+from historian.waveforms.timing import Booleans, Floats, Integers
+
+NEVER: Final = np.iinfo(np.int64).min
+"""In `Columns.time`: neither source nor server gave a time."""
+
+# The bits of a DataValue's encoding mask, in the order of its fields: OPC UA Part 6, 5.2.2.17.
+_VALUE, _STATUS, _SOURCE, _SERVER, _SOURCE_PICO, _SERVER_PICO = 1, 2, 4, 8, 16, 32
+_TAIL: Final = (
+    (_STATUS, "status", "<u4"),
+    (_SOURCE, "source", "<i8"),
+    (_SOURCE_PICO, "source_pico", "<u2"),
+    (_SERVER, "server", "<i8"),
+    (_SERVER_PICO, "server_pico", "<u2"),
+)
+_MASKS: Final = range(64)
+_BOOLEAN, _STRING = 1, 12
+_ARRAY: Final = 0x80
+"""Bit of a Variant's encoding byte; a matrix has a second bit for its dimensions."""
+_BYTE: Final = np.dtype("u1")
+_HEAD: Final = np.dtype([("handle", "<u4"), ("mask", "u1")])
+_SCALARS: Final[dict[int, np.dtype[Any]]] = {_BOOLEAN: np.dtype("u1"), **NUMBERS}
+"""Number of a built-in type -> its bytes, of those that are one number."""
+_EXACT: Final = 2**53
+_EPOCH_US: Final = 11_644_473_600_000_000
+"""Microseconds from 1601, where OPC UA's times begin, to 1970."""
+_YEAR_1602: Final = 315_360_000_000_000
+"""Servers without a timestamp may send the null DateTime, which is in the year 1601."""
+_YEAR_9999: Final = 2_650_467_743_990_000_000
+"""The last time that OPC UA distinguishes, in units of 100 ns."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some notifications as columns, in the order in which they were sent."""
+
+    handle: NDArray[np.uint32]
+    """[n] ClientHandle."""
+    status: NDArray[np.uint32]
+    """[n] StatusCode; 0 is Good."""
+    time: Integers
+    """[n] the source's, else the server's, in microseconds since the epoch; else `NEVER`."""
+    number: Floats
+    """[n] the value, if it is a number that float64 can hold."""
+    is_number: Booleans
+    text: dict[int, str]
+    """Index -> the value as text, of those that are neither such a number nor an array of numbers nor null."""
+    array: dict[int, NDArray[Any]]
+    """Index -> the elements of a one-dimensional array of numbers, in its own type."""
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The columns that have an element for every notification."""
+        return self.handle, self.status, self.time, self.number, self.is_number
+
+    @classmethod
+    def empty(cls, size: int) -> Columns:
+        """Return `size` notifications that are Good and have neither value nor time."""
+        return cls(
+            handle=np.zeros(size, np.uint32),
+            status=np.zeros(size, np.uint32),
+            time=np.full(size, NEVER),
+            number=np.zeros(size),
+            is_number=np.zeros(size, np.bool_),
+            text={},
+            array={},
+        )
+
+
+def columns_of(message: Message) -> tuple[Columns, str]:
+    """Decode the data changes of a message.
+
+    Returns:
+        The columns, and why the server ended the subscription; an empty text if it did not.
+
+    Raises:
+        Exception: neither this decoder nor asyncua's can read it; whatever asyncua raises.
+    """
+    found, ended = list[Columns](), ""
+    try:
+        for part in parts_of(message):
+            if part.kind == DATA_CHANGE:
+                found.append(_Decoder(message.body, part.start, part.end).columns())
+            elif part.kind == STATUS_CHANGE:
+                ended = ua.StatusCode(struct.unpack_from("<I", message.body, part.start)[0]).name
+    except UNDECODABLE:
+        return _by_asyncua(message)
+    return joined(found), ended
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Return several columns as one, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    stacked = Columns.empty(sum(len(part.handle) for part in parts))
+    first = 0
+    for part in parts:
+        last = first + len(part.handle)
+        for mine, theirs in zip(stacked.arrays, part.arrays, strict=True):
+            mine[first:last] = theirs
+        stacked.text.update((first + place, text) for place, text in part.text.items())
+        stacked.array.update((first + place, array) for place, array in part.array.items())
+        first = last
+    return stacked
+
+
+class _Decoder:
+    """Decodes the body of one DataChangeNotification."""
+
+    def __init__(self, body: bytes, start: int, end: int) -> None:
+        (count,) = struct.unpack_from("<i", body, start)
+        if count * _HEAD.itemsize > end - start:
+            raise ValueError(f"{count:,} values cannot be in {end - start:,} bytes")
+        self._body, self._start, self._end = body, start + 4, end
+        self._columns = Columns.empty(max(count, 0))
+        self._longer: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        """Mask -> index, start and start of what follows the value, of values of variable length."""
+
+    def columns(self) -> Columns:
+        """Return the values in order."""
+        starts, codes = self._layouts()
+        for code in np.unique(codes).tolist():
+            if code in _SIZES:
+                places = np.flatnonzero(codes == code)
+                self._decode_alike(code, places, starts[places])
+        for mask, values in self._longer.items():
+            places, begins, tails = np.array(values).T
+            self._columns.handle[places] = self._records(begins, _HEAD)["handle"]
+            self._set_tails(places, self._records(tails, _tail(mask)))
+        return self._columns
+
+    def _layouts(self) -> tuple[Integers, Integers]:
+        """Return where each value begins, and a number for how it is encoded; decode those of variable length."""
+        body, at = self._body, self._start
+        starts, codes = list[int](), list[int]()
+        for place in range(len(self._columns.handle)):
+            mask = body[at + 4]
+            code = mask | body[at + 5] << 8 if mask & _VALUE else mask
+            starts.append(at)
+            codes.append(code)
+            size = _SIZES.get(code)
+            at = self._decode_longer(place, at) if size is None else at + size
+        if at > self._end:
+            raise ValueError(f"the values end {at - self._end} bytes after their notification")
+        return np.array(starts, np.int64), np.array(codes, np.int64)
+
+    def _decode_alike(self, code: int, places: Integers, starts: Integers) -> None:
+        """Decode values of one layout of fixed length."""
+        rows = self._records(starts, _layout(code))
+        self._columns.handle[places] = rows["handle"]
+        self._set_tails(places, rows)
+        if code >> 8:
+            self._set_numbers(places, rows["value"] != 0 if code >> 8 == _BOOLEAN else rows["value"])
+
+    def _decode_longer(self, place: int, at: int) -> int:
+        """Decode a value of variable length, but not what follows it; return where the next one begins."""
+        body, mask, kind = self._body, self._body[at + 4], self._body[at + 5]
+        item = NUMBERS.get(kind & ~_ARRAY) if kind & _ARRAY else _BYTE if kind == _STRING else None
+        (length,) = struct.unpack_from("<i", body, at + 6)
+        if item is None or length < 0 or mask not in _MASKS:
+            return self._decode_by_asyncua(place, at)
+        begin = at + 10
+        end: int = begin + length * item.itemsize
+        if kind == _STRING:
+            self._columns.text[place] = body[begin:end].decode("utf-8", "replace")
+        else:
+            self._columns.array[place] = np.frombuffer(body, item, length, begin)
+        self._longer[mask].append((place, at, end))
+        return end + _tail(mask).itemsize
+
+    def _decode_by_asyncua(self, place: int, at: int) -> int:
+        buffer = Buffer(self._body, at, self._end - at)
+        _put(self._columns, place, struct_from_binary(ua.MonitoredItemNotification, buffer))
+        after: int = buffer.cur_pos
+        return after
+
+    def _records(self, starts: Integers, layout: np.dtype[Any]) -> NDArray[Any]:
+        """Return [rows] the records that begin at these bytes."""
+        if not layout.itemsize:
+            return np.empty(len(starts), layout)
+        places = starts[:, None] + np.arange(layout.itemsize)
+        records: NDArray[Any] = np.frombuffer(self._body, np.uint8)[places].view(layout)[:, 0]
+        return records
+
+    def _set_tails(self, places: Integers, rows: NDArray[Any]) -> None:
+        """Set status and time from records with the fields of `_tail`."""
+        names = rows.dtype.names or ()
+        if "status" in names:
+            self._columns.status[places] = rows["status"]
+        for name in ("server", "source"):
+            if name in names:
+                known = rows[name] >= _YEAR_1602
+                times = np.minimum(rows[name][known], _YEAR_9999) // 10 - _EPOCH_US
+                self._columns.time[places[known]] = times
+
+    def _set_numbers(self, places: Integers, values: NDArray[Any]) -> None:
+        self._columns.number[places] = values
+        self._columns.is_number[places] = True
+        if values.dtype.itemsize == 8 and values.dtype.kind in "iu":
+            for index in np.flatnonzero((values > _EXACT) | (values < -_EXACT)).tolist():
+                _set(self._columns, int(places[index]), content_of(ua.Variant(int(values[index]))))
+
+
+def _by_asyncua(message: Message) -> tuple[Columns, str]:
+    """Decode a message as asyncua does."""
+    items, ended = list[ua.MonitoredItemNotification](), ""
+    result = struct_from_binary(ua.PublishResult, Buffer(message.body))
+    for part in result.NotificationMessage.NotificationData or ():
+        if isinstance(part, ua.DataChangeNotification):
+            items += part.MonitoredItems
+        elif isinstance(part, ua.StatusChangeNotification):
+            ended = part.Status.name
+    columns = Columns.empty(len(items))
+    for place, item in enumerate(items):
+        _put(columns, place, item)
+    return columns, ended
+
+
+def _put(columns: Columns, place: int, item: ua.MonitoredItemNotification) -> None:
+    """Set one place to what asyncua has decoded."""
+    given = item.Value
+    columns.handle[place] = item.ClientHandle
+    columns.status[place] = given.StatusCode.value if given.StatusCode else 0
+    stamps = (given.SourceTimestamp, given.ServerTimestamp)
+    columns.time[place] = next((micros(stamp) for stamp in stamps if stamp and stamp.year > 1601), NEVER)
+    _set(columns, place, content_of(given.Value))
+
+
+def _set(columns: Columns, place: int, content: float | str | NDArray[Any] | None) -> None:
+    columns.is_number[place] = isinstance(content, float)
+    if isinstance(content, float):
+        columns.number[place] = content
+    elif isinstance(content, str):
+        columns.text[place] = content
+    elif content is not None:
+        columns.array[place] = content
+
+
+@cache
+def _tail(mask: int) -> np.dtype[Any]:
+    """Return what follows the value in a DataValue."""
+    return np.dtype([(name, form) for bit, name, form in _TAIL if mask & bit])
+
+
+@cache
+def _layout(code: int) -> np.dtype[Any]:
+    """Return a MonitoredItemNotification of fixed length, by its mask and, above it, the type of its value."""
+    mask, kind = code & 0xFF, code >> 8
+    value = [("kind", "u1")] if mask & _VALUE else []
+    value += [("value", _SCALARS[kind].str)] if kind else []
+    return np.dtype([*_HEAD.descr, *value, *_tail(mask).descr])
+
+
+_SIZES: Final = {
+    mask | kind << 8: _layout(mask | kind << 8).itemsize
+    for mask in _MASKS
+    for kind in ((0, *_SCALARS) if mask & _VALUE else (0,))
+}
+"""Code of a layout of fixed length -> its bytes."""
