@@ -30,7 +30,7 @@ from historian.times import from_micros
 from historian.waveforms.choosing import LONGEST
 
 _NUMBERS: Final = ("timestamp", "value", "quality")
-_CUTS: Final[tuple[Fact, ...]] = ("tag", "states")
+_CUTS: Final[frozenset[Fact]] = frozenset({"tag", "states"})
 """Facts about the meaning of samples: those from before such a fact began to hold are not used."""
 
 
@@ -236,13 +236,14 @@ def _point_tag(plan: PointPlan, tag: Tag, since: Mapping[str, int | None], chang
     of_samples = (*_NUMBERS, "text") if plan.kind in ("state", "digital") else _NUMBERS
     columns = of_samples if tag.sample_rate is None else STRETCH_COLUMNS
     own: frozenset[Fact] = frozenset(fact for fact in plan.uses if f"{plan.name}.{fact}" in changed)
+    cuts = _CUTS - own | {"tag"}  # where states change within the windows, none of them is used
     speed: frozenset[Fact] = plan.uses & {"speed"} if changed & {"speed_tag", "speed_rpm"} else frozenset()
     return PointTag(
         name=tag.name,
         sample_rate=tag.sample_rate,
         lookback=_lookback(plan.settings, tag),
         columns=columns,
-        since=max((begin for fact in _CUTS if (begin := since.get(f"{plan.name}.{fact}"))), default=None),
+        since=max((begin for fact in cuts if (begin := since.get(f"{plan.name}.{fact}"))), default=None),
         plan=_point_plan(plan, tag),
         bearing=tag.bearing,
         has_geometry=has_geometry,
