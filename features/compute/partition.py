@@ -33,11 +33,14 @@ class Partition:
     """`EndRange.ready` of each tag."""
     samples: int
     """About how many samples there are to read."""
+    begin: int | None = None
+    """When the burst begins in which the range begins, in microseconds: its windows are counted from there."""
 
     @property
     def start(self) -> datetime:
         """The instant from which samples are read."""
-        return from_micros(self.wanted.after) - self.plan.read_lookback
+        begin = self.wanted.after if self.begin is None else min(self.wanted.after, self.begin)
+        return from_micros(begin) - self.plan.read_lookback
 
     @property
     def end(self) -> datetime:

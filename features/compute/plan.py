@@ -78,12 +78,26 @@ class Planner:
             yield from self._of_asset(plan, of_asset, sample_density(pl.concat([written.clear(), *entries])))
 
     def _of_asset(self, plan: AssetPlan, intervals: pl.DataFrame, density: SampleDensity) -> Iterator[Partition]:
-        ready = self._ready(plan)
         for after, until in intervals[["after", "until"]].iter_rows():
-            for piece in self._pieces(plan, EndRange(micros(after), micros(until), micros(until)), density):
-                partition = Partition(plan, piece, ready, density.between(piece.after, piece.until))
-                if partition.windows or self._by_bursts:
-                    yield partition
+            for era in plan.during(micros(after), micros(until)):
+                held = era.plan.with_samples(self.newest)
+                if held.tags:
+                    begin = self._begin(held, era.after) if self._by_bursts and era.after > micros(after) else None
+                    wanted = EndRange(era.after, era.until, era.until)
+                    yield from self._of_era(held, wanted, self._ready(held, plan), begin, density)
+
+    def _of_era(
+        self, plan: AssetPlan, wanted: EndRange, ready: Mapping[str, int], begin: int | None, density: SampleDensity
+    ) -> Iterator[Partition]:
+        for piece in self._pieces(plan, wanted, density):
+            samples = density.between(piece.after, piece.until)
+            partition = Partition(plan, piece, ready, samples, begin if piece.after == wanted.after else None)
+            if partition.windows or self._by_bursts:
+                yield partition
+
+    def _begin(self, plan: AssetPlan, after: int) -> int:
+        """Return when the burst begins whose windows end before and after an instant."""
+        return self._whole(plan, after - microseconds(plan.window), after)[0]
 
     @property
     def _by_bursts(self) -> bool:
@@ -95,8 +109,8 @@ class Planner:
 
     def _with_samples(self, assets: Iterable[str]) -> dict[str, AssetPlan]:
         """Return what is computed for those of the assets that the plant still has and that have samples."""
-        plans = {name: self._assets[name].with_samples(self.newest) for name in assets if name in self._assets}
-        return {name: plan for name, plan in plans.items() if plan.tags}
+        plans = {name: self._assets[name] for name in assets if name in self._assets}
+        return {name: plan for name, plan in plans.items() if any(tag.name in self.newest for tag in plan.point_tags)}
 
     def _pieces(self, plan: AssetPlan, wanted: EndRange, density: SampleDensity) -> Iterator[EndRange]:
         inner = split_points(
@@ -128,18 +142,18 @@ class Planner:
         return self._whole(plan, instant, instant)[0] - 1 + microseconds(plan.window)
 
     def _whole(self, plan: AssetPlan, first: int, last: int) -> tuple[int, int]:
-        rates = {tag.name: tag.sample_rate for tag in plan.tags if tag.sample_rate}
+        rates = {tag.name: tag.sample_rate for tag in plan.point_tags if tag.sample_rate}
         gap, look = int(1.5e6 / min(rates.values())) + _ROUNDING, microseconds(plan.window)
         return whole_bursts(self.store, list(rates), first, last, gap=gap, look=look)
 
-    def _ready(self, plan: AssetPlan) -> dict[str, int]:
-        """Return `EndRange.ready` of the asset's tags.
+    def _ready(self, plan: AssetPlan, whole: AssetPlan) -> dict[str, int]:
+        """Return `EndRange.ready` of the tags of a plan, which is one era of the asset's whole plan.
 
         A waveform is known up to its newest sample and one period more. A process tag may be silent because nothing
         changes; it is known up to the newest sample of any of the asset's tags in the view. Nothing is known of the
         future, whatever a device with a wrong clock says.
         """
-        latest = max(micros(self.newest[tag.name]) for tag in plan.sample_tags)
+        latest = max(micros(self.newest[tag.name]) for tag in whole.sample_tags if tag.name in self.newest)
         known = {
             tag.name: micros(self.newest[tag.name]) + ceil(1e6 / tag.sample_rate) if tag.sample_rate else latest
             for tag in plan.sample_tags

@@ -107,7 +107,7 @@ def verify(plant: Plant, view: View, store: Reader, now: datetime, *, rows: int,
     stored = in_intervals(table.within(_intervals(partitions)), _intervals(partitions)).collect()
     stored = stored.sort("created_timestamp").unique(KEY, keep="last")
     due = in_intervals(pl.concat([stored.select(KEY), expected.select(KEY)]).lazy(), _intervals(pending)).collect()
-    due = pl.concat([due, stored.filter(~table.by_present_settings()).select(KEY)])
+    due = pl.concat([due, table.by_other_facts(stored)]).unique()
     verdict.left_out = stored.join(due, on=KEY, how="semi").height
     stored = stored.join(due, on=KEY, how="anti")
     _compare(verdict, stored, expected.join(due, on=KEY, how="anti"), _current(table))

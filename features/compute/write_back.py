@@ -14,7 +14,8 @@ from typing import Final
 
 import polars as pl
 
-from features.define.view_plan import Column, ViewPlan, resolve_point
+from features.define.point_plan import Column, resolve_point
+from features.define.view_plan import ViewPlan
 from historian.errors import ConfigError, near_misses
 from historian.plant.plant import Plant
 from historian.quality import BAD_NO_DATA, GOOD

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Reason = Literal[
     "absent",
+    "changed",
     "gap",
     "length",
     "bad_quality",
@@ -33,6 +34,8 @@ Texts = npt.NDArray[np.object_]
 
 REASONS: Final[Mapping[Reason, str]] = {
     "absent": "the point has no window that ends here: no tag, no samples, or not all of them yet",
+    "changed": "a fact that features use changes in the window: the point's tag, bearing, range, states or zones, or "
+    "the asset's speed_rpm or speed tag",
     "gap": "samples are missing in the window",
     "length": "the samples have no gap but do not fill the window: a burst is shorter than it, or the device's rate is "
     "not the configured one",

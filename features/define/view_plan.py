@@ -8,101 +8,30 @@ works out nothing again. Partitions carry the plan of one asset to other process
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import cached_property, lru_cache
-from itertools import chain
+from datetime import datetime, timedelta
+from functools import cached_property
 from math import ceil
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-import polars as pl
-
-from features.define import quality_columns
-from features.define.catalogue import find_group, spectral, zone_spec
-from features.define.spec import FeatureGroup, FeatureSpec
+from features.define.history import FIRST, LAST, Fact, begun, history_of, spans
+from features.define.point_plan import Column, PointPlan, resolve_point
 from features.kernels.bearing import misfits
-from features.kernels.states import state_specs
-from features.kernels.window_checks import HELD_CHECKS, waveform_checks
 from features.windows.stretches import STRETCH_COLUMNS
 from features.windows.tiling import microseconds
 from historian.errors import ConfigError
 from historian.plant.connections import Tag
-from historian.plant.feature_groups import groups_of, point_kind
-from historian.plant.model import Band, Bearing, Point
-from historian.plant.plant import Plant, View
+from historian.plant.facts import ALWAYS
+from historian.plant.model import Bearing
+from historian.plant.plant import Plant, View, source_points
+from historian.times import from_micros
 from historian.waveforms.choosing import LONGEST
 
 _NUMBERS: Final = ("timestamp", "value", "quality")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a feature table."""
-
-    name: str
-    """`de_h_rms_ac`"""
-    point: str
-    spec: FeatureSpec[Any]
-    dtype: pl.DataType
-    unit: str
-    """`g`, `mm/s`, `degC/h`; empty for a pure number."""
-
-
-@dataclass(frozen=True)
-class PointPlan:
-    """What a view computes for one of its points, on every asset."""
-
-    settings: View
-    """The view, without what it says of single assets."""
-    name: str
-    point: Point
-    kind: str
-    """As `point_kind` returns it."""
-    groups: Mapping[str, FeatureGroup]
-    """The features by group, adapted to the view's bands and the point's states and zones."""
-    checks: FeatureGroup
-    """What is computed of each window to judge its features, and is no column by itself."""
-    quality: Mapping[str, tuple[FeatureSpec[Any], ...]]
-    """The quality columns, by the headings of `catalogue.QUALITY_COLUMNS`."""
-
-    def __reduce__(self) -> tuple[Callable[[View, str, Point], PointPlan], tuple[View, str, Point]]:
-        """Travel as what the plan is resolved from: kernels of other packages need not be picklable."""
-        return resolve_point, (self.settings, self.name, self.point)
-
-    @cached_property
-    def features(self) -> tuple[FeatureSpec[Any], ...]:
-        """The features of all groups, in the order of their columns."""
-        return tuple(spec for group in self.groups.values() for spec in group.specs)
-
-    @cached_property
-    def columns(self) -> tuple[Column, ...]:
-        """Its columns: the features group by group, then the quality columns."""
-        unit = self.point.unit
-        return tuple(
-            Column(f"{self.name}_{spec.name}", self.name, spec, spec.dtype, spec.unit.replace("{unit}", unit))
-            for spec in chain(self.features, *self.quality.values())
-        )
-
-    @property
-    def shows_speed(self) -> bool:
-        """Whether rows say with which speed the features were computed."""
-        return "speed" in self.quality
-
-    @property
-    def length(self) -> int:
-        """The length of a window in microseconds."""
-        return microseconds(self.settings.window)
-
-    @property
-    def hop(self) -> int:
-        """The distance from window to window in microseconds."""
-        return microseconds(self.settings.hop)
-
-    @property
-    def max_staleness(self) -> int:
-        """For how many microseconds a value of a process or state point may stand for the present."""
-        return microseconds(self.point.max_staleness)
+_CUTS: Final[frozenset[Fact]] = frozenset({"tag", "states"})
+"""Facts about the meaning of samples: those from before such a fact began to hold are not used."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +45,8 @@ class SampleTag:
     """How far before its end a window needs samples of the tag; so long after a sample may windows end that use it."""
     columns: tuple[str, ...]
     """The columns of its samples, or of its waveforms, that the features depend on."""
+    since: int | None
+    """Earlier samples are not used: another tag filled the point, or its numbers meant other states. Microseconds."""
 
     @property
     def read_lookback(self) -> timedelta:
@@ -143,6 +74,8 @@ class PointTag(SampleTag):
     """The bearing at the point; None where unknown."""
     has_geometry: bool
     """Whether there is a bearing and its geometry is possible."""
+    changed: frozenset[Fact] = frozenset()
+    """The facts that change within each of the windows."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +102,27 @@ class AssetPlan:
     """The speed the plant file gives the asset, where no tag measures it."""
     window: timedelta
     hop: timedelta
+    eras: tuple[Era, ...] = ()
+    """What is computed for windows at other times, if facts about the asset have dates; this plan is the newest."""
 
-    @property
+    @cached_property
     def sample_tags(self) -> tuple[SampleTag, ...]:
-        """Every tag whose samples are read."""
-        return (*self.tags, self.speed) if self.speed else self.tags
+        """Every tag whose samples are read, those of all eras."""
+        own = (*self.tags, self.speed) if self.speed else self.tags
+        earlier = (tag for era in reversed(self.eras) for tag in era.plan.sample_tags)
+        return tuple({tag.name: tag for tag in reversed((*own, *earlier))}.values())[::-1]
+
+    @cached_property
+    def point_tags(self) -> tuple[SampleTag, ...]:
+        """Every tag that fills a point of the view at some time."""
+        found = (*self.tags, *(tag for era in self.eras for tag in era.plan.tags))
+        return tuple({tag.name: tag for tag in found}.values())
+
+    def during(self, after: int, until: int) -> Iterator[Era]:
+        """Yield the parts of a range of window ends, after < end <= until, each with what is computed there."""
+        for era in self.eras or (Era(FIRST, LAST, self),):
+            if era.after < until and after < era.until:
+                yield Era(max(era.after, after), min(era.until, until), era.plan)
 
     @property
     def lookback(self) -> timedelta:
@@ -191,6 +140,14 @@ class AssetPlan:
         return replace(self, tags=tuple(tag for tag in self.tags if tag.name in names), speed=speed)
 
 
+class Era(NamedTuple):
+    """What is computed for the windows that end in a range: after < end <= until, microseconds since the epoch."""
+
+    after: int
+    until: int
+    plan: AssetPlan
+
+
 @dataclass(frozen=True)
 class ViewPlan:
     """What a view computes, for every point and asset."""
@@ -205,6 +162,11 @@ class ViewPlan:
         """The columns of the view's rows, point by point."""
         return tuple(column for point in self.points for column in point.columns)
 
+    @property
+    def uses(self) -> Mapping[str, frozenset[Fact]]:
+        """Point -> the facts that its columns depend on."""
+        return {each.name: each.uses for each in self.points}
+
 
 def view_plan(plant: Plant, view: View) -> ViewPlan:
     """Resolve what a view of the plant computes.
@@ -212,8 +174,8 @@ def view_plan(plant: Plant, view: View) -> ViewPlan:
     Raises:
         ConfigError: a group cannot be used, or two groups of other packages have a feature of one name.
     """
-    settings, points = replace(view, fixed_rpm={}), plant.classes[view.asset_class].points
-    plans = tuple(resolve_point(settings, name, points[name]) for name in view.points)
+    points = plant.classes[view.asset_class].points
+    plans = tuple(resolve_point(view, name, points[name]) for name in view.points)
     names = Counter(column.name for plan in plans for column in plan.columns)
     if repeated := [name for name, count in names.items() if count > 1]:
         raise ConfigError(f"{view.name}: several groups have the column {', '.join(repeated)}; leave out one of them")
@@ -221,70 +183,85 @@ def view_plan(plant: Plant, view: View) -> ViewPlan:
     return ViewPlan(view, plans, assets)
 
 
-def resolve_point(settings: View, name: str, point: Point) -> PointPlan:
-    """Resolve what a view computes for a point of its class.
+def _asset_plan(plant: Plant, view: View, asset: str, points: tuple[PointPlan, ...]) -> AssetPlan:
+    """Return what is computed for an asset now, with its eras if facts about it have dates."""
+    if not plant.dates(asset, source_points(view)):
+        return _plan_at(plant, view, asset, points, ALWAYS)
+    history = history_of(plant, view, {each.name: each.uses for each in points}, asset)
+    eras = []
+    for span in spans(history, microseconds(view.window)):
+        since = {name: begun(history, name, span.since) for name in history[-1].facts}
+        instant = ALWAYS if span.since == FIRST else from_micros(span.since)
+        plan = _plan_at(plant, view, asset, points, instant, since, span.changed)
+        eras.append(Era(span.after, span.until, plan))
+    return replace(eras[-1].plan, eras=tuple(eras)) if len(eras) > 1 else eras[-1].plan
+
+
+def _plan_at(
+    plant: Plant,
+    view: View,
+    asset: str,
+    points: tuple[PointPlan, ...],
+    instant: datetime,
+    since: Mapping[str, int | None] = MappingProxyType({}),
+    changed: frozenset[str] = frozenset(),
+) -> AssetPlan:
+    """Return what is computed for an asset by the facts of an instant.
 
     Args:
-        settings: the view.
-        name: the point's name.
-        point: the point, as its class describes it.
-
-    Raises:
-        ConfigError: a group cannot be used.
+        plant: the plant.
+        view: the view.
+        asset: name of the asset.
+        points: what the view computes for points of its class.
+        instant: the instant.
+        since: name of a fact -> since when it has had its value; as in `history_of`.
+        changed: names of the facts that change within the windows.
     """
-    groups = _point_groups(settings, point)
-    if point.kind != "vibration":
-        quality = {"quality of process points": quality_columns.PROCESS}
-        return PointPlan(settings, name, point, point_kind(point), groups, HELD_CHECKS, quality)
-    quality = {"quality": quality_columns.WAVEFORM}
-    if settings.speed is not None or any(group.needs.speed for group in groups.values()):
-        quality["speed"] = quality_columns.SPEED
-    return PointPlan(settings, name, point, point_kind(point), groups, waveform_checks(point.range), quality)
-
-
-def _point_groups(view: View, point: Point) -> dict[str, FeatureGroup]:
-    names = groups_of(view.features, point)
-    groups = {name: _group(name, view.bands, tuple(point.states), alone="process" not in names) for name in names}
-    if point.zones and "spectrum" in groups:
-        limits = point.zones.limits
-        spec = zone_spec(limits, f"{', '.join(map('{:g}'.format, limits))} mm/s", point.zones.source)
-        groups["zone"] = FeatureGroup("spectra", (spec,))
-    return groups
-
-
-@lru_cache
-def _group(name: str, bands: tuple[Band, ...], states: tuple[str, ...], *, alone: bool) -> FeatureGroup:
-    """Return a group with the view's bands and the point's states; `alone` is whether it is no number as well."""
-    group = find_group(name)
-    if name == "spectrum":
-        return replace(group, specs=spectral(bands))
-    return replace(group, specs=state_specs(states, alone=alone)) if name == "states" else group
-
-
-def _asset_plan(plant: Plant, view: View, asset: str, points: tuple[PointPlan, ...]) -> AssetPlan:
-    filled = [(plan, plant.tag_of(asset, plan.name)) for plan in points]
-    speed = plant.tag_of(asset, view.speed) if view.speed else None
+    filled = [(plan, plant.tag_at(asset, plan.name, instant)) for plan in points]
+    turns = changed & {"speed_tag", "speed_rpm"}
+    speed = plant.tag_at(asset, view.speed, instant) if view.speed and not turns else None
     return AssetPlan(
         asset=asset,
         points=view.points,
-        tags=tuple(_point_tag(plan, tag) for plan, tag in filled if tag),
-        speed=_speed_tag(view, speed) if speed else None,
-        fixed_rpm=view.fixed_rpm.get(asset),
+        tags=tuple(_point_tag(plan, tag, since, changed) for plan, tag in filled if tag),
+        speed=_speed_tag(view, speed, since.get("speed_tag")) if speed else None,
+        fixed_rpm=None if speed or turns else plant.asset_at(asset, instant).speed_rpm,
         window=view.window,
         hop=view.hop,
     )
 
 
-def _point_tag(plan: PointPlan, tag: Tag) -> PointTag:
+def _point_tag(plan: PointPlan, tag: Tag, since: Mapping[str, int | None], changed: frozenset[str]) -> PointTag:
     has_geometry = tag.bearing is not None and not misfits(tag.bearing)
     of_samples = (*_NUMBERS, "text") if plan.kind in ("state", "digital") else _NUMBERS
     columns = of_samples if tag.sample_rate is None else STRETCH_COLUMNS
-    return PointTag(tag.name, tag.sample_rate, _lookback(plan.settings, tag), columns, plan, tag.bearing, has_geometry)
+    own: frozenset[Fact] = frozenset(fact for fact in plan.uses if f"{plan.name}.{fact}" in changed)
+    cuts = _CUTS - own | {"tag"}  # where states change within the windows, none of them is used
+    speed: frozenset[Fact] = plan.uses & {"speed"} if changed & {"speed_tag", "speed_rpm"} else frozenset()
+    return PointTag(
+        name=tag.name,
+        sample_rate=tag.sample_rate,
+        lookback=_lookback(plan.settings, tag),
+        columns=columns,
+        since=max((begin for fact in cuts if (begin := since.get(f"{plan.name}.{fact}"))), default=None),
+        plan=_point_plan(plan, tag),
+        bearing=tag.bearing,
+        has_geometry=has_geometry,
+        changed=own | speed,
+    )
 
 
-def _speed_tag(view: View, tag: Tag) -> SpeedTag:
+def _point_plan(plan: PointPlan, tag: Tag) -> PointPlan:
+    """Return what is computed for a point of one asset, whose range, states and zones may differ from its class's."""
+    facts = {"range": tag.range, "states": tag.states, "zones": tag.zones}
+    if all(getattr(plan.point, name) == value for name, value in facts.items()):
+        return plan
+    return resolve_point(plan.settings, plan.name, plan.point.model_copy(update=facts))
+
+
+def _speed_tag(view: View, tag: Tag, since: int | None) -> SpeedTag:
     staleness = microseconds(tag.max_staleness)
-    return SpeedTag(tag.name, tag.sample_rate, _lookback(view, tag), _NUMBERS, tag.unit, staleness)
+    return SpeedTag(tag.name, tag.sample_rate, _lookback(view, tag), _NUMBERS, since, tag.unit, staleness)
 
 
 def _lookback(view: View, tag: Tag) -> timedelta:

@@ -2,8 +2,9 @@
 
 Rows with another window, hop, alignment, unit or rate must not be in one table with the old ones: such a change is
 refused. Another version of a feature, or a new feature, leaves the table usable: each row's created timestamp shows the
-versions it was computed by, and older rows are stale in these columns until they are recomputed. All rows of an asset
-are stale if other tags fill its points now, or if its bearing, speed, ranges, states or zones have changed.
+versions it was computed by, and older rows are stale in these columns until they are recomputed. Rows of an asset are
+stale if the plant file has other facts for the time of their windows than it had when they were computed: other tags,
+another bearing, speed, range, states or zones; only facts that a column of the view depends on count.
 
 The form in which a definition is stored has a version; see `features.tables.definition_format`.
 """
@@ -11,14 +12,37 @@ The form in which a definition is stored has a version; see `features.tables.def
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from functools import cached_property
 from hashlib import sha256
+from itertools import pairwise
+from typing import Any, Final
 
+import polars as pl
+
+from features.define.history import FIRST, LAST, Held, history_of
 from features.define.view_plan import ViewPlan
 from features.tables.definition_format import read, written
-from historian.plant.plant import Plant, View, source_points
-from historian.times import format_duration
+from historian.plant.plant import Plant
+from historian.times import format_duration, parse_duration
+
+OUTDATED: Final = pl.Schema(
+    {
+        "asset": pl.String(),
+        "after": pl.Int64(),
+        "until": pl.Int64(),
+        "created_from": pl.Int64(),
+        "created_until": pl.Int64(),
+    }
+)
+"""Rows of an asset with after < event_timestamp <= until and created_from <= created_timestamp < created_until, all in
+microseconds since the epoch."""
+
+
+Digests = Sequence[tuple[int | None, str]]
+"""Digests of an asset's facts, oldest first, each with the instant from which they hold; None for ever."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +53,10 @@ class Provenance:
     """The first created timestamp, in microseconds since the epoch."""
     features: Mapping[str, int]
     """Column -> version."""
-    assets: Mapping[str, str]
-    """Asset -> a digest of its tags and of what the plant file says of it."""
+    assets: Mapping[str, Digests]
+    """Asset -> digests of the facts that its rows depend on: its tags and what the plant file says of it."""
+    newest: int | None = None
+    """An upper bound of the event timestamps of rows by this provenance and older ones; None if more may follow."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +98,22 @@ class Definition:
 
     @property
     def stale_assets(self) -> list[str]:
-        """Assets with older rows that were computed from other tags or settings, sorted."""
-        now = self.provenance[-1].assets
-        return sorted(
-            {asset for each in self.provenance for asset, was in each.assets.items() if now.get(asset, was) != was}
-        )
+        """Assets with older rows of windows in which other facts held according to the plant file of then, sorted."""
+        return sorted(set(self.outdated["asset"]))
 
-    def settings_since(self, asset: str) -> int:
-        """Return the first created timestamp from which an asset's rows are by its present tags and settings."""
-        since = self.provenance[-1].since
-        for before in reversed(self.provenance[:-1]):
-            if before.assets.get(asset) != self.provenance[-1].assets.get(asset):
-                break
-            since = before.since
-        return since
+    @cached_property
+    def outdated(self) -> pl.DataFrame:
+        """Rows that other facts were used for than hold according to the present plant file; columns of `OUTDATED`."""
+        now, length = self.provenance[-1].assets, parse_duration(self.window) // timedelta(microseconds=1)
+        rows = [
+            (asset, after, min(until + length, LAST) - 1, each.since, following.since)
+            for each, following in pairwise(self.provenance)
+            for asset, was in each.assets.items()
+            if was != now.get(asset, was)  # nearly always equal, and quickly compared
+            for after, until in differing(was, now[asset])
+            if each.newest is None or after < each.newest
+        ]
+        return pl.DataFrame(rows, OUTDATED, orient="row")
 
     def conflict(self, other: Definition) -> str:
         """Return in words what differs in the meaning of windows; empty if rows of both can stand in one table."""
@@ -98,9 +126,45 @@ class Definition:
                 return f"{point} was {was} and is {now} now"
         return ""
 
-    def followed_by(self, other: Definition, *, since: int) -> Definition:
-        """Return this definition, followed by that of `other` for rows created from `since` on."""
-        return replace(other, provenance=(*self.provenance, replace(other.provenance[-1], since=since)))
+    def followed_by(self, other: Definition, *, since: int, newest: int | None = None) -> Definition:
+        """Return this definition, followed by that of `other` for rows created from `since` on.
+
+        Args:
+            other: the definition that follows.
+            since: a created timestamp in microseconds since the epoch.
+            newest: an upper bound of the event timestamps of the rows there are.
+        """
+        before = replace(self.provenance[-1], newest=newest)
+        after = replace(other.provenance[-1], since=since)
+        return replace(other, provenance=(*self.provenance[:-1], before, after))
+
+
+def differing(was: Digests, now: Digests) -> Iterator[tuple[int, int]]:
+    """Yield the times, from and up to in microseconds since the epoch, at which two histories differ."""
+    histories = [{since if since is not None else FIRST: digest for since, digest in each} for each in (was, now)]
+    current: list[str | None] = [None, None]
+    for start, end in pairwise([*sorted({*histories[0], *histories[1]}), LAST]):
+        current = [each.get(start, held) for each, held in zip(histories, current, strict=True)]
+        if current[0] != current[1]:
+            yield start, end
+
+
+def outdated_keys(rows: pl.LazyFrame, outdated: pl.DataFrame) -> pl.LazyFrame:
+    """Return (asset, event_timestamp) of those rows that are outdated, each once.
+
+    Args:
+        rows: with asset, event_timestamp and created_timestamp.
+        outdated: see `Definition.outdated`.
+    """
+    event, created = (pl.col(name).to_physical() for name in ("event_timestamp", "created_timestamp"))
+    return (
+        rows.select("asset", "event_timestamp", "created_timestamp")
+        .join(outdated.lazy(), on="asset")
+        .filter(event > pl.col("after"), event <= pl.col("until"))
+        .filter(created >= pl.col("created_from"), created < pl.col("created_until"))
+        .select("asset", "event_timestamp")
+        .unique()
+    )
 
 
 def definition_of(plant: Plant, plan: ViewPlan) -> Definition:
@@ -112,7 +176,7 @@ def definition_of(plant: Plant, plan: ViewPlan) -> Definition:
     """
     view = plan.view
     features = {column.name: column.spec.version for column in plan.columns}
-    assets = {each.asset: _digest(plant, view, each.asset) for each in plan.assets}
+    assets = {each.asset: _digests(history_of(plant, view, plan.uses, each.asset)) for each in plan.assets}
     return Definition(
         window=format_duration(view.window),
         hop=format_duration(view.hop),
@@ -125,15 +189,15 @@ def definition_of(plant: Plant, plan: ViewPlan) -> Definition:
     )
 
 
-def _digest(plant: Plant, view: View, asset: str) -> str:
-    """Return a digest of everything about an asset that its rows depend on."""
-    described: list[object] = [view.fixed_rpm.get(asset)]
-    for name in source_points(view):
-        tag, point = plant.tag_of(asset, name), plant.classes[view.asset_class].points[name]
-        described += [name, tag.name if tag else None, repr(tag.bearing) if tag else None]
-        described += [point.range, dict(point.states), point.unit, format_duration(point.max_staleness)]
-        described += point.zones.limits if point.zones else ()
-    return sha256(json.dumps(described, default=str).encode()).hexdigest()[:16]
+def _digests(history: Sequence[Held]) -> Digests:
+    """Return digests of the facts that an asset's rows depend on."""
+    return [
+        (
+            None if each.since == FIRST else each.since,
+            sha256(json.dumps(each.facts, sort_keys=True).encode()).hexdigest()[:16],
+        )
+        for each in history
+    ]
 
 
 def from_json(text: str) -> Definition:
@@ -148,5 +212,10 @@ def from_json(text: str) -> Definition:
         hop=found["hop"],
         align=found["align"],
         points={name: (unit, rate) for name, (unit, rate) in found["points"].items()},
-        provenance=tuple(Provenance(**each) for each in found["provenance"]),
+        provenance=tuple(_provenance(each) for each in found["provenance"]),
     )
+
+
+def _provenance(form: Mapping[str, Any]) -> Provenance:
+    assets = {asset: [(since, digest) for since, digest in each] for asset, each in form["assets"].items()}
+    return Provenance(form["since"], form["features"], assets, form["newest"])

@@ -1,8 +1,8 @@
 """The stored form of a table's definition: JSON with a version, and the steps from each older version to the next.
 
 Version 1 had one set of feature versions and no time. Version 2 kept a history, under `made`. Neither said its version.
-Version 3 does, and calls the history `provenance`. A step is a pure function of the form before; never change one that
-was released.
+Version 3 does, and calls the history `provenance`. Version 4 has digests of an asset by date. A step is a pure function
+of the form before; never change one that was released.
 """
 
 from __future__ import annotations
@@ -31,7 +31,16 @@ def _name_the_provenance(form: Form) -> Form:
     return {**others, "provenance": provenance}
 
 
-MIGRATIONS: Final[tuple[Callable[[Form], Form], ...]] = (_keep_a_history, _name_the_provenance)
+def _date_the_assets(form: Form) -> Form:
+    """3 -> 4: the one digest of an asset holds for all times, and rows may be of any time."""
+    provenance = [
+        {**each, "assets": {asset: [[None, digest]] for asset, digest in each["assets"].items()}, "newest": None}
+        for each in form["provenance"]
+    ]
+    return {**form, "provenance": provenance}
+
+
+MIGRATIONS: Final[tuple[Callable[[Form], Form], ...]] = (_keep_a_history, _name_the_provenance, _date_the_assets)
 """The step from version 1, then that from version 2, and so on."""
 VERSION: Final = len(MIGRATIONS) + 1
 

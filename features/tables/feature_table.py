@@ -21,7 +21,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_d
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.define.view_plan import ViewPlan, view_plan
-from features.tables.definition import Definition, definition_of, from_json
+from features.tables.definition import Definition, definition_of, from_json, outdated_keys
 from features.windows.dirty import in_intervals
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant, View
@@ -109,7 +109,9 @@ class FeatureTable:
         newest = self._actions()["max.created_timestamp"].max() if self._delta.file_uris() else None
         if isinstance(newest, datetime):
             since = max(now, newest + _STATISTICS)
-            self.definition = self.definition.followed_by(self._wanted, since=micros(since))
+            self.definition = self.definition.followed_by(
+                self._wanted, since=micros(since), newest=self._newest_event()
+            )
         else:
             self.definition = self._wanted
 
@@ -129,8 +131,13 @@ class FeatureTable:
 
     @property
     def stale_assets(self) -> list[str]:
-        """Assets that may have older rows from other tags or settings."""
-        return self.definition.followed_by(self._wanted, since=0).stale_assets
+        """Assets that may have older rows by other facts."""
+        return self.definition.followed_by(self._wanted, since=_NEVER, newest=self._newest_event()).stale_assets
+
+    def _newest_event(self) -> int | None:
+        """Return an upper bound of the rows' event timestamps; None without rows."""
+        newest = self._actions()["max.event_timestamp"].max() if self._delta.file_uris() else None
+        return micros(newest + _STATISTICS) if isinstance(newest, datetime) else None
 
     def scan(self) -> pl.LazyFrame:
         """Return every row ever appended, in no particular order; columns of `table_schema`."""
@@ -180,7 +187,9 @@ class FeatureTable:
         for interval in self._equal_intervals():
             rows = self.within(interval)
             newest = rows.group_by(KEY).agg(pl.col("created_timestamp").max())
-            yield newest.filter(~self._is_current()).select(KEY).sort(KEY).collect()
+            older = newest.filter(pl.col("created_timestamp") < from_micros(definition.fresh_since)).select(KEY)
+            outdated = outdated_keys(newest, definition.outdated)
+            yield pl.concat([older, outdated]).unique().sort(KEY).collect()
 
     def append(
         self,
@@ -292,17 +301,10 @@ class FeatureTable:
             predicate = f"asset = '{name}' AND event_timestamp IN ({instants})"
             self._delta.delete(predicate, commit_properties=self._claim())
 
-    def by_present_settings(self) -> pl.Expr:
-        """Return whether a row was computed from its asset's present tags and settings."""
+    def by_other_facts(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return (asset, event_timestamp) of rows that other facts were used for than the plant file has now."""
         definition = self.definition.followed_by(self._wanted, since=_NEVER)
-        since = {asset: definition.settings_since(asset) for asset in definition.stale_assets}
-        first = pl.col("asset").replace_strict(since, default=0, return_dtype=pl.Int64).cast(_INSTANT)
-        return pl.col("created_timestamp") >= first
-
-    def _is_current(self) -> pl.Expr:
-        """Return whether a row was computed by the present versions, and from its asset's present tags and settings."""
-        first = pl.lit(from_micros(self.definition.fresh_since), _INSTANT)
-        return self.by_present_settings() & (pl.col("created_timestamp") >= first)
+        return outdated_keys(rows.lazy(), definition.outdated).collect()
 
     def _unknown(self, rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
         if rows.is_empty():
@@ -310,7 +312,8 @@ class FeatureTable:
         created = max(now, from_micros(self.definition.provenance[-1].since))
         known = self.newest(rows)
         features = [name for name in self.schema if name != "created_timestamp"]
-        current = known.filter(self._is_current())
+        current = known.filter(pl.col("created_timestamp") >= from_micros(self.definition.fresh_since))
+        current = current.join(self.by_other_facts(current), on=KEY, how="anti")
         fresh = rows.join(current, on=features, how="anti", nulls_equal=True)
         # A correction must be created later than what it corrects even if our clock was set back.
         after = (pl.col("created_timestamp") + pl.duration(microseconds=1)).alias("after")

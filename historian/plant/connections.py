@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,7 +23,10 @@ Section = Literal["sources", "archives"]
 
 @dataclass(frozen=True)
 class Tag:
-    """One named signal, resolved: its address and the point that it fills."""
+    """One named signal, resolved: its address, the point that it fills, and the newest facts about that point.
+
+    `Plant.tag_at` returns it with the facts of another time.
+    """
 
     name: str
     asset: str
@@ -46,6 +49,8 @@ class Tag:
     """The bearing under the point."""
     zones: Zones | None = field(default=None, hash=False)
     """The point's limits of velocity RMS."""
+    since: datetime | None = None
+    """From when on it fills the point, UTC; None for ever, or as long as no other tag is known to have filled it."""
 
 
 class DriverSpec(Protocol):

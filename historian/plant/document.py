@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +110,13 @@ def toml_line(text: str, keys: tuple[str, ...]) -> int | None:
     """
     table: tuple[str, ...] = ()
     best, found = 0, None
+    entries = Counter[tuple[str, ...]]()
     for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+([^\]]+)\]", line):
-            table = tuple(part.strip().strip('"') for part in header[1].split("."))
+        if header := re.match(r"\s*(\[+)([^\]]+)\]", line):
+            table = tuple(part.strip().strip('"') for part in header[2].split("."))
+            if header[1] == "[[":  # of an array of tables: keys name its entries by number
+                entries[table] += 1
+                table = (*table, str(entries[table] - 1))
             path = table
         elif entry := re.match(r"\s*([\w\".-]+)\s*=", line):
             path = table + tuple(part.strip('"') for part in entry[1].split("."))

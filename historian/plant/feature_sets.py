@@ -8,7 +8,7 @@ from typing import Final
 
 from historian.errors import ConfigError, near_misses
 from historian.plant.feature_groups import GroupNeeds, groups_of, needs_of, point_kind
-from historian.plant.model import BANDS, Asset, AssetClass, FeatureSet, Point
+from historian.plant.model import BANDS, Asset, AssetClass, Facts, FeatureSet, Point
 from historian.plant.plant import View
 from historian.times import format_duration
 
@@ -20,7 +20,6 @@ def view_of(
     class_name: str,
     points: Mapping[str, Point],
     features: FeatureSet,
-    fixed_rpm: Mapping[str, float],
 ) -> View:
     """Return the view of a feature set that has no problems.
 
@@ -29,7 +28,6 @@ def view_of(
         class_name: name of the asset class.
         points: the points of the class, by name.
         features: the feature set.
-        fixed_rpm: name of an asset -> its speed in rpm, for assets of the class without a speed tag.
     """
     return View(
         name=name,
@@ -43,7 +41,6 @@ def view_of(
         features=features.features,
         bands=features.bands,
         speed=features.speed,
-        fixed_rpm=fixed_rpm,
     )
 
 
@@ -118,7 +115,7 @@ def _speed(asset_class: AssetClass, features: FeatureSet) -> Iterator[str]:
 
 
 def _without_speed(groups: Sequence[str], assets: Mapping[str, Asset]) -> Iterator[str]:
-    without = sorted(name for name, asset in assets.items() if asset.speed_rpm is None)
+    without = sorted(name for name, asset in assets.items() if not any(each.speed_rpm for each in _ever(asset)))
     if without or not assets:
         or_give = f", or give {', '.join(without)} a speed_rpm" if without else ""
         names = " and ".join(groups)
@@ -127,7 +124,13 @@ def _without_speed(groups: Sequence[str], assets: Mapping[str, Asset]) -> Iterat
 
 def _without_bearing(groups: Sequence[str], points: Iterable[str], assets: Mapping[str, Asset]) -> Iterator[str]:
     for name, asset in assets.items():
-        missing = [point for point in points if not (asset.bearing or point in asset.bearings)]
+        ever = _ever(asset)
+        missing = [point for point in points if not any(each.bearing or point in each.bearings for each in ever)]
         if missing:
             what = f"{' and '.join(groups)} cannot be computed without a bearing for {', '.join(missing)}"
             yield f"{what}: give asset {name} a bearing, or bearings"
+
+
+def _ever(asset: Asset) -> tuple[Facts, ...]:
+    """Return all that is known of an asset at any time: a fact may be unknown at first and known from a change on."""
+    return (asset, *asset.changes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -15,9 +16,11 @@ from historian.errors import ConfigError, InvalidInput, Problem, near_misses
 from historian.plant.connections import ConnectionConfig, DriverSpec, Section, Tag
 from historian.plant.document import Document, problems_of, read_unset_toml, readable_message
 from historian.plant.drivers import find_driver
+from historian.plant.facts import eras_of, tag_with_facts
 from historian.plant.feature_sets import complaints, view_of
-from historian.plant.model import Asset, Bearing, Connection, FeatureSet, PlantFile, TagRow
+from historian.plant.model import Connection, PlantFile, TagRow
 from historian.plant.plant import Plant, View
+from historian.plant.statements import Statement, fact_problems, plant_statements, read_replacements
 from historian.plant.tag_list import PlacedRow, parse_row, read_rows
 
 
@@ -89,9 +92,10 @@ class _Resolver:
         self.unset = unset
         self.root = document.path.resolve().parent
         self.problems = [problem for _, problem in unset] if every_variable else []
+        self.assets = dict(model.assets)
         self.tags: dict[str, Tag] = {}
         self.where: dict[str, str] = {}
-        self.filled: dict[tuple[str, str], str] = {}
+        self.filled: dict[tuple[str, str, datetime | None], str] = {}
 
     def plant(self) -> Plant:
         self._check_assets()
@@ -112,7 +116,7 @@ class _Resolver:
             online_password=os.environ.get("PENSTOCK_ONLINE_PASSWORD", model.online.password),
             served_for=model.online.log,
             classes=model.classes,
-            assets=model.assets,
+            assets=self.assets,
             sources={name: connection for name, connection in sources.items() if connection},
             archives={name: connection for name, connection in archives.items() if connection},
             tags=self.tags,
@@ -131,27 +135,29 @@ class _Resolver:
         return ConnectionConfig(name, driver, options, (), self.root, unset)
 
     def _check_assets(self) -> None:
-        for name, asset in self.model.assets.items():
+        for name, asset in self.assets.items():
             if asset.asset_class not in self.model.classes:
                 hint = near_misses(asset.asset_class, self.model.classes)
                 text = f"asset {name} has the unknown class {asset.asset_class!r}{hint}"
                 self.problems.append(self.document.problem(text, "assets", name, "class"))
-            self._check_bearings(name, asset)
+        statements = [*plant_statements(self.model.assets, self.document), *self._replacements()]
+        self.problems += fact_problems(statements, self.model.classes, self.assets)
 
-    def _check_bearings(self, name: str, asset: Asset) -> None:
-        points = self.model.classes[asset.asset_class].points if asset.asset_class in self.model.classes else {}
-        for point in asset.bearings:
-            if point not in points or points[point].kind != "vibration":
-                known = [each for each in points if points[each].kind == "vibration"]
-                text = f"asset {name}: bearings has no vibration point {point!r}{near_misses(point, known)}"
-                self.problems.append(self.document.problem(text, "assets", name, "bearings"))
-        places: dict[str, Bearing | None] = {"bearing": asset.bearing}
-        places |= {f"bearings.{point}": bearing for point, bearing in asset.bearings.items()}
-        for place, bearing in places.items():
-            if bearing and bearing.ball_diameter >= bearing.pitch_diameter:
-                prefix = "" if place == "bearing" else f"{place}: "
-                text = f"asset {name}: {prefix}ball_diameter must be smaller than pitch_diameter"
-                self.problems.append(self.document.problem(text, "assets", name, *place.split(".")))
+    def _replacements(self) -> list[Statement]:
+        """Read the event table, and add its changes to those of the assets."""
+        name = self.model.site.replacements
+        if not name:
+            return []
+        try:
+            found, problems = read_replacements(self.root / name, name, self.assets)
+        except InvalidInput as error:
+            self.problems.append(self.document.problem(str(error), "site", "replacements"))
+            return []
+        self.problems += problems
+        for each in found:
+            asset = self.assets[each.asset]
+            self.assets[each.asset] = asset.model_copy(update={"changes": (*asset.changes, each.facts)})
+        return found
 
     def _connection(self, section: Section, name: str) -> ConnectionConfig | None:
         written: Connection = getattr(self.model, section)[name]
@@ -223,9 +229,9 @@ class _Resolver:
             return []
 
     def _tag(self, row: TagRow, options: BaseModel, listed: tuple[str, str]) -> Tag:
-        asset = self.model.assets[row.asset]
+        asset = eras_of(self.assets[row.asset])[-1].asset
         point = self.model.classes[asset.asset_class].points[row.point]
-        return Tag(
+        tag = Tag(
             name=row.tag,
             asset=row.asset,
             point=row.point,
@@ -239,10 +245,9 @@ class _Resolver:
             offset=row.offset,
             options=options,
             listed=listed,
-            states=point.states,
-            zones=point.zones,
-            bearing=asset.bearings.get(row.point, asset.bearing) if point.kind == "vibration" else None,
+            since=row.since.astimezone(UTC) if row.since else None,
         )
+        return tag_with_facts(tag, point, asset)
 
     def _row_problem(self, row: TagRow, *, section: str, place: str) -> str | None:
         """Return the problem of a row, given the other rows and the plant file; None if it has none."""
@@ -251,19 +256,22 @@ class _Resolver:
         name = f"{section} {row.tag}"  # an archive has the history of the same tags that a source streams
         if name in self.where:
             return f"tag {row.tag!r} is already in {self.where[name]}"
-        filled_by = self.filled.setdefault((row.asset, row.point), row.tag)
+        filled_by = self.filled.setdefault((row.asset, row.point, row.since), row.tag)
         if filled_by != row.tag:
-            return f"point {row.point} of {row.asset} is filled by tag {filled_by!r} already"
+            at_that_time = f"since {row.since}" if row.since else "already; give the later one of them a since"
+            return f"point {row.point} of {row.asset} is filled by tag {filled_by!r} {at_that_time}"
         known = self.tags.get(row.tag)
         if known and (known.asset, known.point) != (row.asset, row.point):
             return f"tag {row.tag!r} fills {known.point} of {known.asset} elsewhere; a tag fills one point"
+        if known and known.since != row.since:
+            return f"tag {row.tag!r} has the since {known.since} in {known.listed[0]}; write the same one here"
         self.where[name] = place
         return None
 
     def _unknown_name(self, row: TagRow) -> str | None:
-        asset = self.model.assets.get(row.asset)
+        asset = self.assets.get(row.asset)
         if asset is None:
-            return f"unknown asset {row.asset!r}{near_misses(row.asset, self.model.assets)}"
+            return f"unknown asset {row.asset!r}{near_misses(row.asset, self.assets)}"
         points = self.model.classes[asset.asset_class].points if asset.asset_class in self.model.classes else {}
         if row.point not in points:
             return f"class {asset.asset_class} has no point {row.point!r}{near_misses(row.point, points)}"
@@ -272,7 +280,7 @@ class _Resolver:
     def _views(self) -> Iterator[View]:
         names: set[str] = set()
         for class_name, asset_class in self.model.classes.items():
-            assets = {name: asset for name, asset in self.model.assets.items() if asset.asset_class == class_name}
+            assets = {name: asset for name, asset in self.assets.items() if asset.asset_class == class_name}
             for set_name, features in asset_class.features.items():
                 keys = ("classes", class_name, "features", set_name)
                 name = f"{class_name}_{set_name}"
@@ -282,13 +290,4 @@ class _Resolver:
                 self.problems += [self.document.problem(f"{'.'.join(keys)}: {text}", *keys) for text in found]
                 if not found:
                     names.add(name)
-                    fixed = self._fixed_rpm(features, assets)
-                    yield view_of(name, class_name, asset_class.points, features, fixed)
-
-    def _fixed_rpm(self, features: FeatureSet, assets: Mapping[str, Asset]) -> dict[str, float]:
-        """Return asset -> its fixed speed in rpm, for the assets without a tag for the speed point."""
-        return {
-            name: asset.speed_rpm
-            for name, asset in assets.items()
-            if asset.speed_rpm is not None and (name, features.speed) not in self.filled
-        }
+                    yield view_of(name, class_name, asset_class.points, features)

@@ -10,7 +10,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from historian.times import Duration
 
@@ -34,6 +34,11 @@ class Site(Model):
         description="Name of the Feast project."
     )
     state: str = Field(".penstock", description="Directory for spool, lake, feature tables and registry.")
+    replacements: str = Field(
+        "",
+        description="Path of an event table (CSV) whose columns such as bearing.balls or speed_rpm are changes to "
+        "assets, relative to plant.toml.",
+    )
 
 
 class Historian(Model):
@@ -212,19 +217,59 @@ class Bearing(Model):
     )
 
 
-class Asset(Model):
-    """A machine of the plant."""
+class PointFacts(Model):
+    """Facts about a point of one asset that replace those of its class, such as the range of another sensor."""
 
-    model_config = ConfigDict(populate_by_name=True)
+    range: tuple[float, float] | None = Field(None, description="See the key of the class's point.")
+    states: dict[Name, float | str] | None = Field(None, description="Other values for the names that the class lists.")
+    zones: Zones | None = Field(None, description="Other limits; the class's point must have some.")
 
-    asset_class: Name = Field(alias="class", description="Name of the asset's class.")
-    owner: str = Field("", description="Person or team responsible for the asset.")
+
+class Facts(Model):
+    """Facts about a machine, of an asset and of a change to it."""
+
     bearing: Bearing | None = Field(None, description="For features that look for bearing faults.")
     bearings: dict[Name, Bearing] = Field(
         {}, description="Bearing by vibration point, if the asset has several; takes precedence over bearing."
     )
     speed_rpm: float | None = Field(
         None, gt=0, description="Fixed speed of the shaft in rpm; used if no tag fills the speed point."
+    )
+    points: dict[Name, PointFacts] = Field(
+        {}, description="Range, states and zones by point, where the class's differ."
+    )
+
+
+class Change(Facts):
+    """Facts that hold from an instant on; each replaces the fact of the same key, all others stay."""
+
+    since: AwareDatetime = Field(description="From when on, with a zone: 2026-03-02T08:00:00Z.")
+    unknown: tuple[str, ...] = Field(
+        (), description='Facts that are unknown from then on: "bearing", "speed_rpm" or "bearings.POINT".'
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Change:
+        given = {*self.model_fields_set, *(f"bearings.{point}" for point in self.bearings)}
+        for name in self.unknown:
+            if name not in ("bearing", "speed_rpm") and not name.startswith("bearings."):
+                raise ValueError(f"unknown lists {name!r}; it takes bearing, speed_rpm and bearings.POINT")
+            if name in given:
+                raise ValueError(f"unknown lists {name}, which the same change gives")
+        if not given - {"since"} - ({"unknown"} if not self.unknown else set()):
+            raise ValueError("a change has no fact; give it a bearing, a speed_rpm, points or unknown")
+        return self
+
+
+class Asset(Facts):
+    """A machine of the plant."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    asset_class: Name = Field(alias="class", description="Name of the asset's class.")
+    owner: str = Field("", description="Person or team responsible for the asset.")
+    changes: tuple[Change, ...] = Field(
+        (), description="Later facts, each with since: what the asset says itself holds until the first of them."
     )
 
 
@@ -259,10 +304,13 @@ class TagRow(Model):
 
     tag: TagName = Field(description="Name under which samples are stored.")
     asset: Name = Field(description="Name of the asset that it belongs to.")
-    point: Name = Field(description="The point of the asset's class that it fills; one tag per point.")
+    point: Name = Field(description="The point of the asset's class that it fills; one tag at a time.")
     address: str = Field(min_length=1, description="Address for the driver: a node id, a register, a column.")
     scale: float = Field(1.0, description="Factor: value = raw * scale + offset.")
     offset: float = Field(0.0, description="Offset in the unit of the point; see scale.")
+    since: AwareDatetime | None = Field(
+        None, description="From when on the tag fills its point, 2026-03-02T08:00:00Z; until then the one before does."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> TagRow:

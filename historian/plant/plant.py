@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from historian.plant.connections import ConnectionConfig, Tag
+from historian.plant.facts import ALWAYS, Era, era_at, eras_of, tag_with_facts
 from historian.plant.model import BANDS, Asset, AssetClass, Band
 
 
@@ -31,8 +32,6 @@ class View:
     bands: tuple[Band, ...] = BANDS
     speed: str | None = None
     """Name of the point that measures the shaft's speed."""
-    fixed_rpm: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Asset -> fixed speed of its shaft in rpm, for assets where no tag fills that point."""
 
 
 def source_points(view: View) -> tuple[str, ...]:
@@ -65,12 +64,44 @@ class Plant:
     """How long served values are kept; None if they are not logged."""
 
     def tag_of(self, asset: str, point: str) -> Tag | None:
-        """Return the tag that fills `point` of `asset`, or None if no tag list has one."""
-        return self._by_role.get((asset, point))
+        """Return the tag that fills `point` of `asset`, the newest one; None if no tag list has one."""
+        return next(reversed(self._by_role.get((asset, point), ())), None)
+
+    def tag_at(self, asset: str, point: str, instant: datetime) -> Tag | None:
+        """Return the tag that filled `point` of `asset` at an instant, with the facts that held then; None if none."""
+        found = [each for each in self._by_role.get((asset, point), ()) if (each.since or ALWAYS) <= instant]
+        if not found or asset not in self._eras:
+            return next(reversed(found), None)
+        held = self.asset_at(asset, instant)
+        return tag_with_facts(found[-1], self.classes[held.asset_class].points[point], held)
+
+    def asset_at(self, asset: str, instant: datetime) -> Asset:
+        """Return an asset with the facts that held at an instant."""
+        return era_at(self._eras[asset], instant).asset if asset in self._eras else self.assets[asset]
+
+    def dates(self, asset: str, points: Iterable[str]) -> tuple[datetime, ...]:
+        """Return the instants, ascending, at which facts about an asset change or another tag fills one of the points.
+
+        Args:
+            asset: name of the asset.
+            points: names of points of its class.
+        """
+        eras = [era.since for era in self._eras.get(asset, ())[1:]]
+        tags = [tag.since for point in points for tag in self._by_role.get((asset, point), ()) if tag.since]
+        return tuple(sorted({*eras, *tags}))
 
     @cached_property
-    def _by_role(self) -> dict[tuple[str, str], Tag]:
-        return {(tag.asset, tag.point): tag for tag in self.tags.values()}
+    def _by_role(self) -> dict[tuple[str, str], tuple[Tag, ...]]:
+        """(asset, point) -> its tags, oldest first."""
+        found: dict[tuple[str, str], tuple[Tag, ...]] = {}
+        for tag in sorted(self.tags.values(), key=lambda each: each.since or ALWAYS):
+            found[tag.asset, tag.point] = (*found.get((tag.asset, tag.point), ()), tag)
+        return found
+
+    @cached_property
+    def _eras(self) -> dict[str, tuple[Era, ...]]:
+        """Name of an asset with changes -> its eras."""
+        return {name: eras_of(asset) for name, asset in self.assets.items() if asset.changes}
 
     def assets_of(self, asset_class: str) -> tuple[str, ...]:
         """Return the names of the assets of a class, sorted."""

@@ -20,27 +20,29 @@ PlacedRow = tuple[str, dict[str | None, str | list[str]]]
 _Row = TypeVar("_Row", bound=BaseModel)
 
 
-def read_rows(path: Path, name: str) -> list[PlacedRow]:
-    """Return the rows of a tag list, each with its place.
+def read_rows(path: Path, name: str, *, kind: str = "tag list", rows: str = "tags") -> list[PlacedRow]:
+    """Return the rows of a tag list or of another CSV file, each with its place.
 
     Args:
         path: the file.
         name: its name in the plant file, for messages.
+        kind: what the file is, for messages.
+        rows: what its rows are, for messages.
 
     Raises:
-        InvalidInput: the file does not exist, is unreadable or has no tags.
+        InvalidInput: the file does not exist, is unreadable or has no rows.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
-            rows = [(f"row {reader.line_num}", row) for row in reader]
+            found = [(f"row {reader.line_num}", row) for row in reader]
     except FileNotFoundError:
-        raise InvalidInput(f"the tag list {name} does not exist") from None
+        raise InvalidInput(f"the {kind} {name} does not exist") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"the tag list {name} cannot be read: {error}") from None
-    if not rows:
-        raise InvalidInput(f"the tag list {name} has no tags")
-    return rows
+        raise InvalidInput(f"the {kind} {name} cannot be read: {error}") from None
+    if not found:
+        raise InvalidInput(f"the {kind} {name} has no {rows}")
+    return found
 
 
 def parse_row(cells: Mapping[str | None, str | list[str]], driver: DriverSpec) -> tuple[TagRow, BaseModel]:

@@ -15,7 +15,8 @@ from features.compute.rows.pages import Page, appended, of_tag, since
 from features.compute.rows.point_windows import point_windows
 from features.compute.rows.quality import ProcessQuality, WaveformQuality
 from features.compute.rows.speed import ShaftSpeed
-from features.define.view_plan import AssetPlan, PointPlan, PointTag
+from features.define.point_plan import PointPlan
+from features.define.view_plan import AssetPlan, PointTag
 from features.windows.tiling import EndRange, Windows, microseconds
 from historian.samples import SCHEMA
 
@@ -49,7 +50,7 @@ def asset_rows(pages: Iterator[Page], plan: AssetPlan, wanted: EndRange, ready: 
         more = page.until is not None
         until = wanted.until if page.until is None else min(wanted.until, page.until)
         for each in plan.sample_tags:
-            rows = of_tag(page, each)
+            rows = of_tag(page, each) if each.since is None else since(of_tag(page, each), each.since)
             held[each.name] = appended(held[each.name], rows) if each.name in held else rows
         speed, frames, resume, partial_windows = _shaft_speed(plan, held), [], until, 0
         for tag in plan.tags:

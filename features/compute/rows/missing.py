@@ -32,23 +32,48 @@ def point_quality(
     if isinstance(found, WaveformWindows):
         return _waveform_quality(found, tag, values)
     windows, valid = found.windows, found.windows.valid
+    values = _without_changed(values, tag)
     of_valid = {name: each[valid] for name, each in values.items()}
     faults = {code: holds[valid] for code, holds in windows.faults.items()}
     known: Flags = {**faults, "magnitude": of_valid["extreme"]}
-    flags = missing_flags(tag.plan.features, of_valid, known, int(valid.sum()))
-    return values, ProcessQuality(windows, reason_texts({**windows.faults, **on_all_windows(flags, valid)}, len(valid)))
+    flags = missing_flags(_unchanged(tag), of_valid, known, int(valid.sum()))
+    codes = {**windows.faults, **on_all_windows(flags, valid), **_changed(tag, len(valid))}
+    return values, ProcessQuality(windows, reason_texts(codes, len(valid)))
+
+
+def _unchanged(tag: PointTag) -> list[FeatureSpec[Any]]:
+    """Return the features that depend on no fact that changes within the windows."""
+    return [spec for spec in tag.plan.features if not tag.plan.facts[spec.name] & tag.changed]
+
+
+def _changed(tag: PointTag, count: int) -> Flags:
+    """Return [count windows] the flag that a fact changes within each of them; none if no fact does."""
+    return {"changed": np.ones(count, np.bool_)} if tag.changed else {}
+
+
+def _without_changed(values: Values, tag: PointTag) -> Values:
+    """Return the values without those that depend on a fact that changes within the windows."""
+    lost = {name for name, facts in tag.plan.facts.items() if facts & tag.changed} & values.keys()
+    nothing = {"f": np.nan, "O": None}
+    return {
+        name: np.full(len(each), nothing[each.dtype.kind], each.dtype)
+        if name in lost and each.dtype.kind in nothing
+        else each
+        for name, each in values.items()
+    }
 
 
 def _waveform_quality(found: WaveformWindows, tag: PointTag, values: Values) -> tuple[Values, WaveformQuality]:
     plan, valid = tag.plan, found.windows.valid
-    numbers = {name: each.astype(np.float64, copy=False) for name, each in values.items()}
+    numbers = {name: each.astype(np.float64, copy=False) for name, each in _without_changed(values, tag).items()}
     extreme = numbers["extreme"] == 1
     if extreme.any():
         for spec in plan.features:
             numbers[spec.name][extreme] = np.nan
     flags = _waveform_flags(found, tag, numbers)
-    speed = found.speeds.faults if plan.shows_speed else {}
-    reason = reason_texts({**found.windows.faults, **on_all_windows(flags, valid), **speed}, len(valid))
+    speed = found.speeds.faults if plan.shows_speed and "speed" not in tag.changed else {}
+    codes = {**found.windows.faults, **on_all_windows(flags, valid), **speed, **_changed(tag, len(valid))}
+    reason = reason_texts(codes, len(valid))
     everywhere = {name: _on_all_windows(each, valid, np.nan) for name, each in numbers.items()}
     return everywhere, WaveformQuality(found.windows, reason, found.tiling, everywhere["clipped"], found.speeds)
 
@@ -65,7 +90,7 @@ def _waveform_flags(found: WaveformWindows, tag: PointTag, numbers: Values) -> F
         "constant": numbers["constant"] == 1,
         "magnitude": numbers["extreme"] == 1,
     }
-    return missing_flags(tag.plan.features, numbers, known, count)
+    return missing_flags(_unchanged(tag), numbers, known, count)
 
 
 def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flags, count: int) -> Flags:

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from features.compute.rows.speed import ShaftSpeed, Speeds
 from features.define.spec import Floats
-from features.define.view_plan import PointPlan, PointTag
+from features.define.view_plan import PointTag
 from features.kernels.diagnosis import Diagnosis
 from features.kernels.process import HeldWindows, Holds, held_windows, holds, process_windows
 from features.kernels.scratch import Scratch
@@ -102,11 +102,19 @@ def point_windows(held: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: Sh
         speed: where the shaft's speed comes from.
     """
     if tag.sample_rate is None:
-        return _held_windows(held, tag.plan, wanted)
+        return _held_windows(held, tag, wanted)
     return _waveform_windows(held, tag, wanted, speed)
 
 
-def _held_windows(samples: pl.DataFrame, plan: PointPlan, wanted: EndRange) -> PointWindows:
+def _of_one_tag(windows: Windows, tag: PointTag) -> Windows:
+    """Return the windows, not valid if another tag fills the point from some instant in them on."""
+    if "tag" not in tag.changed:
+        return windows
+    return replace(windows, faults={**windows.faults, "changed": np.ones(len(windows.end), np.bool_)})
+
+
+def _held_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange) -> PointWindows:
+    plan = tag.plan
     times, values = samples["timestamp"].to_physical().to_numpy(), samples["value"].to_numpy()
     lookback, known = plan.length + plan.max_staleness, wanted.without_pending
     end = touched_ends(times, times, hop=plan.hop, lookback=lookback, wanted=known)
@@ -115,6 +123,7 @@ def _held_windows(samples: pl.DataFrame, plan: PointPlan, wanted: EndRange) -> P
     usable = ~np.isnan(needed) & samples.select(is_good(pl.col("quality"))).to_series().to_numpy()
     held, lost = (holds(times, values, which, staleness=plan.max_staleness) for which in (usable, ~usable))
     windows = process_windows(times, held, lost, end, length=plan.length, resume=known.until - lookback)
+    windows = _of_one_tag(windows, tag)
     states = replace(held, values=codes[usable])
     return PointWindows(windows, _held_batches(windows, held, states, names, plan.length))
 
@@ -134,7 +143,7 @@ def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, 
     values = decode(stretches, _scratch().array("samples of a page", (samples, 1), np.float64)[:, 0]).values
     tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
     tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
-    windows = tile(Stretches.of(stretches, values), tiling, wanted)
+    windows = _of_one_tag(tile(Stretches.of(stretches, values), tiling, wanted), tag)
     speeds, valid = speed.at(windows.end), windows.valid
     machine = Machine(speeds.shaft[valid], tag.bearing)
     batches = waveform_batches(values, windows.first[valid], tiling, plan.point.unit, machine)

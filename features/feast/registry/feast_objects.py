@@ -14,7 +14,8 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import DeltaFormat
 from feast.types import Bool, Float64, Int64, PrimitiveFeastType, String
 
-from features.define.view_plan import Column, view_plan
+from features.define.point_plan import Column
+from features.define.view_plan import view_plan
 from features.tables.feature_table import table_path
 from features.tables.labels import ASSET
 from historian.plant.plant import Plant, View

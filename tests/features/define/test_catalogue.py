@@ -89,5 +89,5 @@ def test_a_kernel_must_return_one_value_per_window() -> None:
 def test_a_reason_must_be_one_of_the_table() -> None:
     """The set of codes is closed."""
     spec = FeatureSpec("x", "", "x", "own", len, reasons=("weather",))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="feature x gives the unknown reason weather; use absent, gap"):
+    with pytest.raises(ConfigError, match="feature x gives the unknown reason weather; use absent, changed, gap"):
         FeatureGroup("waveforms", (spec,))

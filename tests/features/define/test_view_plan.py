@@ -143,8 +143,8 @@ def turning(*bearings: Bearing | None, speed: bool = True) -> Plant:
 
 
 def test_an_asset_has_the_tags_that_fill_its_points_and_where_its_speed_comes_from() -> None:
-    """Bearings and whether they are possible; a fixed speed only where the view has one for the asset."""
-    view = replace(vibration("de_h", "nde_h", features=("envelope",), speed="speed"), fixed_rpm={"p9": 1500.0})
+    """Bearings and whether they are possible; a fixed speed only where no tag measures it."""
+    view = vibration("de_h", "nde_h", features=("envelope",), speed="speed")
     found = view_plan(turning(CWRU, MISFIT, None), view).assets
     assert [each.asset for each in found] == ["p1", "p2", "p3"]
     assert [(each.name, each.has_geometry) for asset in found for each in asset.tags] == [
@@ -153,7 +153,8 @@ def test_an_asset_has_the_tags_that_fill_its_points_and_where_its_speed_comes_fr
         ("p3.de_h", False),
     ]
     assert [each.speed.name for each in found if each.speed] == ["p1.speed", "p2.speed", "p3.speed"]
-    (alone,) = view_plan(turning(CWRU, speed=False), replace(view, fixed_rpm={"p1": 1500.0})).assets
+    fixed = Asset.model_validate({"class": "compressor", "speed_rpm": 1500})
+    (alone,) = view_plan(replace(turning(CWRU, speed=False), assets={"p1": fixed}), view).assets
     assert (alone.speed, alone.fixed_rpm, alone.points) == (None, 1500.0, ("de_h", "nde_h"))
 
 

@@ -19,6 +19,10 @@ COMMON: dict[str, Any] = {"window": "1s", "hop": "1s", "align": "epoch", "points
 FIRST = {**COMMON, "features": {"de_h_n": 1}}
 SECOND = {**COMMON, "made": [{"since": 0, "features": {"de_h_n": 1}, "machines": {"c101": "ab12"}}]}
 THIRD = {**COMMON, "provenance": [{"since": 0, "features": {"de_h_n": 1}, "assets": {"c101": "ab12"}}]}
+FOURTH = {
+    **COMMON,
+    "provenance": [{"since": 0, "features": {"de_h_n": 1}, "assets": {"c101": [[None, "ab12"]]}, "newest": None}],
+}
 
 
 def test_version_1_becomes_a_history_of_one() -> None:
@@ -38,6 +42,11 @@ def test_version_2_gets_its_present_names() -> None:
     ]
 
 
+def test_version_3_gets_dates() -> None:
+    """The one digest of an asset holds for all times."""
+    assert MIGRATIONS[2](THIRD) == FOURTH
+
+
 @pytest.mark.parametrize("form", [FIRST, SECOND], ids=["version 1", "version 2"])
 def test_forms_without_a_version_are_read(form: dict[str, Any]) -> None:
     """All steps from the version they must have are applied."""
@@ -49,19 +58,19 @@ def test_forms_without_a_version_are_read(form: dict[str, Any]) -> None:
 def test_the_present_form_says_its_version_and_is_read_back(plant: Plant) -> None:
     """Writing and reading give the same definition."""
     definition = definition_of(plant, view_plan(plant, plant.views["compressor_vibration"]))
-    assert json.loads(definition.to_json())["version"] == VERSION == 3
+    assert json.loads(definition.to_json())["version"] == VERSION == 4
     assert from_json(definition.to_json()) == definition
-    assert read(written(THIRD)) == THIRD
+    assert read(written(FOURTH)) == FOURTH
 
 
 def test_a_newer_version_is_refused(plant: Plant) -> None:
     """This also holds when its table is opened; the error says what to do."""
     newer = json.dumps({"version": VERSION + 1, "shape": "unheard of"})
-    with pytest.raises(FeatureError, match=r"has version 4, but this Penstock knows none after 3: .* move the table"):
+    with pytest.raises(FeatureError, match=r"has version 5, but this Penstock knows none after 4: .* move the table"):
         read(newer)
     view = plant.views["compressor_vibration"]
     DeltaTable(FeatureTable(plant, view).path).alter.set_table_description(newer)
-    with pytest.raises(FeatureError, match="has version 4"):
+    with pytest.raises(FeatureError, match="has version 5"):
         FeatureTable(plant, view)
 
 

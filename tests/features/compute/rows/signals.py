@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,11 @@ def dial(of: Tag, values: Sequence[float], *, every: float = 0.25) -> SampleBatc
     return samples(of, np.arange(len(values)) * every * SECOND, values)
 
 
-def plan_of(of: View, tags: tuple[Tag, ...]) -> AssetPlan:
-    """The plan of a view for asset p1, whose class has the points of these tags; other points have none."""
+def plan_of(of: View, tags: tuple[Tag, ...], facts: Mapping[str, Any] | None = None) -> AssetPlan:
+    """The plan of a view for asset p1, whose class has the points of these tags; other points have none.
+
+    `facts` are keys of the asset in the plant file, such as speed_rpm.
+    """
     points = {name: Point(kind="vibration", sample_rate=12_000) for name in of.points}
     for each in tags:
         shared = {key: getattr(each, key) for key in ("kind", "unit", "sample_rate", "range", "max_staleness")}
@@ -89,7 +92,7 @@ def plan_of(of: View, tags: tuple[Tag, ...]) -> AssetPlan:
         Path(),
         "",
         {"pump": AssetClass(points=points)},
-        {"p1": Asset.model_validate({"class": "pump"})},
+        {"p1": Asset.model_validate({"class": "pump", **(facts or {})})},
         {},
         {},
         {each.name: each for each in tags},
@@ -100,25 +103,41 @@ def plan_of(of: View, tags: tuple[Tag, ...]) -> AssetPlan:
 
 
 def rows_of_pages(
-    of: View, pages: Iterable[SampleBatch], tags: tuple[Tag, ...], wanted: EndRange = ALWAYS
+    of: View,
+    pages: Iterable[SampleBatch],
+    tags: tuple[Tag, ...],
+    wanted: EndRange = ALWAYS,
+    facts: Mapping[str, Any] | None = None,
 ) -> pl.DataFrame:
     """All rows, read page by page; the samples of vibration points are packed into stretches."""
     rates = {each.name: each.sample_rate for each in tags if each.sample_rate}
     vibration, given = pl.col("tag").is_in(list(rates)), list(pages)
     slow = (SampleBatch(part) for page in given if len(part := page.filter(~vibration)))
     fast = (pack(part, rates).batch for page in given if len(part := page.filter(vibration)))
-    return rows_of(of, in_step(slow, fast), tags, wanted)
+    return rows_of(of, in_step(slow, fast), tags, wanted, facts)
 
 
-def rows_of(of: View, pages: Iterator[Page], tags: tuple[Tag, ...], wanted: EndRange = ALWAYS) -> pl.DataFrame:
+def rows_of(
+    of: View,
+    pages: Iterator[Page],
+    tags: tuple[Tag, ...],
+    wanted: EndRange = ALWAYS,
+    facts: Mapping[str, Any] | None = None,
+) -> pl.DataFrame:
     """All rows of what is read."""
-    parts = list(asset_rows(pages, plan_of(of, tags), wanted, {each.name: wanted.ready for each in tags}))
+    parts = list(asset_rows(pages, plan_of(of, tags, facts), wanted, {each.name: wanted.ready for each in tags}))
     return pl.concat([part.frame for part in parts], how="diagonal_relaxed")
 
 
-def rows(of: View, *batches: SampleBatch, tags: tuple[Tag, ...], wanted: EndRange = ALWAYS) -> pl.DataFrame:
+def rows(
+    of: View,
+    *batches: SampleBatch,
+    tags: tuple[Tag, ...],
+    wanted: EndRange = ALWAYS,
+    facts: Mapping[str, Any] | None = None,
+) -> pl.DataFrame:
     """All rows, read as one page."""
-    return rows_of_pages(of, [normalise(pl.concat(batches)).batch], tags, wanted)
+    return rows_of_pages(of, [normalise(pl.concat(batches)).batch], tags, wanted, facts)
 
 
 def only(frame: pl.DataFrame) -> dict[str, Any]:

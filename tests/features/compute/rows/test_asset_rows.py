@@ -99,15 +99,15 @@ def test_a_feature_that_is_missing_in_a_valid_window_says_why(
 def test_values_that_float64_cannot_square_give_no_features(scale: float) -> None:
     """One value that is too large or too small is enough, as half of the features would lose precision."""
     de_h = tag("de_h", bearing=CWRU)
-    of_view = view("de_h", features=("time", "spectrum", *TURNING), fixed_rpm={"p1": 1800.0}, bands=((10, 1000),))
+    of_view = view("de_h", features=("time", "spectrum", *TURNING), bands=((10, 1000),))
     names = [f"de_h_{spec.name}" for spec in plan_of(of_view, (de_h,)).tags[0].plan.features]
     times, one = np.floor(np.arange(12_000) * SECOND / 12_000), np.arange(12_000) == 7000
     for values in (np.tile([1, -1], 6000) * scale, one * scale):
-        row = only(rows(of_view, samples(de_h, times, values), tags=(de_h,)))
+        row = only(rows(of_view, samples(de_h, times, values), tags=(de_h,), facts={"speed_rpm": 1800}))
         assert (row["de_h_valid"], row["de_h_reason"]) == (True, "magnitude")
         assert {row[name] for name in names} == {None}
     inside = min(max(scale, 2e-60), 5e59)
-    row = only(rows(of_view, samples(de_h, times, one * inside), tags=(de_h,)))
+    row = only(rows(of_view, samples(de_h, times, one * inside), tags=(de_h,), facts={"speed_rpm": 1800}))
     assert row["de_h_reason"] is None
     assert None not in {row[name] for name in names}
 
@@ -115,11 +115,11 @@ def test_values_that_float64_cannot_square_give_no_features(scale: float) -> Non
 def test_the_reason_resolution_is_only_used_when_it_applies() -> None:
     """Tones, steps and impulses have no `resolution` where noise of that rate and length has none."""
     de_h, count = tag("de_h", bearing=CWRU), np.arange(12_000)
-    of_view = view("de_h", features=("time", "spectrum", *TURNING), fixed_rpm={"p1": 1800.0}, bands=((10, 1000),))
+    of_view = view("de_h", features=("time", "spectrum", *TURNING), bands=((10, 1000),))
     tone, impulse, step = np.sin(np.pi * count / 4), count == 5000, count >= 6000
     for values in (tone, impulse, step, np.tile([1, -1], 6000), np.sign(tone + 0.1), count, 1e10 + 1e-5 * (count % 2)):
         wave = samples(de_h, np.floor(count * SECOND / 12_000), values.astype(np.float64))
-        assert only(rows(of_view, wave, tags=(de_h,)))["de_h_reason"] is None
+        assert only(rows(of_view, wave, tags=(de_h,), facts={"speed_rpm": 1800}))["de_h_reason"] is None
 
 
 def test_a_window_that_is_too_short_has_the_reason_resolution() -> None:
@@ -127,8 +127,8 @@ def test_a_window_that_is_too_short_has_the_reason_resolution() -> None:
     de_h = tag("de_h", bearing=CWRU)
     row = only(rows(view("de_h"), waveform(de_h), tags=(de_h,)))
     assert (row["de_h_reason"], row["de_h_band_rms_5000_10000"]) == ("resolution", None)
-    turning = view("de_h", features=("orders", "envelope"), fixed_rpm={"p1": 240.0})
-    row = only(rows(turning, waveform(de_h), tags=(de_h,)))
+    turning = view("de_h", features=("orders", "envelope"))
+    row = only(rows(turning, waveform(de_h), tags=(de_h,), facts={"speed_rpm": 240}))
     assert (row["de_h_order_1x"], row["de_h_ses_ftf_snr"], row["de_h_reason"]) == (None, None, "resolution")
     assert (row["de_h_rpm"], row["de_h_rpm_source"]) == (240, "asset")
 

@@ -22,8 +22,8 @@ import numpy as np
 from features.compute.rows.kernel_values import waveform_values
 from features.compute.rows.point_windows import Machine
 from features.define.catalogue import GROUPS, QUALITY_COLUMNS
+from features.define.point_plan import resolve_point
 from features.define.spec import FeatureGroup, FeatureSpec, Floats
-from features.define.view_plan import resolve_point
 from features.kernels.process import held_windows, holds
 from features.kernels.states import StateWindows
 from features.windows.tiling import Tiling

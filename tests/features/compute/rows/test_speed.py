@@ -44,7 +44,7 @@ def test_the_speed_of_a_window_is_that_of_its_tag(
 ) -> None:
     """It is the time-weighted mean in rpm; without one, the features that need it are missing with a reason."""
     de_h, speed = tag("de_h", bearing=CWRU), tag("speed", "speed", unit=unit, max_staleness=ONE)
-    of_view = view("de_h", features=TURNING, speed="speed", fixed_rpm={})
+    of_view = view("de_h", features=TURNING, speed="speed")
     row = only(rows(of_view, waveform(de_h), dial(speed, speeds), tags=(de_h, speed)))
     assert (row["de_h_rpm"], row["de_h_rpm_source"]) == (pytest.approx(rpm) if rpm else None, "tag" if rpm else None)
     assert row["de_h_reason"] == reason
@@ -76,8 +76,8 @@ def test_an_impossible_bearing_is_reported_and_not_used() -> None:
     stated = StatedOrders(bpfo=3.585, bpfi=5.415, bsf=2.357, ftf=0.602)
     for bearing in (None, misfit, CWRU.model_copy(update={"orders": stated})):
         de_h = tag("de_h", bearing=bearing)
-        of_view = view("de_h", features=("orders", "envelope"), fixed_rpm={"p1": 1772.0})
-        row = only(rows(of_view, waveform(de_h), tags=(de_h,)))
+        of_view = view("de_h", features=("orders", "envelope"))
+        row = only(rows(of_view, waveform(de_h), tags=(de_h,), facts={"speed_rpm": 1772}))
         assert row["de_h_reason"] == "geometry"
         assert (row["de_h_order_1x"] is None, row["de_h_ses_bpfo_amp"]) == (False, None)
 

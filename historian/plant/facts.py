@@ -1,0 +1,96 @@
+"""Facts about an asset over time: which bearing, speed, range, states and zones held when. Pure.
+
+What the plant file says of an asset holds until its first change; each change replaces the facts that it gives. A fact
+holds from its `since` (inclusive) up to the next (exclusive).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from historian.plant.connections import Tag
+from historian.plant.model import Asset, Bearing, Change, Point, PointFacts
+
+ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
+"""The instant before all dates: facts without `since` hold from it on."""
+
+
+class Era(NamedTuple):
+    """An asset as it is from an instant on, until the next era begins."""
+
+    since: datetime
+    """`ALWAYS` of the first."""
+    asset: Asset
+    """With the facts that hold then, and without changes."""
+
+
+def eras_of(asset: Asset) -> tuple[Era, ...]:
+    """Return an asset's eras, oldest first: one without changes, else one more for each instant of a change."""
+    eras = [Era(ALWAYS, asset.model_copy(update={"changes": ()}))]
+    for change in sorted(asset.changes, key=lambda each: each.since):
+        since = change.since.astimezone(UTC)
+        after = Era(since, _changed(eras[-1].asset, change))
+        eras = [*(each for each in eras if each.since != since), after]
+    return tuple(eras)
+
+
+def era_at(eras: Sequence[Era], instant: datetime) -> Era:
+    """Return the era that an instant belongs to; `eras` is oldest first."""
+    return eras[bisect_right([each.since for each in eras], instant) - 1]
+
+
+def point_of(point: Point, name: str, asset: Asset) -> Point:
+    """Return a point of an asset's class with the facts that the asset has instead.
+
+    Args:
+        point: the point, as its class describes it.
+        name: its name.
+        asset: the asset, as it is at some instant.
+    """
+    given = asset.points.get(name, PointFacts())
+    update = {key: value for key in PointFacts.model_fields if (value := getattr(given, key)) is not None}
+    return point.model_copy(update=update) if update else point
+
+
+def bearing_of(asset: Asset, point: str) -> Bearing | None:
+    """Return the bearing under a vibration point, None if it is unknown."""
+    return asset.bearings.get(point, asset.bearing)
+
+
+def tag_with_facts(tag: Tag, point: Point, asset: Asset) -> Tag:
+    """Return a tag with the facts about its point that the asset has.
+
+    Args:
+        tag: the tag.
+        point: the point that it fills, as its class describes it.
+        asset: the asset, as it is at some instant.
+    """
+    held = point_of(point, tag.point, asset)
+    bearing = bearing_of(asset, tag.point) if tag.kind == "vibration" else None
+    return replace(tag, range=held.range, states=held.states, zones=held.zones, bearing=bearing)
+
+
+def _changed(asset: Asset, change: Change) -> Asset:
+    """Return the asset after a change."""
+    lost = {name.removeprefix("bearings.") for name in change.unknown if name.startswith("bearings.")}
+    bearings: dict[str, Bearing] = {**asset.bearings, **change.bearings}
+    update: dict[str, Any] = {
+        "bearings": {point: bearing for point, bearing in bearings.items() if point not in lost},
+        "points": {**asset.points, **_merged(asset.points, change.points)},
+        **{key: getattr(change, key) for key in ("bearing", "speed_rpm") if key in change.model_fields_set},
+        **{key: None for key in ("bearing", "speed_rpm") if key in change.unknown},
+    }
+    return asset.model_copy(update=update)
+
+
+def _merged(before: Mapping[str, PointFacts], after: Mapping[str, PointFacts]) -> dict[str, PointFacts]:
+    """Return the facts of the points that change; those that a change does not give stay."""
+    empty = PointFacts()
+    return {
+        name: before.get(name, empty).model_copy(update={key: getattr(given, key) for key in given.model_fields_set})
+        for name, given in after.items()
+    }
