@@ -13,6 +13,8 @@ import polars as pl
 GOOD: Final = 0x00000000
 UNCERTAIN: Final = 0x40000000
 UNCERTAIN_ENGINEERING_UNITS_EXCEEDED: Final = 0x40940000
+UNCERTAIN_CONFIGURATION_ERROR: Final = 0x420F0000
+"""Of a waveform: its timestamps do not fit the configured sample rate, so its samples may not be those in between."""
 BAD: Final = 0x80000000
 BAD_COMMUNICATION_ERROR: Final = 0x80050000
 BAD_DECODING_ERROR: Final = 0x80070000
@@ -28,6 +30,7 @@ NAMES: Final = {
     GOOD: "Good",
     UNCERTAIN: "Uncertain",
     UNCERTAIN_ENGINEERING_UNITS_EXCEEDED: "UncertainEngineeringUnitsExceeded",
+    UNCERTAIN_CONFIGURATION_ERROR: "UncertainConfigurationError",
     BAD: "Bad",
     BAD_COMMUNICATION_ERROR: "BadCommunicationError",
     BAD_DECODING_ERROR: "BadDecodingError",
@@ -52,6 +55,11 @@ def is_measured(quality: pl.Expr) -> pl.Expr:
     How many samples exceed it shows in the feature `clipped`. To leave out the whole waveform would lose the shocks.
     """
     return is_good(quality) | ((quality & 0xFFFF0000) == UNCERTAIN_ENGINEERING_UNITS_EXCEEDED)
+
+
+def is_untimed(quality: pl.Expr) -> pl.Expr:
+    """Return an expression that is true for a waveform whose timestamps do not fit the configured sample rate."""
+    return (quality & 0xFFFF0000) == UNCERTAIN_CONFIGURATION_ERROR
 
 
 def is_bad(quality: pl.Expr) -> pl.Expr:

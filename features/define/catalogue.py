@@ -33,12 +33,21 @@ TIME: Final[tuple[FeatureSpec[Waveforms], ...]] = (
     FeatureSpec("mean", "{unit}", "Σx/N", "arithmetic mean", vibration.mean, what="sensor bias, not vibration"),
     FeatureSpec("std", "{unit}", "sqrt(Σc²/N)", "numpy.std", vibration.rms_ac, what="equals rms_ac"),
     FeatureSpec("rms_ac", "{unit}", "sqrt(Σc²/N)", _ISO, vibration.rms_ac, what="overall level"),
-    FeatureSpec("peak", "{unit}", "max|c|", _ISO, vibration.peak, what="largest excursion"),
+    FeatureSpec("peak", "{unit}", "max|c|", _ISO, vibration.peak, version=2, what="largest excursion"),
     FeatureSpec("p2p", "{unit}", "max x - min x", _ISO, vibration.peak_to_peak, what="peak to peak"),
     FeatureSpec(
-        "crest", "", "peak/rms_ac", _KINDS, vibration.crest, **_FLAT, what="impacts; falls again in late damage"
+        "crest",
+        "",
+        "peak/rms_ac",
+        _KINDS,
+        vibration.crest,
+        version=2,
+        **_FLAT,
+        what="impacts; falls again in late damage",
     ),
-    FeatureSpec("skewness", "", "m3/m2^1.5", "scipy.stats.skew", vibration.skewness, **_FLAT, what="lopsidedness"),
+    FeatureSpec(
+        "skewness", "", "m3/m2^1.5", "scipy.stats.skew", vibration.skewness, version=2, **_FLAT, what="lopsidedness"
+    ),
     FeatureSpec(
         "kurtosis",
         "",
@@ -51,13 +60,16 @@ TIME: Final[tuple[FeatureSpec[Waveforms], ...]] = (
     FeatureSpec(
         "shape", "", "rms_ac/mean|c|", _KINDS, vibration.shape, **_FLAT, what="1.11 for a sine, 1.25 for noise"
     ),
-    FeatureSpec("impulse", "", "peak/mean|c|", _KINDS, vibration.impulse, **_FLAT, what="impacts, like crest"),
+    FeatureSpec(
+        "impulse", "", "peak/mean|c|", _KINDS, vibration.impulse, version=2, **_FLAT, what="impacts, like crest"
+    ),
     FeatureSpec(
         "clearance",
         "",
         "peak/(mean sqrt|c|)²",
         _KINDS,
         vibration.clearance,
+        version=2,
         **_FLAT,
         what="impacts, the earliest to rise",
     ),

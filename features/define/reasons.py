@@ -16,6 +16,7 @@ Reason = Literal[
     "changed",
     "gap",
     "length",
+    "timing",
     "bad_quality",
     "stale",
     "no_speed",
@@ -39,6 +40,8 @@ REASONS: Final[Mapping[Reason, str]] = {
     "gap": "samples are missing in the window",
     "length": "the samples have no gap but do not fill the window: a burst is shorter than it, or the device's rate is "
     "not the configured one",
+    "timing": "the timestamps of the samples do not fit the configured rate: they scatter by about half a period, "
+    "samples were lost or doubled among the jitter, or the device has another rate",
     "bad_quality": "samples in the window are not Good, or are not a finite number",
     "stale": "in part of the window no sample was younger than max_staleness",
     "no_speed": "for less than 80 % of the window the speed is Good, fresh and above zero, or there is none at all",

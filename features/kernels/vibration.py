@@ -49,9 +49,9 @@ class Waveforms:
 
     @cached_property
     def _passed(self) -> tuple[Floats, Floats]:
-        """[windows, N] c = x - mean, and [9, windows] the results of `window_sums`."""
+        """[windows, N] c = x - mean, and [10, windows] the results of `window_sums`."""
         place = self.scratch.array("centred", self.samples.shape, np.float64)
-        sums = np.empty((len(place), 9))
+        sums = np.empty((len(place), 10))
         window_sums(np.ascontiguousarray(self.samples), place, sums)
         return place, np.ascontiguousarray(sums.T)
 
@@ -78,26 +78,26 @@ class Waveforms:
 
     @property
     def mean(self) -> Floats:
-        """[windows]"""
-        found: Floats = self._sums[2]
+        """[windows] within the samples' range, despite rounding."""
+        found: Floats = np.clip(self._sums[2] + self._sums[3], self.lowest, self.highest)
         return found
 
     @cached_property
     def moments(self) -> Floats:
         """[3, windows] m2, m3, m4 = Σc²/N, Σc³/N, Σc⁴/N."""
-        found: Floats = self._sums[3:6] / self.size
+        found: Floats = self._sums[4:7] / self.size
         return found
 
     @cached_property
     def magnitudes(self) -> Floats:
         """[2, windows] Σ|c|/N, Σsqrt|c|/N."""
-        found: Floats = self._sums[6:8] / self.size
+        found: Floats = self._sums[7:9] / self.size
         return found
 
     @property
     def crossings(self) -> Floats:
         """[windows] the number of sign changes of c; zero counts as positive."""
-        found: Floats = self._sums[8]
+        found: Floats = self._sums[9]
         return found
 
     @cached_property
@@ -115,7 +115,8 @@ class Waveforms:
     @cached_property
     def peak(self) -> Floats:
         """[windows] max|c|."""
-        return np.maximum(self.highest - self.mean, self.mean - self.lowest)
+        _, _, mean, correction = self._sums[:4]
+        return np.maximum((self.highest - mean) - correction, (mean - self.lowest) + correction)
 
 
 def mean(batch: Waveforms) -> Floats:

@@ -14,6 +14,7 @@ import polars as pl
 from features.windows.stretches import Integers
 from features.windows.tiling import counters
 from historian.errors import ConfigError
+from historian.quality import is_untimed
 from historian.stores.protocols import Reader
 from historian.times import from_micros
 from historian.waveforms.batch import empty_waveforms
@@ -67,12 +68,18 @@ def whole_bursts(store: Reader, tags: Sequence[str], first: int, last: int, *, g
 
 
 def _intervals(store: Reader, tags: Sequence[str], start: int, end: int, *, gap: int) -> tuple[Integers, Integers]:
-    """Return first and last sample of each stretch in start <= time < end; of slow ones each sample by itself."""
+    """Return first and last sample of each stretch in start <= time < end; of slow ones each sample by itself.
+
+    A stretch whose timestamps do not fit the configured rate is no gap from sample to sample, whatever its rate, so it
+    is extended on both sides by what its period is longer than the gap.
+    """
     pages = [page.drop("values") for page in store.read_waveforms(tags, from_micros(start), from_micros(end))]
     rows = pl.concat(pages) if pages else empty_waveforms()
     rate, count = rows["sample_rate"].to_numpy(), rows["count"].to_numpy().astype(np.int64)
-    slow = SECOND / rate > gap
+    untimed = rows.select(is_untimed(pl.col("quality"))).to_series().to_numpy()
+    slow = (SECOND / rate > gap) & ~untimed
     pieces = np.where(slow, count, 1)
     row, index = np.repeat(np.arange(len(rate)), pieces), counters(pieces)
     begins = starts_us(rows)[row] + offsets_us(index, rate[row])
-    return begins, np.where(slow[row], begins, last_us(rows)[row])
+    more = np.where(untimed, np.ceil(np.maximum(SECOND / rate - gap, 0)), 0).astype(np.int64)
+    return begins - more[row], np.where(slow[row], begins, (last_us(rows) + more)[row])

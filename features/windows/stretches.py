@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from historian.quality import is_measured
+from historian.quality import is_measured, is_untimed
 from historian.waveforms.timing import ROUNDING, SECOND, first_index, offsets_us, row_offsets, starts_us
 
 Integers = npt.NDArray[np.int64]
@@ -50,6 +50,8 @@ class Stretches:
     """[stretches + 1] number of each first sample, then the number of samples."""
     bad: Booleans
     """[stretches] whether the quality is not Good, unless only because samples exceed their range."""
+    untimed: Booleans
+    """[stretches] whether the timestamps do not fit the configured rate; such a stretch is not in `bad`."""
     not_finite: Integers
     """Numbers of the samples that are NaN or infinite, ascending."""
 
@@ -61,13 +63,15 @@ class Stretches:
             rows: columns of `STRETCH_COLUMNS` and `first`, in the order of time.
             values: [samples] of all of them, one after the other.
         """
-        known = rows["not_finite"].sum() == 0
+        known, quality = rows["not_finite"].sum() == 0, pl.col("quality")
+        untimed = rows.select(is_untimed(quality)).to_series().to_numpy()
         return cls(
             starts_us(rows),
             rows["first"].to_numpy(),
             rows["sample_rate"].to_numpy(),
             row_offsets(rows["count"]),
-            ~rows.select(is_measured(pl.col("quality"))).to_series().to_numpy(),
+            ~(rows.select(is_measured(quality)).to_series().to_numpy() | untimed),
+            untimed,
             np.zeros(0, np.int64) if known else np.flatnonzero(~np.isfinite(values)),
         )
 
@@ -96,7 +100,8 @@ class Stretches:
 
         A stretch continues the one before if it starts within half a period of where that one ends, give or take the
         rounding of timestamps. In a stretch of another rate, whose samples are less than half a period or more than
-        one and a half apart, each sample is a run of its own.
+        one and a half apart, each sample is a run of its own. Stretches whose timestamps do not fit the configured rate
+        form runs of their own, whatever the rate at which their samples came.
 
         Args:
             period: time between samples in microseconds, from the tag's configuration.
@@ -108,8 +113,9 @@ class Stretches:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         end = (self.first + np.diff(self.offsets)) * float(SECOND) / self.rate  # after the stored stretch's start
         error = self._begins[1:] - self.start[:-1] - end[:-1]
-        foreign = np.abs(SECOND / self.rate - period) > period / 2
-        begins = np.concatenate(([True], np.abs(error) > period / 2 + ROUNDING))
+        foreign = (np.abs(SECOND / self.rate - period) > period / 2) & ~self.untimed
+        apart = (np.abs(error) > period / 2 + ROUNDING) | (self.untimed[1:] != self.untimed[:-1])
+        begins = np.concatenate(([True], apart))
         starts = self.offsets[:-1][begins]
         if foreign.any():
             starts = np.union1d(starts, np.flatnonzero(np.repeat(foreign, np.diff(self.offsets))))
@@ -124,6 +130,14 @@ class Stretches:
         good = np.equal(before[self._rows(np.maximum(stop - 1, first)) + 1], before[self._rows(first)])
         finite = np.equal(np.searchsorted(self.not_finite, first), np.searchsorted(self.not_finite, stop))
         return good & finite
+
+    def any_untimed(self, first: Integers, stop: Integers) -> Booleans:
+        """Return whether any of the samples from first to stop - 1 of each range has no time that can be relied on."""
+        if not self.untimed.any():
+            return np.zeros(len(first), np.bool_)
+        before = np.concatenate(([0], np.cumsum(self.untimed)))
+        last = self._rows(np.maximum(stop - 1, first)) + 1
+        return np.not_equal(before[last], before[self._rows(first)])
 
     @cached_property
     def _begins(self) -> Integers:

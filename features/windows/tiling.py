@@ -13,10 +13,12 @@ the last must lie within 1.5 periods of the end. A device whose rate is not the 
 clock may drift by one sample: the N-th sample must lie before the end, and within 2.5 periods of it.
 A run shorter than one window is one window that is not valid. The remainder of a longer run has no window, because it
 would be the newest window of every burst and hide the valid one before it; it is counted as a partial window.
+A run whose timestamps do not fit the configured rate has one window, which is not valid.
 
-A window that is not valid has a reason: `gap` if samples are missing between its first and its last, at its beginning
-or at its end; `length` if there is no gap, and yet not N samples over the whole window; `bad_quality` if a sample is
-not finite or its stretch is not Good.
+A window that is not valid has a reason: `timing` if the timestamps of its samples do not fit the configured rate;
+otherwise `gap` if samples are missing between its first and its last, at its beginning or at its end, and `length` if
+there is no gap, and yet not N samples over the whole window; `bad_quality` if a sample is not finite or its stretch is
+not Good.
 """
 
 from __future__ import annotations
@@ -149,7 +151,7 @@ def epoch_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Window
         end=end,
         first=first,
         found=stop - first,
-        faults=_faults(complete, ~unbroken, ~signal.all_usable(first, stop)),
+        faults=_faults(complete, ~unbroken, signal, first, stop),
         resume=wanted.until - tiling.length - ceil(tiling.period),
     )
 
@@ -164,7 +166,8 @@ def burst_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Window
     """
     (starts, stops), times = signal.runs(tiling.period), signal.times
     # Only samples before the end of a window decide whether it exists and what is in it.
-    places = (stops - starts - 1) // tiling.hop_samples + 1
+    untimed = signal.any_untimed(starts, stops)
+    places = np.where(untimed, 1, (stops - starts - 1) // tiling.hop_samples + 1)
     first = np.repeat(starts, places) + counters(places) * tiling.hop_samples
     run_stop = np.repeat(stops, places)
     end = times(first) + tiling.length
@@ -177,7 +180,7 @@ def burst_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Window
     chosen = (end > wanted.after) & (end <= wanted.until) & (full | (end <= wanted.ready))
     emitted = int(np.searchsorted(end, wanted.until, side="right"))
     goes_on = (stop < len(signal)) & (times(stop) < end)  # in another run
-    faults = _faults(full, (stop == run_stop) & goes_on, ~signal.all_usable(first, stop))
+    faults = _faults(full, (stop == run_stop) & goes_on, signal, first, stop)
     return Windows(
         end=end[chosen],
         first=first[chosen],
@@ -191,6 +194,7 @@ def burst_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Window
 def _partial_windows(signal: Stretches, first: Integers, run_stop: Integers, tiling: Tiling, wanted: EndRange) -> int:
     """Return the number of runs with samples after their last window whose next window would end in the range."""
     last = np.append(run_stop[1:] != run_stop[:-1], True)[: len(first)]
+    last &= ~signal.any_untimed(first, first + 1)
     rest = (first + tiling.hop_samples)[last & (first + tiling.samples < run_stop)]
     end = signal.times(rest) + tiling.length
     return int(np.sum((end > wanted.after) & (end <= wanted.without_pending.until)))
@@ -201,8 +205,12 @@ def counters(count: Integers) -> Integers:
     return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
 
 
-def _faults(complete: Booleans, gap: Booleans, bad: Booleans) -> Flags:
-    return {"gap": ~complete & gap, "length": ~complete & ~gap, "bad_quality": bad}
+def _faults(complete: Booleans, gap: Booleans, signal: Stretches, first: Integers, stop: Integers) -> Flags:
+    """Return the reasons of windows with the samples first..stop - 1."""
+    untimed = signal.any_untimed(first, stop)
+    lacking = ~complete & ~untimed
+    bad = ~signal.all_usable(first, stop)
+    return {"gap": lacking & gap, "length": lacking & ~gap, "timing": untimed, "bad_quality": bad}
 
 
 def _same_run(starts: Integers, first: Integers, stop: Integers) -> Booleans:

@@ -1,33 +1,28 @@
 """Rows a sample -> stretches, and back, for sources that have vibration as a row a sample.
 
-A run is a sequence of rows whose k-th timestamp lies within half a period of start + k / rate. It ends at a gap, at
-another quality, and where the device's clock has drifted by half a period; then the next run begins half a period
-away, so that the two still join.
+A run is a sequence of rows whose k-th timestamp lies within half a period of start + k / rate, as
+`historian.waveforms.runs` finds them. It ends at another quality, too. Rows whose timestamps fit no rate become
+stretches all the same, at the rate at which they came on average, but with the quality UncertainConfigurationError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from historian.errors import InvalidInput
-from historian.quality import BAD_NO_DATA, is_bad
+from historian.quality import BAD_NO_DATA, UNCERTAIN, UNCERTAIN_CONFIGURATION_ERROR, is_bad
 from historian.samples import KEY, SCHEMA, SampleBatch, first_of_each, is_in_order, normalise
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, empty_waveforms, waveform_batch
 from historian.waveforms.cutting import parts
 from historian.waveforms.encoding import decode, encode
+from historian.waveforms.runs import Runs, runs_of_rows
 from historian.waveforms.timing import MAX_RATE, SECOND, Integers, offsets_us, runs_of, starts_us
-
-_SMALL: Final = 64
-"""Samples looked at first after a run has ended."""
-_LARGE: Final = 2**14
-"""Samples looked at a time in a long run; intermediate results stay in the CPU caches."""
-_STEPS: Final = np.arange(_LARGE, dtype=np.float64)
 
 
 class Packed(NamedTuple):
@@ -41,22 +36,12 @@ class Packed(NamedTuple):
     """Rows without a tag, a timestamp or a quality; columns of a sample batch."""
 
 
-class _Runs(NamedTuple):
-    """The runs of one tag."""
-
-    first: list[int]
-    """[runs] index of the first row."""
-    start: list[int]
-    """[runs] microseconds since the epoch."""
-    dropped: list[int]
-    """Indices of rows that are too close to the one before."""
-
-
 def pack(rows: pl.DataFrame, rates: Mapping[str, float]) -> Packed:
     """Make stretches of rows that hold one sample each.
 
     A null value becomes NaN; its quality ends the stretch, and becomes BadNoData unless it is Bad already. NaN and
-    infinities stay as they are. Times are kept to within half a period and a microsecond.
+    infinities stay as they are. Times are kept to within half a period and a microsecond, except in stretches of which
+    the timestamps fit no rate; Good ones of these become UncertainConfigurationError.
 
     Args:
         rows: raw rows in any order, columns of `samples.SCHEMA`; `value` may be Float32. Texts are dropped.
@@ -118,19 +103,21 @@ def _packed(rows: pl.DataFrame, rates: Mapping[str, float]) -> tuple[pl.DataFram
     """Return the stretches of one tag, and the rows that are too close to the one before."""
     tag = rows.item(0, "tag")
     rate = _valid_rate(tag, rates)
-    runs, dropped = _runs(rows["timestamp"].to_physical().to_numpy(), SECOND / rate), rows.clear()
-    first, start = np.array(runs.first), np.array(runs.start)
-    if runs.dropped:
+    runs, dropped = runs_of_rows(rows["timestamp"].to_physical().to_numpy(), SECOND / rate), rows.clear()
+    if len(runs.dropped):
         out = np.zeros(rows.height, bool)
         out[runs.dropped] = True
-        first -= np.searchsorted(runs.dropped, first)
+        runs = runs._replace(first=runs.first - np.searchsorted(runs.dropped, runs.first))
         dropped, rows = rows.filter(out), rows.filter(~out)
     values, quality = _values_and_quality(rows)
-    first, start = _cut_at(np.flatnonzero(np.diff(quality)) + 1, first, start, rate)
-    heads = pl.DataFrame({"timestamp": start, "count": np.diff(first, append=rows.height), "quality": quality[first]})
-    named = heads.select(
-        pl.lit(tag).alias("tag"), "timestamp", pl.lit(rate, pl.Float64).alias("sample_rate"), "count", "quality"
+    first, run, start = _cut_at(np.flatnonzero(np.diff(quality)) + 1, runs)
+    rates_found = np.where(runs.period == SECOND / rate, rate, SECOND / runs.period)
+    marked = np.where(runs.fits[run] | (quality[first] >= UNCERTAIN), quality[first], UNCERTAIN_CONFIGURATION_ERROR)
+    counts = np.diff(first, append=rows.height)
+    heads = pl.DataFrame(
+        {"timestamp": start, "sample_rate": rates_found[run], "count": counts, "quality": marked.astype(np.uint32)}
     )
+    named = heads.select(pl.lit(tag).alias("tag"), "timestamp", "sample_rate", "count", "quality")
     return encode(named, values), dropped
 
 
@@ -153,54 +140,9 @@ def _values_and_quality(rows: pl.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArr
     return rows["value"].to_numpy(), rows["quality"].to_numpy()
 
 
-def _cut_at(breaks: Integers, first: Integers, start: Integers, rate: float) -> tuple[Integers, Integers]:
-    """Cut runs at the indices `breaks`; the pieces join exactly. Return first index and start of each."""
-    every = np.union1d(first, breaks)
-    run = np.searchsorted(first, every, side="right") - 1
-    return every, start[run] + offsets_us(every - first[run], rate)
-
-
-def _runs(times: Integers, period: float) -> _Runs:
-    """Find the runs of one tag; each pass of the loop looks at many samples or ends a run.
-
-    Args:
-        times: [rows] microseconds since the epoch, ascending.
-        period: microseconds.
-    """
-    half, steps = period / 2, _STEPS * period
-    shift = int(half)
-    runs = _Runs([0], [int(times[0])], [])
-    position, size = 0, _SMALL
-    while position < len(times):
-        first, start = runs.first[-1], runs.start[-1]
-        block, passed = times[position : position + size], (position - first) * period
-        late = (block - start) - steps[: len(block)]  # lacks `passed`, which the limits have instead
-        if late.max() <= passed + half and late.min() >= passed - half:
-            position, size = position + len(block), min(8 * size, _LARGE)
-            continue
-        at = int((np.abs(late - passed) > half).argmax())
-        expected, error = passed + float(steps[at]), float(late[at]) - passed
-        position, size = position + at, _SMALL
-        apart = position > first and times[position] - times[position - 1] >= 1.5 * period
-        if error > period or (error > half and apart):  # a gap
-            _begin(runs, position, int(times[position]))
-        elif error < -2 * shift:
-            runs.dropped.append(position)
-            if position == first:  # the run has no rows yet, and keeps its start
-                runs.first[-1] += 1
-            else:
-                _begin(runs, position + 1, start + round(expected))
-            position += 1
-        else:
-            _begin(runs, position, start + round(expected) + (shift if error > 0 else -shift))
-    if runs.first[-1] == len(times):
-        runs.first.pop(), runs.start.pop()
-    return runs
-
-
-def _begin(runs: _Runs, first: int, start: int) -> None:
-    """Begin a run, in place of one that has no rows yet."""
-    if runs.first[-1] == first:
-        runs.first.pop(), runs.start.pop()
-    runs.first.append(first)
-    runs.start.append(start)
+def _cut_at(breaks: Integers, runs: Runs) -> tuple[Integers, Integers, Integers]:
+    """Cut runs at the indices `breaks`; the pieces join exactly. Return first index, run and start of each piece."""
+    every = np.union1d(runs.first, breaks)
+    run = np.searchsorted(runs.first, every, side="right") - 1
+    passed = (every - runs.first[run]) * runs.period[run]
+    return every, run, runs.start[run] + np.rint(passed).astype(np.int64)

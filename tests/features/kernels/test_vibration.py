@@ -94,3 +94,16 @@ def test_a_window_gives_the_same_bits_in_any_batch(windows: Floats, random: obje
         assert values.tobytes() == np.concatenate([one[name] for one in alone]).tobytes(), name
         assert values.tobytes() == backwards[name][::-1].tobytes(), name
         assert values.tobytes() == crowd[name][: len(values)].tobytes(), name
+
+
+@pytest.mark.parametrize("size", [25_600, 256_000])
+@pytest.mark.parametrize(("offset", "amplitude"), [(1e6, 1.0), (-1e6, 1.0), (1e6, 1e-4)])
+def test_an_offset_costs_no_digits(size: int, offset: float, amplitude: float) -> None:
+    """Noise in steps of 2^-32 is exact on any offset of a million, so scipy's figures without it are the truth."""
+    noise = np.random.default_rng(0).normal(size=size) * amplitude
+    exact = np.round(noise * 2**32) / 2**32
+    assert np.array_equal((exact + offset) - offset, exact)
+    found, expected = kernels((exact + offset)[None]), oracle(exact[None])
+    for name in found.keys() - {"mean"}:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, err_msg=name)
+    np.testing.assert_allclose(found["mean"], expected["mean"] + offset, rtol=1e-15)

@@ -58,7 +58,7 @@ def broken_signals(draw: st.DrawFn) -> Signal:
     pieces = draw(st.lists(st.tuples(st.integers(1, 200_000), st.integers(1, 60)), min_size=1, max_size=6))
     steps = [step for gap, count in pieces for step in (gap, *[period] * (count - 1))]
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    jitter = random.integers(0, 400, len(steps)) * draw(st.booleans()) * (period == 1000)
+    jitter = random.integers(0, 100, len(steps)) * draw(st.booleans()) * (period == 1000)
     times = np.unique(START + draw(st.integers(0, 20_000)) + np.cumsum(steps) + jitter)
     return _packed(draw, times, 1000.0, random)
 

@@ -44,3 +44,10 @@ def test_a_continuous_signal_is_not_searched_for_ever(first: int, last: int) -> 
     samples = store(np.arange(0, 30_000_000, 1000))
     with pytest.raises(ConfigError, match=r'p1.de_h: .* is continuous; write align = "epoch"'):
         widened(samples, first, last, look=2_000)
+
+
+def test_a_burst_without_a_fixed_rate_is_one_interval() -> None:
+    """Its stretches have the rates at which its rows came, here a quarter of the configured one, and still join."""
+    slow = np.arange(0, 36_000_000, 4000)
+    samples = store(slow, np.arange(40_000_000, 40_900_000, 1000))
+    assert widened(samples, 12_000, 13_000, look=1_000_000) == (-2500, 35_996_000 + 2500)

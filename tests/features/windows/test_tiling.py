@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from features.compute.rows.missing import reason_texts
@@ -263,3 +264,36 @@ def test_no_samples_have_no_windows() -> None:
     assert [array.tolist() for array in nothing.runs(1000.0)] == [[], []]
     for lay in (epoch_windows, burst_windows):
         assert listed(lay(nothing, SMALL, ALWAYS)) == []
+
+
+def scattered(*deviations: float) -> Integers:
+    """Bursts of 0.35 s at 25.6 kHz, two seconds apart, with jitter in periods RMS, clipped at three deviations."""
+    random, bursts = np.random.default_rng(3), []
+    for k, deviation in enumerate(deviations):
+        noise = deviation * np.clip(random.standard_normal(8960), -3, 3)
+        times = np.maximum.accumulate(np.rint((np.arange(8960) + noise) * 1e6 / 25_600).astype(np.int64))
+        bursts.append(START + 2_000_000 * k + np.unique(times))
+    return np.concatenate(bursts)
+
+
+def test_a_jittering_clock_breaks_no_burst() -> None:
+    """At a tenth of a period of jitter the windows are a steady clock's; beyond a limit there is one, not valid."""
+    windows = burst_windows(signal_of(scattered(0, 0.1, 0.2, 0.3, 0.45)), FAST, ALWAYS)
+    assert windows.valid.tolist() == [True] * 6 + [False] * 3
+    assert reasons_of(windows) == [None] * 6 + ["timing"] * 3
+    assert set(windows.found[:6]) == {2560}
+    assert windows.partial_windows == 2
+
+
+def test_windows_of_the_epoch_with_scattered_timestamps_say_so() -> None:
+    """Each of them is listed once, with that reason alone; the windows of the other bursts are untouched."""
+    windows = epoch_windows(signal_of(scattered(0.1, 0.3, 0.0)), FAST, ALWAYS)
+    assert [code for code in reasons_of(windows) if code != "gap"] == [None] * 3 + ["timing"] * 4 + [None] * 3
+
+
+@pytest.mark.parametrize("rate", [6_400.0, 64_000.0])
+def test_a_device_of_quite_another_rate_is_one_burst(rate: float) -> None:
+    """It has one window that is not valid, not one a sample."""
+    times = START + np.rint(np.arange(2000) * 1e6 / rate).astype(np.int64)
+    windows = burst_windows(signal_of(times), FAST, ALWAYS)
+    assert (reasons_of(windows), windows.partial_windows) == (["timing"], 0)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from historian.errors import InvalidInput
-from historian.quality import BAD_NO_DATA, BAD_TIMEOUT, UNCERTAIN
+from historian.quality import BAD_NO_DATA, BAD_TIMEOUT, UNCERTAIN, UNCERTAIN_CONFIGURATION_ERROR
 from historian.samples import SCHEMA, normalise
 from historian.waveforms.packing import pack, unpack
 from tests.historian.waveforms.rows import ODD, RATES, at, bits, micro, raw, samples
@@ -34,7 +34,7 @@ def devices(draw: st.DrawFn) -> tuple[float, Times]:
     period = 1e6 / rate
     steps = draw(st.lists(st.sampled_from([1] * 12 + [2, 3, 1000]), max_size=120))
     drift = draw(st.sampled_from([0.0, 0.0, 1e-4, -1e-4, 0.03, -0.03, 0.28, -0.6, -0.95]))
-    jitter = draw(st.sampled_from([0.0, 0.0, 0.2, 0.49]))
+    jitter = draw(st.sampled_from([0.0, 0.0, 0.2, 0.49, 1.5]))
     noise = draw(st.lists(st.floats(-jitter, jitter), min_size=len(steps) + 1, max_size=len(steps) + 1))
     places = np.concatenate(([0], np.cumsum(steps)))
     times = np.rint((places * (1 + drift) + np.array(noise)) * period).astype(np.int64)
@@ -54,10 +54,10 @@ def test_no_sample_is_lost_whatever_the_device_does(device: tuple[float, Times],
     expected = [
         (micro(time), bits(value)) for time, value in rows.select("timestamp", "value").rows() if time not in dropped
     ]
-    found = [(time, value) for _, time, value, _ in samples(packed.batch)]
-    assert [value for _, value in found] == [value for _, value in expected]
-    error = max(abs(a - b) for (a, _), (b, _) in zip(found, expected, strict=True))
-    assert error <= 0.5e6 / rate + 1
+    found = samples(packed.batch)
+    assert [value for _, _, value, _ in found] == [value for _, value in expected]
+    timed = [(a, b) for (_, a, _, quality), (b, _) in zip(found, expected, strict=True) if quality == 0]
+    assert max((abs(a - b) for a, b in timed), default=0) <= 0.5e6 / rate + 1
     too_close = sum(after - before < 0.5e6 / rate for before, after in pairwise(times))
     assert packed.conflicts.height <= too_close
 
@@ -94,12 +94,69 @@ def test_a_clock_that_drifts_by_half_a_period_starts_a_run_that_joins(drift: flo
     assert all(abs(start - end) <= period / 2 + 1 for start, end in zip(starts[1:], ends[:-1], strict=True))
 
 
-def test_jitter_below_a_quarter_of_a_period_ends_no_run() -> None:
-    """The first timestamp counts as it is."""
-    jitter = np.random.default_rng(5).integers(-9, 10, 5000)
-    times = grid(25_600.0, 5000, first=100) + jitter
-    batch = pack(raw(times, np.zeros(5000)), {"a": 25_600.0}).batch
-    assert batch.select("timestamp", "count").rows() == [(at(times[0]), 5000)]
+def jittery(deviation: float, *, count: int = 5000, clock: float = 1.0) -> Times:
+    """Timestamps at 25.6 kHz with jitter, in periods RMS, clipped at three deviations; the first sample is at 100."""
+    noise = np.clip(np.random.default_rng(5).standard_normal(count), -3, 3)
+    return np.rint(100 + (np.arange(count) * clock + deviation * noise) * 1e6 / 25_600).astype(np.int64)
+
+
+@pytest.mark.parametrize(("deviation", "clock"), [(0.04, 1.0), (0.08, 1.0), (0.1, 1.0), (0.13, 1.0), (0.1, 1.00004)])
+def test_jitter_ends_no_run(deviation: float, clock: float) -> None:
+    """The samples get the times of the fitted line: closer to the truth than any timestamp, however a clock drifts."""
+    times = jittery(deviation, clock=clock)
+    batch = pack(raw(times, np.arange(5000)), {"a": 25_600.0}).batch
+    assert batch.height <= 1 + (clock > 1)  # which drifts by a fifth of a period
+    assert set(batch["quality"]) == {0}
+    found = np.array([time for _, time, _, _ in samples(batch)])
+    truth = 100 + np.arange(5000) * clock * 1e6 / 25_600
+    assert (
+        np.abs(found - truth).max() <= 1 + max(0.02, 5000 * (clock - 1), 3 * deviation * (deviation < 0.05)) * 39.0625
+    )
+
+
+def test_a_sample_lost_among_jitter_is_a_gap_in_its_place() -> None:
+    """The level of the timestamps steps by a period, and the runs on both sides are whole."""
+    times = np.delete(jittery(0.1), [1000, 3000, 3001])
+    batch = pack(raw(times, np.zeros(4997)), {"a": 25_600.0}).batch
+    assert (batch["count"].to_list(), batch["quality"].to_list()) == ([1000, 1999, 1998], [0, 0, 0])
+
+
+@pytest.mark.parametrize("deviation", [0.2, 0.3, 0.45])
+def test_timestamps_that_fit_no_rate_are_marked_and_lose_nothing(deviation: float) -> None:
+    """Out-of-order timestamps become equal, and rows are lost: one run without a gap, from the first to the last."""
+    times = np.unique(np.maximum.accumulate(jittery(deviation)))
+    batch = pack(raw(times, np.arange(len(times))), {"a": 25_600.0}).batch
+    assert set(batch["quality"]) == {UNCERTAIN_CONFIGURATION_ERROR}
+    found = samples(batch)
+    assert [value for _, _, value, _ in found] == [bits(value) for value in range(len(times))]
+    assert found[0][1] == times[0]
+    assert found[-1][1] == pytest.approx(times[-1], abs=3 * 39.1)
+    assert len(batch) == 2  # runs of up to 4,096 rows, that join
+    assert micro(batch["timestamp"][1]) == pytest.approx(found[int(batch["count"][0]) - 1][1] + 39, abs=6)
+
+
+@pytest.mark.parametrize("rate", [12_000.0, 96_000.0])
+def test_a_device_of_another_rate_is_one_run_at_its_own(rate: float) -> None:
+    """It is not a gap after each sample, and none is dropped as too close to the one before."""
+    times = grid(rate, 3000)
+    packed = pack(raw(times, np.zeros(3000)), {"a": 44_100.0})
+    assert packed.conflicts.is_empty()
+    assert packed.batch.select("count", "quality").rows() == [(3000, UNCERTAIN_CONFIGURATION_ERROR)]
+    assert packed.batch.item(0, "sample_rate") == pytest.approx(rate, rel=2e-3)
+
+
+def test_only_good_stretches_are_marked() -> None:
+    """What is Bad stays Bad, and a quality ends a stretch in a run that fits no rate, too."""
+    times = np.unique(np.maximum.accumulate(jittery(0.3, count=100)))
+    rows = raw(times, np.zeros(len(times))).with_columns(
+        quality=pl.Series([BAD_TIMEOUT if 40 <= k < 50 else 0 for k in range(len(times))], dtype=pl.UInt32)
+    )
+    batch = pack(rows, {"a": 25_600.0}).batch
+    assert batch.select("count", "quality").rows() == [
+        (40, UNCERTAIN_CONFIGURATION_ERROR),
+        (10, BAD_TIMEOUT),
+        (len(times) - 50, UNCERTAIN_CONFIGURATION_ERROR),
+    ]
 
 
 def test_rows_of_another_quality_are_stretches_of_their_own() -> None:
