@@ -7,7 +7,9 @@ BIN := .venv/bin
 # other's way.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
-# Without compiling to bytecode: `make check` and the tests import half of it at most.
+# An image may set this. Without cached bytecode every process compiles what it imports: Feast costs 12 s, not 4.
+unexport PYTHONDONTWRITEBYTECODE
+# Without compiling to bytecode: `make check` and the tests import half of it at most, and cache what they import.
 UV := $(BIN)/uv --quiet pip install --python $(BIN)/python --constraint constraints.txt
 
 help:  ## this list
