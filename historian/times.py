@@ -75,6 +75,15 @@ DurationOrZero = Annotated[
 ]
 
 
+def format_instant(instant: datetime) -> str:
+    """Return an instant of UTC as text: `2026-03-01T00:00:00Z`.
+
+    Args:
+        instant: An instant in UTC.
+    """
+    return instant.isoformat().replace("+00:00", "Z")
+
+
 def parse_instant(text: str, *, now: datetime) -> datetime:
     """Parse an instant from a command line to UTC.
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import typer
-from feast import FeatureStore
 from typer.core import TyperGroup
 
 from features.cli import training_answers as answers
@@ -18,8 +17,9 @@ from features.feast.offline.join_executor import JoinExecutor, join_executor
 from features.feast.registry.feast_repo import open_feature_store
 from features.training.artefact import read_manifest, write_artefact
 from features.training.formats import save
+from features.training.known_names import names_of
 from features.training.label_source import read_source
-from features.training.prepare import Prepared, prepare
+from features.training.prepare import Prepared, plan_of, prepare
 from features.training.request import Request
 from features.training.splits import By, SplitSpec
 from features.training.training_set import make, rows_alone
@@ -71,6 +71,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     seed: options.SeedOption = 0,
     horizon: options.HorizonOption = None,
     force_random: options.ForceRandomOption = False,
+    accept_one_class: options.AcceptOneClassOption = False,
     threshold: options.ThresholdOption = 0.95,
     memory: options.MemoryOption = MEMORY,
     engine: EngineOption = EngineName.local,
@@ -82,17 +83,12 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     if out.suffix:
         options.check_file(out, {"--format": as_format, "--partition-by": partition_by, "--verify": verified})
     request = options.request_of(
-        labels=labels.name,
-        features=tuple(feature or ()),
-        target=target,
-        created_by_label_time=created_by_label_time,
-        as_of=parse_instant(as_of, now=utc_now()) if as_of else None,
-        split=_split(split, shares, hold_out, seed, forced=force_random),
+        labels=labels.name, features=tuple(feature or ()), target=target,
+        created_by_label_time=created_by_label_time, as_of=parse_instant(as_of, now=utc_now()) if as_of else None,
+        split=_split(split, shares, hold_out, seed, forced=force_random), accept_one_class=accept_one_class,
         horizon=parse_duration_option(horizon, "--horizon", zero=True) if horizon is not None else None,
-        threshold=threshold,
-        format=as_format or "parquet",
-        partition_by=partition_by,
-    )
+        threshold=threshold, format=as_format or "parquet", partition_by=partition_by,
+    )  # fmt: skip
     opened = _Opened(plant, quiet=as_json)
     with _executor(memory, engine, address) as executor:
         prepared = opened.prepare(request, labels.parent, executor)
@@ -126,17 +122,17 @@ def diff(one: options.OneArgument, other: options.OtherArgument, *, as_json: Jso
 
 
 class _Opened:
-    """A plant and its feature store; shows progress on long work."""
+    """A plant and its training sets; shows progress on long work."""
 
     def __init__(self, plant: Path, *, quiet: bool) -> None:
         self._plant: Plant = load_plant(plant)
         self._file = plant / "plant.toml" if plant.is_dir() else plant
-        self._store: FeatureStore = open_feature_store(self._plant)
         self._quiet = quiet
 
     def prepare(self, request: Request, directory: Path, executor: JoinExecutor) -> Prepared:
-        source = read_source(request, directory, self._plant)
-        return prepare(self._store, self._plant, request, source, executor=executor)
+        store = open_feature_store(self._plant)
+        source = read_source(request, directory, names_of(self._plant), now=utc_now())
+        return prepare(request, source, plan_of(store, self._plant, request, source, executor=executor))
 
     def write(self, prepared: Prepared, out: Path, *, verified: bool) -> answers.Answer:
         return self._write_rows(prepared, out) if out.suffix else self._write_artefact(prepared, out, verified=verified)
@@ -156,7 +152,7 @@ class _Opened:
 
     def verify(self, path: Path, executor: JoinExecutor) -> Verified:
         with progress("verify", unit="views", quiet=self._quiet) as advance:
-            return verify(path, self._store, self._plant, self._file, executor, advance=advance)
+            return verify(path, self._plant, self._file, executor, advance=advance)
 
 
 def _finish(result: answers.Answer, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from features.training.manifest import Manifest
 from features.training.prepare import Prepared
 from features.training.training_set import null_rates
-from features.training.verdicts import differences, not_known, verdicts
+from features.training.verdicts import differences, event_warnings, not_known, verdicts
 from features.training.verify import Verified
 
 _SUSPECTS_SHOWN: Final = 5
@@ -43,20 +43,25 @@ def planned(prepared: Prepared) -> Answer:
     rows = f"{prepared.labels.height} labels, {len(plan.refs)} features of {', '.join(plan.tables)}"
     lines = [f"{rows}; nothing was written"]
     lines += [f"  {name}: {count}" for name, count in {**counts, **splits}.items()]
-    lines += [f"  {warning}" for warning in plan.warnings]
+    lines += [f"  {warning}" for warning in record["warnings"]]
     return record, "\n".join(lines)
 
 
-def _plan_record(prepared: Prepared) -> dict[str, object]:
-    plan = prepared.plan
+def _plan_record(prepared: Prepared) -> dict[str, Any]:
+    plan, events = prepared.plan, _events(prepared)
     return {
         "labels": prepared.labels.height,
         "features": plan.refs,
         "target": prepared.target,
         "gap": prepared.split.gap,
         "table_versions": {view: table.version.number for view, table in plan.tables.items()},
-        "warnings": plan.warnings,
+        "events": events,
+        "warnings": [*event_warnings(events), *plan.warnings],
     }
+
+
+def _events(prepared: Prepared) -> dict[str, Any]:
+    return prepared.made.events.to_manifest() if prepared.made.events else {}
 
 
 def rows_written(prepared: Prepared, table: pa.Table, out: Path) -> Answer:
@@ -70,17 +75,18 @@ def rows_written(prepared: Prepared, table: pa.Table, out: Path) -> Answer:
     plan = prepared.plan
     rates = null_rates(table, plan)
     missing = sum(rates.values()) / len(rates)
+    warnings = [*event_warnings(_events(prepared)), *plan.warnings]
     record = {
         "training_rows": table.num_rows,
         "features": list(rates),
         "null_rate": missing,
         "null_rates": rates,
         **plan.mode,
-        "warnings": plan.warnings,
+        "warnings": warnings,
         "out": out,
     }
     text = f"{out}: {table.num_rows} rows, {len(rates)} features, {missing:.1%} of their values missing"
-    return record, "\n  ".join([text, *plan.warnings])
+    return record, "\n  ".join([text, *warnings])
 
 
 def artefact_written(manifest: Manifest, out: Path, verified: Verified | None) -> Answer:

@@ -65,6 +65,9 @@ HorizonOption = Annotated[
     str | None, typer.Option(help="How far the labels of a table look ahead, such as 24h; 0 for not at all.")
 ]
 ForceRandomOption = Annotated[bool, typer.Option("--force-random", help="Split by row although that leaks.")]
+AcceptOneClassOption = Annotated[
+    bool, typer.Option("--accept-one-class", help="Accept a train split without a positive label.")
+]
 ThresholdOption = Annotated[float, typer.Option(help="The AUC from which on a column is suspected to leak.")]
 MemoryOption = Annotated[
     str,

@@ -33,8 +33,10 @@ MANIFEST: Final = "manifest.json"
 INPUTS: Final = "inputs"
 _REPORT: Final = "report.html"
 _DATA: Final = "data"
-_NEEDED: Final = {"request", "tables", "software", "files", "content_hash"}
+_NEEDED: Final = {"request", "resolved", "tables", "columns", "software", "files", "content_hash"}
 """Parts of a manifest that are required to make a training set again."""
+_ALWAYS: Final = {"request", "tables", "files", "content_hash"}
+"""Parts that a manifest of any format has."""
 _CONTENTS: Final = {MANIFEST, _REPORT, _DATA, INPUTS}
 
 
@@ -139,7 +141,7 @@ def _is_ours(directory: Path) -> bool:
         return False
     names = {path.name for path in directory.iterdir()}
     try:
-        return not names or (names <= _CONTENTS and _read(directory / MANIFEST).keys() >= _NEEDED)
+        return not names or (names <= _CONTENTS and _read(directory / MANIFEST).keys() >= _ALWAYS)
     except InvalidInput:
         return False
 

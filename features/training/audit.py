@@ -27,6 +27,7 @@ _NONE: Final = -1
 _BLOCK: Final = 512
 _AT: Final = "__at"
 _PART: Final = "__part"
+_NEWEST: Final = "__newest"
 _ROW_BYTES: Final = 128
 """Upper bound on the bytes of a feature row's keys and times, with its place in the order of its asset."""
 
@@ -47,6 +48,9 @@ class ViewAudit:
     """Point -> reason -> number of label rows whose feature row was excluded for its quality."""
     shared: int | None
     """Number of label rows whose feature row also serves another split; None if the labels have no split."""
+    beyond_s: pl.Series
+    """Seconds by which each label that has features is later than the newest row of its asset; null where it is later
+    by no more than a window and a hop, which is how far the newest row is behind anyway."""
 
 
 def audit_view(
@@ -82,6 +86,7 @@ def audit_view(
         wrong=_wrong(values, used, rows, columns),
         invalid=_invalid(used, table),
         shared=_shared(labels, used) if SPLIT in labels.columns else None,
+        beyond_s=_beyond_s(labels, used, table),
     )
 
 
@@ -95,13 +100,14 @@ def _parts(labels: pl.DataFrame, rows: pl.LazyFrame, memory_limit: int) -> list[
 
 
 def _found(labels: pl.DataFrame, rows: pl.LazyFrame, *, created_by_label_time: bool) -> pl.DataFrame:
-    """`_AT` of each label, and event, created timestamp and number of the newest row known at its time."""
+    """`_AT` of each label, the newest row known at its time (times and number), and the newest of its asset."""
     keys = rows.filter(_of_assets(labels)).select(ASSET, EVENT_TIMESTAMP, CREATED_TIMESTAMP, ROW).collect()
     place = known_rows(labels, keys, created_by_label_time=created_by_label_time)
     times = keys.drop(ASSET)
     found = times[np.where(place == _NONE, 0, place)] if keys.height else times.clear(labels.height)
     known = found.with_columns(pl.when(pl.Series(place != _NONE)).then(pl.all()).name.keep())
-    return known.with_columns(labels[_AT])
+    newest = keys.group_by(ASSET).agg(pl.col(EVENT_TIMESTAMP).max().alias(_NEWEST))
+    return known.with_columns(labels[_AT], labels.join(newest, on=ASSET, how="left", maintain_order="left")[_NEWEST])
 
 
 def _of_assets(labels: pl.DataFrame) -> pl.Expr:
@@ -180,6 +186,13 @@ def _invalid(used: pl.DataFrame, table: PinnedTable) -> dict[str, dict[str, int]
 def _age_s(labels: pl.DataFrame, used: pl.DataFrame) -> pl.Series:
     age = labels[EVENT_TIMESTAMP] - used[EVENT_TIMESTAMP]
     return (age.dt.total_microseconds() / 1e6).alias("age_s")
+
+
+def _beyond_s(labels: pl.DataFrame, used: pl.DataFrame, table: PinnedTable) -> pl.Series:
+    beyond = labels[EVENT_TIMESTAMP] - used[_NEWEST]
+    counts = (beyond > table.window + table.hop) & used[EVENT_TIMESTAMP].is_not_null()
+    seconds = (beyond.dt.total_microseconds() / 1e6).alias("beyond_s")
+    return pl.select(pl.when(counts).then(seconds)).to_series()
 
 
 def _shared(labels: pl.DataFrame, used: pl.DataFrame) -> int:

@@ -21,10 +21,10 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, model_validator
 
 from features.tables.labels import RESERVED
+from features.training.known_names import KnownNames
 from historian.errors import InvalidInput, near_misses
 from historian.plant.document import Document, problems_of, read_toml
 from historian.plant.model import Model, Name
-from historian.plant.plant import Plant
 from historian.times import Duration
 
 Kind = Annotated[str, StringConstraints(min_length=1)]
@@ -108,13 +108,17 @@ class LabelRule(Model):
     assets: tuple[Name, ...] = Field((), description="The assets to label; all assets of the view's class if absent.")
     observed_until: AwareDatetime | None = Field(
         None,
-        description="The event file has every failure up to this instant; up to its newest event or label if absent.",
+        description="The event file has every failure up to this instant; if absent, up to its newest event or label "
+        "that is not in the future.",
     )
     target: Target
     times: Times
     exclude: tuple[Exclusion, ...] = Field((), description="Intervals without labels: any number of [[exclude]].")
     episodes: Episodes = Episodes()
     negatives: Negatives | None = Field(None, description="How rows that do not fail are sampled; all if absent.")
+    ignore: tuple[Kind, ...] = Field(
+        (), description="Kinds of events that are meant to have no effect, although they resemble one named above."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> LabelRule:
@@ -129,7 +133,7 @@ class LabelRule(Model):
 
 @dataclass(frozen=True)
 class RuleFile:
-    """A rule file, checked against the plant."""
+    """A rule file, checked against the names it may use."""
 
     rule: LabelRule
     path: Path
@@ -139,42 +143,42 @@ class RuleFile:
     """The assets it labels, sorted: those it names, and of them those that its view has rows of."""
 
 
-def read_rule(path: Path, plant: Plant) -> RuleFile:
+def read_rule(path: Path, names: KnownNames) -> RuleFile:
     """Read and check a rule file.
 
     Args:
         path: A TOML file.
-        plant: Its assets and views are what a rule may name.
+        names: What a rule may name.
 
     Raises:
         InvalidInput: with every problem found, each with its line.
     """
     if not path.exists():
         raise InvalidInput(f"there is no rule file {path}")
-    rule = _checked(read_toml(path), plant)
+    rule = _checked(read_toml(path), names)
     view = rule.times.view
-    of_view = plant.assets_of(plant.views[view].asset_class) if view else rule.assets
+    of_view = names.views[view] if view else rule.assets
     assets = tuple(sorted(set(rule.assets or of_view) & set(of_view)))
     return RuleFile(rule, path, path.parent / rule.events, assets)
 
 
-def _checked(document: Document, plant: Plant) -> LabelRule:
+def _checked(document: Document, names: KnownNames) -> LabelRule:
     try:
         rule = LabelRule.model_validate(document.values)
     except ValidationError as error:
         problems = list(problems_of(error, document))
     else:
-        problems = [document.problem(text, *keys) for text, *keys in _unknown_names(rule, plant)]
+        problems = [document.problem(text, *keys) for text, *keys in _unknown_names(rule, names)]
     if problems:
         raise InvalidInput(problems)
     return rule
 
 
-def _unknown_names(rule: LabelRule, plant: Plant) -> Iterator[tuple[str, ...]]:
-    """Yield what is wrong with each name that the plant lacks, then the keys that lead to it."""
+def _unknown_names(rule: LabelRule, names: KnownNames) -> Iterator[tuple[str, ...]]:
+    """Yield what is wrong with each unknown name, then the keys that lead to it."""
     for name in rule.assets:
-        if name not in plant.assets:
-            yield f"unknown asset {name!r}{near_misses(name, plant.assets)}", "assets"
+        if name not in names.assets:
+            yield f"unknown asset {name!r}{near_misses(name, names.assets)}", "assets"
     view = rule.times.view
-    if view and view not in plant.views:
-        yield f"unknown feature view {view!r}{near_misses(view, plant.views)}", "times", "view"
+    if view and view not in names.views:
+        yield f"unknown feature view {view!r}{near_misses(view, names.views)}", "times", "view"

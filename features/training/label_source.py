@@ -11,13 +11,15 @@ from typing import Final, Protocol
 import polars as pl
 
 from features.tables.labels import ASSET, EVENT_TIMESTAMP, read_labels, with_target
+from features.training.event_findings import EventFindings, check_spelling, findings
 from features.training.events import read_events
-from features.training.label_rules import LabelRule, read_rule
+from features.training.known_names import KnownNames
+from features.training.label_rules import LabelRule, RuleFile, read_rule
 from features.training.pinned import PinnedTable
 from features.training.request import Request
-from features.training.rule_labels import grid_times, rule_labels
+from features.training.rule_labels import grid_times, observed_until, rule_labels
 from historian.errors import InvalidInput
-from historian.plant.plant import Plant
+from historian.times import format_instant
 
 _T: Final = pl.col(EVENT_TIMESTAMP)
 
@@ -32,6 +34,10 @@ class Labels:
     """The instant up to which each label looks ahead; None if unknown."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Numbers of times without a label, by reason."""
+    events: EventFindings | None = None
+    """What a rule makes of the events of its file; None for labels from a table."""
+    observed_until: datetime | None = None
+    """The end of observation; None for labels from a table."""
 
 
 class LabelSource(Protocol):
@@ -50,6 +56,10 @@ class LabelSource(Protocol):
         """The assets that may be labelled."""
 
     @property
+    def named_assets(self) -> tuple[str, ...]:
+        """All assets that the files name, labelled or not, sorted."""
+
+    @property
     def times_view(self) -> str | None:
         """The feature view whose rows give the labels their times, if one does."""
 
@@ -62,27 +72,42 @@ class LabelSource(Protocol):
         """
 
 
-def read_source(request: Request, directory: Path, plant: Plant) -> LabelSource:
+def read_source(
+    request: Request, directory: Path, names: KnownNames, *, now: datetime, until: datetime | None = None
+) -> LabelSource:
     """Read and check the files that a request names.
 
     Args:
         request: Names a label table or a rule file (.toml).
         directory: Where the request's files lie.
-        plant: Its assets and views are what labels may name.
+        names: What labels may name.
+        now: The current time; events and labels of a rule that are later have not been observed.
+        until: The end of observation that a manifest records; worked out if None.
 
     Raises:
         InvalidInput: with every problem of the files found; or the request states what a rule states itself.
     """
     path = directory / request.labels
     if path.suffix.lower() != ".toml":
-        frame = read_labels(path, plant.assets)
+        frame = read_labels(path, names.assets)
         frame = with_target(frame, request.target) if request.target else frame
         return _TableSource((path,), request.target, frame, request.horizon)
     if request.target or request.horizon is not None:
         raise InvalidInput(f"{path.name} states the target and how far it looks ahead; leave these options out")
-    file = read_rule(path, plant)
-    events = read_events(file.events, plant.assets)
-    return _RuleSource((path, file.events), file.rule, events, file.assets)
+    file = read_rule(path, names)
+    _check_end(file, now)
+    events = read_events(file.events, names.assets)
+    check_spelling(events, file.rule, file.events)
+    return _RuleSource((path, file.events), file.rule, events, file.assets, now, until)
+
+
+def _check_end(file: RuleFile, now: datetime) -> None:
+    end = file.rule.observed_until
+    if end and end > now:
+        raise InvalidInput(
+            f"{file.path.name}: observed_until {format_instant(end)} is in the future; nobody has seen what happens "
+            f"until then. Leave it out, or state the day the list of events was made"
+        )
 
 
 @dataclass(frozen=True)
@@ -99,6 +124,10 @@ class _TableSource:
     def assets(self) -> tuple[str, ...]:
         return tuple(self.frame[ASSET].unique().sort())
 
+    @property
+    def named_assets(self) -> tuple[str, ...]:
+        return self.assets
+
     def labels(self, times_table: PinnedTable | None, as_of: datetime | None) -> Labels:
         return Labels(self.frame, None if self.horizon is None else self.frame[EVENT_TIMESTAMP] + self.horizon)
 
@@ -111,10 +140,17 @@ class _RuleSource:
     rule: LabelRule
     events: pl.DataFrame
     assets: tuple[str, ...]
+    now: datetime
+    until: datetime | None
+    """The end of observation that a manifest records; None if it is to be worked out."""
 
     @property
     def target(self) -> str:
         return self.rule.target.name
+
+    @property
+    def named_assets(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.assets, *self.rule.assets, *self.events[ASSET]}))
 
     @property
     def times_view(self) -> str | None:
@@ -122,7 +158,8 @@ class _RuleSource:
 
     def labels(self, times_table: PinnedTable | None, as_of: datetime | None) -> Labels:
         times = self._row_times(times_table) if times_table else grid_times(self.assets, self.rule.times)
-        made = rule_labels(times, self.events, self.rule, as_of=as_of)
+        until = self.until or observed_until(times, self.events, self.rule, now=self.now, as_of=as_of)
+        made = rule_labels(times, self.events, self.rule, until=until, as_of=as_of)
         counts = {
             "times": times.height,
             "excluded": made.excluded,
@@ -131,7 +168,8 @@ class _RuleSource:
         }
         if made.labels.is_empty():
             raise InvalidInput(f"{self.files[0].name} labels nothing: {_why_empty(counts)}")
-        return Labels(made.labels, made.label_end, counts)
+        found = findings(self.events, self.rule, self.files[1], until)
+        return Labels(made.labels, made.label_end, counts, found, until)
 
     def _row_times(self, table: PinnedTable) -> pl.DataFrame:
         """The (asset, event_timestamp) pairs of the table's rows that the rule is to label."""

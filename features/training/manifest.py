@@ -6,7 +6,7 @@ A mapping that goes to JSON and back unchanged.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,17 +16,20 @@ import polars as pl
 
 from features.tables.labels import ASSET
 from features.training.audit import ViewAudit
+from features.training.classes import is_classes
 from features.training.content_hash import content_hash, digest
 from features.training.pinned import PinnedTable
 from features.training.prepare import Prepared
 from features.training.splits import NAMES, SPLIT
-from features.training.suspects import is_classes, label_columns, suspects
+from features.training.suspects import label_columns, suspects
 from historian.plant.plant import Plant
-from historian.times import format_duration
+from historian.times import format_duration, format_instant
 
 Manifest = dict[str, Any]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+STATISTICS: Final = ("missing", "expired", "changed_later")
+"""What a manifest states of a column in addition to its meaning."""
 _QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SOFTWARE: Final = ("penstock", "polars", "pyarrow")
 
@@ -56,13 +59,16 @@ def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file
     return {
         "format": FORMAT,
         "request": prepared.request.model_dump(mode="json", exclude_none=True),
+        "resolved": prepared.resolved.model_dump(mode="json", exclude_none=True),
         "inputs": {name: digest(path.read_bytes()) for name, path in input_names(prepared).items()},
         "plant": {"site": plant.site, "files": _plant_files(plant, plant_file)},
         "tables": {view: _table(table) for view, table in prepared.plan.tables.items()},
         "software": {name: version(name) for name in _SOFTWARE},
+        "events": prepared.made.events.to_manifest() if prepared.made.events else {},
         "rows": _rows(prepared),
         "columns": _columns(prepared, findings),
         "age_s": {view: _quantiles(audit.age_s) for view, audit in audits.items()},
+        "labels_newer_than_data": dict(_newer_than_data(audits)),
         "target": _balance(labels, prepared.target),
         "quality_exclusions": {view: audit.invalid for view, audit in audits.items() if audit.invalid},
         "corrections": _corrections(findings.changed, created_by_label_time=prepared.plan.created_by_label_time),
@@ -99,7 +105,7 @@ def _table(table: PinnedTable) -> dict[str, Any]:
     until = table.version.created_until
     return {
         "version": table.version.number,
-        "created_until": until.isoformat().replace("+00:00", "Z") if until else None,
+        "created_until": format_instant(until) if until else None,
         **({"as_of": table.version.as_of} if table.version.as_of else {}),
         "window": format_duration(table.window),
         "ttl": format_duration(table.ttl) if table.ttl else None,
@@ -130,6 +136,14 @@ def _columns(prepared: Prepared, findings: Findings) -> dict[str, Any]:
     }
 
 
+def _newer_than_data(audits: Mapping[str, ViewAudit]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """View -> number of labels with features that are later than their asset's newest row, and by how much at most."""
+    for view, audit in audits.items():
+        seconds = audit.beyond_s.drop_nulls()
+        if len(seconds):
+            yield view, {"labels": len(seconds), "seconds": seconds.max()}
+
+
 def _share(flags: pl.Series) -> float:
     return round(float(flags.sum()) / max(1, len(flags)), 6)
 
@@ -155,7 +169,7 @@ def _balance(labels: pl.DataFrame, target: str | None) -> dict[str, Any]:
             balance[str(name)] = dict(counts.iter_rows())
         else:
             balance[str(name)] = {**_quantiles(_number(column)), "missing": column.null_count()}
-    return {"column": target, "balance": balance}
+    return {"column": target, "kind": "classes" if is_classes(labels[target]) else "quantity", "balance": balance}
 
 
 def _number(column: pl.Series) -> pl.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +38,27 @@ _WARNINGS: Final[dict[str | None, str]] = {
 
 
 @dataclass(frozen=True)
+class TableSource:
+    """Where a view's feature table is, and how its rows are used."""
+
+    view: str
+    path: str
+    ttl: timedelta | None
+    """Largest age of a feature; None for any age."""
+    window: timedelta
+    """Length of the windows from which the rows were computed."""
+
+
+def source_of(view: FeatureView) -> TableSource:
+    """Return the feature table of a registered view.
+
+    Args:
+        view: A registered feature view.
+    """
+    return TableSource(view.name, view.batch_source.path, view.ttl or None, parse_duration(view.tags["window"]))
+
+
+@dataclass(frozen=True)
 class TableVersion:
     """A version of a feature table."""
 
@@ -65,6 +87,12 @@ class PinnedTable:
     """Length of the windows from which the rows were computed."""
     stand_in: bool = False
     """Whether the version is gone and its rows are selected by `created_until` alone."""
+
+    @property
+    def hop(self) -> timedelta:
+        """The distance between window starts; zero if the table does not say."""
+        hop = json.loads(self.definition or "{}").get("hop")
+        return parse_duration(hop) if hop else timedelta(0)
 
     def rows(self, features: Sequence[str]) -> pl.LazyFrame:
         """Return asset, event and created timestamp, `ROW` and the features.
@@ -98,14 +126,14 @@ class PinnedTable:
         return ViewQuery(rows, {ASSET: ASSET}, columns, self.ttl)
 
 
-def pin(view: FeatureView, version: TableVersion | None = None, *, as_of: datetime | None = None) -> PinnedTable:
-    """Pin the view's table to a version; without one, to the version of an instant, or to the newest.
+def pin(source: TableSource, version: TableVersion | None = None, *, as_of: datetime | None = None) -> PinnedTable:
+    """Pin a view's table to a version; without one, to the version of an instant, or to the newest.
 
     The version of an instant is the newest one committed by then. Where there is none, or its files are gone, the
     newest of all is taken, and `TableVersion.as_of` says so: only created timestamps then say what existed.
 
     Args:
-        view: A registered feature view.
+        source: The table.
         version: As a manifest records it; it stands in for the search by `as_of`.
         as_of: Rows created later are left out.
 
@@ -113,7 +141,7 @@ def pin(view: FeatureView, version: TableVersion | None = None, *, as_of: dateti
         NotEnoughData: there is no table yet.
         StoreUnavailable: it cannot be read.
     """
-    path = view.batch_source.path
+    path = source.path
     if not DeltaTable.is_deltatable(path):
         raise NotEnoughData(
             f"there is no Delta table at {path}: no features have been computed yet; run penstock compute"
@@ -129,13 +157,13 @@ def pin(view: FeatureView, version: TableVersion | None = None, *, as_of: dateti
     except (DeltaError, OSError) as error:
         raise StoreUnavailable(f"the feature table {path} cannot be read: {error}") from None
     return PinnedTable(
-        view=view.name,
+        view=source.view,
         path=path,
         version=version,
         frame=frame,
         definition=table.metadata().description or "",
-        ttl=view.ttl or None,
-        window=parse_duration(view.tags["window"]),
+        ttl=source.ttl,
+        window=source.window,
         stand_in=stand_in,
     )
 

@@ -10,8 +10,9 @@ from feast import FeatureStore, FeatureView
 
 from features.feast.feature_refs import column_of, meaning_of, views_of
 from features.feast.offline.join_executor import LOCAL, JoinExecutor
-from features.training.pinned import PinnedTable, TableVersion, as_of_warnings, pin
+from features.training.pinned import PinnedTable, as_of_warnings, pin, source_of
 from historian.errors import UnknownFeature
+from historian.times import format_instant
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Plan:
     @property
     def mode(self) -> dict[str, object]:
         """The point-in-time mode as a request states it."""
-        as_of = {"as_of": self.as_of.isoformat().replace("+00:00", "Z")} if self.as_of else {}
+        as_of = {"as_of": format_instant(self.as_of)} if self.as_of else {}
         return {"created_by_label_time": self.created_by_label_time, **as_of}
 
     def columns(self, view: str) -> dict[str, str]:
@@ -77,7 +78,6 @@ def resolve(
     refs: Sequence[str],
     *,
     times_view: str | None = None,
-    versions: Mapping[str, TableVersion] | None = None,
     as_of: datetime | None = None,
     created_by_label_time: bool = False,
     executor: JoinExecutor = LOCAL,
@@ -88,8 +88,7 @@ def resolve(
         store: Feast over the plant's repository.
         refs: `view:feature`, in the order of the columns; repeats count once.
         times_view: The view whose rows give a rule its times, if one does.
-        versions: By view, as a manifest records them; other tables are pinned to the version of `as_of`, or the newest.
-        as_of: Feature rows created later do not count.
+        as_of: Feature rows created later do not count; tables are pinned to their version of then, or the newest.
         created_by_label_time: See `Plan`.
         executor: Where the join runs.
 
@@ -102,7 +101,7 @@ def resolve(
     by_name = {view.name: view for view in views.values()}
     if times_view:
         by_name[times_view] = _registered(store, times_view)
-    tables = {name: pin(by_name[name], (versions or {}).get(name), as_of=as_of) for name in sorted(by_name)}
+    tables = {name: pin(source_of(by_name[name]), as_of=as_of) for name in sorted(by_name)}
     features = tuple(_feature(ref, view) for ref, view in views.items())
     return Plan(features, tables, created_by_label_time, as_of, executor)
 

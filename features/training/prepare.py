@@ -18,11 +18,11 @@ from feast import FeatureStore
 from features.feast.feature_refs import refs_of_assets
 from features.feast.offline.join_executor import LOCAL, JoinExecutor
 from features.tables.labels import EVENT_TIMESTAMP
+from features.training.classes import check_train
 from features.training.join import check_names, features_began
 from features.training.label_source import Labels, LabelSource
-from features.training.pinned import TableVersion
 from features.training.plan import Plan, resolve
-from features.training.request import Request
+from features.training.request import Request, Resolved
 from features.training.splits import SPLIT, SplitSpec, split
 from historian.errors import InvalidInput
 from historian.plant.plant import Plant
@@ -50,48 +50,68 @@ class Prepared:
     labels: pl.DataFrame
     """The labels, with the column `split` if one was requested, and without purged rows."""
     target: str | None
-    counts: Mapping[str, int]
-    """Numbers of times without a label, by reason."""
+    made: Labels
+    """The labels as their source made them, with what it reports."""
+    resolved: Resolved
     split: SplitResult = SplitResult()
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Numbers of times without a label, by reason."""
+        return self.made.counts
 
-def prepare(
-    store: FeatureStore,
-    plant: Plant,
-    request: Request,
-    source: LabelSource,
-    versions: Mapping[str, TableVersion] | None = None,
-    *,
-    executor: JoinExecutor = LOCAL,
-) -> Prepared:
-    """Pin the feature tables, make the labels, and split them.
+
+def plan_of(
+    store: FeatureStore, plant: Plant, request: Request, source: LabelSource, *, executor: JoinExecutor = LOCAL
+) -> Plan:
+    """Return the plan of a request: its features, or all of the labelled classes, in tables as they are now.
 
     Args:
         store: Feast over the plant's repository.
         plant: The plant.
         request: What the training set is to be.
         source: The request's label files; see `features.training.label_source.read_source`.
-        versions: The versions of feature tables to read, by view; other tables are read as of the request, or as they
-            are now.
         executor: Where features are looked up.
 
     Raises:
-        InvalidInput: the labels cannot be joined or split, or there are none.
         UnknownFeature, NotEnoughData, StoreUnavailable: as `features.training.plan.resolve`.
     """
-    plan = resolve(
+    return resolve(
         store,
         request.features or refs_of_assets(store, plant, source.assets),
         times_view=source.times_view,
-        versions=versions,
         as_of=request.as_of,
         created_by_label_time=request.created_by_label_time,
         executor=executor,
     )
+
+
+def prepare(request: Request, source: LabelSource, plan: Plan) -> Prepared:
+    """Make the labels of a training set, and split them.
+
+    Args:
+        request: What the training set is to be.
+        source: The request's label files; see `features.training.label_source.read_source`.
+        plan: The features, in pinned tables.
+
+    Raises:
+        InvalidInput: the labels cannot be joined or split, there are none, or the train split has no positive one.
+    """
     labels = source.labels(plan.tables[source.times_view] if source.times_view else None, request.as_of)
     check_names(labels.frame, plan)
     frame, result = _split(labels, plan, request.split) if request.split else (labels.frame, SplitResult())
-    return Prepared(request, source.files, plan, frame, source.target, labels.counts, result)
+    if source.target and not request.accept_one_class:
+        check_train(frame, source.target)
+    return Prepared(request, source.files, plan, frame, source.target, labels, _resolved(source, plan, labels), result)
+
+
+def _resolved(source: LabelSource, plan: Plan, labels: Labels) -> Resolved:
+    return Resolved(
+        features=tuple(plan.refs),
+        assets=source.assets,
+        named_assets=source.named_assets,
+        observed_until=labels.observed_until,
+    )
 
 
 def _split(labels: Labels, plan: Plan, spec: SplitSpec) -> tuple[pl.DataFrame, SplitResult]:

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 from features.tables.labels import EVENT_TIMESTAMP
 from features.training.audit import ViewAudit
+from features.training.classes import is_classes
 from features.training.manifest import Manifest
 from features.training.prepare import Prepared
 from features.training.splits import SPLIT
-from features.training.suspects import is_classes
 from features.training.verdicts import verdicts
 
 # Text stays text and ids do not change from run to run, so that the same training set gives the same report.
@@ -53,6 +53,7 @@ def report_html(manifest: Manifest, prepared: Prepared, audits: Mapping[str, Vie
         _verdicts(manifest),
         "<h2>Rows</h2>",
         _table(("", "rows"), _row_counts(manifest)),
+        _section("Events", _events(manifest)),
         _section("Target", _balance(manifest), _plot(lambda axes: _over_time(axes, prepared), height=2.6)),
         _section("Age of the features at their labels", "", _plot(lambda axes: _ages(axes, audits))),
         _section("Missing values", _missing_text(manifest), _missing_plot(manifest)),
@@ -107,6 +108,16 @@ def _balance(manifest: Manifest) -> str:
     values = list(dict.fromkeys(value for counts in splits.values() for value in counts))
     rows = [(value, *(counts.get(value, 0) for counts in splits.values())) for value in values]
     return _table((target["column"], *splits), rows)
+
+
+def _events(manifest: Manifest) -> str:
+    """Events by kind and what a rule makes of them; an empty string for labels from a table."""
+    events = manifest["events"]
+    if not events:
+        return ""
+    rows = [(kind, about["events"], about["effect"]) for kind, about in events["kinds"].items()]
+    seen = f"<p>Events were observed until {escape(events['observed_until'])}.</p>"
+    return _table(("kind", "events", "effect on the labels"), rows) + seen
 
 
 def _missing_text(manifest: Manifest) -> str:

@@ -1,4 +1,4 @@
-"""What a training set is requested to be: read from options or from a manifest, and written into the manifest."""
+"""What a training set is requested to be, and what the request came to: both are written into the manifest."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class Request(Model):
     )
     split: SplitSpec | None = None
     horizon: timedelta | None = Field(None, ge=timedelta(0), description="How far the labels of a table look ahead.")
+    accept_one_class: bool = Field(
+        default=False, description="Whether a train split without a positive label is accepted."
+    )
     threshold: float = Field(0.95, gt=0.5, le=1, description="The AUC from which on a column is suspected.")
     format: Format = Field("parquet", description="Format of an artefact's parts.")
     partition_by: Literal["asset"] | None = Field(
@@ -43,3 +46,12 @@ class Request(Model):
             refs: `view:feature`, in the order of the columns.
         """
         return {**self.model_dump(mode="json", exclude_none=True, exclude=_LAYOUT), "features": list(refs)}
+
+
+class Resolved(Model):
+    """What a request came to when its training set was made: it is made again from this, whatever has changed since."""
+
+    features: tuple[str, ...] = Field(description="view:feature, in the order of the columns.")
+    assets: tuple[str, ...] = Field(description="The assets that could be labelled, sorted.")
+    named_assets: tuple[str, ...] = Field(description="All assets that the label files may name, sorted.")
+    observed_until: AwareDatetime | None = Field(None, description="The end of observation; None without a rule.")

@@ -9,6 +9,9 @@ unknown.
 
 A label looks into the future, that is its purpose. So do the exclusion zones: they lie where events happened, whenever
 these became known. Only `as_of` leaves out events (known_at after it), for labels as they could be made at that time.
+
+E is never in the future, and an event after E has no effect at all: a typing error or a planned job says nothing about
+what has been observed.
 """
 
 from __future__ import annotations
@@ -67,7 +70,7 @@ def grid_times(assets: Sequence[str], times: Times) -> pl.DataFrame:
 
 
 def rule_labels(
-    times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, *, as_of: datetime | None = None
+    times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, *, until: datetime, as_of: datetime | None = None
 ) -> RuleLabels:
     """Make labels for `times` from `events`.
 
@@ -75,14 +78,14 @@ def rule_labels(
         times: asset, event_timestamp; any order, repeats count once.
         events: Columns of `features.training.events.EVENTS`.
         rule: What to label, and how.
-        as_of: Events that became known later are not used, and observation ends there.
+        until: The end of observation; see `observed_until`.
+        as_of: Events that became known later are not used.
 
     Raises:
         InvalidInput: there is no event of the kinds that are failures.
     """
     _check_kinds(events, rule.target)
-    known = events.filter(pl.col("known_at") <= as_of) if as_of else events
-    until = _observed_until(times, known, rule, as_of)
+    known = _known(events, as_of).filter(pl.col("happened_at") <= until)
     observed = times.select(ASSET, EVENT_TIMESTAMP).unique().filter(until >= _T).sort(EVENT_TIMESTAMP, ASSET)
     excluded = _excluded(observed, known, rule)
     outcomes = _outcomes(observed.filter(~excluded), known, rule, until)
@@ -107,10 +110,29 @@ def _check_kinds(events: pl.DataFrame, target: Target) -> None:
         raise InvalidInput(f"no event is of the kind {', '.join(target.failures)}: nothing ever fails{hints}")
 
 
-def _observed_until(times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, as_of: datetime | None) -> pl.Expr:
-    instants = [rule.observed_until] if rule.observed_until else [times[EVENT_TIMESTAMP].max(), events["end"].max()]
-    until = max((at for at in instants if isinstance(at, datetime)), default=as_of)
-    return pl.lit(min(until, as_of) if until and as_of else until, pl.Datetime("us", "UTC"))
+def observed_until(
+    times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, *, now: datetime, as_of: datetime | None = None
+) -> datetime:
+    """Return the end of observation: `now` at the latest, and `as_of` if that is earlier.
+
+    Args:
+        times: asset, event_timestamp.
+        events: Columns of `features.training.events.EVENTS`.
+        rule: States the end, or leaves it to the newest label or event.
+        now: The current time; what is later has not been observed.
+        as_of: Events that became known later do not count.
+    """
+    limit = min(now, as_of) if as_of else now
+    if rule.observed_until:
+        return min(rule.observed_until, limit)
+    known = _known(events, as_of)
+    instants = pl.concat([times[EVENT_TIMESTAMP].rename("at"), known["happened_at"].rename("at"), known["end"]])
+    newest = instants.filter(instants <= now).max()
+    return min(newest, limit) if isinstance(newest, datetime) else limit
+
+
+def _known(events: pl.DataFrame, as_of: datetime | None) -> pl.DataFrame:
+    return events.filter(pl.col("known_at") <= as_of) if as_of else events
 
 
 def _excluded(times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule) -> pl.Series:
@@ -159,14 +181,15 @@ def _next(times: pl.DataFrame, events: pl.DataFrame, kinds: Sequence[str]) -> pl
     )["found"]
 
 
-def _outcomes(times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, until: pl.Expr) -> pl.DataFrame:
+def _outcomes(times: pl.DataFrame, events: pl.DataFrame, rule: LabelRule, until: datetime) -> pl.DataFrame:
     """`times` with `episode`, and when and whether with a failure the run ends that is under way at each."""
     overhauls = events.filter(pl.col("kind").is_in(rule.episodes.restart)).select(ASSET, at="end")
     number = _passed(times, overhauls, exactly=True) + 1
     fail = _next(times, events, rule.target.failures).alias("fail")
     restart = _next(times, events, rule.episodes.restart).alias("restart")
     numbered = times.with_columns((pl.col(ASSET) + "/" + number.cast(pl.String)).alias(EPISODE), fail, restart)
-    ended = numbered.with_columns(pl.min_horizontal("fail", "restart", until).alias(_END))
+    end = pl.lit(until, pl.Datetime("us", "UTC"))
+    ended = numbered.with_columns(pl.min_horizontal("fail", "restart", end).alias(_END))
     fails = (pl.col("fail") == pl.col(_END)).fill_null(value=False).alias(_FAILS)
     return ended.select(ASSET, EVENT_TIMESTAMP, EPISODE, _END, fails)
 

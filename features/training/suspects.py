@@ -13,9 +13,9 @@ from typing import Final, Literal
 import polars as pl
 
 from features.tables.labels import EVENT_TIMESTAMP, RESERVED
+from features.training.classes import is_classes
 
 Measure = Literal["auc", "spearman", "auc of missing"]
-_MOST_CLASSES: Final = 20
 _FEWEST_ROWS: Final = 8
 
 
@@ -31,15 +31,6 @@ class Suspect:
     A word counts as the mean target of other rows with it."""
     value: float
     """The better of both directions: 0.5 to 1 for an auc, 0 to 1 for a correlation."""
-
-
-def is_classes(target: pl.Series) -> bool:
-    """Return whether the target takes few values rather than being a quantity.
-
-    Args:
-        target: A label column.
-    """
-    return not target.dtype.is_float() and target.drop_nulls().n_unique() <= _MOST_CLASSES
 
 
 def label_columns(labels: pl.DataFrame, target: str) -> pl.DataFrame:

@@ -19,7 +19,61 @@ def verdicts(manifest: Manifest, *, most: int | None = None) -> list[str]:
     """
     leakage = manifest["leakage"]
     warnings = as_of_warnings({view: table.get("as_of") for view, table in manifest["tables"].items()})
-    return [*not_known(leakage), *_shared_rows(leakage), *_suspects(leakage, most), *warnings]
+    labels = [*event_warnings(manifest["events"]), *one_class(manifest["target"]), *_newer_than_data(manifest)]
+    return [*not_known(leakage), *labels, *_shared_rows(leakage), *_suspects(leakage, most), *warnings]
+
+
+def event_warnings(events: Mapping[str, Any]) -> list[str]:
+    """Return what is probably wrong with an event file or with the kinds a rule names.
+
+    Args:
+        events: The part `events` of a manifest; empty for labels from a table.
+    """
+    kinds, similar, later = (events.get(part, {}) for part in ("kinds", "similar", "later"))
+    return [
+        *(f"{_events(kinds[kind])} of kind {kind!r} without effect; did you mean {meant}? If not, list the kind under "
+          f"ignore in the rule" for kind, meant in similar.items()),
+        *(f"no event is of kind {kind!r}, which the rule names ({about['effect']})"
+          for kind, about in kinds.items() if not about["events"]),
+        *([_later(later, events["observed_until"])] if later.get("events") else []),
+    ]  # fmt: skip
+
+
+def _events(kind: Mapping[str, Any]) -> str:
+    return f"{kind['events']} events" if kind["events"] != 1 else "1 event"
+
+
+def _later(later: Mapping[str, Any], until: str) -> str:
+    rows = ", ".join(map(str, later["rows"])) + (", …" if later["events"] > len(later["rows"]) else "")
+    return (
+        f"{_events(later)} (row {rows} of the event file) are later than {until}, the end of observation: in the "
+        f"future, or after observed_until; they have no effect"
+    )
+
+
+def one_class(target: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each split whose labels all have the same value.
+
+    Args:
+        target: The part `target` of a manifest.
+    """
+    if target.get("kind") != "classes":
+        return []
+    found = []
+    for split, counts in target["balance"].items():
+        present = [value for value, rows in counts.items() if rows and value != "missing"]
+        if sum(counts.values()) and len(present) < 2:
+            held = f"only {present[0]}" if present else "nothing"
+            found.append(f"{target['column']} is {held} in {'all rows' if split == 'all' else f'the {split} split'}")
+    return found
+
+
+def _newer_than_data(manifest: Manifest) -> Iterator[str]:
+    for view, about in manifest["labels_newer_than_data"].items():
+        yield (
+            f"{about['labels']} labels are newer than the newest row of their asset in {view}, by up to "
+            f"{about['seconds']:.0f} s, and have its values; compute features first, or set a ttl"
+        )
 
 
 def _shared_rows(leakage: Mapping[str, Any]) -> Iterator[str]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-
-from feast import FeatureStore
-from pydantic import ValidationError
 
 from features.feast.offline.join_executor import LOCAL, JoinExecutor
 from features.training.artefact import INPUTS, data_digests, read_manifest, write_contents
 from features.training.label_source import read_source
 from features.training.manifest import Manifest
-from features.training.pinned import PinnedTable, TableVersion, newest_version
-from features.training.prepare import prepare
-from features.training.request import Request
+from features.training.pinned import PinnedTable, newest_version
+from features.training.prepare import Prepared, prepare
+from features.training.recorded import Recorded, gone, recorded
 from features.training.training_set import make
 from features.training.verdicts import differences
-from historian.errors import InvalidInput
 from historian.plant.plant import Plant
 
-_SURROUNDINGS: Final = ("software ", "plant files ")
+_SURROUNDINGS: Final = ("software ", "plant ")
 """Parts of a manifest that may differ as long as the rows are the same."""
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""Stands for the current time where no rule is checked against it."""
 
 
 @dataclass(frozen=True)
@@ -42,73 +40,53 @@ class Verified:
 
 
 def verify(
-    path: Path,
-    store: FeatureStore,
-    plant: Plant,
-    plant_file: Path,
-    executor: JoinExecutor = LOCAL,
-    *,
-    advance: Callable[[int], None],
+    path: Path, plant: Plant, plant_file: Path, executor: JoinExecutor = LOCAL, *, advance: Callable[[int], None]
 ) -> Verified:
-    """Make a training set again from its own inputs and its tables' versions, and compare everything.
+    """Make a training set again from its manifest, its inputs and its tables' versions, and compare everything.
+
+    What the plant file or Feast's registry has become since does not matter.
 
     Args:
         path: The manifest, or the artefact's directory.
-        store: Feast over the plant's repository.
-        plant: The plant.
+        plant: The plant, for its feature tables.
         plant_file: The plant file.
         executor: Runs the lookup of features; has no effect on the result.
         advance: Called with 1 after each view.
 
     Raises:
         InvalidInput: there is no manifest, what it requests is impossible, or its inputs are gone.
+        NotEnoughData: a feature table is gone.
     """
     manifest, directory = read_manifest(path)
-    request, versions = _recorded(manifest, path)
-    source = read_source(request, directory / INPUTS, plant)
-    prepared = prepare(store, plant, request, source, versions, executor=executor)
-    made = make(prepared, plant, plant_file, advance=advance)
+    found = recorded(manifest, path, plant)
+    made = make(_prepared(found, directory, executor), plant, plant_file, advance=advance)
     with tempfile.TemporaryDirectory() as temporary:
         again = write_contents(made, Path(temporary))
+    return _compared(manifest, again, directory, made.prepared, [*gone(found, plant)])
+
+
+def _prepared(found: Recorded, directory: Path, executor: JoinExecutor) -> Prepared:
+    until = found.resolved.observed_until
+    source = read_source(found.request, directory / INPUTS, found.names(), now=_NEVER, until=until)
+    return prepare(found.request, source, found.plan(executor))
+
+
+def _compared(
+    manifest: Manifest, again: Manifest, directory: Path, prepared: Prepared, gone_since: Sequence[str]
+) -> Verified:
     changed = differences({"files on disk": manifest["files"]}, {"files on disk": data_digests(directory)})
-    # The result of the request is compared; an older manifest does not name the options that have come since.
-    found = differences({**manifest, "request": again["request"]}, again)
+    # The result of the request is compared; an older manifest lacks the options and the sections that have come since.
+    comparable = {section: again[section] for section in again if section in manifest}
+    found = differences({**manifest, "request": again["request"]}, comparable)
     # Another version of a library may write the same rows as other bytes; the content has a hash of its own.
     harmless = _SURROUNDINGS if manifest["software"] == again["software"] else (*_SURROUNDINGS, "files ")
     tables = prepared.plan.tables
     return Verified(
-        rows=made.table.num_rows,
+        rows=prepared.labels.height,
         leakage=again["leakage"],
         differences=(*_impossible(tables), *changed, *(text for text in found if not text.startswith(harmless))),
-        moved_on=(*_moved_on(tables), *(text for text in found if text.startswith(harmless))),
+        moved_on=(*gone_since, *_moved_on(tables), *(text for text in found if text.startswith(harmless))),
     )
-
-
-def _recorded(manifest: Manifest, path: Path) -> tuple[Request, dict[str, TableVersion]]:
-    try:
-        return Request.model_validate(manifest["request"]), _versions(manifest)
-    except ValidationError as error:
-        why = "; ".join(f"request {each['loc'][0]}: {each['msg']}" for each in error.errors())
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        why = f"tables: {error!r}"
-    raise InvalidInput(f"{path} is not as it was written, and the training set cannot be made again from it: {why}")
-
-
-def _versions(manifest: Mapping[str, Any]) -> dict[str, TableVersion]:
-    return {
-        view: TableVersion(_number(table["version"]), _instant(table["created_until"]), table.get("as_of"))
-        for view, table in manifest["tables"].items()
-    }
-
-
-def _number(number: object) -> int:
-    if not isinstance(number, int) or number < 0:
-        raise ValueError(f"there is no version {number}")
-    return number
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def _impossible(tables: Mapping[str, PinnedTable]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast.type_map import feast_value_type_to_pa
 
 from features.feast.offline.file_tables import on_disk
+from features.feast.offline.own_sources import OwnSources
 from historian.errors import NotOffered
 
 
@@ -45,12 +46,14 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         full_feature_names: bool = False,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         metadata: RetrievalMetadata | None = None,
+        own_sources: OwnSources | None = None,
     ) -> None:
         self._answer = answer
         self._repo_path = repo_path
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = on_demand_feature_views or []
         self._metadata = metadata
+        self._own_sources = own_sources
 
     @property
     def full_feature_names(self) -> bool:
@@ -140,13 +143,15 @@ class PolarsRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast ships no 
         Raises:
             SavedDatasetLocationAlreadyExists: the path is taken and may not be overwritten, or is a directory that
                 holds something else.
-            ValueError: the storage is not one of files, or lies in an object store.
+            ValueError: the storage is not one of files, lies in an object store, or is the source of a feature view.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
             raise ValueError(f"the Polars offline store saves to files, not to {type(storage).__name__}")
         uri = FileSource.get_uri_for_file_path(self._repo_path, storage.file_options.uri)
         path = on_disk(uri, "save to a path on disk, or write the batches of to_reader() there")
         delta = isinstance(storage.file_options.file_format, DeltaFormat)
+        if self._own_sources:
+            self._own_sources.check(path)
         if _taken(path, delta=delta) or (path.exists() and not allow_overwrite):
             raise SavedDatasetLocationAlreadyExists(location=str(path))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ from features.feast.offline.feature_source import open_rows, view_rows
 from features.feast.offline.file_tables import file_source, on_disk
 from features.feast.offline.historical import HistoricalRetrieval, check_labels
 from features.feast.offline.offline_writes import append, stored_schema, write_log
+from features.feast.offline.own_sources import OwnSources
 from features.feast.offline.pulled_rows import PulledRows
 from features.feast.offline.retrieval_job import PolarsRetrievalJob
 from features.feast.offline.view_join import ViewQuery, view_query
@@ -107,6 +108,7 @@ class PolarsOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast ships no 
             full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             metadata=_metadata(feature_refs, labels, first, last),
+            own_sources=OwnSources(registry, project, feature_views, config.repo_path),
         )
 
     @staticmethod

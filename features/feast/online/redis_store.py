@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from features.feast.online.expiry import expire_read
 from features.feast.online.feast_bytes import ROWS_PER_TRIP, Head, OnlineRows, Row, encoded_rows, framed, varint
 from features.feast.online.in_thread import in_thread
+from features.feast.online.precomputed import refuse_vectors
 from historian.errors import StoreUnavailable
 from historian.prefetch import run_concurrently
 from historian.times import utc_now
@@ -135,6 +136,8 @@ class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]  # Feast 
 
     online_read_async = in_thread(RedisOnlineStore.online_read)
     online_write_batch_async = in_thread(online_write_batch)
+    read_precomputed_vectors = refuse_vectors
+    write_precomputed_vector = refuse_vectors
 
     def head(self, config: RepoConfig, view: FeatureView, feature: str) -> Head:
         """Return a function for the bytes before a value: rows are MessagePack of field, value, field, value."""

@@ -28,6 +28,7 @@ from feast.repo_config import FeastConfigBaseModel
 from features.feast.online.expiry import expire_read
 from features.feast.online.feast_bytes import Head, OnlineRows, Row, encoded_rows, varint
 from features.feast.online.in_thread import in_thread
+from features.feast.online.precomputed import refuse_vectors
 from historian.errors import StoreUnavailable
 from historian.times import from_micros, utc_now
 
@@ -131,6 +132,8 @@ class UtcSqliteOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no
 
     online_read_async = in_thread(online_read)
     online_write_batch_async = in_thread(online_write_batch)
+    read_precomputed_vectors = refuse_vectors
+    write_precomputed_vector = refuse_vectors
 
     def cursor(self, config: RepoConfig, view: FeatureView) -> str | None:
         """Return how far the view has been materialised; see `features.feast.online.materialize`."""

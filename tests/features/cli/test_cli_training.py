@@ -255,8 +255,8 @@ def test_a_training_set_replaces_an_older_one_whole(
 ) -> None:
     """No file of the older one stays behind, even if its manifest had an older format."""
     manifest = finished / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 1', 1))
-    halves = ("--split", "time", "--shares", "50,0,50")
+    manifest.write_text(manifest.read_text().replace('"format": 3', '"format": 1', 1))
+    halves = ("--split", "time", "--shares", "60,0,40")
     penstock("training-set", history / "rule.toml", "--out", finished, "-f", RMS, *halves)
     assert sorted(path.relative_to(finished).as_posix() for path in (finished / "data").rglob("*.parquet")) == [
         "data/split=test/part-0.parquet",

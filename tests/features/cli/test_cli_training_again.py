@@ -196,7 +196,7 @@ def test_tampering_is_found(finished: Path, penstock: Callable[..., Any]) -> Non
         ('"created_until"', '"created_unti1"', "not as it was written.*created_until"),
         ('"created_until": "2026-', '"created_until": "2026+', "not as it was written.*2026+"),
         ('"version": 1', '"version": -1', "not as it was written.*version -1"),
-        ('"software"', '"softwar3"', "no manifest of format 2"),
+        ('"software"', '"softwar3"', "no manifest of format 3"),
     ],
 )
 def test_a_manifest_that_was_tampered_with_is_reported(

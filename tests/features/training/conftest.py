@@ -10,13 +10,15 @@ import pytest
 from feast import FeatureStore
 
 from features.feast.registry.feast_repo import apply, open_feature_store
+from features.training.known_names import names_of
 from features.training.label_source import read_source
-from features.training.prepare import prepare
+from features.training.prepare import plan_of, prepare
 from features.training.request import Request
 from features.training.splits import SplitSpec
 from features.training.training_set import Made
 from features.training.training_set import make as make_training_set
 from historian.plant.plant import Plant
+from historian.times import utc_now
 from tests.features.feature_rows import copied_plant
 from tests.features.training.two_views import BY_TIME, OIL, OWN_SPLIT, RMS, add_two_views
 
@@ -45,8 +47,9 @@ def make(two_view_plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Cal
         directory = tmp_path_factory.mktemp("labels")
         (directory / "labels.csv").write_text(labels)
         wanted = Request(labels="labels.csv", features=(RMS, OIL), **request)
-        source = read_source(wanted, directory, two_view_plant)
-        prepared = prepare(open_feature_store(two_view_plant), two_view_plant, wanted, source)
+        source = read_source(wanted, directory, names_of(two_view_plant), now=utc_now())
+        plan = plan_of(open_feature_store(two_view_plant), two_view_plant, wanted, source)
+        prepared = prepare(wanted, source, plan)
         plant_file = two_view_plant.root / "plant.toml"
         return make_training_set(prepared, two_view_plant, plant_file, advance=lambda _: None)
 

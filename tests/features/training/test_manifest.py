@@ -68,11 +68,14 @@ def surroundings(plant: Plant, labels: str) -> dict[str, Any]:
     """The entries for files and tables."""
     files = {name: digest((plant.root / name).read_bytes()) for name in ("plant.toml", "tags.csv")}
     return {
-        "format": 2,
+        "format": 3,
+        "events": {},
+        "labels_newer_than_data": {},
         "inputs": {"labels.csv": digest(labels.encode())},
         "plant": {"site": "north-works", "files": files},
         "tables": TABLES,
         "quality_exclusions": {},
+        "resolved": {"features": [RMS, OIL], "assets": ["c101", "c102"], "named_assets": ["c101", "c102"]},
     }
 
 
@@ -112,6 +115,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
             "created_by_label_time": False,
             "split": {"by": "time", "shares": [0.5, 0.0, 0.5], "hold_out": [], "seed": 0, "forced": False},
             "horizon": "PT30S",
+            "accept_one_class": False,
             "threshold": 0.95,
             "format": "parquet",
         },
@@ -135,6 +139,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
         },
         "target": {
             "column": "fails",
+            "kind": "classes",
             "balance": {"train": {"false": 1, "true": 1}, "test": {"false": 2, "missing": 1, "true": 1}},
         },
         "corrections": {"rule": "true history", "compared_with": "created by label time", "values_that_differ": 6},
@@ -147,11 +152,13 @@ def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Pl
     """Nothing is purged, so rows are shared; later corrections do not count."""
     assert without_versions(own_split.manifest) == {
         **surroundings(two_view_plant, OWN_SPLIT),
+        "labels_newer_than_data": {"compressor_vibration": {"labels": 1, "seconds": 4.0}},
         "request": {
             "labels": "labels.csv",
             "features": [RMS, OIL],
             "target": "life",
             "created_by_label_time": True,
+            "accept_one_class": False,
             "threshold": 0.95,
             "format": "parquet",
         },
@@ -176,6 +183,7 @@ def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Pl
         },
         "target": {
             "column": "life",
+            "kind": "quantity",
             "balance": {
                 "train": {**quantiles(30.5, 50.5, 50.5, 50.5, 90.5, 90.5), "missing": 1},
                 "test": {**quantiles(60.5, 60.5, 60.5, 60.5, 60.5, 60.5), "missing": 3},

@@ -10,9 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import DeltaTable, Schema, write_deltalake
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-from feast.data_format import DeltaFormat
-from feast.types import Float64
+from feast import FeatureStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +18,7 @@ from features.feast.offline.join_executor import LOCAL
 from features.tables.feature_table import table_path
 from features.training.commit_times import version_at
 from features.training.join import feature_values
-from features.training.pinned import PinnedTable, as_of_warnings, pin
+from features.training.pinned import PinnedTable, TableSource, as_of_warnings, pin, source_of
 from features.training.plan import Feature, Plan, resolve
 from features.training.training_set import training_set
 from historian.plant.plant import Plant
@@ -57,7 +55,7 @@ def held(store: FeatureStore) -> Callable[..., PinnedTable]:
     """The table as of the given seconds after START."""
 
     def pinned(seconds: float) -> PinnedTable:
-        return pin(store.get_feature_view(VIEW), as_of=at(seconds))
+        return pin(source_of(store.get_feature_view(VIEW)), as_of=at(seconds))
 
     return pinned
 
@@ -223,7 +221,6 @@ CHANGES = st.one_of(
     st.tuples(st.just("compact"), st.none()),
 )
 VALUE = Feature("v:value", "v", "value", "v__value", {})
-ENTITY = Entity(name="asset", value_type=ValueType.STRING)
 Row = tuple[str, int, float, float]
 """Asset, event and created timestamp in seconds after START, value."""
 
@@ -275,15 +272,11 @@ def test_any_history_gives_what_was_there_at_any_time(
     committed = dict(zip(states, clock, strict=False))
     set_commit_times(path, {version: at(second) for version, second in committed.items()})
 
-    source = FileSource(path=str(path), file_format=DeltaFormat(), timestamp_field="event_timestamp")
-    field = Field(name="value", dtype=Float64)
-    view = FeatureView(
-        name="v", entities=[ENTITY], source=source, schema=[field], ttl=timedelta(0), tags={"window": "1s"}
-    )
+    source = TableSource("v", str(path), None, timedelta(seconds=1))
     keys = [(asset, second) for asset in "ab" for second in range(10)]
     labels = labelled(*keys)
     for second in range(10):
-        plan = Plan((VALUE,), {"v": pin(view, as_of=at(second))}, then, at(second), LOCAL)
+        plan = Plan((VALUE,), {"v": pin(source, as_of=at(second))}, then, at(second), LOCAL)
         found = feature_values(labels, plan, advance=lambda _: None)
         version = max((version for version, when in committed.items() if when <= second), default=max(committed))
         expected = [known(states[version], asset, when, second, then=then) for asset, when in keys]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from features.training.events import EVENTS
 from features.training.label_rules import LabelRule
-from features.training.rule_labels import grid_times, rule_labels
+from features.training.rule_labels import RuleLabels, grid_times, observed_until, rule_labels
 from historian.errors import InvalidInput
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -45,6 +45,14 @@ def rule(**tables: Any) -> LabelRule:
     return LabelRule.model_validate(
         {"events": "e.csv", "target": target, "times": {"view": "v"}, **tables, "observed_until": at(100)}
     )
+
+
+def labelled(
+    label_times: pl.DataFrame, rows: pl.DataFrame, wanted: LabelRule, *, as_of: datetime | None = None, now: int = 1000
+) -> RuleLabels:
+    """The labels as of some hours after T0, with the end of observation that follows."""
+    until = observed_until(label_times, rows, wanted, now=at(now), as_of=as_of)
+    return rule_labels(label_times, rows, wanted, until=until, as_of=as_of)
 
 
 def by_hand(asset: str, hour: int, rows: list[Event], wanted: LabelRule, until: int) -> tuple[object, ...] | str:
@@ -96,7 +104,7 @@ def test_every_label_is_what_going_through_the_events_gives(
         episodes={"restart": ["overhaul"]},
         exclude=[{"kinds": ["alarm"], "before": "1h", "after": "2h"}] if zones else [],
     )
-    made = rule_labels(times(*label_times), events(*rows), wanted, as_of=None if as_of is None else at(as_of))
+    made = labelled(times(*label_times), events(*rows), wanted, as_of=None if as_of is None else at(as_of))
     until = 100 if as_of is None else as_of
     known = [row for row in rows if row[3] <= until]
     by_key = {key: by_hand(*key, known, wanted, until) for key in sorted(set(label_times))}
@@ -111,8 +119,8 @@ def test_a_censored_run_is_left_out_or_kept_without_a_label() -> None:
     rows = events(("a", "failure", 10, 10, 10), ("b", "alarm", 0, 0, 0))
     target = {"kind": "remaining_life", "failures": ["failure"]}
     label_times = times(("a", 4), ("b", 4))
-    assert rule_labels(label_times, rows, rule(target=target)).labels.rows() == [("a", at(4), 6 * 3600.0, "a/1")]
-    kept = rule_labels(label_times, rows, rule(target={**target, "censored": "keep"})).labels
+    assert labelled(label_times, rows, rule(target=target)).labels.rows() == [("a", at(4), 6 * 3600.0, "a/1")]
+    kept = labelled(label_times, rows, rule(target={**target, "censored": "keep"})).labels
     assert kept.columns == [
         "asset", "event_timestamp", "remaining_life_s", "episode", "censored", "at_least_s",
     ]  # fmt: skip
@@ -123,16 +131,16 @@ def test_a_label_ends_with_its_horizon_or_its_run() -> None:
     """A split keeps this interval apart from others."""
     rows = events(("a", "failure", 10, 10, 10))
     target = {"kind": "remaining_life", "failures": ["failure"]}
-    assert rule_labels(times(("a", 1), ("a", 8)), rows, rule()).label_end.to_list() == [at(5), at(12)]
-    assert rule_labels(times(("a", 1), ("a", 8)), rows, rule(target=target)).label_end.to_list() == [at(10), at(10)]
+    assert labelled(times(("a", 1), ("a", 8)), rows, rule()).label_end.to_list() == [at(5), at(12)]
+    assert labelled(times(("a", 1), ("a", 8)), rows, rule(target=target)).label_end.to_list() == [at(10), at(10)]
 
 
 def test_a_failure_reported_later_was_not_known() -> None:
     """As of hour 12 the asset seemed to run; its last four hours are censored."""
     rows = events(("a", "failure", 10, 20, 10), ("b", "failure", 1, 1, 1))
     label_times = times(("a", 5), ("a", 9), ("a", 11))
-    assert rule_labels(label_times, rows, rule()).labels["fails_within"].to_list() == [False, True, False]
-    made = rule_labels(label_times, rows, rule(), as_of=at(12))
+    assert labelled(label_times, rows, rule()).labels["fails_within"].to_list() == [False, True, False]
+    made = labelled(label_times, rows, rule(), as_of=at(12))
     assert (made.labels["fails_within"].to_list(), made.censored) == ([False], 2)
 
 
@@ -143,7 +151,7 @@ def test_negatives_are_drawn_by_seed_and_stay() -> None:
 
     def drawn(seed: int, extra: pl.DataFrame | None = None) -> list[datetime]:
         wanted = rule(negatives={"per_positive": 3, "seed": seed})
-        made = rule_labels(label_times if extra is None else pl.concat([extra, label_times]), rows, wanted)
+        made = labelled(label_times if extra is None else pl.concat([extra, label_times]), rows, wanted)
         assert (made.labels["fails_within"].sum(), made.labels.height, made.unsampled) == (4, 16, 73)
         return made.labels.filter(~pl.col("fails_within"))["event_timestamp"].to_list()
 
@@ -154,10 +162,40 @@ def test_negatives_are_drawn_by_seed_and_stay() -> None:
 def test_a_rule_whose_failures_never_happen_is_refused() -> None:
     """A misspelt kind would label everything as sound."""
     with pytest.raises(InvalidInput, match="of the kind failure: nothing ever fails; did you mean failures"):
-        rule_labels(times(("a", 1)), events(("a", "failures", 1, 1, 1)), rule())
+        labelled(times(("a", 1)), events(("a", "failures", 1, 1, 1)), rule())
 
 
 def test_a_grid_lies_on_the_epoch_and_includes_both_ends() -> None:
     """Whole multiples of the step, for each asset."""
     wanted = rule(times={"every": "6h", "start": at(1), "end": at(12)}, assets=["b", "a"])
     assert grid_times(wanted.assets, wanted.times).rows() == [("a", at(6)), ("a", at(12)), ("b", at(6)), ("b", at(12))]
+
+
+def test_an_event_of_the_future_has_no_effect() -> None:
+    """It neither moves the end of observation, nor does its zone take labels away; the same without it."""
+    wanted = rule(exclude=[{"kinds": ["alarm"], "before": "20h"}]).model_copy(update={"observed_until": None})
+    rows = [("a", "failure", 10, 10, 10), ("b", "alarm", 11, 11, 11)]
+    label_times = times(*((asset, hour) for asset in "ab" for hour in range(0, 30, 2)))
+    expected = labelled(label_times, events(*rows), wanted, now=30)
+    assert expected.labels.filter(pl.col("event_timestamp") > at(20)).height == 4
+    for kind in KINDS:
+        found = labelled(label_times, events(*rows, ("b", kind, 35, 35, 35)), wanted, now=30)
+        assert found.labels.equals(expected.labels)
+    assert observed_until(label_times, events(*rows, ("b", "alarm", 35, 35, 35)), wanted, now=at(30)) == at(28)
+
+
+def test_times_of_the_future_are_not_labelled() -> None:
+    """A grid may end in the future; an event that has begun may end there. Observation ends with what has happened."""
+    wanted = rule().model_copy(update={"observed_until": None})
+    rows = events(("a", "failure", 10, 10, 40))
+    label_times = times(*(("a", hour) for hour in range(0, 50, 2)))
+    assert observed_until(label_times, rows, wanted, now=at(13)) == at(12)
+    found = labelled(label_times, rows, wanted, now=13)
+    assert found.labels["event_timestamp"].to_list() == [at(hour) for hour in range(0, 10, 2)]
+
+
+def test_observation_ends_no_later_than_now_and_as_of() -> None:
+    """Whatever the rule states."""
+    rows, label_times = events(("a", "failure", 10, 10, 10)), times(("a", 1))
+    ends = [observed_until(label_times, rows, rule(), now=at(now), as_of=at(60)) for now in (50, 70)]
+    assert ends == [at(50), at(60)]

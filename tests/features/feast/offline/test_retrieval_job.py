@@ -233,6 +233,46 @@ def test_a_directory_of_other_things_is_never_replaced(job: RetrievalJob, tmp_pa
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("path", "owner"),
+    [("rows.parquet", "vib"), ("./x/../rows.parquet", "vib"), ("sky.parquet", "weather"), ("link.parquet", "vib")],
+)
+def test_a_data_set_is_never_saved_over_the_source_of_a_view(
+    store: FeatureStore, tmp_path: Path, path: str, owner: str, *, overwrite: bool
+) -> None:
+    """It is refused by the view's name, also for a view that is not retrieved and by another name of the file."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link.parquet").symlink_to(tmp_path / "rows.parquet")
+    before = contents(tmp_path)
+    job = store.get_historical_features(LABELS, REFS[:1])
+    for file_format in (None, DeltaFormat()):
+        with pytest.raises(ValueError, match=rf"is the source of feature view {owner}, or part of it: .* another path"):
+            job.persist(SavedDatasetFileStorage(path=path, file_format=file_format), allow_overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("source", "place"), [("parts", "parts/new.parquet"), ("p*/*.parquet", "parts/new.parquet")])
+def test_a_data_set_does_not_become_part_of_a_source(
+    feast: Callable[..., FeatureStore], tmp_path: Path, source: str, place: str
+) -> None:
+    """A directory and a glob would read it as rows of theirs; next to them it is saved."""
+    (tmp_path / "parts").mkdir()
+    pl.DataFrame({"rain": ["dry"], "event_timestamp": at(0)}).write_parquet(tmp_path / "parts" / "a.parquet")
+    weather = FeatureView(
+        name="weather",
+        entities=[],
+        schema=[Field(name="rain", dtype=String)],
+        source=FileSource(path=source, timestamp_field="event_timestamp"),
+    )
+    labels = pd.DataFrame({"event_timestamp": at(1)})
+    job = feast(weather).get_historical_features(labels, ["weather:rain"])
+    with pytest.raises(ValueError, match="is the source of feature view weather, or part of it"):
+        job.persist(SavedDatasetFileStorage(path=place))
+    job.persist(SavedDatasetFileStorage(path="sets/new.parquet"))
+    assert pl.read_parquet(tmp_path / "sets" / "new.parquet")["rain"].to_list() == ["dry"]
+
+
 def test_other_places_to_save_to_are_refused(job: RetrievalJob, tmp_path: Path) -> None:
     """A warehouse is refused by kind and an object store by address; no local directory of that name is made."""
     with pytest.raises(ValueError, match="saves to files, not to SavedDatasetBigQueryStorage"):

@@ -6,12 +6,13 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from feast import FeatureStore
+from feast import FeatureService, FeatureStore
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
 from features.feast.registry.feast_repo import apply, open_feature_store
+from historian.errors import NotOffered
 from historian.plant.plant import Plant
 
 EVENT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -41,6 +42,17 @@ def test_an_asynchronous_lookup_is_the_synchronous_one(store: FeatureStore) -> N
     statuses = [[FieldStatus.Name(status) for status in values[ref.replace(":", "__")].statuses] for ref in REFS]
     assert statuses == [["PRESENT", "NOT_FOUND"], ["OUTSIDE_MAX_AGE", "NOT_FOUND"]]
     assert values[REFS[0].replace(":", "__")].values[0].double_val == 2.5
+
+
+def test_vectors_computed_in_advance_are_refused(store: FeatureStore) -> None:
+    """They would hold values past their ttl; a service that has them is refused by name, in both kinds of lookup."""
+    views = [store.get_feature_view(ref.split(":")[0]) for ref in REFS]
+    service = FeatureService(name="fast", features=views, precompute_online=True)
+    store.apply([service])
+    with pytest.raises(NotOffered, match="the feature service fast has precompute_online"):
+        store.get_online_features(service, [{"asset": "c101"}])
+    with pytest.raises(NotOffered, match="the feature service fast has precompute_online"):
+        asyncio.run(store.get_online_features_async(service, [{"asset": "c101"}]))
 
 
 def test_many_lookups_at_once(store: FeatureStore) -> None:
