@@ -178,5 +178,5 @@ def _entries(extents: pl.DataFrame, source: str, ingested_at: datetime) -> pl.Da
     intervals = extents.group_by("tag", maintain_order=True).agg(
         pl.col("first").min(), pl.col("last").max(), pl.col("rows").sum()
     )
-    stamped = intervals.with_columns(ingested_at=pl.lit(ingested_at, LEDGER["ingested_at"]), source=pl.lit(source))
-    return stamped.select(LEDGER.names())
+    written = pl.lit(ingested_at, LEDGER["ingested_at"])
+    return intervals.select(written.alias("ingested_at"), pl.lit(source).alias("source"), *intervals.columns)

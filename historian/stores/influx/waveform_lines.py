@@ -48,40 +48,59 @@ _OFFSETS: Final = 1000
 """Nanoseconds in a microsecond."""
 _LONGEST: Final = MAX_BYTES // min(ITEM_BYTES.values())
 """Samples."""
+_LINE: Final = pl.concat_str("before", pl.col("values").bin.encode("base64"), "after")
+_LINE_BYTES: Final = (
+    pl.col("before").str.len_bytes() + pl.col("values").bin.size() * 4 // 3 + pl.col("after").str.len_bytes() + 4
+)
 _FOR_EVER: Final = 2.0**61
 """Microseconds; all instants of InfluxDB are closer together."""
 
 
-def waveform_bodies(batch: WaveformBatch, *, written: int, pieces: int) -> Generator[bytes]:
-    """Yield the batch as bodies of write requests of `pieces` stretches each, in the order of the batch.
+def waveform_bodies(batch: WaveformBatch, *, written: int, size: int) -> Generator[bytes]:
+    """Yield the batch as bodies of write requests, in the order of the batch.
 
     Args:
         batch: the stretches.
         written: time of writing in microseconds; larger than that of all earlier writes.
-        pieces: stretches in a body.
+        size: bytes of a body, which is larger only if a single stretch is.
     """
-    for part in batch.iter_slices(pieces):
-        yield waveform_lines(WaveformBatch(part), written=written).str.join("\n").item().encode()
+    framed = _framed(batch, written)
+    longest = framed.select(_LINE_BYTES.max()).item()
+    for part in framed.iter_slices(max(1, size // longest)):
+        yield _contents(part.select(pl.concat_str(_LINE, pl.lit("\n"))).to_series())
 
 
 def waveform_lines(batch: WaveformBatch, *, written: int) -> pl.Series:
     """Return one line for each stretch, without the newline; its time is in nanoseconds."""
+    return _framed(batch, written).select(_LINE).to_series()
+
+
+def _framed(batch: WaveformBatch, written: int) -> pl.DataFrame:
+    """Return `before`, `values` and `after`: what lines consist of, so that the values are copied once."""
     end = (pl.col("timestamp").to_physical() + exact_length() + slack()).ceil().clip(upper_bound=_FOR_EVER)
-    parts = [
-        pl.format(
-            MEASUREMENT + ",octave={},tag={},thousands={} ",
-            pl.Series(octaves(batch["sample_rate"].to_numpy())),
-            escaped_tag(tag_value(pl.col("tag"))),
-            pl.Series(_codes(batch) // _OFFSETS),
-        ),
-        pl.format('values="{}",', pl.col("values").bin.encode("base64")),
-        pl.format('encoding="{}",scale={},divisor={},sample_rate={},', "encoding", "scale", "divisor", "sample_rate"),
+    codes = _codes(batch)
+    fields = [
+        pl.format('",encoding="{}",scale={},divisor={},sample_rate={},', "encoding", "scale", "divisor", "sample_rate"),
         pl.format("count={}i,not_finite={}i,quality={}i,", "count", "not_finite", "quality"),
         *(pl.format(name + "={},", name) for name in _STATISTICS),
         pl.format("end={}i,written={}i ", end.cast(pl.Int64), pl.lit(written)),
-        (pl.col("timestamp").to_physical() * _OFFSETS + pl.Series(_codes(batch) % _OFFSETS)).cast(pl.String),
+        (pl.col("timestamp").to_physical() * _OFFSETS + pl.Series(codes % _OFFSETS)).cast(pl.String),
     ]
-    return batch.select(pl.concat_str(parts, ignore_nulls=True)).to_series()
+    before = pl.format(
+        MEASUREMENT + ',octave={},tag={},thousands={} values="',
+        pl.Series(octaves(batch["sample_rate"].to_numpy())),
+        escaped_tag(tag_value(pl.col("tag"))),
+        pl.Series(codes // _OFFSETS),
+    )
+    return batch.select(before.alias("before"), "values", pl.concat_str(fields, ignore_nulls=True).alias("after"))
+
+
+def _contents(lines: pl.Series) -> bytes:
+    """Return the bytes of strings that follow one another, in one copy."""
+    array = lines.to_arrow()
+    _, offsets, data = array.buffers()
+    borders = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return bytes(memoryview(data)[borders[0] : borders[-1]])
 
 
 def stretches(rows: pl.DataFrame) -> pl.DataFrame:

@@ -115,20 +115,21 @@ def files_of(table: LakeTable) -> pl.DataFrame:
         pl.col("min.tag").str.slice(0, _PREFIX).alias("lowest"),
         pl.col("max.tag").str.slice(0, _PREFIX).alias("highest"),
         pl.when(one_tag).then("min.tag").alias("tag"),
-        _same(files, "quality").alias("quality"),
+        _same(files, "quality", as_="quality"),
         texts.alias("texts"),
         slowest.alias("slowest"),
         # Parsers of JSON may round other numbers.
-        pl.when(slowest == slowest.floor()).then(_same(files, "sample_rate")).alias("rate"),
-        _same(files, "count").alias("size"),
+        pl.when(slowest == slowest.floor()).then(_same(files, "sample_rate", as_="rate")).alias("rate"),
+        _same(files, "count", as_="size"),
     )
 
 
-def _same(files: pl.DataFrame, column: str) -> pl.Expr:
+def _same(files: pl.DataFrame, column: str, *, as_: str) -> pl.Expr:
     """Return an expression for the one value of a column in each file; null where there are several or none."""
-    if f"min.{column}" not in files.columns:
-        return pl.lit(None, _EMPTY[{"sample_rate": "rate", "count": "size"}.get(column, column)])
-    return pl.when(pl.col(f"min.{column}") == pl.col(f"max.{column}")).then(f"min.{column}")
+    least, most = f"min.{column}", f"max.{column}"
+    if least not in files.columns:
+        return pl.lit(None, _EMPTY[as_]).alias(as_)
+    return pl.when(pl.col(least) == pl.col(most)).then(least).alias(as_)
 
 
 def prune(files: pl.DataFrame, tags: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:

@@ -64,7 +64,8 @@ def stored(batch: pl.DataFrame) -> pl.DataFrame:
 def stored_waveforms(batch: pl.DataFrame) -> pl.DataFrame:
     """Return stretches with `ingested_at` as rows of the table `waveforms`, columns of `STORED_WAVEFORMS`."""
     last, day = pl.Series(last_us(batch)), pl.col("timestamp").dt.date()
-    return batch.with_columns(last=last, day=day).select(STORED_WAVEFORMS.names()).cast(STORED_WAVEFORMS)
+    whole = pl.col("count", "not_finite", "quality").cast(pl.Int64)
+    return batch.with_columns(whole, last=last.cast(STORED_WAVEFORMS["last"]), day=day).select(STORED_WAVEFORMS.names())
 
 
 def with_batch_types(rows: pl.DataFrame) -> pl.DataFrame:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
 
 import polars as pl
-import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,8 +25,6 @@ from historian.stores.lake.layout import FileLayout
 Action = dict[str, Any]
 """One line of a Delta commit, such as `{"add": {"path": …}}`."""
 _UNBOUNDED: Final = 2**62
-_COMPARABLE: Final = cs.exclude(cs.binary())
-"""Columns with statistics."""
 _EVENLY_SPACED: Final = ("timestamp", "last")
 _VARIED: Final = (*_EVENLY_SPACED, "low", "high", "sum_squares")
 """Columns in which few values repeat, for which a dictionary would be one more thing to read."""
@@ -35,6 +32,15 @@ _TRIED: Final = 8
 """Number of values of a file that are compressed to find out whether compression is worth its time."""
 _WORTH: Final = 0.9
 """Largest size, as a part of the size before, to which compression must bring them."""
+
+
+class _Bounds(NamedTuple):
+    """What is known of the rows of a row group; of columns that can be compared."""
+
+    rows: int
+    least: dict[str, Any]
+    most: dict[str, Any]
+    nulls: dict[str, int]
 
 
 def write_files(
@@ -85,7 +91,7 @@ def sync(path: Path) -> None:
 
 def _write_file(
     path: Path, first: pl.DataFrame, rest: Iterator[pl.DataFrame], group_rows: int, target: int
-) -> list[pl.DataFrame]:
+) -> list[_Bounds]:
     """Write one file with `first` and as much of `rest` as fits; return the bounds of each row group."""
     bounds = [_bounds(first)]
     table = first.to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -108,8 +114,8 @@ def _write_file(
 def _compression(rows: pl.DataFrame) -> dict[str, str]:
     """Return the compression of each column: none for bytes that it hardly makes smaller, such as noise."""
     found = dict.fromkeys(rows.columns, "lz4")
-    for name in rows.select(cs.binary()).columns:
-        some = rows[name].gather_every(-(-rows.height // _TRIED)).drop_nulls().to_list()
+    for name in [name for name, dtype in rows.schema.items() if dtype == pl.Binary]:
+        some = [rows.item(row, name) for row in range(0, rows.height, -(-rows.height // _TRIED))]
         packed = sum(pa.compress(value, codec="lz4_raw").size for value in some)
         if packed > _WORTH * sum(map(len, some)):
             found[name] = "none"
@@ -129,35 +135,32 @@ def _regrouped(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFra
         yield pl.concat(waiting)
 
 
-def _bounds(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(
-        pl.len().alias("rows"),
-        _COMPARABLE.min().name.prefix("min."),
-        _COMPARABLE.max().name.prefix("max."),
-        _COMPARABLE.null_count().name.prefix("nulls."),
+def _bounds(rows: pl.DataFrame) -> _Bounds:
+    columns = [column for column in rows.iter_columns() if column.dtype != pl.Binary]
+    return _Bounds(
+        rows.height,
+        {column.name: column.min() for column in columns},
+        {column.name: column.max() for column in columns},
+        {column.name: column.null_count() for column in columns},
     )
 
 
-def _statistics(bounds: list[pl.DataFrame]) -> str:
+def _statistics(bounds: list[_Bounds]) -> str:
     """Return a file's statistics as JSON for a Delta commit. Instants are exact, not truncated to milliseconds."""
-    every = pl.concat(bounds)
-    (whole,) = every.select(
-        pl.col("rows").sum(), pl.col("^min\\..*$").min(), pl.col("^max\\..*$").max(), pl.col("^nulls\\..*$").sum()
-    ).to_dicts()
-    named = {kind: _values(whole, f"{kind}.") for kind in ("min", "max", "nulls")}
     return json.dumps(
         {
-            "numRecords": whole["rows"],
-            "minValues": named["min"],
-            "maxValues": named["max"],
-            "nullCount": named["nulls"],
+            "numRecords": sum(each.rows for each in bounds),
+            "minValues": _of_each(min, [each.least for each in bounds]),
+            "maxValues": _of_each(max, [each.most for each in bounds]),
+            "nullCount": _of_each(sum, [each.nulls for each in bounds]),
         }
     )
 
 
-def _values(row: dict[str, Any], prefix: str) -> dict[str, Any]:
-    found = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
-    return {name: _plain(value) for name, value in found.items() if value is not None}
+def _of_each(combined: Callable[[list[Any]], Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """Combine what row groups have in each column; columns of nulls are left out."""
+    known = {name: [each[name] for each in groups if each[name] is not None] for name in groups[0]}
+    return {name: _plain(combined(values)) for name, values in known.items() if values}
 
 
 def _plain(value: object) -> object:

@@ -141,7 +141,7 @@ class StretchRows:
         far = far_of(every)
         span = bounds[0] - far, bounds[1] + far
         others = prune(every.join(files, on="path", how="anti"), own["tag"].to_list(), *span)
-        held = read_rows(whole_files(others), _PLACE, pl.lit(value=True))
+        held = read_rows(whole_files(others), _PLACE, lambda rows: rows)
         nearby = (pl.col("timestamp") <= pl.col("end") + far) & (pl.col("last") >= pl.col("begin") - far)
         between = (written > pl.col("oldest")) & (written <= pl.col("newest"))
         return held.join(own, on="tag").filter(nearby & between)["tag"].unique().to_list()

@@ -6,7 +6,7 @@ Stretches of different writes may overlap; the newest counts, wherever a page be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,9 +21,11 @@ from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import FileOrGroup, files_of, groups_of, prune, whole_files
 from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN, with_batch_types
 from historian.stores.waveform_pages import page_ranges
+from historian.times import micros
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 from historian.waveforms.cutting import cut
 from historian.waveforms.joining import newest_wins_waveforms
+from historian.waveforms.timing import runs_of, starts_us
 
 HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high", WRITTEN)
 """Columns of a stretch that say where it is and summarise it."""
@@ -80,7 +82,8 @@ def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], sp
     far = far_of(files)
     start, end = span[0] - far, span[1] + far
     whole = whole_files(files)  # these columns are small: there is no need of row groups
-    heads = read_rows(whole, HEADS, pl.col("tag").is_in(tags) & _touching(start, end))
+    wanted = pl.col("tag").is_in(tags) & (pl.col("timestamp") < end) & (pl.col("last") >= start)
+    heads = read_rows(whole, HEADS, lambda rows: rows.filter(wanted))
     if not is_in_order(heads):
         heads = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
         heads = heads.sort("tag", "timestamp")
@@ -108,21 +111,25 @@ def stretch_pages(lake: LakeDirectory, found: Located, span: Span, *, page_sampl
     Raises:
         StoreUnavailable: a file cannot be read.
     """
+    begins, ends = starts_us(found.heads), found.heads["last"].to_physical().to_numpy()
     for first, after in page_ranges(found.heads, *span, page_samples):
         with lake.reporting("read"):
-            heads = found.heads.filter(_touching(first - found.far, after + found.far))
+            near = (begins < micros(after + found.far)) & (ends >= micros(first - found.far))
+            heads = found.heads.filter(near)
             page = cut(WaveformBatch(resolved(replace(found, heads=heads))), first, after)
         if not page.is_empty():
             yield page
 
 
-def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Expr) -> pl.DataFrame:
-    """Return the rows of files and row groups for which `wanted` is true; of the others, few are in memory at a time.
+def read_rows(
+    parts: Sequence[FileOrGroup], names: Sequence[str], chosen: Callable[[pl.DataFrame], pl.DataFrame]
+) -> pl.DataFrame:
+    """Return the rows of files and row groups that are chosen; of the others, few are in memory at a time.
 
     Args:
         parts: files and row groups.
         names: the columns to read, of `STORED_WAVEFORMS`.
-        wanted: condition on these columns.
+        chosen: returns the wanted ones of some rows.
     """
     same = _constant_columns(parts, names)
     constants = [pl.lit(value, STORED_WAVEFORMS[name]).alias(name) for name, value in same.items()]
@@ -131,7 +138,7 @@ def read_rows(parts: Sequence[FileOrGroup], names: Sequence[str], wanted: pl.Exp
 
     def take() -> None:
         rows = pl.DataFrame(pa.concat_tables(waiting)).with_columns(constants)
-        found.append(rows.filter(wanted).select(names))
+        found.append(chosen(rows).select(names))
         waiting.clear()
 
     held = 0
@@ -172,20 +179,21 @@ def resolved(found: Located) -> pl.DataFrame:
     Returns:
         Columns of `WAVEFORM_SCHEMA`, then `ingested_at`, sorted by (tag, timestamp).
     """
-    starts = pl.col("timestamp").is_in(found.heads["timestamp"].unique().implode())
-    files = _holding(found.files, found.heads)
-    parts = _holding([part for file in files for part in found.parts(file)], found.heads)
-    rows = read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], starts)
-    rows = rows.join(found.heads, on=["tag", "timestamp", WRITTEN], how="semi", maintain_order="left")
-    return newest_wins_waveforms(rows, written=WRITTEN)
+    may_hold = _holders(found.heads)
+    parts = [part for file in found.files if may_hold(file) for part in found.parts(file) if may_hold(part)]
+    keys = found.heads.select("tag", "timestamp", WRITTEN)
+
+    def of_heads(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.join(keys, on=keys.columns, how="semi", maintain_order="left")
+
+    return newest_wins_waveforms(read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], of_heads), written=WRITTEN)
 
 
-def _holding(parts: Sequence[FileOrGroup], heads: pl.DataFrame) -> list[FileOrGroup]:
-    """Return the parts in which a stretch may begin when one of `heads` does."""
-    by_tag = heads.select("tag", at=pl.col("timestamp").to_physical()).partition_by("tag", as_dict=True)
-    starts = {tag: np.sort(rows["at"].to_numpy()) for (tag,), rows in by_tag.items()}
-    none = np.empty(0, np.int64)
-    every = np.sort(np.concatenate([none, *starts.values()]))
+def _holders(heads: pl.DataFrame) -> Callable[[FileOrGroup], bool]:
+    """Return a function that says whether one of some stretches may begin in a file or row group."""
+    at, tag = starts_us(heads), heads["tag"]
+    starts = {tag[first]: np.sort(at[first:last]) for first, last in runs_of(tag)}
+    none, every = np.empty(0, np.int64), np.sort(at)
 
     def may_hold(part: FileOrGroup) -> bool:
         at = every if part.tag is None else starts.get(part.tag, none)
@@ -193,8 +201,4 @@ def _holding(parts: Sequence[FileOrGroup], heads: pl.DataFrame) -> list[FileOrGr
         after = len(at) if part.last is None else np.searchsorted(at, part.last, side="right")
         return bool(after > first)
 
-    return [part for part in parts if may_hold(part)]
-
-
-def _touching(start: datetime, end: datetime) -> pl.Expr:
-    return (pl.col("timestamp") < end) & (pl.col("last") >= start)
+    return may_hold

@@ -22,10 +22,10 @@ VALUES = st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0, np.nan]), min_size
 WRITES = st.lists(st.tuples(st.integers(0, 40), VALUES, st.sampled_from("ab")), min_size=1, max_size=30)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(writes=WRITES, step=st.integers(2, 12), span=st.tuples(st.integers(0, 45), st.integers(1, 30)))
 def test_stretches_within_the_known_extremes_need_not_be_decoded(
-    writes: list[tuple[int, list[float]]], step: int, span: tuple[int, int]
+    writes: list[tuple[int, list[float], str]], step: int, span: tuple[int, int]
 ) -> None:
     """Whatever borders and newer stretches cut, what is left out changes no interval's extremes."""
     plan = [(tag, at(1000 * start), 1000.0, len(values), 0) for start, values, tag in writes]

@@ -54,12 +54,15 @@ def test_the_longest_string_is_below_the_limit() -> None:
             assert max(len(part) for part in line.split('"')) <= LIMIT
 
 
-def test_bodies_have_a_limited_number_of_stretches() -> None:
-    """All lines are written, in order."""
+def test_bodies_have_a_limited_size() -> None:
+    """All lines are written, in order; a longer line has a body of its own."""
     batch = waveform_batch(pl.concat([stretch(number * 10_000, [1.0, 2.0]) for number in range(5)]))
     lines = waveform_lines(batch, written=3).to_list()
-    found = [body.decode().split("\n") for body in waveform_bodies(batch, written=3, pieces=2)]
+    size = 2 * max(map(len, lines)) + 10
+    found = [body.decode().splitlines() for body in waveform_bodies(batch, written=3, size=size)]
     assert found == [lines[:2], lines[2:4], lines[4:]]
+    assert all(len(body) <= size for body in waveform_bodies(batch, written=3, size=size))
+    assert [body.decode().splitlines() for body in waveform_bodies(batch, written=3, size=1)] == [[x] for x in lines]
 
 
 @given(st.lists(st.integers(1, 16_384), min_size=2, max_size=2, unique=True), st.floats(1e-3, 250_000.0))
