@@ -158,7 +158,7 @@ def test_a_failure_in_another_process_is_raised_here(plant: Plant) -> None:
 
 def test_a_killed_process_is_reported(plant: Plant) -> None:
     """The error says what may have killed it and that nothing is lost; no other process is left behind."""
-    fill(plant, seconds=100)
+    fill(plant, seconds=200)
     before, delayed = children(), DelayedStore(plant)
 
     def compute() -> None:
