@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.servers import Server, influx1, influx2, set_up2, shim
+from tests.warm.programs import warm_programs
 
 import_module("features")  # before any test imports Feast: docs/decisions/0006
 
@@ -22,9 +23,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Let every worker begin with its share of the slow tests, and let these take longer.
 
     A worker is given a contiguous part of the list, and takes over fast tests of another when it has finished its own.
+    Tests that share the Ray cluster stand together, so that one worker starts it once.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     slow = [item for item in items if item.get_closest_marker("slow")]
+    slow.sort(key=lambda item: "ray_address" in getattr(item, "fixturenames", ()))
     fast = [item for item in items if not item.get_closest_marker("slow")]
     for item in slow:
         if not item.get_closest_marker("timeout"):
@@ -47,6 +50,16 @@ def shared_data() -> Path:
             pytest.fail(f"the real data is not at {path}; set PENSTOCK_TEST_DATA")
         pytest.skip(f"the real data is not at {path}; set PENSTOCK_TEST_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory of programs that do not import Feast again at each start; see `tests.warm`.
+
+    For tests that are not about starting. Every command is started as users start it by a test, too.
+    """
+    with warm_programs(tmp_path_factory.mktemp("warm")) as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")

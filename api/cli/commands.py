@@ -44,6 +44,8 @@ class Commands:
     report: Report
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables in addition to our own, to which the plant file refers as `${NAME}`."""
+    program: Path = field(default_factory=lambda: Path(sys.executable).with_name("penstock"))
+    """The program that is started for each command."""
 
     def run(self, *arguments: str) -> Record:
         """See `Runner.run`."""
@@ -77,7 +79,7 @@ class Commands:
 
     def _start(self, arguments: tuple[str, ...], *, stderr: int | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("penstock"), *arguments, "--json"],
+            [self.program, *arguments, "--json"],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

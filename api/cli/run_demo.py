@@ -30,6 +30,7 @@ def run_demo(
     *,
     stream_for: str,
     report: Report,
+    history: str = "2h",
     while_serving: Callable[[Record], None] = lambda _: None,
 ) -> Record:
     """Simulate a compressor and take its data from the PLCs to a training set and an online lookup.
@@ -39,15 +40,16 @@ def run_demo(
         directory: an empty directory for the plant file, the history and the state.
         stream_for: how long to stream live, such as "10s".
         report: called with the outcome of each command.
+        history: how much history the simulator writes, such as "2h".
         while_serving: called with the record of `penstock serve`, before everything is stopped.
 
     Returns:
         The record of `penstock demo` without `seconds`.
     """
     with ExitStack() as stack:
-        simulate = ["simulate", "--plant-dir", ".", "--history", "2h", "--opcua-port", "0", "--modbus-port", "0"]
+        simulate = ["simulate", "--plant-dir", ".", "--history", history, "--opcua-port", "0", "--modbus-port", "0"]
         stack.enter_context(runner.ready(*simulate))
-        report("  one compressor with a growing bearing fault; two hours of vibration and process tags\n")
+        report(f"  one compressor with a growing bearing fault; {history} of vibration and process tags\n")
         plant = load_plant(directory)
         if is_influx(plant.store_url):
             runner.run("store", "init")

@@ -13,12 +13,13 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from api.cli.commands import Commands
+from api.cli.commands import Commands, Runner
 
 HERE = Path(__file__).parent
 
@@ -41,8 +42,17 @@ def main() -> None:
         print(json.dumps(run(given.data.resolve(), directory, given.historian), indent=2))
 
 
-def run(skab: Path, directory: Path, historian: str | None) -> dict[str, Any]:
-    """Backfill, compute, label and export; return the effect of the gaps."""
+def run(
+    skab: Path, directory: Path, historian: str | None, commands: Callable[..., Runner] = Commands
+) -> dict[str, Any]:
+    """Backfill, compute, label and export; return the effect of the gaps.
+
+    Args:
+        skab: directory of the data.
+        directory: for plant, state and training set.
+        historian: url of an empty InfluxDB; the lake if None.
+        commands: makes what runs `penstock` from directory, report and environment.
+    """
     shutil.copy(HERE / "plant.toml", directory)
     shutil.copy(HERE / "loop.csv", directory)
     recorded = pl.concat([pl.read_csv(path, separator=";") for path in sorted(skab.glob("valve1_*.csv"))])
@@ -54,7 +64,7 @@ def run(skab: Path, directory: Path, historian: str | None) -> dict[str, Any]:
     labels.write_csv(directory / "labels.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
 
     environment = {"SKAB_DIR": str(skab), **({"PENSTOCK_HISTORIAN": historian} if historian else {})}
-    penstock = Commands(directory, report=report, environment=environment).run
+    penstock = commands(directory, report, environment).run
     penstock("store", "init")
     backfilled = penstock("backfill")
     penstock("compute")

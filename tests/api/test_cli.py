@@ -35,7 +35,7 @@ def test_the_server_says_where_it_listens_and_serves(served: Plant) -> None:
     assert "Traceback" not in stderr
 
 
-def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
+def test_what_was_served_over_http_is_recomputed_offline(served: Plant, warm: Path) -> None:
     """Values served over HTTP are logged, and `penstock consistency` recomputes the same ones offline."""
     file = served.root / "plant.toml"
     file.write_text(f'{file.read_text()}\n[online]\nlog = "30d"\n', encoding="utf-8")
@@ -43,7 +43,7 @@ def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
         "features": ["compressor_vibration:de_h_rms_ac", "compressor_process:oil_temp_mean"],
         "entities": {"asset": ["c101", "c102", "c999"]},
     }
-    command = [PENSTOCK, "serve", "--port", "0", "--json", "--plant", str(served.root)]
+    command = [str(warm / "penstock"), "serve", "--port", "0", "--json", "--plant", str(served.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         url = json.loads(server.stdout.readline())["url"]
@@ -51,7 +51,7 @@ def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=60)
 
-    checked = [PENSTOCK, "consistency", "--since", "now-1h", "--json", "--plant", str(served.root)]
+    checked = [str(warm / "penstock"), "consistency", "--since", "now-1h", "--json", "--plant", str(served.root)]
     done = subprocess.run(checked, capture_output=True, text=True, timeout=100)
 
     assert statuses == [200, 200, 200]
@@ -61,11 +61,11 @@ def test_what_was_served_over_http_is_recomputed_offline(served: Plant) -> None:
     assert {row["feature"]: row["match"] for row in found["features"]} == dict.fromkeys(body["features"], 9)
 
 
-def test_a_port_in_use_is_reported(plant: Plant) -> None:
+def test_a_port_in_use_is_reported(plant: Plant, warm: Path) -> None:
     """The error says what to do, and the exit code is 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [PENSTOCK, "serve", "--port", port, "--plant", str(plant.root)]
+        command = [str(warm / "penstock"), "serve", "--port", port, "--plant", str(plant.root)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port" in done.stderr

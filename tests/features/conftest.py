@@ -28,7 +28,7 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """A Ray cluster of two nodes on loopback; nobody is connected to it."""
     with two_ray_nodes() as address:

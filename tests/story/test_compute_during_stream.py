@@ -35,9 +35,9 @@ def newest(plant: Plant, view: View) -> pl.DataFrame:
     return stored(plant, view).unique(KEY, keep="last", maintain_order=True).drop("created_timestamp")
 
 
-def test_computing_during_the_stream_leaves_what_computing_after_it_would(tmp_path: Path) -> None:
+def test_computing_during_the_stream_leaves_what_computing_after_it_would(tmp_path: Path, warm: Path) -> None:
     """No window is missing or stored twice with the same values, and the online values are right."""
-    penstock = InProcess(Commands(tmp_path, print))
+    penstock = InProcess(Commands(tmp_path, print, program=warm / "penstock"))
     with penstock.ready("simulate", "--plant-dir", ".", "--burst-every", "300ms"):
         file = tmp_path / "plant.toml"
         # Windows that overlap, and that a stream of seconds fills.

@@ -19,11 +19,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "exa
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
-    """Typed one after the other, they succeed."""
+def test_the_commands_of_the_readme_work(tmp_path: Path, warm: Path) -> None:
+    """Typed one after the other, they succeed. `test_demo` starts the commands as they are installed."""
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) == README.count("```sh") > 6
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{warm}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
     script = "set -e\n" + "\n".join(blocks)
     subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "plant" / "training.parquet").exists()

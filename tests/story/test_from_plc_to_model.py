@@ -61,9 +61,9 @@ def samples_of_newest_window(plant: Plant) -> npt.NDArray[np.float64]:
     return decode(pl.concat(pages)).values
 
 
-def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tmp_path: Path) -> None:
+def test_a_sample_travels_from_the_plc_to_a_training_set_and_an_online_lookup(tmp_path: Path, warm: Path) -> None:
     """Backfill, stream, compute, register, materialise, label, look up: and the served value is the true one."""
-    penstock = InProcess(Commands(tmp_path, print))
+    penstock = InProcess(Commands(tmp_path, print, program=warm / "penstock"))
     simulate = ["simulate", "--plant-dir", ".", "--history", "20m", "--opcua-port", "0", "--modbus-port", "0"]
     with penstock.ready(*simulate):
         # OT describes the plant, and learns at once whether the description can work.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,12 @@ def test_a_cluster_that_does_not_answer_is_reported(history: Path, penstock: Cal
 
 
 @pytest.mark.slow
-def test_one_machine_does_not_load_ray(history: Path, plant: Plant) -> None:
+def test_one_machine_does_not_load_ray(history: Path, plant: Plant, warm: Path) -> None:
     """`penstock training-set` without --engine ray, with the whole artefact."""
     code = (
         "import sys; from historian.cli.main import app;"
         f"app(['training-set', {str(history / 'rule.toml')!r}, '--plant', {str(plant.root)!r},"
         f" '--out', {str(history / 'set')!r}], standalone_mode=False); assert 'ray' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=100, stdout=subprocess.DEVNULL)
+    subprocess.run([str(warm / "python"), "-c", code], check=True, timeout=100, stdout=subprocess.DEVNULL)
     assert (history / "set" / "manifest.json").exists()

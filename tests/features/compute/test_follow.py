@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -109,13 +108,12 @@ def test_needs_registered_features_and_a_duration(plant: Plant) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_after_the_round(plant: Plant, number: signal.Signals) -> None:
+def test_a_signal_ends_it_after_the_round(plant: Plant, warm: Path, number: signal.Signals) -> None:
     """Each round that did something prints one JSON line, and the exit code is 0."""
     feast_repo.apply(plant)
     write(plant, 0, 3, 1.0)
-    run = f"compute(Path({str(plant.root)!r}), follow=True, as_json=True)"
-    code = f"from features.cli.compute import compute; from pathlib import Path; {run}"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    command = [str(warm / "penstock"), "compute", "--follow", "--json", "--plant", str(plant.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         record = json.loads(process.stdout.readline())
         process.send_signal(number)

@@ -44,11 +44,11 @@ def follow_until_killed(root: Path) -> None:
     Follower(plant, open_store(plant), utc_now, [NAME], online).run(Event(), pause=0.05, report=report)
 
 
-def killed(plant: Plant) -> None:
-    """A run of it in a process of its own: this module as a program."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.features.compute.test_follow_kill", plant.root], timeout=60, check=False
-    )
+def killed(plant: Plant, warm: Path) -> None:
+    """A run of it in a process of its own."""
+    run = follow_until_killed.__name__
+    code = f"from tests.features.compute.test_follow_kill import Path, {run}; {run}(Path({str(plant.root)!r}))"
+    done = subprocess.run([warm / "python", "-c", code], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
 
 
@@ -96,17 +96,17 @@ def newest(plant: Plant, asset: str) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_rows_appended_before_a_kill_are_online_after_the_next_start(plant: Plant) -> None:
+def test_rows_appended_before_a_kill_are_online_after_the_next_start(plant: Plant, warm: Path) -> None:
     """This holds for a new online store and an existing one; no row is appended again."""
     feast_repo.apply(plant)
     write(plant, "c101", 0, 3)
-    killed(plant)
+    killed(plant, warm)
     assert stored(plant).height == 3
     assert online(plant, "c101")["event_timestamp"] is None
 
     first = newest(plant, "c101")
     write(plant, "c101", 3, 5)
-    killed(plant)
+    killed(plant, warm)
     assert stored(plant).height == 5
     assert online(plant, "c101") == first  # the next start had caught up before it was killed in its turn
 
@@ -121,7 +121,3 @@ def test_rows_appended_before_a_kill_are_online_after_the_next_start(plant: Plan
     ]
     for asset in ("c101", "c102"):
         assert online(plant, asset) == newest(plant, asset)
-
-
-if __name__ == "__main__":
-    follow_until_killed(Path(sys.argv[1]))

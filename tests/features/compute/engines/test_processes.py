@@ -64,7 +64,7 @@ def rows_by(plant: Plant, state: Path, engine: Engine, limits: Budget) -> pl.Dat
     """All rows of a table of its own."""
     site = replace(plant, state=state)
     job = ViewJob(site, plant.views["compressor_vibration"], open_store(plant), lambda: LATER)
-    job.run(job.plan(limits), engine, rows_per_commit=5)
+    job.run(job.plan(limits), engine, rows_per_commit=50)
     return FeatureTable(site, job.view).scan().sort("asset", "event_timestamp").collect()
 
 
@@ -83,7 +83,7 @@ def test_small_partitions_give_the_rows_of_a_single_one(plant: Plant, tmp_path: 
 class DelayedStore:
     """A store that lets others go first; and counts what is read here."""
 
-    def __init__(self, plant: Plant, before: Callable[[], None] = lambda: sleep(0.3)) -> None:
+    def __init__(self, plant: Plant, before: Callable[[], None] = lambda: sleep(1)) -> None:
         self.store, self.reads, self._before = open_store(plant), 0, before
 
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
@@ -106,7 +106,7 @@ def processes_of(plant: Plant, store: Samples, url: str = "") -> Engine:
 
 def test_processes_give_the_rows_of_one(plant: Plant, tmp_path: Path) -> None:
     """The rows are the same in any order of completion, and the other processes do take part."""
-    fill(plant, seconds=200)
+    fill(plant, seconds=100)
     single = rows_by(plant, tmp_path / "single", in_process(open_store(plant)), SMALL)
     delayed = DelayedStore(plant)
     several = rows_by(plant, tmp_path / "several", processes_of(plant, delayed), SMALL)
@@ -134,7 +134,7 @@ def children() -> set[int]:
 
 def test_a_failure_in_this_process_is_raised(plant: Plant) -> None:
     """The original error is raised with its message; waiting partitions are not started."""
-    fill(plant, seconds=200)
+    fill(plant, seconds=100)
     _, planned = plan_of(plant, SMALL)
 
     def fail() -> None:
@@ -149,7 +149,7 @@ def test_a_failure_in_this_process_is_raised(plant: Plant) -> None:
 
 def test_a_failure_in_another_process_is_raised_here(plant: Plant) -> None:
     """The original error is raised with its message."""
-    fill(plant, seconds=200)
+    fill(plant, seconds=100)
     blocked = plant.root / "file"
     blocked.touch()
     with pytest.raises(StoreUnavailable, match="file"):

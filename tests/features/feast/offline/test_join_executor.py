@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -159,7 +158,7 @@ def test_an_address_of_any_form_that_does_not_answer_is_reported() -> None:
 
 
 @pytest.mark.slow
-def test_one_machine_does_not_load_ray(tmp_path: Path) -> None:
+def test_one_machine_does_not_load_ray(tmp_path: Path, warm: Path) -> None:
     """Ray need not be installed."""
     script = (
         "import sys; sys.modules['ray'] = None; from pathlib import Path; from feast import FeatureStore, RepoConfig;"
@@ -172,4 +171,4 @@ def test_one_machine_does_not_load_ray(tmp_path: Path) -> None:
         "assert store.get_historical_features(labels(), REFS[:3]).to_arrow().num_rows == 3000;"
         "assert [each for name, each in sys.modules.items() if name.partition('.')[0] == 'ray'] == [None]"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[4], timeout=100)
+    subprocess.run([str(warm / "python"), "-c", script], check=True, timeout=100)

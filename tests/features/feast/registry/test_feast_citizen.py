@@ -35,10 +35,10 @@ def feast(plant: Plant, *arguments: str) -> str:
 
 
 @contextmanager
-def running(plant: Plant, *arguments: str) -> Iterator[str]:
+def running(program: Path, plant: Plant, *arguments: str) -> Iterator[str]:
     """Runs one of its servers on a free port of loopback until it answers; returns its address."""
     port = free_port()
-    command = [FEAST, *arguments, "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(program), *arguments, "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(command, cwd=repo_path(plant), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             url = f"http://127.0.0.1:{port}"
@@ -94,14 +94,16 @@ def test_materialising_with_feasts_own_program(plant: Plant, add_rows: Callable[
     assert readings(store, [RMS], "c101", now=later)[0].value == 3.5
 
 
-def test_feasts_own_feature_server_serves_what_we_materialise(stored: Plant, add_rows: Callable[..., None]) -> None:
+def test_feasts_own_feature_server_serves_what_we_materialise(
+    stored: Plant, warm: Path, add_rows: Callable[..., None]
+) -> None:
     """Values without a ttl are returned; those past their ttl have no value and the status for it."""
     add_rows("compressor_vibration", ("c101", 10, 11, 2.5))
     add_rows("compressor_process", ("c101", 10, 11, 60.0))
     apply(stored)
     materialize(open_feature_store(stored), end=START + timedelta(days=1), advance=lambda _: None)
     body = {"features": [RMS, "compressor_process:oil_temp_mean"], "entities": {"asset": ["c101"]}}
-    with running(stored, "serve") as url:
+    with running(warm / "feast", stored, "serve") as url:
         answer = httpx.post(f"{url}/get-online-features", json=body, timeout=30).json()
     names = answer["metadata"]["feature_names"]
     found = {
@@ -114,10 +116,10 @@ def test_feasts_own_feature_server_serves_what_we_materialise(stored: Plant, add
     }
 
 
-def test_feasts_own_page_shows_the_registry(plant: Plant) -> None:
+def test_feasts_own_page_shows_the_registry(plant: Plant, warm: Path) -> None:
     """`feast ui` starts on loopback and serves its page. It needs gRPC, which is Feast's extra `grpcio`."""
     apply(plant)
-    with running(plant, "ui") as url:
+    with running(warm / "feast", plant, "ui") as url:
         page = httpx.get(url, timeout=30, follow_redirects=True)
         projects = httpx.get(f"{url}/projects-list.json", timeout=30).json()
     assert page.status_code == 200
