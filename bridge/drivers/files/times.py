@@ -28,7 +28,7 @@ PLACEHOLDER: Final = (
     "clock"
 )
 _ISO_ZONED: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
-_ISO_NAIVE: Final = "%Y-%m-%dT%H:%M:%S%.f"
+_ISO_LOCAL: Final = "%Y-%m-%dT%H:%M:%S%.f"
 _ISO: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?$"
 _LOOSE: Final = (
     (r"\s*(?:UTC|GMT|Utc|z)$", "Z"),
@@ -188,13 +188,19 @@ def _iso(text: pl.Series, absent: pl.Series) -> _Read:
         iso = iso.scatter((~plain.fill_null(value=True)).arg_true(), odd)
         plain = iso.str.contains(_ISO)
     iso = iso.zip_with(plain, absent)
-    has_zone = iso.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", literal=False)
-    zoned, naive = iso.zip_with(has_zone, absent), absent.zip_with(has_zone, iso)
-    return _Read(
-        zoned.str.to_datetime(_ISO_ZONED, time_unit="us", strict=False),
-        naive.str.to_datetime(_ISO_NAIVE, time_unit="us", strict=False),
-        absent,
-    )
+    is_utc, has_offset = iso.str.ends_with("Z"), iso.str.contains(r"T.*[+-]\d\d:?\d\d$")
+    local = _local(iso.str.strip_suffix("Z").zip_with(~has_offset, absent))
+    zoned, nothing = local.dt.replace_time_zone("UTC").zip_with(is_utc, _nothing(len(text), "UTC")), _nothing(len(text))
+    if has_offset.any():
+        offset = absent.zip_with(~has_offset, iso).str.to_datetime(_ISO_ZONED, time_unit="us", strict=False)
+        zoned = zoned.fill_null(offset)
+    return _Read(zoned, nothing.zip_with(is_utc, local), absent)
+
+
+def _local(text: pl.Series) -> pl.Series:
+    """Read ISO 8601 without a zone; Polars is four times as fast where no fraction is possible."""
+    form = _ISO_LOCAL if text.str.contains(".", literal=True).any() else _ISO_LOCAL.removesuffix("%.f")
+    return text.str.to_datetime(form, time_unit="us", strict=False)
 
 
 def _by_pattern(text: pl.Series, pattern: Pattern, zone: str | None) -> _Read:
