@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from bridge.drivers.files.bursts import BURSTS, burst_stretches
-from bridge.drivers.files.times import FAULT, INSTANT, TimeRule, with_instants
+from bridge.drivers.files.forms import TimeRule
+from bridge.drivers.files.times import FAULT, INSTANT, with_instants
 from historian.errors import ConfigError, SourceError
 from historian.samples import SCHEMA
 from historian.waveforms.encoding import decode

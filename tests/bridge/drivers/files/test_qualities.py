@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge.drivers.files.qualities import Kind, Quality, graded
+from bridge.drivers.files.qualities import graded
+from bridge.drivers.files.vocabulary import Kind, Quality
 from historian.quality import (
     BAD,
     BAD_COMMUNICATION_ERROR,

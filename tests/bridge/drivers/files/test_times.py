@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.drivers.files.counters import COUNTERS
+from bridge.drivers.files.forms import COUNTERS, TimeRule
 from bridge.drivers.files.patterns import compiled
-from bridge.drivers.files.times import FAULT, INSTANT, TimeRule, with_instants
+from bridge.drivers.files.times import FAULT, INSTANT, with_instants
 from bridge.drivers.files.zones import abbreviations
 
 FIRST = datetime(1981, 1, 1, tzinfo=UTC)
