@@ -6,9 +6,10 @@ to them. Only codes that Penstock assigns, or often shows, are named here.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import polars as pl
+if TYPE_CHECKING:  # checking a plant file needs the names alone
+    import polars as pl
 
 GOOD: Final = 0x00000000
 UNCERTAIN: Final = 0x40000000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
 import polars as pl
 
@@ -32,14 +32,6 @@ _NEVER: Final = "\x01"
 """A separator that no text holds."""
 
 
-class Encoded(NamedTuple):
-    """How a file's text is encoded."""
-
-    name: str
-    is_certain: bool
-    """Whether plant.toml or the file itself says so."""
-
-
 def blocks(file: ArchiveFile, encoding: str | None) -> Iterator[pl.DataFrame]:
     """Yield the lines of a file, some megabytes at a time: columns `LINE` and `NUMBER`. Lines end at CR, LF or both.
 
@@ -53,7 +45,7 @@ def blocks(file: ArchiveFile, encoding: str | None) -> Iterator[pl.DataFrame]:
     first = 1
     with opened(file) as stream:
         head = stream.read(_HEAD_BYTES)
-        for text in _texts(stream, head, encoding_of(head, encoding).name):
+        for text in _texts(stream, head, encoding_of(head, encoding)):
             lines = _lines(text)
             yield lines.with_row_index(NUMBER, offset=first)
             first += lines.height
@@ -74,7 +66,7 @@ def _lines(text: bytes) -> pl.DataFrame:
     )
 
 
-def encoding_of(head: bytes, encoding: str | None) -> Encoded:
+def encoding_of(head: bytes, encoding: str | None) -> str:
     """Return the encoding of a file that begins like this.
 
     Raises:
@@ -82,16 +74,16 @@ def encoding_of(head: bytes, encoding: str | None) -> Encoded:
     """
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if marked is not None and (encoding is None or encoding.replace("-", "") in ("utf8", "utf16", "utf32")):
-        return Encoded(marked, is_certain=True)
+        return marked
     if encoding is not None:
-        return Encoded(encoding, is_certain=True)
+        return encoding
     if b"\0" in head:
         odd, even = head[1::2].count(0), head[::2].count(0)
         if max(odd, even) * 4 < len(head):
             raise SourceError("it is no text: it holds bytes that are zero; see format")
         likely = "utf-16-le" if odd > even else "utf-16-be"
         raise SourceError(f'it is not UTF-8; it looks like {likely}: say encoding = "{likely}"')
-    return Encoded("utf-8", is_certain=False)
+    return "utf-8"
 
 
 def _texts(stream: IO[bytes], head: bytes, encoding: str) -> Iterator[bytes]:

@@ -9,9 +9,9 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from bridge.drivers.files.dialect import Dialect
+from bridge.drivers.files.forms import TimeRule, checked_form
 from bridge.drivers.files.patterns import compiled
-from bridge.drivers.files.qualities import Quality
-from bridge.drivers.files.times import TimeRule, checked_form
+from bridge.drivers.files.vocabulary import Quality
 from bridge.drivers.files.zones import is_zone
 from historian.plant.model import Model
 from historian.times import Duration

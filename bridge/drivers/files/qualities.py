@@ -15,12 +15,11 @@ no StatusCode, and its row goes to quarantine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import polars as pl
-from pydantic import AfterValidator, Field, model_validator
 
-from historian.plant.model import Model
+from bridge.drivers.files.vocabulary import CODES, Quality
 from historian.quality import (
     BAD,
     BAD_COMMUNICATION_ERROR,
@@ -29,14 +28,10 @@ from historian.quality import (
     BAD_NOT_CONNECTED,
     BAD_SENSOR_FAILURE,
     GOOD,
-    NAMES,
     UNCERTAIN,
     UNCERTAIN_ENGINEERING_UNITS_EXCEEDED,
 )
 
-Kind = Literal["names", "opc-ua", "opc-da", "ignition", "pi", "proficy", "map"]
-
-_CODES: Final = {name.lower(): code for code, name in NAMES.items()}
 _RESERVED_BITS: Final = 0x3000
 _INFO_BITS: Final = 0x3FF
 _INFO_TYPES: Final = 0xC00
@@ -71,44 +66,13 @@ _PI_WORDS: Final[Mapping[str, int]] = {
 }  # fmt: skip
 
 
-def _known(name: str) -> str:
-    if name.lower() not in _CODES:
-        raise ValueError(f"unknown quality {name!r}; there are {', '.join(NAMES.values())}")
-    return name
-
-
-class Quality(Model):
-    """The table `quality` of an archive of files: where each row's quality is, and in which vocabulary."""
-
-    column: str = Field(min_length=1, description="Column of the qualities.")
-    kind: Kind = Field(
-        "names",
-        description="Vocabulary: opc-ua, opc-da, ignition, pi, proficy (percent good), or map. names: names of "
-        "StatusCodes, and numbers that can be nothing else.",
-    )
-    map: dict[str, Annotated[str, AfterValidator(_known)]] = Field(
-        {}, description='kind map: what each text means: { "1" = "Good", "0" = "Bad", "" = "Good" }.'
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_column(cls, given: object) -> object:
-        return {"column": given} if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def _agree(self) -> Quality:
-        if (self.kind == "map") != bool(self.map):
-            raise ValueError('a map of qualities needs kind = "map", and the other way round')
-        return self
-
-
 def graded(quality: Quality | None, column: str) -> pl.Expr:
     """Return a column of texts as StatusCodes, null where it is unknown what one means; Good without a vocabulary."""
     if quality is None:
         return pl.lit(GOOD, pl.UInt32)
     text = pl.col(column).str.strip_chars()
     if quality.kind == "map":
-        codes = {word: _CODES[name.lower()] for word, name in quality.map.items()}
+        codes = {word: CODES[name.lower()] for word, name in quality.map.items()}
         return text.fill_null("").replace_strict(codes, default=None, return_dtype=pl.UInt32)
     word = text.str.to_lowercase()
     plain = word.str.strip_suffix(".0")
@@ -134,12 +98,12 @@ def unknown_quality(quality: Quality | None) -> str:
 
 def _names(word: pl.Expr, number: pl.Expr) -> pl.Expr:
     certain = pl.when(number >= _CERTAIN_FROM).then(_status_code(number))
-    return word.replace_strict(_CODES, default=None, return_dtype=pl.UInt32).fill_null(certain)
+    return word.replace_strict(CODES, default=None, return_dtype=pl.UInt32).fill_null(certain)
 
 
 def _opc_ua(word: pl.Expr, number: pl.Expr) -> pl.Expr:
     unsigned = pl.when(number < 0).then(number + 2**32).otherwise(number)
-    return word.replace_strict(_CODES, default=None, return_dtype=pl.UInt32).fill_null(_status_code(unsigned))
+    return word.replace_strict(CODES, default=None, return_dtype=pl.UInt32).fill_null(_status_code(unsigned))
 
 
 def _status_code(number: pl.Expr) -> pl.Expr:

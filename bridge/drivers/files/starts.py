@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from bridge.drivers.files.forms import TimeRule
 from bridge.drivers.files.opening import ArchiveFile
 from bridge.drivers.files.options import Options
-from bridge.drivers.files.times import FAULT, GIVEN, INSTANT, ROW, TimeRule, with_instants
+from bridge.drivers.files.times import FAULT, GIVEN, INSTANT, ROW, with_instants
 from historian.errors import SourceError
 
 

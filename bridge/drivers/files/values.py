@@ -10,9 +10,11 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from bridge.drivers.files.dialect import Dialect, numbers
-from bridge.drivers.files.qualities import Quality, graded, unknown_quality
+from bridge.drivers.files.dialect import Dialect
+from bridge.drivers.files.fields import numbers
+from bridge.drivers.files.qualities import graded, unknown_quality
 from bridge.drivers.files.times import FAULT, GIVEN, ROW
+from bridge.drivers.files.vocabulary import Quality
 from bridge.drivers.raw_rows import RawRows
 from historian.quality import (
     BAD,

@@ -54,7 +54,8 @@ class WaveformFiles:
         else:
             held = self._signal_file(file).held(addresses)
             names, absent = held.names, set(held.absent)
-            bursts = start_of(file, self._options, held.start).with_columns(pl.lit(held.longest).alias(LONGEST))
+            longest = pl.lit(held.longest, pl.Int64).alias(LONGEST)
+            bursts = start_of(file, self._options, held.start).with_columns(longest)
         bursts = _with_slack(bursts, tags)
         earliest, latest, slack = bursts[INSTANT].min(), bursts[INSTANT].max(), bursts["slack"].max()
         if bursts.height and earliest is None:

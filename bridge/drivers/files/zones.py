@@ -1,4 +1,4 @@
-"""Time zones: what they call their times, and columns of local times in several of them. Pure and columnar."""
+"""Time zones: which there are, and what they call their times."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-import polars as pl
 
 FIRST_YEAR: Final = 1980
 """Times before this year are those of clocks that were never set."""
@@ -26,28 +24,6 @@ def abbreviations(zone: str | None) -> dict[str, int]:
         offset = (local.utcoffset() or timedelta(0)) // timedelta(microseconds=1)
         found.setdefault((local.tzname() or "").upper(), set()).add(offset)
     return {name: next(iter(offsets)) for name, offsets in found.items() if len(offsets) == 1 and name.isalpha()}
-
-
-def in_zones(naive: pl.Series, zones: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return local times of several zones as instants, and why some are not: a loop over the zones, not the rows."""
-    frame = pl.DataFrame({"naive": naive, "zone": zones}).with_columns(
-        instant=pl.lit(None, pl.Datetime("us", "UTC")), fault=pl.lit(None, pl.String)
-    )
-    for zone in frame["zone"].unique().to_list():
-        here = pl.col("zone").eq_missing(pl.lit(zone, pl.String))
-        if zone is None or not is_zone(zone):
-            wrong = pl.lit("the time zone of the row is unknown; see timezone_column")
-            frame = frame.with_columns(fault=pl.when(here).then(wrong).otherwise("fault"))
-            continue
-        local = pl.col("naive").dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-        instant = local.dt.convert_time_zone("UTC")
-        unclear = pl.lit(f"the local time occurs twice in {zone} or not at all: the clock changes")
-        missing = here & instant.is_null() & pl.col("naive").is_not_null()
-        frame = frame.with_columns(
-            instant=pl.when(here).then(instant).otherwise("instant"),
-            fault=pl.when(missing).then(unclear).otherwise("fault"),
-        )
-    return frame["instant"], frame["fault"]
 
 
 def is_zone(name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from bridge.drivers.files.dialect import Lines
+from bridge.drivers.files.fields import Lines
 from bridge.drivers.files.formats.tables import MALFORMED, Piece
 from bridge.drivers.files.lines import LINE, NUMBER, REPLACED, blocks
 from bridge.drivers.files.opening import ArchiveFile

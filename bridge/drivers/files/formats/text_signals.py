@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from bridge.drivers.files.dialect import numbers
+from bridge.drivers.files.fields import numbers
 from bridge.drivers.files.formats.signals import Held, Signals
 from bridge.drivers.files.formats.text import TextTable
 from bridge.drivers.files.names import place_of

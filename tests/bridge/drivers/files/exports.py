@@ -31,7 +31,7 @@ def archive_of(plant: Path) -> FilesArchive:
 
 def read_all(archive: FilesArchive, start: datetime = BEGINNING, end: datetime = END) -> tuple[list[Page], list[str]]:
     """All pages for all tags, the archive's problems, and the lines of the error that follows the pages."""
-    pages, problems, failures = [], [], []
+    pages, problems, failures = list[Page](), list[str](), list[str]()
 
     async def collect() -> None:
         problems.extend(await archive.problems())

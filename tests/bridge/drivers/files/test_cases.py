@@ -38,12 +38,14 @@ def test_an_export_is_read_as_it_is_meant_or_refused_in_words(
     (tmp_path / "data").symlink_to(data)
     plant = plant_with(tmp_path, tags, read["archive"])
     if "refused" in read:
-        with pytest.raises(ConfigError, match="plant.toml line") as caught:
+        with pytest.raises(ConfigError, match=r"plant\.toml line") as caught:
             archive_of(plant)
         assert read["refused"] in str(caught.value)
         return
 
-    pages, failures = read_all(archive_of(plant))
+    archive = archive_of(plant)
+
+    pages, failures = read_all(archive)
 
     expected = samples(read.get("samples", ""))
     assert_frame_equal(batch_of(pages), expected)
@@ -52,9 +54,9 @@ def test_an_export_is_read_as_it_is_meant_or_refused_in_words(
     assert sorted(found) == sorted(read.get("rejected", []))
     messages = read.get("errors", [])
     assert [line[: len(message)] for line, message in zip(failures, messages, strict=True)] == messages
-    if expected.height > 1:
+    if expected.height > 3:  # smaller ones have nothing more to show in two parts
         middle = expected["timestamp"].sort()[expected.height // 2]
-        halves = read_all(archive_of(plant), end=middle)[0] + read_all(archive_of(plant), start=middle)[0]
+        halves = read_all(archive, end=middle)[0] + read_all(archive, start=middle)[0]
         assert_frame_equal(batch_of(halves), expected)
 
 

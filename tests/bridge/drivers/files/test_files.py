@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from bridge.drivers.files.bursts import BURSTS, burst_stretches
-from bridge.drivers.files.times import FAULT, INSTANT, TimeRule, with_instants
+from bridge.drivers.files.forms import TimeRule
+from bridge.drivers.files.times import FAULT, INSTANT, with_instants
 from historian.errors import ConfigError, SourceError
 from historian.samples import SCHEMA
 from historian.waveforms.encoding import decode
@@ -176,7 +177,7 @@ def test_a_matlab_file_gives_variables_and_fields_of_structs(tmp_path: Path) -> 
         ("bearing.gs", start, 3.0),
         ("bearing.gs", start + timedelta(seconds=0.25), 4.0),
     ]
-    assert failures[0] == "a.mat: it does not hold X1_BA_time"
+    assert failures[0] == "tags.csv row 4: no file has X1_BA_time, the address of X1_BA_time; the nearest is X1_DE_time"
     assert failures[1].startswith("b.mat: cannot be read: ")
 
 
@@ -202,14 +203,32 @@ def test_wide_parquet_tables_keep_their_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ('path = "a.xls"\nlayout = "long"', "process", "names no readable files; they end in .csv, .txt, .csv.gz"),
+        ('path = "a.dat"\nlayout = "long"', "process", "names no readable files; they end in .csv, .txt, .parquet"),
+        ('path = "a.csv"\nlayout = "wide"\nquality = "q"', "process", "quality is a column of long tables"),
+        (
+            'path = "a.csv"\nlayout = "wide"\nencoding = "ebcdic"',
+            "process",
+            "unknown encoding 'ebcdic'; write one such",
+        ),
+        ('path = "a.xlsx"\nlayout = "waveform"', "vibration", '.xlsx files hold tables; write layout = "long" or'),
+        ('path = "a.csv"\nlayout = "long"\nthousands = "."', "process", "decimal and thousands are both '.'"),
+        (
+            'path = "a.csv"\nlayout = "waveform"\nevery = "1m"\nstart_pattern = "%Y%m%d"',
+            "vibration",
+            "every goes with start, which is the time of file number 1",
+        ),
+        (
+            'path = "a.csv"\nlayout = "waveform"\nstart_pattern = "%H%M%S"',
+            "vibration",
+            "the pattern '%H%M%S' has no date",
+        ),
         ('path = "a.csv"\nlayout = "tall"', "process", "Input should be 'long', 'wide' or 'waveform', not 'tall'"),
         (
             'path = "a.csv"\nlayout = "long"\ntimezone = "Berlin"',
             "process",
             "unknown time zone 'Berlin'; write one such as",
         ),
-        ('path = "a.csv"\nlayout = "long"\ndecimal = ","', "process", "separator and decimal are both ','"),
+        ('path = "a.csv"\nlayout = "long"\nquote = ","', "process", "quote and separator are both ','"),
         ('path = "a.mat"\nlayout = "wide"', "process", '.mat files hold waveforms; write layout = "waveform"'),
         (
             'path = "a.mat"\nlayout = "waveform"',

@@ -76,8 +76,8 @@ def test_a_contradicting_rate_is_reported_and_the_other_tags_are_read(tmp_path: 
     ]
 
 
-def test_damaged_files_and_missing_channels_are_named(tmp_path: Path) -> None:
-    """A truncated file, one that is none, and one with fewer channels; the file after them is read."""
+def test_damaged_files_are_named_and_the_others_read(tmp_path: Path) -> None:
+    """A truncated file, and one that is none; the others are read, also if one has fewer channels."""
     plant = plant_of(tmp_path, {"3": 1000}, OPTIONS)
     three = wav(PCM, np.array([1, 2, 3], "<i2").tobytes(), bits=16, channels=3)
     two = wav(PCM, np.array([1, 2], "<i2").tobytes(), bits=16)
@@ -87,6 +87,6 @@ def test_damaged_files_and_missing_channels_are_named(tmp_path: Path) -> None:
     pages, failures = read_all(archive_of(plant))
 
     assert batch_of(pages)["value"].to_list() == [3.0]
-    assert failures[0] == ("20260301_120000.wav: it is truncated: its header announces more samples than it holds")
+    assert failures[0] == "20260301_120000.wav: it is truncated: its header announces more samples than it holds"
     assert failures[1].startswith("20260301_120001.wav: cannot be read: ")
-    assert failures[2] == "20260301_120002.wav: it does not hold 3"
+    assert len(failures) == 2  # that a file lacks a channel that another one has is no problem

@@ -1,12 +1,12 @@
-"""Times as numbers: so many units since an origin. Pure and columnar."""
+"""The forms in which times are written: patterns, and numbers that count units since an origin."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
-import polars as pl
+from bridge.drivers.files.patterns import compiled
 
 
 class Counter(NamedTuple):
@@ -22,7 +22,8 @@ class Counter(NamedTuple):
 
 
 def _counter(year: int, month: int, day: int, us: float, *, local: bool = False) -> Counter:
-    return Counter(datetime(year, month, day), us, local, 1000 if us > 1e3 and local else 1)  # noqa: DTZ001 (its zone is that of `is_local`)
+    origin = datetime(year, month, day)  # noqa: DTZ001 (its zone is that of `is_local`)
+    return Counter(origin, us, local, 1000 if us > 1e3 and local else 1)
 
 
 _DAY: Final = 86_400e6
@@ -53,21 +54,24 @@ LIKELY: Final = (
 """What a number in place of a time probably counts; only for messages."""
 
 
-def counted(given: pl.Series, text: pl.Series, counter: Counter) -> pl.Series:
-    """Return numbers as naive times; whole numbers exactly, others to the microsecond."""
-    whole = given if given.dtype.is_integer() else text.cast(pl.Int64, strict=False)
-    exact = counter.us >= 1 and counter.us == int(counter.us)
-    counted = whole.cast(pl.Int64) * int(counter.us) if exact else whole.cast(pl.Int64) // round(1 / counter.us)
-    if whole.null_count() or not (exact or counter.us < 1):
-        number = (
-            given
-            if given.dtype.is_numeric()
-            else text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+class TimeRule(NamedTuple):
+    """How the times of an archive are written."""
+
+    form: str | None = None
+    """A key of `COUNTERS` or a pattern; ISO 8601 if None."""
+    zone: str | None = None
+    """Time zone of times without one."""
+    name: str = "start"
+    """What they are called in messages: the column's name."""
+
+
+def checked_form(form: str) -> str:
+    """Return a `timestamp_format`. Raises `ValueError` if it is neither a pattern nor a key of `COUNTERS`."""
+    if form in COUNTERS:
+        return form
+    if "%" not in form:
+        raise ValueError(
+            f"the pattern {form!r} has no % fields; write one such as %Y-%m-%d %H:%M:%S, or what a number counts: "
+            + ", ".join(COUNTERS)
         )
-        parts, step = number.cast(pl.Float64), counter.resolution_us
-        parts = parts.zip_with(parts.is_finite() & (parts.abs() * counter.us < 2**62), parts.clear(len(parts)))
-        counted = counted.zip_with(
-            whole.is_not_null(), (parts * counter.us / step).round().cast(pl.Int64, strict=False) * step
-        )
-    since = (counter.origin - datetime(1970, 1, 1)) // timedelta(microseconds=1)  # noqa: DTZ001 (naive as the origin)
-    return (counted + since).cast(pl.Datetime("us"))
+    return compiled(form).text
