@@ -13,7 +13,7 @@ import polars as pl
 
 from features.define import quality_columns
 from features.define.spec import FeatureGroup, FeatureSpec
-from features.kernels import diagnosis, process, spectrum, vibration
+from features.kernels import diagnosis, machine_features, process, spectrum, vibration
 from features.kernels.process import HeldWindows
 from features.kernels.spectrum import Spectra
 from features.kernels.states import state_specs
@@ -108,15 +108,18 @@ def _hertz(frequency: float) -> str:
     return f"{frequency:.3f}".rstrip("0").rstrip(".").replace(".", "p")
 
 
-def zone_spec(limits: Sequence[float], written: str, source: str) -> FeatureSpec[Spectra]:
-    """Return the feature that says in which evaluation zone the velocity RMS lies.
+def zone_specs(
+    limits: Sequence[float], written: str, source: str, machine: str
+) -> tuple[FeatureSpec[Spectra], FeatureSpec[Spectra], FeatureSpec[Spectra]]:
+    """Return the features that say in which evaluation zone the velocity RMS lies, and by whose limits.
 
     Args:
         limits: A/B, B/C and C/D in mm/s.
-        written: the limits as its formula shows them.
+        written: the limits as the zone's formula shows them.
         source: the standard and edition they are from.
+        machine: the class of machine they are for.
     """
-    return FeatureSpec(
+    zone: FeatureSpec[Spectra] = FeatureSpec(
         "zone",
         "",
         f"1 (A) to 4 (D): 1 + how many of {written} vel_rms_10_1000 exceeds",
@@ -127,6 +130,17 @@ def zone_spec(limits: Sequence[float], written: str, source: str) -> FeatureSpec
         version=2,
         what="severity by the limits of the point",
     )
+    return (
+        zone,
+        _written("zone_standard", source, "the edition of the limits"),
+        _written("zone_machine", machine, "whose limits they are"),
+    )
+
+
+def _written(name: str, text: str, what: str) -> FeatureSpec[Spectra]:
+    """Return a column that repeats a text of the plant file, so that a row can be read without it."""
+    kernel = partial(spectrum.repeated, text=text)
+    return FeatureSpec(name, "", "as in plant.toml", "zones of the point", kernel, dtype=pl.String(), what=what)
 
 
 _SPECTRAL: Final[tuple[FeatureSpec[Spectra], ...]] = (
@@ -230,6 +244,12 @@ _ABOUT: Final[Mapping[str, tuple[tuple[FeatureSpec[Any], ...], str]]] = {
     "orders": (diagnosis.ORDERS, "Lines at multiples of the shaft's speed."),
     "envelope": (diagnosis.ENVELOPE, "Lines of bearing faults in the squared-envelope spectrum."),
     "kurtogram": (diagnosis.KURTOGRAM, "The band in which impacts stand out most."),
+    "verdict": (diagnosis.VERDICT, "Which part of the bearing is damaged, by the window alone."),
+    "tracking": (machine_features.TRACKING, "Lines at multiples of the shaft's speed, which may vary."),
+    "gears": (machine_features.gear_specs(()), "What repeats each turn, and the mesh of gears with `teeth`."),
+    "peakhold": (machine_features.PEAK_HOLD, "Short shocks of slow machines, and their rhythm."),
+    "cepstrum": (machine_features.CEPSTRUM, "Families of equally spaced lines."),
+    "integrated": (machine_features.INTEGRATED, "Velocity and displacement from an acceleration."),
     "process": (PROCESS, "Time-weighted statistics of process tags."),
     "states": (state_specs(("state",), alone=True), "States: texts, and numbers that stand for them."),
 }
@@ -243,7 +263,7 @@ QUALITY_COLUMNS: Final[Mapping[str, tuple[FeatureSpec[Any], ...]]] = {
     "quality": quality_columns.WAVEFORM,
     "speed": quality_columns.SPEED,
     "quality of process points": quality_columns.PROCESS,
-    "zone": (zone_spec((), "the three limits", "the standard and edition that the point's zones name"),),
+    "zone": zone_specs((), "the three limits", "the standard and edition that the point's zones name", ""),
 }
 """The columns of a row that are no features of a group, by the headings of the reference page."""
 

@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 
 from features.define import quality_columns
-from features.define.catalogue import find_group, spectral, zone_spec
+from features.define.catalogue import find_group, spectral, zone_specs
 from features.define.history import Fact, facts_of
 from features.define.spec import FeatureGroup, FeatureSpec
+from features.kernels.machine_features import gear_specs
 from features.kernels.states import state_specs
 from features.kernels.window_checks import HELD_CHECKS, waveform_checks
 from features.windows.tiling import microseconds
@@ -127,10 +128,12 @@ def resolve_point(settings: View, name: str, point: Point) -> PointPlan:
 def _point_groups(view: View, point: Point) -> dict[str, FeatureGroup]:
     names = groups_of(view.features, point)
     groups = {name: _group(name, view.bands, tuple(point.states), alone="process" not in names) for name in names}
+    if "gears" in groups:
+        groups["gears"] = replace(groups["gears"], specs=gear_specs(point.teeth))
     if point.zones and "spectrum" in groups:
         limits = point.zones.limits
-        spec = zone_spec(limits, f"{', '.join(map('{:g}'.format, limits))} mm/s", point.zones.source)
-        groups["zone"] = FeatureGroup("spectra", (spec,))
+        written = f"{', '.join(map('{:g}'.format, limits))} mm/s"
+        groups["zone"] = FeatureGroup("spectra", zone_specs(limits, written, point.zones.source, point.zones.machine))
     return groups
 
 

@@ -11,12 +11,20 @@ from features.define.catalogue import GROUPS, QUALITY_COLUMNS, all_groups
 from features.define.reasons import REASONS
 from features.define.spec import FeatureSpec
 from features.define.view_plan import view_plan
-from features.kernels import envelope, kurtogram, process, vibration
+from features.kernels import angles, cepstrum, envelope, kurtogram, peak_hold, process, vibration, window_verdict
 from features.windows import tiling
 from historian.errors import UnknownFeature, near_misses
 from historian.plant.plant import Plant
 
-_MANUALS: Final = {"envelope": envelope, "kurtogram": kurtogram, "process": process}
+_MANUALS: Final = {
+    "envelope": envelope,
+    "kurtogram": kurtogram,
+    "verdict": window_verdict,
+    "tracking": angles,
+    "peakhold": peak_hold,
+    "cepstrum": cepstrum,
+    "process": process,
+}
 """Modules whose docstrings say more of a group than a sentence."""
 
 

@@ -12,14 +12,19 @@ from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
+import polars as pl
 
 from features.define.spec import FeatureSpec, Floats
+from features.kernels.angles import SpeedCourse, over_angle, shaft_at
 from features.kernels.bearing import FaultOrders, fault_orders, misfits
 from features.kernels.envelope import Envelopes, Line, envelopes, fault_lines
 from features.kernels.kurtogram import Kurtogram, kurtogram
 from features.kernels.orders import order_amplitudes
+from features.kernels.peak_hold import held_peaks, held_spectra
 from features.kernels.spectrum import Spectra
 from features.kernels.vibration import Waveforms
+from features.kernels.window_verdict import Texts, WindowVerdicts, window_verdicts
+from features.windows.stretches import Integers
 from historian.plant.model import Bearing
 
 LINES: Final = ("bpfo", "bpfi", "bsf2", "ftf")
@@ -39,6 +44,31 @@ class Diagnosis:
     """[windows] mean speed of the shaft in Hz; NaN where unknown or not steady."""
     bearing: Bearing | None
     """Geometry of the bearing; None if unknown."""
+    mean: Floats | None = None
+    """[windows] mean speed in Hz, also where it is not steady; None: as `shaft`."""
+    end: Integers | None = None
+    """[windows] in microseconds since the epoch."""
+    course: SpeedCourse | None = None
+    """Measured speeds; None if the speed is fixed."""
+
+    @cached_property
+    def tracked(self) -> list[Floats | None]:
+        """[windows] each window over the shaft's angle, [turns, points]; None where that is undefined."""
+        waves, mean = self.waveforms, self.shaft if self.mean is None else self.mean
+        end = np.zeros(len(mean), np.int64) if self.end is None else self.end
+        shaft = shaft_at(self.course, mean, end, waves.size, waves.sample_rate)
+        pairs = zip(waves.centred, shaft, strict=True)
+        return [over_angle(samples, speed, waves.sample_rate) for samples, speed in pairs]
+
+    @cached_property
+    def held_peaks(self) -> Floats:
+        """[windows, blocks] the held peaks of the high-passed windows."""
+        return held_peaks(self.waveforms.transform, self.waveforms.size, self.waveforms.sample_rate, self.shaft)
+
+    @cached_property
+    def held_lines(self) -> Line:
+        """[windows, faults] the line of each fault in the spectrum of the held peaks, in the order of `LINES`."""
+        return self._fault_lines(held_spectra(self.held_peaks, self.waveforms.sample_rate))
 
     @cached_property
     def orders(self) -> FaultOrders | None:
@@ -53,10 +83,13 @@ class Diagnosis:
     @cached_property
     def lines(self) -> Line:
         """[windows, faults] the line of each fault, in the order of `LINES`."""
+        return self._fault_lines(self.envelopes)
+
+    def _fault_lines(self, spectra: Envelopes) -> Line:
         if self.orders is None:
             return Line(*np.full((len(Line._fields), len(self.shaft), len(LINES)), np.nan))
         orders = np.array([getattr(self.orders, name) for name in LINES])
-        return fault_lines(self.envelopes, self.shaft[:, None] * orders)
+        return fault_lines(spectra, self.shaft[:, None] * orders)
 
     @cached_property
     def order_amplitudes(self) -> Floats:
@@ -67,6 +100,11 @@ class Diagnosis:
     def kurtogram(self) -> Kurtogram:
         """The most impulsive band of each window."""
         return kurtogram(self.waveforms.transform, self.waveforms.size, self.waveforms.sample_rate)
+
+    @cached_property
+    def verdicts(self) -> WindowVerdicts:
+        """The verdict of each window."""
+        return window_verdicts(self.waveforms.centred, self.waveforms.sample_rate, self.shaft, self.orders)
 
 
 def _order(place: int, name: str, what: str) -> FeatureSpec[Diagnosis]:
@@ -166,4 +204,37 @@ KURTOGRAM: Final = (
     _band_spec(0, "sk_max", "", _LARGEST, "impacts in their best band; noise stays below 1"),
     _band_spec(1, "kurtogram_fc", "Hz", "centre of that band", "where the impacts ring"),
     _band_spec(2, "kurtogram_bw", "Hz", "width of that band", "how sharply the impacts ring"),
+)
+
+
+def _verdict(batch: Diagnosis, *, part: str) -> Floats | Texts:
+    found: Floats | Texts = getattr(batch.verdicts, part)
+    return found
+
+
+def _verdict_spec(name: str, dtype: pl.DataType, formula: str, what: str) -> FeatureSpec[Diagnosis]:
+    return FeatureSpec(
+        name,
+        "",
+        formula,
+        _RANDALL,
+        partial(_verdict, part=name),
+        "no steady speed, no bearing or one that cannot be, constant signal, or parts too short for any line",
+        dtype=dtype,
+        reasons=("no_speed", "speed_varies", "geometry", "constant", "resolution"),
+        what=what,
+    )
+
+
+VERDICT: Final = (
+    _verdict_spec(
+        "fault", pl.String(), "the fault that most of three parts or more support", "what an analyst would say"
+    ),
+    _verdict_spec(
+        "severity", pl.Float64(), "A(f)/(2 ses_mean), 0 without a fault", "share of the band's power in its impacts"
+    ),
+    _verdict_spec(
+        "confidence", pl.Float64(), "supporting share of parts - half the strongest rival's", "how sure the verdict is"
+    ),
+    _verdict_spec("why", pl.String(), "votes, line, height and depth in words", "the evidence"),
 )

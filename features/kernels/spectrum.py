@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from features.define.spec import Floats, ratio
 from features.kernels.passes import hann_power, line_sums
@@ -114,16 +115,31 @@ def band_rms(batch: Spectra, *, low: float, high: float) -> Floats:
     return _undefined(batch) if band is None else np.sqrt(total(batch.lines[:, band]))
 
 
-def velocity_rms(batch: Spectra, *, low: float, high: float) -> Floats:
+def velocity_rms(batch: Spectra, *, low: float, high: float, coarsest: float = _COARSEST) -> Floats:
     """Return [windows] sqrt(Σ P_k (1000 a/(2π f_k))²) over low <= f_k <= high in mm/s; a is m/s² per unit.
 
     The window spreads a tone near the lower end over three lines; integration weights the lowest most, and the band
-    cuts it off. With df = 3.3 Hz a tone of 10.5 Hz is 60 % too low, with df = 1 Hz within 1 %. Hence df <= 1 Hz.
+    cuts it off. With df = 3.3 Hz a tone of 10.5 Hz is 60 % too low, with df = 1 Hz within 1 %. Hence df <= 1 Hz, and in
+    proportion for a lower end: that is `coarsest`.
     """
+    return _integrated(batch, low, high, coarsest, 1)
+
+
+def displacement(batch: Spectra, *, low: float, high: float, coarsest: float) -> Floats:
+    """Return [windows] 2 sqrt(2 ΣP_k (1e6 a/(2π f_k)²)²) over low <= f_k <= high in µm; a is m/s² per unit.
+
+    Of a tone it is the peak to peak displacement. `coarsest` is as for `velocity_rms`.
+    """
+    micrometres: Floats = _integrated(batch, low, high, coarsest, 2) * (1e3 * 2 * np.sqrt(2))
+    return micrometres
+
+
+def _integrated(batch: Spectra, low: float, high: float, coarsest: float, times: int) -> Floats:
+    """Return [windows] the RMS in a band after integrating an acceleration so many times, in mm/s or mm."""
     band = batch.band(low, high, closed=True)
-    if band is None or batch.resolution > _COARSEST or batch.unit not in ACCELERATION:
+    if band is None or batch.resolution > coarsest or batch.unit not in ACCELERATION:
         return _undefined(batch)
-    weights = (1e3 * ACCELERATION[batch.unit] / (2 * np.pi * batch.frequencies[band])) ** 2
+    weights = (1e3 * ACCELERATION[batch.unit] / (2 * np.pi * batch.frequencies[band]) ** times) ** 2
     return np.sqrt(dot(batch.lines[:, band], weights))
 
 
@@ -131,6 +147,11 @@ def zone(batch: Spectra, *, limits: Sequence[float]) -> Floats:
     """Return [windows] 1 + how many of the limits, ascending in mm/s, the velocity RMS from 10 to 1000 Hz exceeds."""
     velocity = velocity_rms(batch, low=10, high=1000)
     return np.where(np.isnan(velocity), np.nan, 1.0 + np.searchsorted(limits, velocity))
+
+
+def repeated(batch: Spectra, *, text: str) -> npt.NDArray[np.object_]:
+    """Return [windows] the text, once each."""
+    return np.full(len(batch.power), text, np.object_)
 
 
 def centroid(batch: Spectra) -> Floats:

@@ -116,7 +116,8 @@ class Waveforms:
     def peak(self) -> Floats:
         """[windows] max|c|."""
         _, _, mean, correction = self._sums[:4]
-        return np.maximum((self.highest - mean) - correction, (mean - self.lowest) + correction)
+        peak: Floats = np.maximum((self.highest - mean) - correction, (mean - self.lowest) + correction)
+        return peak
 
 
 def mean(batch: Waveforms) -> Floats:

@@ -93,8 +93,20 @@ def spectrum_figure(
     frequencies: Floats, amplitudes: Floats, *, title: str, unit: str, marks: Sequence[Mark], until: float
 ) -> Figure:
     """Draw the lines of a spectrum up to a frequency in Hz, and the marks with their harmonics."""
-    figure = _figure(rows=1, title=title)
-    axes = figure.axes[0]
+    figure = spectrum_panels(1, title=title)
+    spectrum_panel(figure.axes[0], frequencies, amplitudes, unit=unit, marks=marks, until=until)
+    return figure
+
+
+def spectrum_panels(rows: int, *, title: str) -> Figure:
+    """Return a figure with empty panels below each other."""
+    return _figure(rows=rows, title=title, share=False)
+
+
+def spectrum_panel(
+    axes: Axes, frequencies: Floats, amplitudes: Floats, *, unit: str, marks: Sequence[Mark], until: float
+) -> None:
+    """Draw a spectrum as `spectrum_figure` does, into one panel."""
     shown = frequencies <= until
     axes.plot(frequencies[shown], amplitudes[shown], color=_COLOURS[0], linewidth=0.8)
     for mark, colour in zip(marks, _endless(len(marks), first=1), strict=True):
@@ -105,7 +117,6 @@ def spectrum_figure(
     if marks:
         axes.legend(loc="upper right", fontsize=8, frameon=False)
     axes.set(xlabel="Hz", ylabel=unit, xlim=(0, until), ylim=(0, None))
-    return figure
 
 
 def waterfall_figure(
@@ -165,9 +176,9 @@ def _courses(axes: Axes, instants: Sequence[datetime], marks: Sequence[Sequence[
         axes.legend(loc="upper right", fontsize=8, facecolor="#1f2937", labelcolor="white")
 
 
-def _figure(*, rows: int, title: str) -> Figure:
+def _figure(*, rows: int, title: str, share: bool = True) -> Figure:
     figure = Figure(figsize=(11, 1.2 + 2.6 * max(rows, 1.4)), layout="constrained")
-    figure.subplots(rows, 1, sharex=True)
+    figure.subplots(rows, 1, sharex=share)
     figure.suptitle(
         "\n".join(line for part in title.splitlines() for line in wrap(part, 130)), fontsize=11, x=0.01, ha="left"
     )
@@ -195,7 +206,7 @@ def _zones(axes: Axes, zones: Zones) -> None:
         axes.axhspan(low, high, color=_ZONES[name], alpha=0.12, linewidth=0)
         axes.text(1.005, (low + high) / 2, name, transform=axes.get_yaxis_transform(), fontsize=8)
     axes.set_ylim(0, top)
-    axes.set_title(zones.source, fontsize=8, loc="right", color=_GREY)
+    axes.set_title(f"{zones.source}, {zones.machine}", fontsize=8, loc="right", color=_GREY)
 
 
 def _dates(instants: pl.Series) -> Any:

@@ -40,6 +40,8 @@ class Turning:
     bearing: Bearing | None
     speed_lack: str
     """Why there is no speed; empty if there is one."""
+    speed_source: str = ""
+    """Where the speed is from: `tag`, `asset` (the plant file), or empty if there is none."""
 
     @property
     def marks(self) -> list[Mark]:
@@ -66,14 +68,14 @@ def turning(store: Reader, plant: Plant, tag: Tag, found: Snapshot) -> Turning:
     source = _speed_tag(plant, tag)
     if source is None:
         speeds = fixed_speeds(plant.assets[tag.asset].speed_rpm, end)
-        return Turning(float(speeds.shaft[0]), tag.bearing, _lack(speeds))
+        return Turning(float(speeds.shaft[0]), tag.bearing, _lack(speeds), speeds.sources[0] or "")
     pages = list(store.read([source.name], found.start - source.max_staleness, found.end))
     held = held_speeds(
         pl.concat(pages) if pages else empty_batch(), source.unit, staleness=microseconds(source.max_staleness)
     )
     speeds = measured_speeds(held, end, length=length)
     standstill = f"the shaft stands still, by {source.name}" if _is_zero(held, end, length) else ""
-    return Turning(float(speeds.shaft[0]), tag.bearing, standstill or _lack(speeds))
+    return Turning(float(speeds.shaft[0]), tag.bearing, standstill or _lack(speeds), speeds.sources[0] or "")
 
 
 def _lack(speeds: Speeds) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -55,20 +56,53 @@ def newest_snapshot(store: Reader, tag: Tag, before: datetime, *, longest: timed
 
 def snapshot(store: Reader, tag: Tag, start: datetime, end: datetime, *, longest: timedelta) -> Snapshot | None:
     """Return the last samples of the newest unbroken, Good run in the range; None if none has 64 samples."""
+    return next(_snapshots(store, tag, start, end, longest=longest), None)
+
+
+def recent_snapshots(
+    store: Reader, tag: Tag, before: datetime, *, longest: timedelta, most: int
+) -> tuple[Snapshot, ...]:
+    """Return the newest unbroken, Good pieces of a waveform that end before the instant, in the order of time.
+
+    Runs are cut into pieces from their end; all pieces are as long as most of them are.
+
+    Args:
+        store: where the samples are.
+        tag: a vibration tag.
+        before: only samples before this instant.
+        longest: the length of a piece, unless runs are shorter.
+        most: the number of pieces at most.
+
+    Raises:
+        InvalidInput: the tag is no waveform.
+    """
+    found: list[Snapshot] = []
+    for look in _LOOK_BACK:
+        found = list(islice(_snapshots(store, tag, before - look, before, longest=longest), 2 * most))
+        if len(found) >= most:
+            break
+    lengths = [len(each.values) for each in found]
+    usual = max(set(lengths), key=lambda length: (lengths.count(length), length), default=0)
+    return tuple([each for each in found if len(each.values) == usual][:most][::-1])
+
+
+def _snapshots(store: Reader, tag: Tag, start: datetime, end: datetime, *, longest: timedelta) -> Iterator[Snapshot]:
+    """Yield the pieces of the unbroken, Good runs in the range, the newest first."""
     if tag.sample_rate is None:
         raise InvalidInput(f"{tag.name} is no waveform; spectra need a vibration point")
     rows = pl.concat([empty_waveforms(), *store.read_waveforms([tag.name], start, end)])
     rows = rows.filter(is_measured(pl.col("quality"))).with_columns(first=pl.lit(0, pl.Int64))
     if rows.is_empty():
-        return None
+        return
     values = decode(rows).values
     stretches = Stretches.of(rows, values)
     most = round(longest.total_seconds() * tag.sample_rate)
     for first, stop in _newest_runs(stretches, 1e6 / tag.sample_rate):
-        first = max(first, stop - most)
-        (begun,) = stretches.times(np.array([first])).tolist()
-        return Snapshot(from_micros(begun), values[first:stop], tag.sample_rate)
-    return None
+        for last in range(stop, first, -most):
+            begin = max(first, last - most)
+            if last == stop or last - begin >= _LEAST:
+                (begun,) = stretches.times(np.array([begin])).tolist()
+                yield Snapshot(from_micros(begun), values[begin:last], tag.sample_rate)
 
 
 def _newest_runs(stretches: Stretches, period: float) -> Iterator[tuple[int, int]]:

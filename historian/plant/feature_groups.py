@@ -55,6 +55,12 @@ BUILT_IN: Final[Mapping[str, GroupNeeds]] = {
     "orders": GroupNeeds("diagnosis", speed=True),
     "envelope": GroupNeeds("diagnosis", speed=True, bearing=True),
     "kurtogram": GroupNeeds("diagnosis"),
+    "verdict": GroupNeeds("diagnosis", speed=True, bearing=True),
+    "tracking": GroupNeeds("diagnosis", speed=True),
+    "gears": GroupNeeds("diagnosis", speed=True),
+    "peakhold": GroupNeeds("diagnosis", speed=True, bearing=True),
+    "cepstrum": GroupNeeds("spectra"),
+    "integrated": GroupNeeds("spectra"),
     "process": GroupNeeds("holds"),
     "states": GroupNeeds("states"),
 }

@@ -88,8 +88,9 @@ class Zones(Model):
     """
 
     limits: tuple[float, float, float] = Field(description="Limits between zones A and B, B and C, C and D, in mm/s.")
-    source: str = Field(
-        description="Source of the limits, with its year: ISO 20816-3:2022, group 2, rigid support.",
+    source: str = Field(description="Standard that the limits are from, with its year: ISO 20816-3:2022.")
+    machine: str = Field(
+        min_length=1, description="Class of the machine that the limits are for: group 2, rigid support."
     )
 
     @model_validator(mode="after")
@@ -122,6 +123,9 @@ class Point(Model):
         '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
     )
 
+    teeth: tuple[Annotated[int, Field(ge=3)], ...] = Field(
+        (), description="For the group gears: numbers of teeth of the gears on the shaft under the point."
+    )
     zones: Zones | None = Field(None, description="Limits of the velocity RMS, for a feature and for plots.")
 
     @model_validator(mode="after")
@@ -130,6 +134,8 @@ class Point(Model):
             raise ValueError("sample_rate belongs to vibration points, and every vibration point needs one")
         if self.range is not None and self.range[0] >= self.range[1]:
             raise ValueError(f"range {list(self.range)} is empty; write [low, high]")
+        if self.teeth and self.kind != "vibration":
+            raise ValueError(f"teeth belong to vibration points, not to {self.kind} ones")
         if self.zones and self.kind != "vibration":
             raise ValueError(f"zones belong to vibration points, not to {self.kind} ones")
         if self.states and self.kind not in ("state", "process"):
@@ -153,9 +159,9 @@ class FeatureSet(Model):
     points: tuple[Name, ...] = Field(min_length=1, description="All vibration, or none.")
     features: tuple[Name, ...] = Field(
         (),
-        description="Groups of features: time, spectrum, orders, envelope, kurtogram of vibration points, process of "
-        "numbers, states, and those of other packages. If absent: time and spectrum, process, states for points with "
-        "states.",
+        description="Groups of features: time, spectrum, orders, envelope, kurtogram, verdict, tracking, gears, "
+        "peakhold, cepstrum, integrated of vibration points, process of numbers, states, and those of other packages. "
+        "If absent: time and spectrum, process, states for points with states.",
     )
     bands: tuple[Band, ...] = Field(
         BANDS, description="For the group spectrum: [low, high] in Hz; each becomes a feature."

@@ -54,27 +54,25 @@ def _changed(tag: PointTag, count: int) -> Flags:
 def _without_changed(values: Values, tag: PointTag) -> Values:
     """Return the values without those that depend on a fact that changes within the windows."""
     lost = {name for name, facts in tag.plan.facts.items() if facts & tag.changed} & values.keys()
-    nothing = {"f": np.nan, "O": None}
     return {
-        name: np.full(len(each), nothing[each.dtype.kind], each.dtype)
-        if name in lost and each.dtype.kind in nothing
-        else each
+        name: np.full(len(each), _nothing(each), each.dtype) if name in lost and each.dtype.kind in "fO" else each
         for name, each in values.items()
     }
 
 
 def _waveform_quality(found: WaveformWindows, tag: PointTag, values: Values) -> tuple[Values, WaveformQuality]:
     plan, valid = tag.plan, found.windows.valid
-    numbers = {name: each.astype(np.float64, copy=False) for name, each in _without_changed(values, tag).items()}
+    found_values = _without_changed(values, tag).items()
+    numbers = {name: each if _is_text(each) else each.astype(np.float64, copy=False) for name, each in found_values}
     extreme = numbers["extreme"] == 1
     if extreme.any():
         for spec in plan.features:
-            numbers[spec.name][extreme] = np.nan
+            numbers[spec.name][extreme] = _nothing(numbers[spec.name])
     flags = _waveform_flags(found, tag, numbers)
     speed = found.speeds.faults if plan.shows_speed and "speed" not in tag.changed else {}
     codes = {**found.windows.faults, **on_all_windows(flags, valid), **speed, **_changed(tag, len(valid))}
     reason = reason_texts(codes, len(valid))
-    everywhere = {name: _on_all_windows(each, valid, np.nan) for name, each in numbers.items()}
+    everywhere = {name: _on_all_windows(each, valid, _nothing(each)) for name, each in numbers.items()}
     return everywhere, WaveformQuality(found.windows, reason, found.tiling, everywhere["clipped"], found.speeds)
 
 
@@ -120,8 +118,19 @@ def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flag
 
 
 def is_missing(values: npt.NDArray[Any]) -> Booleans:
-    """Return [windows] where a feature that is a number is undefined."""
+    """Return [windows] where a feature is undefined: a number that is not finite, or no text."""
+    if _is_text(values):
+        return np.fromiter((each is None for each in values), np.bool_, len(values))
     return ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(len(values), np.bool_)
+
+
+def _is_text(values: npt.NDArray[Any]) -> bool:
+    return values.dtype.kind == "O"
+
+
+def _nothing(values: npt.NDArray[Any]) -> float | None:
+    """Return what stands for an undefined value among these."""
+    return None if _is_text(values) else np.nan
 
 
 def on_all_windows(flags: Flags, valid: Booleans) -> Flags:
@@ -129,7 +138,7 @@ def on_all_windows(flags: Flags, valid: Booleans) -> Flags:
     return {code: _on_all_windows(holds, valid, otherwise=False) for code, holds in flags.items()}
 
 
-def _on_all_windows(values: npt.NDArray[Any], valid: Booleans, otherwise: float) -> npt.NDArray[Any]:
+def _on_all_windows(values: npt.NDArray[Any], valid: Booleans, otherwise: float | None) -> npt.NDArray[Any]:
     """[valid windows] -> [windows], with `otherwise` in those that are not valid."""
     wide = np.full(len(valid), otherwise, values.dtype)
     wide[valid] = values

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from features.compute.rows.speed import ShaftSpeed, Speeds
 from features.define.spec import Floats
 from features.define.view_plan import PointTag
+from features.kernels.angles import SpeedCourse
 from features.kernels.diagnosis import Diagnosis
 from features.kernels.process import HeldWindows, Holds, held_windows, holds, process_windows
 from features.kernels.scratch import Scratch
@@ -40,6 +41,17 @@ class Machine(NamedTuple):
     shaft: Floats
     """[windows] Hz, NaN where unknown."""
     bearing: Bearing | None
+    mean: Floats | None = None
+    """[windows] mean speed in Hz, also where it varies; NaN where unknown. None: as `shaft`."""
+    end: Integers | None = None
+    """[windows] in microseconds since the epoch; for the course of the speed."""
+    course: SpeedCourse | None = None
+    """Measured speeds; None if the speed is fixed."""
+
+    def part(self, place: slice) -> Machine:
+        """Return what is known in some of the windows."""
+        mean = None if self.mean is None else self.mean[place]
+        return self._replace(shaft=self.shaft[place], mean=mean, end=None if self.end is None else self.end[place])
 
 
 @dataclass(frozen=True)
@@ -145,7 +157,8 @@ def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, 
     tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
     windows = _of_one_tag(tile(Stretches.of(stretches, values), tiling, wanted), tag)
     speeds, valid = speed.at(windows.end), windows.valid
-    machine = Machine(speeds.shaft[valid], tag.bearing)
+    mean, end = speeds.mean[valid] / 60, windows.end[valid]
+    machine = Machine(speeds.shaft[valid], tag.bearing, mean, end, speed.course)
     batches = waveform_batches(values, windows.first[valid], tiling, plan.point.unit, machine)
     return WaveformWindows(windows, batches, tiling, speeds)
 
@@ -167,7 +180,7 @@ def waveform_batches(
         place = slice(start, start + size)
         windows = _waveforms(samples, first[place], tiling.samples)
         waveforms = Waveforms(windows, tiling.sample_rate, unit, scratch)
-        yield VibrationBatch(waveforms, machine._replace(shaft=machine.shaft[place]))
+        yield VibrationBatch(waveforms, machine.part(place))
 
 
 def _scratch() -> Scratch:

@@ -15,6 +15,7 @@ import polars as pl
 
 from features.define.reasons import Flags, Texts
 from features.define.spec import Floats
+from features.kernels.angles import SpeedCourse
 from features.kernels.process import LEAST_GOOD_SHARE, Holds, held_windows, holds
 from features.windows.stretches import Integers
 from historian.quality import is_good
@@ -34,6 +35,8 @@ class Speeds:
     """tag or asset."""
     faults: Flags
     """[windows] each: why there is no usable speed."""
+    mean: Floats
+    """[windows] mean in rpm, also where it varies; NaN where there is none."""
 
     @property
     def shaft(self) -> Floats:
@@ -66,6 +69,11 @@ class ShaftSpeed:
     def _held(self) -> Holds | None:
         return None if self.samples is None else held_speeds(self.samples, self.unit, staleness=self.staleness)
 
+    @property
+    def course(self) -> SpeedCourse | None:
+        """The measured speeds in the order of time; None without a speed tag."""
+        return None if self._held is None else SpeedCourse(self._held.start, self._held.values)
+
     def at(self, end: Integers) -> Speeds:
         """Return the speed in windows; `end` is [windows] their ends in microseconds since the epoch."""
         if self._held is None:
@@ -81,7 +89,7 @@ def fixed_speeds(rpm: float | None, end: Integers) -> Speeds:
         end: [windows] their ends.
     """
     given = np.full(len(end), np.nan if rpm is None else rpm)
-    return Speeds(given, "asset", {"no_speed": np.isnan(given), "speed_varies": np.zeros(len(end), np.bool_)})
+    return Speeds(given, "asset", {"no_speed": np.isnan(given), "speed_varies": np.zeros(len(end), np.bool_)}, given)
 
 
 def held_speeds(samples: pl.DataFrame, unit: str, *, staleness: int) -> Holds:
@@ -111,4 +119,5 @@ def measured_speeds(held: Holds, end: Integers, *, length: int) -> Speeds:
     unknown = (batch.good_share < LEAST_GOOD_SHARE) | ~(batch.mean > 0)
     varies = ~unknown & (batch.variation > MOST_VARIATION * batch.mean)
     rpm = np.where(unknown | varies, np.nan, batch.mean)
-    return Speeds(rpm, "tag", {"no_speed": unknown, "speed_varies": varies})
+    known = np.where(unknown, np.nan, batch.mean)
+    return Speeds(rpm, "tag", {"no_speed": unknown, "speed_varies": varies}, known)

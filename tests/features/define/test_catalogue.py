@@ -30,7 +30,21 @@ def test_has_the_registered_features() -> None:
     assert (
         " ".join(spec.name for spec in PROCESS) == "mean min max std last slope count good_share seconds_since_change"
     )
-    assert list(GROUPS) == ["time", "spectrum", "orders", "envelope", "kurtogram", "process", "states"]
+    assert list(GROUPS) == [
+        "time",
+        "spectrum",
+        "orders",
+        "envelope",
+        "kurtogram",
+        "verdict",
+        "tracking",
+        "gears",
+        "peakhold",
+        "cepstrum",
+        "integrated",
+        "process",
+        "states",
+    ]
 
 
 def test_the_plant_file_is_checked_by_what_the_groups_need() -> None:

@@ -87,12 +87,13 @@ def test_bands_are_the_feature_sets_own() -> None:
 
 def test_a_point_with_limits_has_a_zone() -> None:
     """Its velocity must be computed; the limits and their standard are in the zone's definition."""
-    limits = {"limits": [1.4, 2.8, 4.5], "source": "ISO 20816-3:2022, group 2, rigid"}
+    limits = {"limits": [1.4, 2.8, 4.5], "source": "ISO 20816-3:2022", "machine": "group 2, rigid"}
     points = {**POINTS, "de_h": POINTS["de_h"] | {"zones": limits}}
     site = replace(plant(), classes={"compressor": AssetClass.model_validate({"points": points})})
     specs = {column.name: column.spec for column in view_plan(site, vibration("de_h", "nde_h")).columns}
     assert "1.4, 2.8, 4.5 mm/s" in specs["de_h_zone"].formula
     assert specs["de_h_zone"].source == limits["source"]
+    assert {"de_h_zone_standard", "de_h_zone_machine"} <= specs.keys()
     assert "nde_h_zone" not in specs
     assert "de_h_zone" not in {column.name for column in view_plan(site, vibration("de_h", features=("time",))).columns}
 

@@ -41,7 +41,7 @@ name = "works"
 
 [classes.fan.points]
 de_h = {{ kind = "vibration", unit = "g", sample_rate = 6400, zones = {{ limits = [1.4, 2.8, 4.5], \
-source = "Works standard 7:2024, fans" }} }}
+source = "Works standard 7:2024", machine = "fans" }} }}
 motor_speed = {{ kind = "speed", unit = "rpm", max_staleness = "10s" }}
 speed = {{ kind = "speed", unit = "Hz", max_staleness = "10s" }}
 

@@ -38,7 +38,7 @@ def test_a_trend_has_a_line_per_asset_with_gaps_where_nothing_is_known() -> None
     """The zones of its standard are in the background."""
     times = [T0, T0 + MINUTE, T0 + 2 * MINUTE]
     rows = pl.DataFrame({"asset": ["a"] * 3, "event_timestamp": times, "v": [1.0, None, 2.0]})
-    limits = Zones(limits=(1.4, 2.8, 4.5), source="Works standard 7:2024, fans")
+    limits = Zones(limits=(1.4, 2.8, 4.5), source="Works standard 7:2024", machine="fans")
     (axes,) = trend_figure(rows, {"v": "mm/s"}, title="velocity", zones={"v": limits}).axes
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1, np.nan, 2])
     assert [text.get_text() for text in axes.texts] == ["A", "B"]

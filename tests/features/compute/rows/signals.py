@@ -26,7 +26,7 @@ START = 1_700_000_000 * SECOND
 ONE = timedelta(seconds=1)
 ALWAYS = EndRange(0, START * 2, START * 2)
 CWRU = Bearing(balls=9, ball_diameter=7.94, pitch_diameter=39.04)
-TURNING = ("orders", "envelope", "kurtogram")
+TURNING = ("orders", "envelope", "kurtogram", "verdict")
 
 
 def tag(point: str, kind: Any = "vibration", *, asset: str = "p1", **more: Any) -> Tag:

@@ -40,9 +40,20 @@ SHAFT: Final = np.array([29.95, 30.0])
 CWRU: Final = Bearing(balls=9, ball_diameter=0.3126, pitch_diameter=1.537)
 OUTER_RACE: Final = 107.0
 """Hz, close to the BPFO of that bearing at these speeds."""
-LIMITS: Final = {"limits": [1.4, 2.8, 4.5], "source": "ISO 20816-3:2022, group 2, rigid"}
+LIMITS: Final = {"limits": [1.4, 2.8, 4.5], "source": "ISO 20816-3:2022", "machine": "group 2, rigid"}
 POINT: Final = {"kind": "vibration", "unit": "g", "sample_rate": RATE, "zones": LIMITS}
-VIBRATION: Final = ("time", "spectrum", "orders", "envelope", "kurtogram")
+VIBRATION: Final = (
+    "time",
+    "spectrum",
+    "orders",
+    "envelope",
+    "kurtogram",
+    "verdict",
+    "tracking",
+    "gears",
+    "peakhold",
+    "cepstrum",
+)
 
 
 def key(group: str, spec: FeatureSpec[Any]) -> str:
@@ -78,7 +89,11 @@ def of_vibration() -> Found:
     groups = vibration_groups()
     tiling, machine = Tiling(SECOND, SECOND, RATE), Machine(SHAFT, CWRU)
     values = waveform_values(vibration(), np.array([0, RATE]), tiling, "g", groups.values(), machine)
-    return {key(name, spec): values[spec.name].tolist() for name, group in groups.items() for spec in group.specs}
+    seconds = {key(name, spec): values[spec.name].tolist() for name, group in groups.items() for spec in group.specs}
+    # Displacement needs finer lines than a second has.
+    long, slow = np.tile(vibration(), 5), GROUPS["integrated"]
+    values = waveform_values(long, np.array([0, 5 * RATE]), Tiling(5 * SECOND, 5 * SECOND, RATE), "g", [slow], machine)
+    return seconds | {key("integrated", spec): values[spec.name].tolist() for spec in slow.specs}
 
 
 def of_process_tags() -> Found:
