@@ -28,7 +28,7 @@ from historian.times import format_duration, format_instant
 Manifest = dict[str, Any]
 
 FORMAT: Final = 3
-STATISTICS: Final = ("missing", "expired", "changed_later")
+STATISTICS: Final = ("missing", "expired", "changed_later", "corrected")
 """What a manifest states of a column in addition to its meaning."""
 _QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SOFTWARE: Final = ("penstock", "polars", "pyarrow")
@@ -44,6 +44,8 @@ class Findings:
     """Audits of these values, by view."""
     changed: Mapping[str, int]
     """Column -> number of values that differ in the other point-in-time mode."""
+    corrected: Mapping[str, int]
+    """Column -> number of values that corrections have changed since their label's time."""
 
 
 def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file: Path) -> Manifest:
@@ -131,6 +133,7 @@ def _columns(prepared: Prepared, findings: Findings) -> dict[str, Any]:
             "missing": _share(findings.values[feature.column].is_null()),
             "expired": _share(findings.audits[feature.view].expired),
             "changed_later": findings.changed[feature.column],
+            "corrected": findings.corrected[feature.column],
         }
         for feature in prepared.plan.features
     }
@@ -195,7 +198,27 @@ def _leakage(prepared: Prepared, findings: Findings) -> dict[str, Any]:
         shared = {view: audit.shared for view, audit in audits.items()}
         leakage["rows_that_share_a_feature_row_with_another_split"] = shared
     if prepared.target:
-        columns = label_columns(labels, prepared.target).hstack(values.get_columns())
-        found = suspects(columns, labels[prepared.target], threshold=prepared.request.threshold)
-        leakage["suspects"] = [{"column": s.column, "measure": s.measure, "value": round(s.value, 6)} for s in found]
+        leakage.update(_predictors(prepared, findings, leaking))
     return leakage
+
+
+def _predictors(prepared: Prepared, findings: Findings, leaking: Mapping[str, int]) -> dict[str, Any]:
+    """The columns that predict the target by themselves: those that may know the outcome, with the reason, and others.
+
+    A feature that passed the audit, and that no later correction has changed, was not written with hindsight.
+    """
+    written = label_columns(prepared.labels, prepared.target or "")
+    columns = written.hstack(findings.values.get_columns())
+    found = suspects(columns, prepared.labels[prepared.target or ""], threshold=prepared.request.threshold)
+    suspected, strong = [], []
+    for each in found:
+        entry = {"column": each.column, "measure": each.measure, "value": round(each.value, 6)}
+        if each.column in written.columns:
+            suspected.append({**entry, "why": "label column"})
+        elif each.column in leaking:
+            suspected.append({**entry, "why": "not known", "values": leaking[each.column]})
+        elif findings.corrected[each.column]:
+            suspected.append({**entry, "why": "corrected", "values": findings.corrected[each.column]})
+        else:
+            strong.append(entry)
+    return {"suspects": suspected, "strong_predictors": strong}

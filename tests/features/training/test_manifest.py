@@ -92,6 +92,7 @@ def no_leakage(values: int, *, shared: int) -> dict[str, Any]:
         "columns": {},
         "rows_that_share_a_feature_row_with_another_split": {"compressor_process": 0, "compressor_vibration": shared},
         "suspects": [],
+        "strong_predictors": [],
     }
 
 
@@ -129,8 +130,8 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
         },
         # 9, 2, -, 7, -, 8; known then were 1, 2, 2, 7, 5, 7. And 60, -, 62, 63, 62, 63; then 60, -, 62, -, 62, -.
         "columns": columns(
-            {"missing": 0.333333, "expired": 0.0, "changed_later": 4},
-            {"missing": 0.166667, "expired": 0.166667, "changed_later": 2},
+            {"missing": 0.333333, "expired": 0.0, "changed_later": 4, "corrected": 3},
+            {"missing": 0.166667, "expired": 0.166667, "changed_later": 2, "corrected": 0},
         ),
         # 2, 380, 0, 1181, 2, 1 seconds; and 2, too old, 1, 1, 3, 3.
         "age_s": {
@@ -173,8 +174,8 @@ def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Pl
         # 1, 7, 2, 2, 2, 7, 5, 7, 5; today 9, 7, 2, 2, -, 7, -, 8, -. And 60, 61, -, -, 62, -, 62, -, 62; today the
         # two of c102 at 00:20:01 and 00:20:03 are 63.
         "columns": columns(
-            {"missing": 0.0, "expired": 0.0, "changed_later": 5},
-            {"missing": 0.444444, "expired": 0.444444, "changed_later": 2},
+            {"missing": 0.0, "expired": 0.0, "changed_later": 5, "corrected": 0},
+            {"missing": 0.444444, "expired": 0.444444, "changed_later": 2, "corrected": 0},
         ),
         # 2, 10, 380, 580, 1180, 1181, 2, 1183, 4 seconds; and 2, 30, 1, 3, 5 where not too old.
         "age_s": {
