@@ -19,7 +19,9 @@ from features.training.audit import ViewAudit
 from features.training.classes import is_classes
 from features.training.content_hash import content_hash, digest
 from features.training.pinned import PinnedTable
+from features.training.plan import age_meaning
 from features.training.prepare import Prepared
+from features.training.signature import signature_of, to_json
 from features.training.splits import NAMES, SPLIT
 from features.training.suspects import label_columns, suspects
 from historian.plant.plant import Plant
@@ -45,7 +47,7 @@ class Findings:
     changed: Mapping[str, int]
     """Column -> number of values that differ in the other point-in-time mode."""
     corrected: Mapping[str, int]
-    """Column -> number of values that corrections have changed since their label's time."""
+    """Column -> number of values that corrections have changed since their label's time; of features, not of ages."""
 
 
 def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file: Path) -> Manifest:
@@ -69,6 +71,7 @@ def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file
         "events": prepared.made.events.to_manifest() if prepared.made.events else {},
         "rows": _rows(prepared),
         "columns": _columns(prepared, findings),
+        "signature": to_json(signature_of(prepared.plan, values, prepared.target)),
         "age_s": {view: _quantiles(audit.age_s) for view, audit in audits.items()},
         "labels_newer_than_data": dict(_newer_than_data(audits)),
         "target": _balance(labels, prepared.target),
@@ -127,15 +130,18 @@ def _rows(prepared: Prepared) -> dict[str, Any]:
 
 
 def _columns(prepared: Prepared, findings: Findings) -> dict[str, Any]:
+    plan = prepared.plan
+    described = [(each.view, each.column, each.meaning) for each in plan.features]
+    described += [(view, column, age_meaning(view)) for view, column in plan.age_columns.items()]
     return {
-        feature.column: {
-            **feature.meaning,
-            "missing": _share(findings.values[feature.column].is_null()),
-            "expired": _share(findings.audits[feature.view].expired),
-            "changed_later": findings.changed[feature.column],
-            "corrected": findings.corrected[feature.column],
+        column: {
+            **meaning,
+            "missing": _share(findings.values[column].is_null()),
+            "expired": _share(findings.audits[view].expired),
+            "changed_later": findings.changed[column],
+            "corrected": findings.corrected.get(column, 0),
         }
-        for feature in prepared.plan.features
+        for view, column, meaning in described
     }
 
 
@@ -217,7 +223,7 @@ def _predictors(prepared: Prepared, findings: Findings, leaking: Mapping[str, in
             suspected.append({**entry, "why": "label column"})
         elif each.column in leaking:
             suspected.append({**entry, "why": "not known", "values": leaking[each.column]})
-        elif findings.corrected[each.column]:
+        elif findings.corrected.get(each.column):
             suspected.append({**entry, "why": "corrected", "values": findings.corrected[each.column]})
         else:
             strong.append(entry)

@@ -96,12 +96,12 @@ def null_rates(table: pa.Table, plan: Plan) -> dict[str, float]:
 
 def _table(prepared: Prepared, values: pl.DataFrame) -> pa.Table:
     plan = prepared.plan
-    return described(prepared.labels, values, plan, prepared.request.of_rows(plan.refs))
+    return described(prepared.labels, values, plan, prepared.request.of_rows(plan.refs), prepared.target)
 
 
 def _audits(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan) -> dict[str, ViewAudit]:
     """Audit each view's columns, on this machine wherever the join ran."""
-    return {
+    audits = {
         view: audit_view(
             labels,
             values,
@@ -112,6 +112,10 @@ def _audits(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan) -> dict[str,
         )
         for view, table in plan.feature_tables.items()
     }
+    for view, column in plan.age_columns.items():
+        if wrong := int(values[column].ne_missing(audits[view].age_s).sum()):
+            audits[view].wrong[column] = wrong
+    return audits
 
 
 def _corrected(

@@ -64,7 +64,7 @@ def without_versions(manifest: dict[str, Any]) -> dict[str, Any]:
     return dict(kept)
 
 
-def surroundings(plant: Plant, labels: str) -> dict[str, Any]:
+def surroundings(plant: Plant, labels: str, target: str) -> dict[str, Any]:
     """The entries for files and tables."""
     files = {name: digest((plant.root / name).read_bytes()) for name in ("plant.toml", "tags.csv")}
     return {
@@ -75,6 +75,17 @@ def surroundings(plant: Plant, labels: str) -> dict[str, Any]:
         "plant": {"site": "north-works", "files": files},
         "tables": TABLES,
         "quality_exclusions": {},
+        "signature": {
+            "inputs": [
+                {"name": name, "type": "double", "view": view, "feature": feature, "version": "1", "unit": unit}
+                for name, view, feature, unit in (
+                    ("compressor_vibration__de_h_rms_ac", "compressor_vibration", "de_h_rms_ac", "g"),
+                    ("compressor_process__oil_temp_mean", "compressor_process", "oil_temp_mean", "degC"),
+                )
+            ],
+            "target": target,
+            "ttl": {"compressor_process": "PT5M", "compressor_vibration": None},
+        },
         "resolved": {"features": [RMS, OIL], "assets": ["c101", "c102"], "named_assets": ["c101", "c102"]},
     }
 
@@ -108,7 +119,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
     manifest = write_artefact(by_time, tmp_path / "set")
     files = [f"data/split={name}/part-0.parquet" for name in ("test", "train")]
     assert without_versions(manifest) == {
-        **surroundings(two_view_plant, BY_TIME),
+        **surroundings(two_view_plant, BY_TIME, "fails"),
         "request": {
             "labels": "labels.csv",
             "features": [RMS, OIL],
@@ -116,6 +127,8 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
             "created_by_label_time": False,
             "split": {"by": "time", "shares": [0.5, 0.0, 0.5], "hold_out": [], "seed": 0, "forced": False},
             "horizon": "PT30S",
+            "model_columns": False,
+            "ages": False,
             "accept_one_class": False,
             "threshold": 0.95,
             "format": "parquet",
@@ -152,13 +165,15 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
 def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Plant, own_split: Made) -> None:
     """Nothing is purged, so rows are shared; later corrections do not count."""
     assert without_versions(own_split.manifest) == {
-        **surroundings(two_view_plant, OWN_SPLIT),
+        **surroundings(two_view_plant, OWN_SPLIT, "life"),
         "labels_newer_than_data": {"compressor_vibration": {"labels": 1, "seconds": 4.0}},
         "request": {
             "labels": "labels.csv",
             "features": [RMS, OIL],
             "target": "life",
             "created_by_label_time": True,
+            "model_columns": False,
+            "ages": False,
             "accept_one_class": False,
             "threshold": 0.95,
             "format": "parquet",
