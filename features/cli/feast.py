@@ -1,4 +1,4 @@
-"""`penstock apply`, `materialize` and `online`: the plant's features in Feast."""
+"""`penstock apply` and `materialize`: the plant's features in Feast."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from typing import Annotated
 
 import typer
 
-from features.cli.options import FeatureOption
-from features.feast.feature_refs import service_refs
 from features.feast.online import lookup as online_store
-from features.feast.online.lookup import Age, Reading
 from features.feast.registry import feast_repo
 from features.feast.registry.feast_plan import Change
 from historian.cli.console import JsonOption, PlantOption, answer, progress
-from historian.errors import UnknownFeature, near_misses
 from historian.plant.load import load_plant
 from historian.times import parse_instant, utc_now
 
@@ -80,58 +76,3 @@ def _materialized(written: Mapping[str, int | None], until: datetime) -> tuple[d
     counts = ", ".join(f"{view} ({rows} new)" for view, rows in done.items())
     text = f"online up to {until:%Y-%m-%d %H:%M:%S}Z: {counts or 'nothing'}{missing}"
     return {"views": [*done], "rows": sum(done.values()), "without_rows": absent, "end": until}, text
-
-
-def online(
-    asset: Annotated[str | None, typer.Argument(help="The asset to look up; the age of all if left out.")] = None,
-    plant: PlantOption = Path("plant.toml"),
-    *,
-    feature: FeatureOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show an asset's newest features, as a model in service would get them now, and how old they are.
-
-    Old means how long ago the window ended, not how long ago it was materialised.
-    """
-    checked, now = load_plant(plant), utc_now()
-    if asset is not None and asset not in checked.assets:
-        raise UnknownFeature(f"unknown asset {asset!r}{near_misses(asset, checked.assets)}")
-    store = feast_repo.open_feature_store(checked)
-    if asset is None:
-        _answer_ages(online_store.ages(store, sorted(checked.assets), now=now), now, as_json=as_json)
-        return
-    refs = feature or service_refs(store, checked.assets[asset].asset_class)
-    found = online_store.readings(store, refs, asset, now=now)
-    features = {
-        reading.feature: {
-            "value": reading.value,
-            "status": reading.status,
-            "event_timestamp": reading.event_timestamp,
-            "age_s": _seconds(reading.event_timestamp, now),
-        }
-        for reading in found
-    }
-    answer({"asset": asset, "features": features}, "\n".join(_line(reading, now) for reading in found), as_json=as_json)
-
-
-def _answer_ages(ages: Sequence[Age], now: datetime, *, as_json: bool) -> None:
-    record = [{**asdict(age), "age_s": _seconds(age.event_timestamp, now)} for age in ages]
-    lines = [
-        f"{each['asset']:24} {each['view']:32} {each['age_s']:>12.0f} s old{', expired' if each['expired'] else ''}"
-        for each in record
-    ]
-    answer({"ages": record}, "\n".join(lines) or "nothing is online; run penstock materialize", as_json=as_json)
-
-
-def _seconds(event: datetime | None, now: datetime) -> float | None:
-    return (now - event).total_seconds() if event else None
-
-
-def _line(reading: Reading, now: datetime) -> str:
-    """`compressor_vibration:de_h_rms_ac    0.4823 g    2.1 s old`"""
-    text = reading.value if isinstance(reading.value, str | None) else f"{reading.value:.6g} {reading.unit}".rstrip()
-    value = text or "missing"
-    if reading.event_timestamp is None:
-        return f"{reading.feature:48} {value:>20}"
-    expired = ", expired" if reading.status == "OUTSIDE_MAX_AGE" else ""
-    return f"{reading.feature:48} {value:>20}  {_seconds(reading.event_timestamp, now):.0f} s old{expired}"

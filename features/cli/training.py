@@ -62,6 +62,8 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     partition_by: options.PartitionByOption = None,
     verified: options.VerifyOption = False,
     feature: FeatureOption = None,
+    model_columns: options.ModelColumnsOption = False,
+    ages: options.AgesOption = False,
     created_by_label_time: options.CreatedByLabelTimeOption = False,
     as_of: options.AsOfOption = None,
     target: options.TargetOption = None,
@@ -83,7 +85,7 @@ def training_set(  # noqa: PLR0913 (a parameter an option)
     if out.suffix:
         options.check_file(out, {"--format": as_format, "--partition-by": partition_by, "--verify": verified})
     request = options.request_of(
-        labels=labels.name, features=tuple(feature or ()), target=target,
+        labels=labels.name, features=tuple(feature or ()), model_columns=model_columns, ages=ages, target=target,
         created_by_label_time=created_by_label_time, as_of=parse_instant(as_of, now=utc_now()) if as_of else None,
         split=_split(split, shares, hold_out, seed, forced=force_random), accept_one_class=accept_one_class,
         horizon=parse_duration_option(horizon, "--horizon", zero=True) if horizon is not None else None,

@@ -11,7 +11,7 @@ import pyarrow as pa
 from features.training.manifest import Manifest
 from features.training.prepare import Prepared
 from features.training.training_set import null_rates
-from features.training.verdicts import differences, event_warnings, not_known, verdicts
+from features.training.verdicts import differences, event_warnings, not_known, strong_predictors, verdicts
 from features.training.verify import Verified
 
 _SUSPECTS_SHOWN: Final = 5
@@ -115,6 +115,7 @@ def artefact_written(manifest: Manifest, out: Path, verified: Verified | None) -
     lines = [
         f"{out}: {_row_text(manifest['rows'])}; {len(columns)} features, {missing:.1%} of their values missing",
         f"  {manifest['leakage']['values_audited']:,} values audited; content {manifest['content_hash'][:16]}",
+        *(f"  {note}" for note in strong_predictors(manifest["leakage"], _SUSPECTS_SHOWN)),
         *(f"  {warning}" for warning in verdicts(manifest, most=_SUSPECTS_SHOWN)),
         *([textwrap.indent(_verdict_text(verified), "  ")] if verified else []),
     ]

@@ -45,6 +45,15 @@ PartitionByOption = Annotated[
 VerifyOption = Annotated[
     bool, typer.Option("--verify", help="Then make it again and compare, as verify does; exit code 1 if it differs.")
 ]
+ModelColumnsOption = Annotated[
+    bool,
+    typer.Option(
+        "--model-columns", help="Only features that are numbers a model can take: no texts, flags and quality columns."
+    ),
+]
+AgesOption = Annotated[
+    bool, typer.Option("--ages", help="Adds VIEW__age_s for each view: how old its row was at the label's time.")
+]
 CreatedByLabelTimeOption = Annotated[
     bool,
     typer.Option(

@@ -18,7 +18,8 @@ from features.feast.offline.point_in_time import EVENT
 from features.feast.offline.view_join import features_at, row_numbers
 from features.tables.labels import ASSET, EVENT_TIMESTAMP
 from features.training.pinned import PinnedTable
-from features.training.plan import Plan
+from features.training.plan import Plan, age_meaning
+from features.training.signature import SIGNATURE_KEY, signature_of, to_json
 from historian.errors import InvalidInput
 
 
@@ -29,12 +30,13 @@ def check_names(labels: pl.DataFrame, plan: Plan) -> None:
         labels: Any columns.
         plan: Names the feature columns.
     """
-    if taken := sorted({feature.column for feature in plan.features} & set(labels.columns)):
+    named = {*(feature.column for feature in plan.features), *plan.age_columns.values()}
+    if taken := sorted(named & set(labels.columns)):
         raise InvalidInput(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
 
 
 def feature_values(labels: pl.DataFrame, plan: Plan, *, advance: Callable[[int], None]) -> pl.DataFrame:
-    """Return a column `view__feature` for each feature, a row for each label in the labels' order.
+    """Return a column `view__feature` for each feature, then the ages; a row for each label in the labels' order.
 
     Args:
         labels: asset, event_timestamp; any order, repeats allowed.
@@ -46,9 +48,20 @@ def feature_values(labels: pl.DataFrame, plan: Plan, *, advance: Callable[[int],
     """
     found = []
     for view, table in plan.feature_tables.items():
-        found.append(_looked_up(labels, table, plan.columns(view), plan))
+        found.append(
+            _with_age(labels, _looked_up(labels, table, plan.looked_up(view), plan), plan.age_columns.get(view))
+        )
         advance(1)
-    return pl.concat(found, how="horizontal").select(feature.column for feature in plan.features)
+    names = [*(feature.column for feature in plan.features), *plan.age_columns.values()]
+    return pl.concat(found, how="horizontal").select(names)
+
+
+def _with_age(labels: pl.DataFrame, found: pl.DataFrame, age: str | None) -> pl.DataFrame:
+    """The columns of a view, with the seconds from its window's end to the label's time in place of that end."""
+    if age is None:
+        return found
+    seconds = (labels[EVENT_TIMESTAMP] - found[age]).dt.total_microseconds() / 1e6
+    return found.with_columns(seconds.alias(age))
 
 
 def features_began(labels: pl.DataFrame, plan: Plan) -> pl.Series:
@@ -65,20 +78,27 @@ def features_began(labels: pl.DataFrame, plan: Plan) -> pl.Series:
     return pl.DataFrame(starts).select(pl.min_horizontal(pl.all()).alias("began")).to_series()
 
 
-def described(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan, request: Mapping[str, Any]) -> pa.Table:
-    """Return labels and values as one table whose schema states the request and what each feature means.
+def described(
+    labels: pl.DataFrame, values: pl.DataFrame, plan: Plan, request: Mapping[str, Any], target: str | None = None
+) -> pa.Table:
+    """Return labels and values as one table whose schema states the request, the signature and what features mean.
 
     Args:
         labels: All their columns are kept.
         values: The columns `view__feature`.
         plan: Gives the columns their meaning.
         request: Goes into the schema's metadata as JSON.
+        target: The column to be predicted, if one is named; goes into the signature.
     """
     table, found = plain_arrow(labels), plain_arrow(values)
     for feature in plan.features:
         field = found.schema.field(feature.column).with_metadata(dict(feature.meaning))
         table = table.append_column(field, found[feature.column])
-    return table.replace_schema_metadata({"penstock": json.dumps(request)})
+    for view, column in plan.age_columns.items():
+        field = found.schema.field(column).with_metadata(age_meaning(view))
+        table = table.append_column(field, found[column])
+    signature = json.dumps(to_json(signature_of(plan, values, target)))
+    return table.replace_schema_metadata({"penstock": json.dumps(request), SIGNATURE_KEY: signature})
 
 
 def _looked_up(labels: pl.DataFrame, table: PinnedTable, columns: Mapping[str, str], plan: Plan) -> pl.DataFrame:

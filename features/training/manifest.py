@@ -19,7 +19,9 @@ from features.training.audit import ViewAudit
 from features.training.classes import is_classes
 from features.training.content_hash import content_hash, digest
 from features.training.pinned import PinnedTable
+from features.training.plan import age_meaning
 from features.training.prepare import Prepared
+from features.training.signature import signature_of, to_json
 from features.training.splits import NAMES, SPLIT
 from features.training.suspects import label_columns, suspects
 from historian.plant.plant import Plant
@@ -28,7 +30,7 @@ from historian.times import format_duration, format_instant
 Manifest = dict[str, Any]
 
 FORMAT: Final = 3
-STATISTICS: Final = ("missing", "expired", "changed_later")
+STATISTICS: Final = ("missing", "expired", "changed_later", "corrected")
 """What a manifest states of a column in addition to its meaning."""
 _QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SOFTWARE: Final = ("penstock", "polars", "pyarrow")
@@ -44,6 +46,8 @@ class Findings:
     """Audits of these values, by view."""
     changed: Mapping[str, int]
     """Column -> number of values that differ in the other point-in-time mode."""
+    corrected: Mapping[str, int]
+    """Column -> number of values that corrections have changed since their label's time; of features, not of ages."""
 
 
 def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file: Path) -> Manifest:
@@ -67,6 +71,7 @@ def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file
         "events": prepared.made.events.to_manifest() if prepared.made.events else {},
         "rows": _rows(prepared),
         "columns": _columns(prepared, findings),
+        "signature": to_json(signature_of(prepared.plan, values, prepared.target)),
         "age_s": {view: _quantiles(audit.age_s) for view, audit in audits.items()},
         "labels_newer_than_data": dict(_newer_than_data(audits)),
         "target": _balance(labels, prepared.target),
@@ -125,14 +130,18 @@ def _rows(prepared: Prepared) -> dict[str, Any]:
 
 
 def _columns(prepared: Prepared, findings: Findings) -> dict[str, Any]:
+    plan = prepared.plan
+    described = [(each.view, each.column, each.meaning) for each in plan.features]
+    described += [(view, column, age_meaning(view)) for view, column in plan.age_columns.items()]
     return {
-        feature.column: {
-            **feature.meaning,
-            "missing": _share(findings.values[feature.column].is_null()),
-            "expired": _share(findings.audits[feature.view].expired),
-            "changed_later": findings.changed[feature.column],
+        column: {
+            **meaning,
+            "missing": _share(findings.values[column].is_null()),
+            "expired": _share(findings.audits[view].expired),
+            "changed_later": findings.changed[column],
+            "corrected": findings.corrected.get(column, 0),
         }
-        for feature in prepared.plan.features
+        for view, column, meaning in described
     }
 
 
@@ -195,7 +204,27 @@ def _leakage(prepared: Prepared, findings: Findings) -> dict[str, Any]:
         shared = {view: audit.shared for view, audit in audits.items()}
         leakage["rows_that_share_a_feature_row_with_another_split"] = shared
     if prepared.target:
-        columns = label_columns(labels, prepared.target).hstack(values.get_columns())
-        found = suspects(columns, labels[prepared.target], threshold=prepared.request.threshold)
-        leakage["suspects"] = [{"column": s.column, "measure": s.measure, "value": round(s.value, 6)} for s in found]
+        leakage.update(_predictors(prepared, findings, leaking))
     return leakage
+
+
+def _predictors(prepared: Prepared, findings: Findings, leaking: Mapping[str, int]) -> dict[str, Any]:
+    """The columns that predict the target by themselves: those that may know the outcome, with the reason, and others.
+
+    A feature that passed the audit, and that no later correction has changed, was not written with hindsight.
+    """
+    written = label_columns(prepared.labels, prepared.target or "")
+    columns = written.hstack(findings.values.get_columns())
+    found = suspects(columns, prepared.labels[prepared.target or ""], threshold=prepared.request.threshold)
+    suspected, strong = [], []
+    for each in found:
+        entry = {"column": each.column, "measure": each.measure, "value": round(each.value, 6)}
+        if each.column in written.columns:
+            suspected.append({**entry, "why": "label column"})
+        elif each.column in leaking:
+            suspected.append({**entry, "why": "not known", "values": leaking[each.column]})
+        elif findings.corrected.get(each.column):
+            suspected.append({**entry, "why": "corrected", "values": findings.corrected[each.column]})
+        else:
+            strong.append(entry)
+    return {"suspects": suspected, "strong_predictors": strong}

@@ -10,6 +10,7 @@ from feast import FeatureStore, FeatureView
 
 from features.feast.feature_refs import column_of, meaning_of, views_of
 from features.feast.offline.join_executor import LOCAL, JoinExecutor
+from features.tables.labels import EVENT_TIMESTAMP
 from features.training.pinned import PinnedTable, as_of_warnings, pin, source_of
 from historian.errors import UnknownFeature
 from historian.times import format_instant
@@ -45,6 +46,13 @@ class Plan:
     """The instant the tables are pinned at, if one was given."""
     executor: JoinExecutor
     """Runs the join; has no effect on its result."""
+    ages: bool = False
+    """Whether there is a column for the age of each view's row."""
+
+    @property
+    def age_columns(self) -> dict[str, str]:
+        """View -> the column for the age of its row in seconds; empty unless ages are wanted."""
+        return {view: f"{view}__age_s" for view in self.feature_tables} if self.ages else {}
 
     @property
     def feature_tables(self) -> dict[str, PinnedTable]:
@@ -68,9 +76,23 @@ class Plan:
         as_of = {"as_of": format_instant(self.as_of)} if self.as_of else {}
         return {"created_by_label_time": self.created_by_label_time, **as_of}
 
+    def looked_up(self, view: str) -> dict[str, str]:
+        """Return what is looked up in a view's table: `columns`, and the end of the window where its age is wanted."""
+        age = self.age_columns.get(view)
+        return {**self.columns(view), **({age: EVENT_TIMESTAMP} if age else {})}
+
     def columns(self, view: str) -> dict[str, str]:
         """Return column of the training set -> column of the feature table, for one view."""
         return {feature.column: feature.name for feature in self.features if feature.view == view}
+
+
+def age_meaning(view: str) -> dict[str, str]:
+    """Return the properties of a view's age column.
+
+    Args:
+        view: Name of the view.
+    """
+    return {"formula": f"label's time - end of the window of {view}", "unit": "s"}
 
 
 def resolve(
@@ -81,6 +103,7 @@ def resolve(
     as_of: datetime | None = None,
     created_by_label_time: bool = False,
     executor: JoinExecutor = LOCAL,
+    ages: bool = False,
 ) -> Plan:
     """Resolve references and pin the tables they lead to.
 
@@ -91,6 +114,7 @@ def resolve(
         as_of: Feature rows created later do not count; tables are pinned to their version of then, or the newest.
         created_by_label_time: See `Plan`.
         executor: Where the join runs.
+        ages: Whether there is a column for the age of each view's row.
 
     Raises:
         UnknownFeature: a reference or the view is not registered.
@@ -103,7 +127,7 @@ def resolve(
         by_name[times_view] = _registered(store, times_view)
     tables = {name: pin(source_of(by_name[name]), as_of=as_of) for name in sorted(by_name)}
     features = tuple(_feature(ref, view) for ref, view in views.items())
-    return Plan(features, tables, created_by_label_time, as_of, executor)
+    return Plan(features, tables, created_by_label_time, as_of, executor, ages)
 
 
 def _registered(store: FeatureStore, name: str) -> FeatureView:

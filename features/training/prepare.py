@@ -21,6 +21,7 @@ from features.tables.labels import EVENT_TIMESTAMP
 from features.training.classes import check_train
 from features.training.join import check_names, features_began
 from features.training.label_source import Labels, LabelSource
+from features.training.model_columns import model_refs
 from features.training.plan import Plan, resolve
 from features.training.request import Request, Resolved
 from features.training.splits import SPLIT, SplitSpec, split
@@ -76,13 +77,15 @@ def plan_of(
     Raises:
         UnknownFeature, NotEnoughData, StoreUnavailable: as `features.training.plan.resolve`.
     """
+    refs = request.features or refs_of_assets(store, plant, source.assets)
     return resolve(
         store,
-        request.features or refs_of_assets(store, plant, source.assets),
+        model_refs(plant, refs) if request.model_columns else refs,
         times_view=source.times_view,
         as_of=request.as_of,
         created_by_label_time=request.created_by_label_time,
         executor=executor,
+        ages=request.ages,
     )
 
 

@@ -64,6 +64,7 @@ class Recorded:
             self.request.created_by_label_time,
             as_of,
             executor,
+            self.request.ages,
         )
 
 

@@ -55,11 +55,12 @@ def report_html(manifest: Manifest, prepared: Prepared, audits: Mapping[str, Vie
         _table(("", "rows"), _row_counts(manifest)),
         _section("Events", _events(manifest)),
         _section("Target", _balance(manifest), _plot(lambda axes: _over_time(axes, prepared), height=2.6)),
+        _section("Strong predictors", _strong_predictors(manifest)),
         _section("Age of the features at their labels", "", _plot(lambda axes: _ages(axes, audits))),
         _section("Missing values", _missing_text(manifest), _missing_plot(manifest)),
         _section("Quality", _exclusions(manifest)),
         "<h2>Features</h2>",
-        _table(("column", "unit", "formula", "tags", "missing", "changed later"), _columns(manifest)),
+        _table(("column", "unit", "formula", "tags", "missing", "changed later", "corrected"), _columns(manifest)),
         "<h2>Made from</h2>",
         _table(("", ""), _origins(manifest)),
     ]
@@ -120,6 +121,16 @@ def _events(manifest: Manifest) -> str:
     return _table(("kind", "events", "effect on the labels"), rows) + seen
 
 
+def _strong_predictors(manifest: Manifest) -> str:
+    found = manifest["leakage"].get("strong_predictors", [])
+    rows = [(each["column"], each["measure"], each["value"]) for each in found]
+    why = (
+        "<p>These features predict the target by themselves. Their values passed the audit, and no correction after "
+        "their label's time has changed them: they are good features of this problem.</p>"
+    )
+    return why + _table(("column", "measure", "value"), rows) if rows else ""
+
+
 def _missing_text(manifest: Manifest) -> str:
     worst = sorted(((about["missing"], name) for name, about in manifest["columns"].items()), reverse=True)
     shown = f"; the {_MOST_COLUMNS} worst of {len(worst)} columns are shown" if len(worst) > _MOST_COLUMNS else ""
@@ -139,7 +150,7 @@ def _exclusions(manifest: Manifest) -> str:
 def _columns(manifest: Manifest) -> Iterable[tuple[object, ...]]:
     for name, about in manifest["columns"].items():
         words = (about.get(key, "") for key in ("unit", "formula", "tags"))
-        yield (name, *words, about["missing"], about["changed_later"])
+        yield (name, *words, about["missing"], about["changed_later"], about["corrected"])
 
 
 def _origins(manifest: Manifest) -> Iterable[tuple[str, object]]:

@@ -21,6 +21,8 @@ class Request(Model):
 
     labels: str = Field(description="A table of labels, or a rule (.toml).")
     features: tuple[str, ...] = Field((), description="view:feature; all of the labelled classes if empty.")
+    model_columns: bool = Field(default=False, description="Only features that are numbers a model can take.")
+    ages: bool = Field(default=False, description="A column view__age_s for the age of each view's row.")
     target: str | None = Field(None, description="The label's column; a rule names its own.")
     created_by_label_time: bool = Field(
         default=False, description="Only feature rows that had been created by each label's time."

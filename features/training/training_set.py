@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.training.audit import ViewAudit, audit_view
+from features.training.corrections import corrected
 from features.training.join import check_names, described, feature_values
 from features.training.manifest import Findings, Manifest, manifest_of
 from features.training.plan import Plan
@@ -77,7 +78,8 @@ def make(prepared: Prepared, plant: Plant, plant_file: Path, *, advance: Callabl
     others = feature_values(labels, other_mode, advance=lambda _: None)
     changed = {name: int(values[name].ne_missing(others[name]).sum()) for name in values.columns}
     audits = _audits(labels, values, plan)
-    manifest = manifest_of(prepared, Findings(values, audits, changed), plant, plant_file)
+    findings = Findings(values, audits, changed, _corrected(labels, values, plan, audits))
+    manifest = manifest_of(prepared, findings, plant, plant_file)
     return Made(prepared, _table(prepared, values), manifest, audits)
 
 
@@ -94,12 +96,12 @@ def null_rates(table: pa.Table, plan: Plan) -> dict[str, float]:
 
 def _table(prepared: Prepared, values: pl.DataFrame) -> pa.Table:
     plan = prepared.plan
-    return described(prepared.labels, values, plan, prepared.request.of_rows(plan.refs))
+    return described(prepared.labels, values, plan, prepared.request.of_rows(plan.refs), prepared.target)
 
 
 def _audits(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan) -> dict[str, ViewAudit]:
     """Audit each view's columns, on this machine wherever the join ran."""
-    return {
+    audits = {
         view: audit_view(
             labels,
             values,
@@ -110,6 +112,22 @@ def _audits(labels: pl.DataFrame, values: pl.DataFrame, plan: Plan) -> dict[str,
         )
         for view, table in plan.feature_tables.items()
     }
+    for view, column in plan.age_columns.items():
+        if wrong := int(values[column].ne_missing(audits[view].age_s).sum()):
+            audits[view].wrong[column] = wrong
+    return audits
+
+
+def _corrected(
+    labels: pl.DataFrame, values: pl.DataFrame, plan: Plan, audits: Mapping[str, ViewAudit]
+) -> dict[str, int]:
+    """Number of values that corrections have changed since their label's time, by column."""
+    if plan.created_by_label_time:
+        return {feature.column: 0 for feature in plan.features}
+    counts: dict[str, int] = {}
+    for view, table in plan.feature_tables.items():
+        counts |= corrected(labels, values, table, audits[view], plan.columns(view))
+    return counts
 
 
 def _check_split(labels: pl.DataFrame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from features.training.manifest import Manifest
 from features.training.pinned import as_of_warnings
@@ -85,12 +85,35 @@ def _shared_rows(leakage: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+_WHY: Final = {
+    "label column": "was it written with hindsight?",
+    "not known": "{values} of its values were not known at their label's time",
+    "corrected": "{values} of its values were corrected after their label's time; compare with --created-by-label-time",
+}
+
+
+def strong_predictors(leakage: Mapping[str, Any], most: int) -> list[str]:
+    """Return a sentence on the features that predict the target by themselves without knowing the outcome, if any.
+
+    Args:
+        leakage: The part `leakage` of a manifest.
+        most: Number of features to name, strongest first.
+    """
+    found = [
+        f"{each['column']} ({each['measure']} {each['value']:.3f})" for each in leakage.get("strong_predictors", [])
+    ]
+    if not found:
+        return []
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return [f"strong predictors, audited and not corrected since: {', '.join(found[:most])}{more}"]
+
+
 def _suspects(leakage: Mapping[str, Any], most: int | None) -> Iterator[str]:
     suspects = leakage.get("suspects", [])
     for suspect in suspects[:most]:
         yield (
             f"{suspect['column']} alone predicts the target: {suspect['measure']} {suspect['value']:.3f}; "
-            f"was it written with hindsight?"
+            f"{_WHY[suspect['why']].format_map(suspect)}"
         )
     if more := len(suspects) - len(suspects[:most]):
         yield f"and {more} more alone predict the target; see report.html"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from feast import FeatureStore, FeatureView
 from feast.errors import FeatureNameCollisionError
@@ -113,6 +113,35 @@ def online_response(
     expire(answer, {name: views[ref].ttl for name, ref in names.items()}, now)
     if log:
         log.add((now, names, answer))
+    return answer
+
+
+def response_by_ttls(
+    store: FeatureStore,
+    refs: Sequence[str],
+    assets: Sequence[str],
+    *,
+    ttls: Mapping[str, timedelta | None],
+    now: datetime,
+) -> GetOnlineFeaturesResponse:
+    """Return Feast's response for some assets, with names `view__feature`; values older than given limits are missing.
+
+    Args:
+        store: Feast over the plant's repository.
+        refs: `view:feature`
+        assets: Names of assets; unknown ones have no values.
+        ttls: Largest age by view, such as a model was trained with; None for any age.
+        now: The current time, from which the age of a feature is counted.
+
+    Raises:
+        UnknownFeature: a reference is not registered.
+        StoreUnavailable: the online store cannot be read.
+    """
+    views = views_of(store, refs)
+    answer: GetOnlineFeaturesResponse = store.get_online_features(
+        list(views), {ASSET: list(assets)}, full_feature_names=True
+    ).proto
+    expire(answer, {column_of(ref): ttls[view.name] for ref, view in views.items()}, now)
     return answer
 
 

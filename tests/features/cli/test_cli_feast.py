@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -35,6 +37,26 @@ def test_from_registered_features_to_a_lookup(add_rows: Callable[..., None], pen
         "asset": "c101",
         "features": {RMS: {"value": 2.5, "status": "PRESENT", "event_timestamp": "2026-03-01T00:00:10Z"}},
     }
+
+
+def test_a_vector_in_training_order_is_one_call(
+    history: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """Names, order and missing values are those of the training set; old values are missing, with the reason."""
+    command = ("training-set", history / "rule.toml", "--model-columns", "--ages", "--out", history / "rows.parquet")
+    penstock(*command)
+    names = [name for name in pl.read_parquet_schema(history / "rows.parquet") if "__" in name]
+    penstock("materialize")
+    found = penstock("online", "c101", "--manifest", history / "rows.parquet", "--json")
+    assert (found["columns"], len(found["values"])) == (names, len(names))
+    values = dict(zip(names, found["values"], strict=True))
+    assert values["compressor_vibration__de_h_rms_ac"] == 238 % 17
+    missing = {name for name, value in values.items() if value is None}
+    assert missing == {name for name in names if name.startswith("compressor_process__")} == {*found["missing"]}
+    assert {*found["missing"].values()} == {"OUTSIDE_MAX_AGE"}
+    lines = penstock("online", "c101", "--manifest", history / "rows.parquet").splitlines()
+    assert [line.split()[0] for line in lines] == names
+    assert sum("missing (OUTSIDE_MAX_AGE)" in line for line in lines) == len(missing)
 
 
 def test_what_is_to_change_is_shown_even_if_it_fails(plant: Plant, penstock: Callable[..., Any]) -> None:
@@ -106,6 +128,8 @@ def test_output_is_readable(add_rows: Callable[..., None], penstock: Callable[..
     [
         (["online", "c101"], "run penstock apply"),
         (["online", "c1o1"], "unknown asset 'c1o1'; did you mean c101"),
+        (["online", "--manifest", "set"], "name it: penstock online ASSET --manifest"),
+        (["online", "c101", "--manifest", "set", "-f", "v:f"], "leave out --feature"),
         (["materialize", "--end", "yesterday"], "'yesterday' is not a time"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 
 from historian.errors import InvalidInput
 from historian.times import format_instant, utc_now
+from tests.features.feature_rows import START
 
 RMS = "compressor_vibration:de_h_rms_ac"
 
@@ -97,3 +98,29 @@ def test_a_train_split_without_a_failure_must_be_accepted(history: Path, penstoc
     answer = made(history, penstock, *split, "--accept-one-class", "--verify")
     assert answer["verified"]
     assert "fails is only false in the train split" in answer["warnings"]
+
+
+def test_a_good_feature_is_no_suspect_unless_it_was_corrected(
+    history: Path, add_rows: Callable[..., None], penstock: Callable[..., Any]
+) -> None:
+    """Computed long after the labels' times, it is listed with its strength; corrected, it is a warning."""
+    oil, first = "compressor_process:oil_temp_max", 1000
+    steps = [(first + 60 * step, step) for step in range(20)]
+    add_rows("compressor_process", *(("c101", at, 90_000, float(step > 9)) for at, step in steps))
+    labels = [f"c101,{format_instant(START + timedelta(seconds=at))},{int(step > 9)}" for at, step in steps]
+    (history / "labels.csv").write_text("\n".join(["asset,event_timestamp,fails", *labels]) + "\n")
+    command = ("training-set", history / "labels.csv", "--out", history / "set", "-f", oil, "--target", "fails")
+    column = {"column": "compressor_process__oil_temp_max", "measure": "auc", "value": 1.0}
+    answer = penstock(*command, "--json")
+    assert answer["leakage"]["strong_predictors"] == [column]
+    assert (answer["leakage"]["suspects"], answer["warnings"]) == ([], [])
+    assert answer["corrections"]["values_that_differ"] == 20
+    report = (history / "set" / "report.html").read_text()
+    assert "<h2>Strong predictors</h2>" in report
+    assert 'class="warn"' not in report
+    note = "  strong predictors, audited and not corrected since: compressor_process__oil_temp_max (auc 1.000)\n"
+    assert penstock(*command).endswith(note)
+    add_rows("compressor_process", *(("c101", at, 95_000, 2.0) for at, step in steps if step > 17))
+    answer = penstock(*command, "--json")
+    assert answer["leakage"]["suspects"] == [{**column, "why": "corrected", "values": 2}]
+    assert "2 of its values were corrected after their label's time" in answer["warnings"][0]

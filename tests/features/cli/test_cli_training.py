@@ -154,8 +154,9 @@ def test_columns_written_with_hindsight_are_suspects(history: Path, penstock: Ca
     rows.drop("n").write_csv(labels)
     call = ("training-set", labels, "--out", history / "set", "--target", "fails", "-f", RMS)
     answer = penstock(*call, "--json")
-    aucs = [{"column": name, "measure": "auc", "value": 1.0} for name in sorted(names)]
-    assert answer["leakage"]["suspects"] == [*aucs, {"column": "repaired", "measure": "auc of missing", "value": 1.0}]
+    found = {"value": 1.0, "why": "label column"}
+    aucs = [{"column": name, "measure": "auc", **found} for name in sorted(names)]
+    assert answer["leakage"]["suspects"] == [*aucs, {"column": "repaired", "measure": "auc of missing", **found}]
     warnings = [f"{name} alone predicts the target" for name in (*sorted(names), "repaired")]
     report = (history / "set" / "report.html").read_text()
     assert [text for text in warnings if text in report and text in "\n".join(answer["warnings"])] == warnings

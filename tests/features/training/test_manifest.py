@@ -64,7 +64,7 @@ def without_versions(manifest: dict[str, Any]) -> dict[str, Any]:
     return dict(kept)
 
 
-def surroundings(plant: Plant, labels: str) -> dict[str, Any]:
+def surroundings(plant: Plant, labels: str, target: str) -> dict[str, Any]:
     """The entries for files and tables."""
     files = {name: digest((plant.root / name).read_bytes()) for name in ("plant.toml", "tags.csv")}
     return {
@@ -75,6 +75,17 @@ def surroundings(plant: Plant, labels: str) -> dict[str, Any]:
         "plant": {"site": "north-works", "files": files},
         "tables": TABLES,
         "quality_exclusions": {},
+        "signature": {
+            "inputs": [
+                {"name": name, "type": "double", "view": view, "feature": feature, "version": "1", "unit": unit}
+                for name, view, feature, unit in (
+                    ("compressor_vibration__de_h_rms_ac", "compressor_vibration", "de_h_rms_ac", "g"),
+                    ("compressor_process__oil_temp_mean", "compressor_process", "oil_temp_mean", "degC"),
+                )
+            ],
+            "target": target,
+            "ttl": {"compressor_process": "PT5M", "compressor_vibration": None},
+        },
         "resolved": {"features": [RMS, OIL], "assets": ["c101", "c102"], "named_assets": ["c101", "c102"]},
     }
 
@@ -92,6 +103,7 @@ def no_leakage(values: int, *, shared: int) -> dict[str, Any]:
         "columns": {},
         "rows_that_share_a_feature_row_with_another_split": {"compressor_process": 0, "compressor_vibration": shared},
         "suspects": [],
+        "strong_predictors": [],
     }
 
 
@@ -107,7 +119,7 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
     manifest = write_artefact(by_time, tmp_path / "set")
     files = [f"data/split={name}/part-0.parquet" for name in ("test", "train")]
     assert without_versions(manifest) == {
-        **surroundings(two_view_plant, BY_TIME),
+        **surroundings(two_view_plant, BY_TIME, "fails"),
         "request": {
             "labels": "labels.csv",
             "features": [RMS, OIL],
@@ -115,6 +127,8 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
             "created_by_label_time": False,
             "split": {"by": "time", "shares": [0.5, 0.0, 0.5], "hold_out": [], "seed": 0, "forced": False},
             "horizon": "PT30S",
+            "model_columns": False,
+            "ages": False,
             "accept_one_class": False,
             "threshold": 0.95,
             "format": "parquet",
@@ -129,8 +143,8 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
         },
         # 9, 2, -, 7, -, 8; known then were 1, 2, 2, 7, 5, 7. And 60, -, 62, 63, 62, 63; then 60, -, 62, -, 62, -.
         "columns": columns(
-            {"missing": 0.333333, "expired": 0.0, "changed_later": 4},
-            {"missing": 0.166667, "expired": 0.166667, "changed_later": 2},
+            {"missing": 0.333333, "expired": 0.0, "changed_later": 4, "corrected": 3},
+            {"missing": 0.166667, "expired": 0.166667, "changed_later": 2, "corrected": 0},
         ),
         # 2, 380, 0, 1181, 2, 1 seconds; and 2, too old, 1, 1, 3, 3.
         "age_s": {
@@ -151,13 +165,15 @@ def test_the_manifest_of_a_split_by_time_is_what_was_worked_out(
 def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Plant, own_split: Made) -> None:
     """Nothing is purged, so rows are shared; later corrections do not count."""
     assert without_versions(own_split.manifest) == {
-        **surroundings(two_view_plant, OWN_SPLIT),
+        **surroundings(two_view_plant, OWN_SPLIT, "life"),
         "labels_newer_than_data": {"compressor_vibration": {"labels": 1, "seconds": 4.0}},
         "request": {
             "labels": "labels.csv",
             "features": [RMS, OIL],
             "target": "life",
             "created_by_label_time": True,
+            "model_columns": False,
+            "ages": False,
             "accept_one_class": False,
             "threshold": 0.95,
             "format": "parquet",
@@ -173,8 +189,8 @@ def test_the_manifest_of_a_given_split_is_what_was_worked_out(two_view_plant: Pl
         # 1, 7, 2, 2, 2, 7, 5, 7, 5; today 9, 7, 2, 2, -, 7, -, 8, -. And 60, 61, -, -, 62, -, 62, -, 62; today the
         # two of c102 at 00:20:01 and 00:20:03 are 63.
         "columns": columns(
-            {"missing": 0.0, "expired": 0.0, "changed_later": 5},
-            {"missing": 0.444444, "expired": 0.444444, "changed_later": 2},
+            {"missing": 0.0, "expired": 0.0, "changed_later": 5, "corrected": 0},
+            {"missing": 0.444444, "expired": 0.444444, "changed_later": 2, "corrected": 0},
         ),
         # 2, 10, 380, 580, 1180, 1181, 2, 1183, 4 seconds; and 2, 30, 1, 3, 5 where not too old.
         "age_s": {

@@ -32,12 +32,12 @@ def test_the_report_shows_every_plot_and_table(by_time: Made) -> None:
         *(["false", "1", "2"], ["true", "1", "1"], ["missing", "0", "1"]),
     ]
     assert cells(shown["Features"]) == [
-        ["column", "unit", "formula", "tags", "missing", "changed later"],
+        ["column", "unit", "formula", "tags", "missing", "changed later", "corrected"],
         [
             *("compressor_vibration__de_h_rms_ac", "g", "sqrt(Σc²/N)", "c101=c101.de_h, c102=c102.de_h"),
-            *("0.333333", "4"),
+            *("0.333333", "4", "3"),
         ],
-        ["compressor_process__oil_temp_mean", "degC", "∫v dt/∫dt", "c101=c101.oil", "0.166667", "2"],
+        ["compressor_process__oil_temp_mean", "degC", "∫v dt/∫dt", "c101=c101.oil", "0.166667", "2", "0"],
     ]
     assert ["table compressor_process", "version 1, rows created until 2026-03-01T00:20:05Z"] in cells(
         shown["Made from"]
