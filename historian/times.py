@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from historian.errors import InvalidInput
 
@@ -73,6 +73,16 @@ DurationOrZero = Annotated[
     PlainSerializer(format_duration, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(us|ms|s|m|h|d|w)$", "examples": ["0s", "100ms"]}),
 ]
+
+
+def _zoned(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError("the time has no zone; write 2026-03-02T08:00:00Z for UTC, or an offset such as +01:00")
+    return instant.astimezone(UTC)
+
+
+Instant = Annotated[datetime, AfterValidator(_zoned)]
+"""An instant in the plant file or a tag list, which must have a zone; UTC."""
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:

@@ -24,7 +24,7 @@ from features.training.verdicts import differences
 from historian.errors import InvalidInput
 from historian.plant.plant import Plant
 
-_SURROUNDINGS: Final = ("software ", "plant files ")
+_SURROUNDINGS: Final = ("software ", "plant files ", "plant facts ")
 """Parts of a manifest that may differ as long as the rows are the same."""
 
 

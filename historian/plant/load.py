@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -245,7 +245,7 @@ class _Resolver:
             offset=row.offset,
             options=options,
             listed=listed,
-            since=row.since.astimezone(UTC) if row.since else None,
+            since=row.since,
         )
         return tag_with_facts(tag, point, asset)
 

@@ -10,9 +10,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from historian.times import Duration
+from historian.times import Duration, Instant
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """Name of a class, point, feature set or asset: it becomes part of column and view names."""
@@ -243,7 +243,7 @@ class Facts(Model):
 class Change(Facts):
     """Facts that hold from an instant on; each replaces the fact of the same key, all others stay."""
 
-    since: AwareDatetime = Field(description="From when on, with a zone: 2026-03-02T08:00:00Z.")
+    since: Instant = Field(description="From when on, with a zone: 2026-03-02T08:00:00Z.")
     unknown: tuple[str, ...] = Field(
         (), description='Facts that are unknown from then on: "bearing", "speed_rpm" or "bearings.POINT".'
     )
@@ -308,7 +308,7 @@ class TagRow(Model):
     address: str = Field(min_length=1, description="Address for the driver: a node id, a register, a column.")
     scale: float = Field(1.0, description="Factor: value = raw * scale + offset.")
     offset: float = Field(0.0, description="Offset in the unit of the point; see scale.")
-    since: AwareDatetime | None = Field(
+    since: Instant | None = Field(
         None, description="From when on the tag fills its point, 2026-03-02T08:00:00Z; until then the one before does."
     )
 
