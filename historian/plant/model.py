@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from historian.states import listing_problem
 from historian.times import Duration, Instant
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -118,7 +119,7 @@ class Point(Model):
     )
     states: dict[Name, float | str] = Field(
         {},
-        description="Names of the states whose duration becomes a feature, each with the number or text of that state: "
+        description="Names of the states whose duration becomes a feature, each with its number or text; 1, 1.0, true are one state: "
         '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
     )
 
@@ -134,8 +135,8 @@ class Point(Model):
             raise ValueError(f"zones belong to vibration points, not to {self.kind} ones")
         if self.states and self.kind not in ("state", "process"):
             raise ValueError(f"states belong to state and process points, not to {self.kind} ones")
-        if len(set(self.states.values())) < len(self.states):
-            raise ValueError("states gives two names to one value")
+        if problem := listing_problem(self.states, numbers=self.kind == "process"):
+            raise ValueError(problem)
         return self
 
 

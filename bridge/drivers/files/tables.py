@@ -14,6 +14,7 @@ from bridge.drivers.files.options import Options, suffix
 from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed, parse_cells, with_instants
 from historian.errors import SourceError
 from historian.plant.connections import Tag
+from historian.states import state_of_number
 
 
 class TableFiles:
@@ -67,14 +68,14 @@ class TableFiles:
 def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl.DataFrame:
     """Return the rows of a long table as cells for `parse_cells`, one each. A tag's address is its name in the file."""
     value, nothing = pl.col(options.value), pl.lit(None, pl.String)
-    as_text = table.schema[options.value] == pl.String
+    as_text = _is_words(table.schema[options.value])
     return table.select(
         row=ROW,
         instant=INSTANT,
         fault=FAULT,
         given=GIVEN,
         address=pl.col(options.tag).cast(pl.String),
-        word=value.cast(pl.String) if as_text or any(tag.kind == "state" for tag in tags) else nothing,
+        word=_word(table, options.value) if as_text or any(tag.kind == "state" for tag in tags) else nothing,
         number=pl.lit(None, pl.Float64) if as_text else value.cast(pl.Float64),
         grade=pl.col(options.quality).cast(pl.String) if options.quality else nothing,
     ).join(_addresses(tags), on="address", maintain_order="left")
@@ -89,14 +90,26 @@ def wide_cells(table: pl.DataFrame, tags: Sequence[Tag], _options: Options) -> p
     cells = []
     for address, is_text in addresses.select("address", "is_text").unique(maintain_order=True).rows():
         if address in table.columns:
-            as_word = is_text or table.schema[address] == pl.String
-            word = pl.col(address).cast(pl.String) if as_word else pl.lit(None, pl.String)
+            as_word = is_text or _is_words(table.schema[address])
+            word = _word(table, address) if as_word else pl.lit(None, pl.String)
             number = pl.lit(None, pl.Float64) if as_word else pl.col(address).cast(pl.Float64)
             wanted = {"address": pl.lit(address), "is_text": pl.lit(is_text)}
             column = table.select(**index, **wanted, word=word, number=number)
             cells.append(column.filter(pl.col("number").is_not_null() | (pl.col("word").str.strip_chars() != "")))
     named = pl.concat(cells).join(addresses, on=["address", "is_text"], maintain_order="left")
     return named.with_columns(grade=pl.lit(None, pl.String))
+
+
+def _is_words(dtype: pl.DataType) -> bool:
+    """Return whether the values of a column are words: texts, or the names of an enumeration."""
+    return isinstance(dtype, pl.String | pl.Enum | pl.Categorical)
+
+
+def _word(table: pl.DataFrame, column: str) -> pl.Expr:
+    """Return a column as text; of numbers and Booleans the states that they stand for."""
+    dtype = table.schema[column]
+    is_number = dtype.is_float() or dtype == pl.Boolean
+    return state_of_number(pl.col(column)) if is_number else pl.col(column).cast(pl.String)
 
 
 def _addresses(tags: Sequence[Tag]) -> pl.DataFrame:

@@ -84,7 +84,9 @@ def is_change(facts: dict[str, Any]) -> bool:
 def test_a_fact_is_that_of_the_last_change_that_gave_it(changes: list[dict[str, Any]], number: int) -> None:
     """Brute force: go through the changes up to an instant, in order of time, whatever their order in the file."""
     asset = Asset.model_validate({"class": "fan", "speed_rpm": 9, "changes": [as_change(each) for each in changes]})
-    rpm, balls, instant = 9, None, day(3, 1) + timedelta(days=number - 1)
+    instant = day(3, 1) + timedelta(days=number - 1)
+    rpm: int | None = 9
+    balls: int | None = None
     for each in sorted(changes, key=lambda each: each["since"]):
         if each["since"] <= instant:
             rpm = None if "unknown" in each else each.get("speed_rpm", rpm)
