@@ -16,6 +16,7 @@ Reason = Literal[
     "changed",
     "gap",
     "length",
+    "rate",
     "bad_quality",
     "stale",
     "no_speed",
@@ -39,6 +40,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     "gap": "samples are missing in the window",
     "length": "the samples have no gap but do not fill the window: a burst is shorter than it, or the device's rate is "
     "not the configured one",
+    "rate": "a stretch in the window has a sample rate that differs by more than 0.2 % from that of the point",
     "bad_quality": "samples in the window are not Good, or are not a finite number",
     "stale": "in part of the window no sample was younger than max_staleness",
     "no_speed": "for less than 80 % of the window the speed is Good, fresh and above zero, or there is none at all",

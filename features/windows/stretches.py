@@ -125,6 +125,12 @@ class Stretches:
         finite = np.equal(np.searchsorted(self.not_finite, first), np.searchsorted(self.not_finite, stop))
         return good & finite
 
+    def touches(self, marked: Booleans, first: Integers, stop: Integers) -> Booleans:
+        """Return whether the samples from first to stop - 1 of each range have any of the marked [stretches]."""
+        before = np.concatenate(([0], np.cumsum(marked)))
+        rows = self._rows(np.maximum(stop - 1, first))
+        return (stop > first) & (before[rows + 1] > before[self._rows(first)])
+
     @cached_property
     def _begins(self) -> Integers:
         """[stretches] time of the first sample here."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from historian.stated import Rate
 from historian.states import listing_problem
 from historian.times import Duration, Instant
 
@@ -110,7 +111,9 @@ class Point(Model):
         description="A waveform, a process value, a shaft speed, or text."
     )
     unit: str = Field("", description="Unit of the values after scale and offset, such as g, mm/s, degC, rpm.")
-    sample_rate: float | None = Field(None, gt=0, le=250_000, description="Sample rate in Hz; required for vibration.")
+    sample_rate: Annotated[Rate, Field(gt=0, le=250_000)] | None = Field(
+        None, description='Sample rate in Hz, also as a fraction: "25600/3"; required for vibration.'
+    )
     range: tuple[float, float] | None = Field(
         None, description="Lowest and highest valid value; samples outside go to quarantine, waveforms are marked."
     )
@@ -119,8 +122,8 @@ class Point(Model):
     )
     states: dict[Name, float | str] = Field(
         {},
-        description="Names of the states whose duration becomes a feature, each with its number or text; 1, 1.0, true are one state: "
-        '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
+        description="Names of the states whose duration becomes a feature, each with its number or text (1, 1.0 and "
+        'true are one state): { off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
     )
 
     zones: Zones | None = Field(None, description="Limits of the velocity RMS, for a feature and for plots.")

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
 from features.compute.rows.speed import ShaftSpeed, Speeds
+from features.define.reasons import Reason
 from features.define.spec import Floats
 from features.define.view_plan import PointTag
 from features.kernels.diagnosis import Diagnosis
@@ -25,6 +26,7 @@ from features.windows.stretches import Integers, Stretches
 from features.windows.tiling import EndRange, Tiling, Windows, burst_windows, epoch_windows, touched_ends
 from historian.plant.model import Bearing
 from historian.quality import is_good
+from historian.stated import RATE_TOLERANCE
 from historian.waveforms.encoding import decode
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -32,6 +34,8 @@ _BATCH_BYTES: Final = 4 * 1024 * 1024
 _BATCH_WINDOWS: Final = 1024
 """Windows of a batch of held values: overlapping windows use each sample many times."""
 _OF_THREAD: Final = local()
+_EXPLAINED: Final[tuple[Reason, Reason]] = ("gap", "length")
+"""What windows seem to lack where a stretch has another rate."""
 
 
 class Machine(NamedTuple):
@@ -113,6 +117,16 @@ def _of_one_tag(windows: Windows, tag: PointTag) -> Windows:
     return replace(windows, faults={**windows.faults, "changed": np.ones(len(windows.end), np.bool_)})
 
 
+def _of_its_rate(windows: Windows, signal: Stretches, tiling: Tiling) -> Windows:
+    """Return the windows, not valid where a stretch has a rate that contradicts the plant file's."""
+    other = np.abs(signal.rate - tiling.sample_rate) > RATE_TOLERANCE * tiling.sample_rate
+    if not other.any():
+        return windows
+    touched = signal.touches(other, windows.first, windows.first + windows.found)
+    gap, length = (windows.faults[code] & ~touched for code in _EXPLAINED)
+    return replace(windows, faults={**windows.faults, "gap": gap, "length": length, "rate": touched})
+
+
 def _held_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange) -> PointWindows:
     plan = tag.plan
     times, values = samples["timestamp"].to_physical().to_numpy(), samples["value"].to_numpy()
@@ -143,7 +157,8 @@ def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, 
     values = decode(stretches, _scratch().array("samples of a page", (samples, 1), np.float64)[:, 0]).values
     tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
     tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
-    windows = _of_one_tag(tile(Stretches.of(stretches, values), tiling, wanted), tag)
+    signal = Stretches.of(stretches, values)
+    windows = _of_its_rate(_of_one_tag(tile(signal, tiling, wanted), tag), signal, tiling)
     speeds, valid = speed.at(windows.end), windows.valid
     machine = Machine(speeds.shaft[valid], tag.bearing)
     batches = waveform_batches(values, windows.first[valid], tiling, plan.point.unit, machine)
