@@ -20,6 +20,7 @@ from features.kernels.kurtogram import Kurtogram, kurtogram
 from features.kernels.orders import order_amplitudes
 from features.kernels.spectrum import Spectra
 from features.kernels.vibration import Waveforms
+from features.windows.stretches import Booleans
 from historian.plant.model import Bearing
 
 LINES: Final = ("bpfo", "bpfi", "bsf2", "ftf")
@@ -36,9 +37,11 @@ class Diagnosis:
     power: Spectra
     """Power spectra of the waveforms."""
     shaft: Floats
-    """[windows] mean speed of the shaft in Hz; NaN where unknown or not steady."""
+    """[windows] mean speed of the shaft in Hz; NaN where unknown, not steady, or contradicted."""
     bearing: Bearing | None
     """Geometry of the bearing; None if unknown."""
+    contradicted: Booleans | None = None
+    """[windows] whether the spectrum contradicts the speed that is given; None if that was not looked for."""
 
     @cached_property
     def orders(self) -> FaultOrders | None:

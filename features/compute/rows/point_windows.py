@@ -21,6 +21,7 @@ from features.kernels.process import HeldWindows, Holds, held_windows, holds, pr
 from features.kernels.scratch import Scratch
 from features.kernels.spectrum import Spectra, spectra
 from features.kernels.states import StateWindows, coded
+from features.kernels.turning import contradicted
 from features.kernels.vibration import Waveforms
 from features.windows.stretches import Integers, Stretches
 from features.windows.tiling import EndRange, Tiling, Windows, burst_windows, epoch_windows, touched_ends
@@ -60,8 +61,10 @@ class VibrationBatch:
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
-        """The windows, their spectra, and the machine."""
-        return Diagnosis(self.waveforms, self.spectra, *self.machine)
+        """The windows, their spectra, and the machine, without a speed that the spectrum contradicts."""
+        shaft, bearing = self.machine
+        wrong = contradicted(self.spectra, shaft)
+        return Diagnosis(self.waveforms, self.spectra, np.where(wrong, np.nan, shaft), bearing, wrong)
 
     def __len__(self) -> int:
         return len(self.waveforms.samples)
