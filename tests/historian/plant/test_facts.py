@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from hypothesis import given
 from historian.plant.fact_notes import fact_notes
 from historian.plant.facts import ALWAYS, era_at, eras_of
 from historian.plant.load import load_plant
-from historian.plant.model import Asset
+from historian.plant.model import Asset, Change
 from historian.plant.plant import Plant
+from historian.plant.statements import read_replacements
 
 CASES = Path(__file__).parents[2] / "cases" / "plant"
 
@@ -93,3 +96,14 @@ def test_a_fact_is_that_of_the_last_change_that_gave_it(changes: list[dict[str, 
             balls = each.get("bearing", balls)
     held = era_at(eras_of(asset), instant).asset
     assert (held.speed_rpm, held.bearing and held.bearing.balls) == (rpm, balls)
+
+
+def test_the_examples_of_the_page_are_right(tmp_path: Path) -> None:
+    """Plant file and event table are read as they stand there."""
+    page = (CASES.parents[2] / "docs" / "dated-facts.md").read_text(encoding="utf-8")
+    (asset,) = tomllib.loads(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0])["assets"].values()
+    eras = eras_of(Asset.model_validate(asset))
+    assert [era.asset.bearing and era.asset.bearing.balls for era in eras] == [9, 13, None]
+    (tmp_path / "events.csv").write_text(re.findall(r"```csv\n(.*?)```", page, re.DOTALL)[1])
+    found, problems = read_replacements(tmp_path / "events.csv", "events.csv", ["c101"])
+    assert ([each.facts for each in found], problems) == ([Change.model_validate(asset["changes"][0])], [])
