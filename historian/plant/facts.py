@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from historian.plant.connections import Tag
@@ -58,6 +59,19 @@ def point_of(point: Point, name: str, asset: Asset) -> Point:
 def bearing_of(asset: Asset, point: str) -> Bearing | None:
     """Return the bearing under a vibration point, None if it is unknown."""
     return asset.bearings.get(point, asset.bearing)
+
+
+def ranges_of(point: Point, name: str, asset: Asset) -> tuple[tuple[datetime, tuple[float, float] | None], ...]:
+    """Return `Tag.ranges` of a point.
+
+    Args:
+        point: the point, as its class describes it.
+        name: its name.
+        asset: the asset, with its changes.
+    """
+    held = [(era.since, point_of(point, name, era.asset).range) for era in eras_of(asset)]
+    changes = [later for earlier, later in pairwise(held) if earlier[1] != later[1]]
+    return (held[0], *changes) if changes else ()
 
 
 def tag_with_facts(tag: Tag, point: Point, asset: Asset) -> Tag:

@@ -16,7 +16,7 @@ from historian.errors import ConfigError, InvalidInput, Problem, near_misses
 from historian.plant.connections import ConnectionConfig, DriverSpec, Section, Tag
 from historian.plant.document import Document, problems_of, read_unset_toml, readable_message
 from historian.plant.drivers import find_driver
-from historian.plant.facts import eras_of, tag_with_facts
+from historian.plant.facts import eras_of, ranges_of, tag_with_facts
 from historian.plant.feature_sets import complaints, view_of
 from historian.plant.model import Connection, PlantFile, TagRow
 from historian.plant.plant import Plant, View
@@ -245,6 +245,7 @@ class _Resolver:
             offset=row.offset,
             options=options,
             listed=listed,
+            ranges=ranges_of(point, row.point, self.assets[row.asset]),
             since=row.since,
         )
         return tag_with_facts(tag, point, asset)

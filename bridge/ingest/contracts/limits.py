@@ -18,6 +18,7 @@ import polars as pl
 
 from bridge.ingest.contracts.rules import Findings, Rule
 from historian.plant.connections import Tag
+from historian.plant.facts import ALWAYS
 from historian.quality import UNCERTAIN_ENGINEERING_UNITS_EXCEEDED, is_bad, is_good
 from historian.samples import SCHEMA, SampleBatch
 from historian.waveforms.batch import WaveformBatch
@@ -32,6 +33,17 @@ EARLIEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
 """Earliest valid timestamp: no historian has older samples, while the zeros of Unix, .NET and OLE times are older."""
 
 _WAVEFORM: Final = "vibration"
+_PLACE: Final = "#place"
+_RULES: Final = pl.Schema(
+    {
+        "tag": pl.String(),
+        "kind": pl.String(),
+        "since": SCHEMA["timestamp"],
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+        "range_message": pl.String(),
+    }
+)
 
 
 def contract_of(tags: Iterable[Tag], *, live: bool) -> tuple[Rule, ...]:
@@ -48,21 +60,25 @@ class Limits:
     """Rejects rows of unknown tags, of the wrong kind or with impossible timestamps, and samples outside the range."""
 
     def __init__(self, tags: Iterable[Tag], *, oldest: timedelta | None) -> None:
-        rows = [(tag.name, _kind(tag), *(tag.range or (None, None)), _range_message(tag)) for tag in tags]
-        types = {"tag": pl.String(), "kind": pl.String(), "low": pl.Float64(), "high": pl.Float64()}
-        self._rules = pl.DataFrame(rows, schema={**types, "range_message": pl.String()}, orient="row")
+        rows = [
+            (tag.name, _kind(tag), since, *(limits or (None, None)), _range_message(limits, tag.unit))
+            for tag in tags
+            for since, limits in tag.ranges or ((ALWAYS, tag.range),)
+        ]
+        self._rules = pl.DataFrame(rows, schema=_RULES, orient="row").sort("since")
+        self._dated = self._rules["tag"].is_duplicated().any()
         self._oldest = oldest
 
     def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
         """See `Rule.check`."""
-        joined = samples.join(self._rules, on="tag", how="left", maintain_order="left")
+        joined = self._with_rules(samples, self._rules)
         time = pl.col("timestamp")
         return Findings(reasons=joined.select(reason=self._reason(now, time, time, _of_sample()))["reason"])
 
     def check_waveforms(self, stretches: WaveformBatch, *, now: datetime) -> Findings:
         """See `Rule.check_waveforms`."""
         limits = self._rules.rename({"low": "lowest", "high": "highest"})
-        joined = stretches.join(limits, on="tag", how="left", maintain_order="left")
+        joined = self._with_rules(stretches, limits)
         last = pl.Series(last_us(stretches)).cast(SCHEMA["timestamp"])
         kind = pl.when(pl.col("kind") != _WAVEFORM).then(pl.lit("a waveform for a tag of single samples"))
         outside = (pl.col("low") < pl.col("lowest")) | (pl.col("high") > pl.col("highest"))
@@ -74,6 +90,16 @@ class Limits:
             ),
         )
         return Findings(found["reason"], found["quality"])
+
+    def _with_rules(self, rows: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+        """Return rows in their order with the rules that hold for their tags, at their times if a range has dates."""
+        if not self._dated:
+            return rows.join(rules, on="tag", how="left", maintain_order="left")
+        in_time = rows.with_row_index(_PLACE).sort("timestamp")
+        joined = in_time.join_asof(
+            rules, left_on="timestamp", right_on="since", by="tag", check_sortedness=False, coalesce=True
+        )
+        return joined.sort(_PLACE).drop(_PLACE)
 
     def _reason(self, now: datetime, first: pl.Expr, last: pl.Expr, of_contents: pl.Expr) -> pl.Expr:
         """Return the reason of rows from `first` to `last`: about their tag, their time, or else their contents."""
@@ -111,5 +137,5 @@ def _kind(tag: Tag) -> str:
     return tag.kind if tag.sample_rate is None else _WAVEFORM
 
 
-def _range_message(tag: Tag) -> str | None:
-    return f"outside its range [{tag.range[0]:g}, {tag.range[1]:g}] {tag.unit}".rstrip() if tag.range else None
+def _range_message(limits: tuple[float, float] | None, unit: str) -> str | None:
+    return f"outside its range [{limits[0]:g}, {limits[1]:g}] {unit}".rstrip() if limits else None

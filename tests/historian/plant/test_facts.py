@@ -44,6 +44,7 @@ def test_a_tag_has_the_facts_of_the_instant(plant: Plant) -> None:
     other = [tag and tag.bearing and tag.bearing.balls for at in instants if (tag := plant.tag_at("f1", "nde", at))]
     assert other == [8, 8, None, None]
     assert plant.tags["f1.de"].range == (-100, 100)
+    assert plant.tags["f1.de"].ranges == ((ALWAYS, (-50, 50)), (day(3, 2, 7), (-100, 100)))
 
 
 def test_a_point_has_one_tag_at_a_time(plant: Plant) -> None:
