@@ -7,12 +7,11 @@ reports the contradiction. Stretches are stored at the stated rate: their window
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Final, Literal
 
-import polars as pl
 from pydantic import BeforeValidator, WithJsonSchema
 
 RATE_TOLERANCE: Final = 0.002
@@ -95,17 +94,13 @@ def speed_contradiction(asset: str, *, stated: float, configured: float, by: str
     return Contradiction(asset, "speed", stated, configured, by)
 
 
-def stretch_contradictions(stretches: pl.DataFrame, rates: Mapping[str, float]) -> list[Contradiction]:
-    """Return the contradictions of stretches with the plant file, one for each tag and rate, sorted.
+def rate_contradictions(stated: Iterable[tuple[str, float]], rates: Mapping[str, float]) -> set[Contradiction]:
+    """Return the contradictions of stretches with the plant file.
 
     Args:
-        stretches: columns tag and sample_rate.
+        stated: tag and sample rate, Hz, of stretches.
         rates: tag -> sample rate by the plant file, Hz.
     """
-    stated = stretches.select("tag", "sample_rate").drop_nulls().unique().sort("tag", "sample_rate")
-    found = [
-        rate_contradiction(tag, stated=rate, configured=rates[tag], by="its source")
-        for tag, rate in stated.iter_rows()
-        if tag in rates
-    ]
-    return [each for each in found if each]
+    known = ((tag, rate, rates[tag]) for tag, rate in stated if tag in rates)
+    found = (rate_contradiction(tag, stated=rate, configured=given, by="its source") for tag, rate, given in known)
+    return {each for each in found if each}

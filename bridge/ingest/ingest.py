@@ -6,7 +6,7 @@ Live sources and archives share this one path.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -24,7 +24,7 @@ from bridge.ingest.validation import Validated, packed, rates_of, validated
 from historian.errors import SpoolFull
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
-from historian.stated import Contradiction, stretch_contradictions
+from historian.stated import Contradiction, rate_contradictions
 
 FULL_WAIT_S: Final = 0.5
 
@@ -54,16 +54,18 @@ class Ingest:
             rows: raw rows in any order, with repeats.
             now: when they were read.
         """
-        self._report(stretch_contradictions(rows.waveforms, self._rates))
+        if not rows.waveforms.is_empty():
+            stated = rows.waveforms.select("tag", "sample_rate").drop_nulls().unique()
+            self._report(rate_contradictions(stated.iter_rows(), self._rates))
         rows, unpackable = packed(rows, self._rates)
         for transform in self._transforms:
             rows = transform(rows)
         found = validated(rows, self._rules, now=now)
         return found.with_rejected(unpackable)
 
-    def _report(self, contradictions: Iterable[Contradiction]) -> None:
+    def _report(self, contradictions: set[Contradiction]) -> None:
         """Log each contradiction once, however many stretches have it."""
-        for each in {*contradictions} - self._contradictions:
+        for each in contradictions - self._contradictions:
             log.warning("a sample rate contradicts the plant file", source=self.name, detail=str(each))
             self._contradictions.add(each)
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from bridge.drivers.raw_rows import RawRows
 from historian.plant.connections import Tag
-from historian.states import state_of_number
+from historian.state_values import state_of_number
 from historian.waveforms.encoding import HEADS, decode, encode
 
 Transform = Callable[[RawRows], RawRows]

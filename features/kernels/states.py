@@ -20,7 +20,7 @@ from features.define.spec import FeatureSpec, Floats, ratio
 from features.kernels import process
 from features.kernels.process import HeldWindows
 from features.windows.stretches import Integers
-from historian.states import named_states, state_of_number, state_of_text
+from historian.state_values import named_states, state_of_number, state_of_text
 
 
 @dataclass(frozen=True)

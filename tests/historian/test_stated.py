@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
 from historian.plant.model import Point
-from historian.stated import parse_rate, rate_contradiction, speed_contradiction, stretch_contradictions
+from historian.stated import parse_rate, rate_contradiction, rate_contradictions, speed_contradiction
 
 
 def test_a_rate_may_be_a_fraction() -> None:
@@ -38,6 +37,6 @@ def test_speeds_within_what_lines_are_searched_by_agree() -> None:
 
 def test_each_rate_of_a_tag_is_reported_once() -> None:
     """Tags that have no rate in the plant file are left out."""
-    rows = pl.DataFrame({"tag": ["a", "a", "b", "c"], "sample_rate": [48_000.0, 48_000.0, 1_000.0, 5.0]})
-    found = stretch_contradictions(rows, {"a": 12_000.0, "b": 1_000.0})
+    stated = [("a", 48_000.0), ("a", 48_000.0), ("b", 1_000.0), ("c", 5.0)]
+    found = rate_contradictions(stated, {"a": 12_000.0, "b": 1_000.0})
     assert [(each.name, each.stated, each.configured) for each in found] == [("a", 48_000, 12_000)]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from historian.plant.model import Point
-from historian.states import state_of, state_of_number, state_of_text
+from historian.state_values import named_states, state_of, state_of_number, state_of_text
+from historian.states import value_of
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,16 @@ def test_a_number_and_its_text_are_one_state(number: float) -> None:
     assert float(by_number.item()) == number
 
 
+GIVEN = st.sampled_from(["0", "-0", "1", "1.0", "true", "FALSE", " 1", "01", "1e0", "RUN", "0.10"])
+
+
+@given(GIVEN | st.sampled_from([0, 1, 0.1, -0.0, True]), GIVEN | st.sampled_from([0, 1, 0.1, -0.0, True]))
+def test_columns_and_the_plant_file_have_the_same_rule(one: float | str, other: float | str) -> None:
+    """What the check takes for one value is one state, and nothing else is."""
+    assert (state_of(one) == state_of(other)) == (value_of(one) == value_of(other))
+    assert named_states({"on": one}) == {state_of(one): "on"}
+
+
 def test_what_is_no_number_is_no_state() -> None:
     """The contract rejects it."""
     column = pl.DataFrame({"number": [None, float("nan"), float("inf")]})
@@ -54,7 +65,7 @@ def test_what_is_no_number_is_no_state() -> None:
     [
         ("state", {"a": 1, "b": "1.0"}, "two names to one value"),
         ("state", {"a": "true", "b": 1}, "two names to one value"),
-        ("process", {"a": "RUN"}, 'states.a is the text "RUN", but the samples of a process point are numbers'),
+        ("process", {"a": "RUN"}, 'states.a is the text "RUN", but a process point has numbers'),
     ],
 )
 def test_states_that_cannot_match_are_refused(kind: str, states: dict[str, float | str], problem: str) -> None:

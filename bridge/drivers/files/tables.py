@@ -14,7 +14,7 @@ from bridge.drivers.files.options import Options, suffix
 from bridge.drivers.files.values import FAULT, GIVEN, INSTANT, ROW, Parsed, parse_cells, with_instants
 from historian.errors import SourceError
 from historian.plant.connections import Tag
-from historian.states import state_of_number
+from historian.state_values import state_of_number
 
 
 class TableFiles:
