@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from historian.errors import InvalidInput
 
@@ -82,6 +82,16 @@ def format_instant(instant: datetime) -> str:
         instant: An instant in UTC.
     """
     return instant.isoformat().replace("+00:00", "Z")
+
+
+def _zoned(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError("the time has no zone; write 2026-03-02T08:00:00Z for UTC, or an offset such as +01:00")
+    return instant.astimezone(UTC)
+
+
+Instant = Annotated[datetime, AfterValidator(_zoned)]
+"""An instant in the plant file or a tag list, which must have a zone; UTC."""
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:

@@ -24,6 +24,7 @@ from bridge.ingest.validation import Validated, packed, rates_of, validated
 from historian.errors import SpoolFull
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
+from historian.stated import Contradiction, rate_contradictions
 
 FULL_WAIT_S: Final = 0.5
 
@@ -42,6 +43,7 @@ class Ingest:
         self._rules = contract_of(connection.tags, live=live)
         self._rates = rates_of(connection.tags)
         self._transforms = pipeline(connection.tags)
+        self._contradictions: set[Contradiction] = set()
         self._spool = Spool(edge, max_bytes=max_bytes)
         self._quarantine = Quarantine(edge)
 
@@ -52,11 +54,20 @@ class Ingest:
             rows: raw rows in any order, with repeats.
             now: when they were read.
         """
+        if not rows.waveforms.is_empty():
+            stated = rows.waveforms.select("tag", "sample_rate").drop_nulls().unique()
+            self._report(rate_contradictions(stated.iter_rows(), self._rates))
         rows, unpackable = packed(rows, self._rates)
         for transform in self._transforms:
             rows = transform(rows)
         found = validated(rows, self._rules, now=now)
         return found.with_rejected(unpackable)
+
+    def _report(self, contradictions: set[Contradiction]) -> None:
+        """Log each contradiction once, however many stretches have it."""
+        for each in contradictions - self._contradictions:
+            log.warning("a sample rate contradicts the plant file", source=self.name, detail=str(each))
+            self._contradictions.add(each)
 
     async def enqueue(
         self,

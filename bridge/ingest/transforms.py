@@ -5,25 +5,42 @@ Everything after them (contract, quarantine and store) is in engineering units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from bridge.drivers.raw_rows import RawRows
 from historian.plant.connections import Tag
+from historian.state_values import state_of_number
 from historian.waveforms.encoding import HEADS, decode, encode
 
 Transform = Callable[[RawRows], RawRows]
 """A function from raw rows to raw rows; a pipeline is a tuple of them."""
 
 
-def pipeline(tags: Iterable[Tag]) -> tuple[Transform, ...]:
+def pipeline(tags: Sequence[Tag]) -> tuple[Transform, ...]:
     """Return the transforms that the tag list requires; an empty tuple if it requires none."""
     scales = {tag.name: (tag.scale, tag.offset) for tag in tags if (tag.scale, tag.offset) != (1, 0)}
-    return (lambda rows: RawRows(scaled(rows.samples, scales), scaled_waveforms(rows.waveforms, scales)),) * bool(
-        scales
-    )
+    states = [tag.name for tag in tags if tag.kind == "state"]
+    found: list[Transform] = []
+    if scales:
+        found.append(lambda rows: RawRows(scaled(rows.samples, scales), scaled_waveforms(rows.waveforms, scales)))
+    if states:
+        found.append(lambda rows: rows._replace(samples=with_states(rows.samples, states)))
+    return tuple(found)
+
+
+def with_states(rows: pl.DataFrame, tags: Sequence[str]) -> pl.DataFrame:
+    """Return samples in which the numbers of tags of kind state are the texts of these states.
+
+    Args:
+        rows: raw rows of samples.
+        tags: names of the tags.
+    """
+    state = pl.when(pl.col("tag").is_in(tags), pl.col("text").is_null()).then(state_of_number(pl.col("value")))
+    value = pl.when(state.is_null()).then(pl.col("value"))
+    return rows.with_columns(text=pl.coalesce("text", state), value=value)
 
 
 def scaled(rows: pl.DataFrame, scales: Mapping[str, tuple[float, float]]) -> pl.DataFrame:

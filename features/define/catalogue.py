@@ -18,7 +18,7 @@ from features.kernels.process import HeldWindows
 from features.kernels.spectrum import Spectra
 from features.kernels.states import state_specs
 from features.kernels.vibration import Waveforms
-from features.kernels.window_checks import HELD_CHECKS, waveform_checks
+from features.kernels.window_checks import HELD_CHECKS, SPEED_CHECKS, waveform_checks
 from historian.errors import ConfigError
 from historian.plant.feature_groups import BUILT_IN, DEFAULTS, load_group, needs_of, other_groups
 from historian.plant.model import BANDS, Band
@@ -293,7 +293,7 @@ def find_group(name: str) -> FeatureGroup:
 def _taken(group: FeatureGroup) -> set[str]:
     """Return the names that built-in features and quality columns have at the points that the group fits."""
     ours = [each.specs for each in GROUPS.values() if each.needs.kinds & group.needs.kinds]
-    checks = (waveform_checks(None).specs, HELD_CHECKS.specs)
+    checks = (waveform_checks(None).specs, HELD_CHECKS.specs, SPEED_CHECKS.specs)
     return {spec.name for specs in (*ours, *QUALITY_COLUMNS.values(), *checks) for spec in specs}
 
 

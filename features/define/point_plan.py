@@ -16,7 +16,7 @@ from features.define.history import Fact, facts_of
 from features.define.spec import FeatureGroup, FeatureSpec
 from features.kernels.machine_features import gear_specs
 from features.kernels.states import state_specs
-from features.kernels.window_checks import HELD_CHECKS, waveform_checks
+from features.kernels.window_checks import HELD_CHECKS, SPEED_CHECKS, waveform_checks
 from features.windows.tiling import microseconds
 from historian.plant.feature_groups import groups_of, point_kind
 from historian.plant.model import Band, Point
@@ -48,7 +48,7 @@ class PointPlan:
     """As `point_kind` returns it."""
     groups: Mapping[str, FeatureGroup]
     """The features by group, adapted to the view's bands and the point's states and zones."""
-    checks: FeatureGroup
+    checks: tuple[FeatureGroup, ...]
     """What is computed of each window to judge its features, and is no column by itself."""
     quality: Mapping[str, tuple[FeatureSpec[Any], ...]]
     """The quality columns, by the headings of `catalogue.QUALITY_COLUMNS`."""
@@ -118,11 +118,15 @@ def resolve_point(settings: View, name: str, point: Point) -> PointPlan:
     groups = _point_groups(settings, point)
     if point.kind != "vibration":
         quality = {"quality of process points": quality_columns.PROCESS}
-        return PointPlan(settings, name, point, point_kind(point), groups, HELD_CHECKS, quality)
+        return PointPlan(settings, name, point, point_kind(point), groups, (HELD_CHECKS,), quality)
     quality = {"quality": quality_columns.WAVEFORM}
     if settings.speed is not None or any(group.needs.speed for group in groups.values()):
         quality["speed"] = quality_columns.SPEED
-    return PointPlan(settings, name, point, point_kind(point), groups, waveform_checks(point.range), quality)
+    checks = [
+        waveform_checks(point.range),
+        *([SPEED_CHECKS] if any(each.needs.speed for each in groups.values()) else []),
+    ]
+    return PointPlan(settings, name, point, point_kind(point), groups, tuple(checks), quality)
 
 
 def _point_groups(view: View, point: Point) -> dict[str, FeatureGroup]:

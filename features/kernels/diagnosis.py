@@ -24,7 +24,7 @@ from features.kernels.peak_hold import held_peaks, held_spectra
 from features.kernels.spectrum import Spectra
 from features.kernels.vibration import Waveforms
 from features.kernels.window_verdict import Texts, WindowVerdicts, window_verdicts
-from features.windows.stretches import Integers
+from features.windows.stretches import Booleans, Integers
 from historian.plant.model import Bearing
 
 LINES: Final = ("bpfo", "bpfi", "bsf2", "ftf")
@@ -41,7 +41,7 @@ class Diagnosis:
     power: Spectra
     """Power spectra of the waveforms."""
     shaft: Floats
-    """[windows] mean speed of the shaft in Hz; NaN where unknown or not steady."""
+    """[windows] mean speed of the shaft in Hz; NaN where unknown, not steady, or contradicted."""
     bearing: Bearing | None
     """Geometry of the bearing; None if unknown."""
     mean: Floats | None = None
@@ -50,6 +50,8 @@ class Diagnosis:
     """[windows] in microseconds since the epoch."""
     course: SpeedCourse | None = None
     """Measured speeds; None if the speed is fixed."""
+    contradicted: Booleans | None = None
+    """[windows] whether the spectrum contradicts the speed that is given; None if that was not looked for."""
 
     @cached_property
     def tracked(self) -> list[Floats | None]:

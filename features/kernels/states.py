@@ -1,7 +1,8 @@
 """Time in state, for text tags and numbers that stand for states, with the hold of `features.kernels.process`.
 
-The name of a state is that in the plant file if its point lists it; otherwise it is the text itself, or the number in
-decimal. Shares refer to the time for which the state is known, so that those of all states add up to one.
+What is one state is defined in `historian.states`. Its name is that in the plant file if its point lists it; otherwise
+it is the text itself, or the number in decimal. Shares refer to the time for which the state is known, so that those of
+all states add up to one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from features.define.spec import FeatureSpec, Floats, ratio
 from features.kernels import process
 from features.kernels.process import HeldWindows
 from features.windows.stretches import Integers
+from historian.state_values import named_states, state_of_number, state_of_text
 
 
 @dataclass(frozen=True)
@@ -147,14 +149,6 @@ def _share_spec(name: str) -> FeatureSpec[StateWindows]:
 
 
 def _state(listed: Mapping[str, float | str]) -> pl.Expr:
-    """Return the name of a sample's state: as listed, or the text or number itself."""
-    texts = {given: name for name, given in listed.items() if isinstance(given, str)}
-    numbers = {float(given): name for name, given in listed.items() if not isinstance(given, str)}
-    text, value = pl.col("text"), pl.col("value")
-    whole = pl.when(value == value.round()).then(value.cast(pl.Int64, strict=False).cast(pl.String))
-    return pl.coalesce(
-        text.replace(texts),
-        value.replace_strict(numbers, default=None, return_dtype=pl.String),
-        whole,
-        value.cast(pl.String),
-    )
+    """Return the name of a sample's state: as listed, or the state itself."""
+    state = pl.coalesce(state_of_text(pl.col("text")), state_of_number(pl.col("value")))
+    return state.replace(named_states(listed)) if listed else state

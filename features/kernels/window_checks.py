@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from features.define.spec import FeatureGroup, FeatureSpec, Floats
+from features.kernels.diagnosis import Diagnosis
 from features.kernels.process import HeldWindows, maximum, minimum
 from features.kernels.vibration import Waveforms
 from features.windows.stretches import Booleans
@@ -34,6 +35,17 @@ def waveform_checks(limits: tuple[float, float] | None) -> FeatureGroup:
         FeatureSpec("extreme", "", "see", "features.define.reasons", is_extreme),
     )
     return FeatureGroup("waveforms", checks)
+
+
+def is_contradicted(batch: Diagnosis) -> Booleans:
+    """Return [windows] whether the spectrum of each window contradicts the given speed."""
+    return np.zeros(len(batch.shaft), np.bool_) if batch.contradicted is None else batch.contradicted
+
+
+SPEED_CHECKS: Final = FeatureGroup(
+    "diagnosis", (FeatureSpec("contradicted", "", "see", "features.kernels.turning", is_contradicted),)
+)
+"""The check of windows of which features use the shaft's speed."""
 
 
 def clipped(batch: Waveforms, *, limits: tuple[float, float] | None) -> Floats:

@@ -7,6 +7,7 @@ be missing because of them, a picture marks nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -63,19 +64,20 @@ class Turning:
 
 
 def turning(store: Reader, plant: Plant, tag: Tag, found: Snapshot) -> Turning:
-    """Return what is known of the machine in a stretch of a vibration tag's waveform."""
+    """Return what is known of the machine in a stretch of a vibration tag's waveform, by the facts of its end."""
     end, length = np.array([micros(found.end)]), micros(found.end) - micros(found.start)
-    source = _speed_tag(plant, tag)
+    instant = found.end - timedelta(microseconds=1)
+    source, bearing = _speed_tag(plant, tag, instant), (plant.tag_at(tag.asset, tag.point, instant) or tag).bearing
     if source is None:
-        speeds = fixed_speeds(plant.assets[tag.asset].speed_rpm, end)
-        return Turning(float(speeds.shaft[0]), tag.bearing, _lack(speeds), speeds.sources[0] or "")
+        speeds = fixed_speeds(plant.asset_at(tag.asset, instant).speed_rpm, end)
+        return Turning(float(speeds.shaft[0]), bearing, _lack(speeds), speeds.sources[0] or "")
     pages = list(store.read([source.name], found.start - source.max_staleness, found.end))
     held = held_speeds(
         pl.concat(pages) if pages else empty_batch(), source.unit, staleness=microseconds(source.max_staleness)
     )
     speeds = measured_speeds(held, end, length=length)
     standstill = f"the shaft stands still, by {source.name}" if _is_zero(held, end, length) else ""
-    return Turning(float(speeds.shaft[0]), tag.bearing, standstill or _lack(speeds), speeds.sources[0] or "")
+    return Turning(float(speeds.shaft[0]), bearing, standstill or _lack(speeds), speeds.sources[0] or "")
 
 
 def _lack(speeds: Speeds) -> str:
@@ -88,12 +90,12 @@ def _is_zero(held: Holds, end: Integers, length: int) -> bool:
     return bool(window.good_share[0] >= LEAST_GOOD_SHARE and window.mean[0] == 0)
 
 
-def _speed_tag(plant: Plant, tag: Tag) -> Tag | None:
-    """Return the speed tag that the tag's views name; where none names one, that of the class's only speed point."""
+def _speed_tag(plant: Plant, tag: Tag, instant: datetime) -> Tag | None:
+    """Return the speed tag of then that the tag's views name, or where none names one, of the only speed point."""
     asset_class = plant.assets[tag.asset].asset_class
     views = [view for view in plant.views.values() if view.asset_class == asset_class and tag.point in view.points]
     named = [view.speed for view in views if view.speed]
     known = [name for name, point in plant.classes[asset_class].points.items() if point.kind == "speed"]
     if not named and len(known) != 1:
         return None
-    return plant.tag_of(tag.asset, (named or known)[0])
+    return plant.tag_at(tag.asset, (named or known)[0], instant)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from features.tables.facts_used import facts_used
 from features.tables.labels import ASSET
 from features.training.audit import ViewAudit
 from features.training.classes import is_classes
@@ -65,7 +66,7 @@ def manifest_of(prepared: Prepared, findings: Findings, plant: Plant, plant_file
         "request": prepared.request.model_dump(mode="json", exclude_none=True),
         "resolved": prepared.resolved.model_dump(mode="json", exclude_none=True),
         "inputs": {name: digest(path.read_bytes()) for name, path in input_names(prepared).items()},
-        "plant": {"site": plant.site, "files": _plant_files(plant, plant_file)},
+        "plant": {"site": plant.site, "files": _plant_files(plant, plant_file), "facts": _facts(prepared, plant)},
         "tables": {view: _table(table) for view, table in prepared.plan.tables.items()},
         "software": {name: version(name) for name in _SOFTWARE},
         "events": prepared.made.events.to_manifest() if prepared.made.events else {},
@@ -104,6 +105,12 @@ def canonical(manifest: Manifest) -> str:
 def _plant_files(plant: Plant, plant_file: Path) -> dict[str, str]:
     lists = sorted({tag.listed[0] for tag in plant.tags.values() if tag.listed[0]})
     return {name: digest((plant.root / name).read_bytes()) for name in (plant_file.name, *lists)}
+
+
+def _facts(prepared: Prepared, plant: Plant) -> dict[str, Any]:
+    """View -> the facts about the labels' assets that its features depend on."""
+    assets = prepared.labels[ASSET].unique().to_list()
+    return {view: facts_used(plant, view, table.definition, assets) for view, table in prepared.plan.tables.items()}
 
 
 def _table(table: PinnedTable) -> dict[str, Any]:

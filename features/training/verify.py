@@ -20,7 +20,7 @@ from features.training.training_set import make
 from features.training.verdicts import differences
 from historian.plant.plant import Plant
 
-_SURROUNDINGS: Final = ("software ", "plant ")
+_SURROUNDINGS: Final = ("software ", "plant files ", "plant facts ")
 """Parts of a manifest that may differ as long as the rows are the same."""
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """Stands for the current time where no rule is checked against it."""

@@ -131,13 +131,13 @@ class Stretches:
         finite = np.equal(np.searchsorted(self.not_finite, first), np.searchsorted(self.not_finite, stop))
         return good & finite
 
-    def any_untimed(self, first: Integers, stop: Integers) -> Booleans:
-        """Return whether any of the samples from first to stop - 1 of each range has no time that can be relied on."""
-        if not self.untimed.any():
+    def touches(self, marked: Booleans, first: Integers, stop: Integers) -> Booleans:
+        """Return whether the samples from first to stop - 1 of each range have any of the marked [stretches]."""
+        if not marked.any():
             return np.zeros(len(first), np.bool_)
-        before = np.concatenate(([0], np.cumsum(self.untimed)))
-        last = self._rows(np.maximum(stop - 1, first)) + 1
-        return np.not_equal(before[last], before[self._rows(first)])
+        before = np.concatenate(([0], np.cumsum(marked)))
+        rows = self._rows(np.maximum(stop - 1, first))
+        return (stop > first) & (before[rows + 1] > before[self._rows(first)])
 
     @cached_property
     def _begins(self) -> Integers:

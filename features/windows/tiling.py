@@ -166,7 +166,7 @@ def burst_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Window
     """
     (starts, stops), times = signal.runs(tiling.period), signal.times
     # Only samples before the end of a window decide whether it exists and what is in it.
-    untimed = signal.any_untimed(starts, stops)
+    untimed = signal.touches(signal.untimed, starts, stops)
     places = np.where(untimed, 1, (stops - starts - 1) // tiling.hop_samples + 1)
     first = np.repeat(starts, places) + counters(places) * tiling.hop_samples
     run_stop = np.repeat(stops, places)
@@ -194,7 +194,7 @@ def burst_windows(signal: Stretches, tiling: Tiling, wanted: EndRange) -> Window
 def _partial_windows(signal: Stretches, first: Integers, run_stop: Integers, tiling: Tiling, wanted: EndRange) -> int:
     """Return the number of runs with samples after their last window whose next window would end in the range."""
     last = np.append(run_stop[1:] != run_stop[:-1], True)[: len(first)]
-    last &= ~signal.any_untimed(first, first + 1)
+    last &= ~signal.touches(signal.untimed, first, first + 1)
     rest = (first + tiling.hop_samples)[last & (first + tiling.samples < run_stop)]
     end = signal.times(rest) + tiling.length
     return int(np.sum((end > wanted.after) & (end <= wanted.without_pending.until)))
@@ -207,7 +207,7 @@ def counters(count: Integers) -> Integers:
 
 def _faults(complete: Booleans, gap: Booleans, signal: Stretches, first: Integers, stop: Integers) -> Flags:
     """Return the reasons of windows with the samples first..stop - 1."""
-    untimed = signal.any_untimed(first, stop)
+    untimed = signal.touches(signal.untimed, first, stop)
     lacking = ~complete & ~untimed
     bad = ~signal.all_usable(first, stop)
     return {"gap": lacking & gap, "length": lacking & ~gap, "timing": untimed, "bad_quality": bad}

@@ -16,7 +16,7 @@ def check(plant: PlantOption = Path("plant.toml"), *, as_json: JsonOption = Fals
     found = check_plant(plant)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
     text = f"{found.site}: {found.assets} assets, {found.tags} tags ({kinds}), no problems"
-    answer(asdict(found), text, as_json=as_json)
+    answer(asdict(found), "\n".join([text, *found.notes]), as_json=as_json)
 
 
 def schema() -> None:

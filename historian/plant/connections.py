@@ -49,6 +49,8 @@ class Tag:
     """The bearing under the point."""
     zones: Zones | None = field(default=None, hash=False)
     """The point's limits of velocity RMS."""
+    ranges: tuple[tuple[datetime, tuple[float, float] | None], ...] = ()
+    """Range and from when it holds, oldest first; empty if it has always been the same."""
     since: datetime | None = None
     """From when on it fills the point, UTC; None for ever, or as long as no other tag is known to have filled it."""
 

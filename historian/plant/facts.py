@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from historian.plant.connections import Tag
@@ -32,9 +33,8 @@ def eras_of(asset: Asset) -> tuple[Era, ...]:
     """Return an asset's eras, oldest first: one without changes, else one more for each instant of a change."""
     eras = [Era(ALWAYS, asset.model_copy(update={"changes": ()}))]
     for change in sorted(asset.changes, key=lambda each: each.since):
-        since = change.since.astimezone(UTC)
-        after = Era(since, _changed(eras[-1].asset, change))
-        eras = [*(each for each in eras if each.since != since), after]
+        after = Era(change.since, _changed(eras[-1].asset, change))
+        eras = [*(each for each in eras if each.since != change.since), after]
     return tuple(eras)
 
 
@@ -61,6 +61,19 @@ def bearing_of(asset: Asset, point: str) -> Bearing | None:
     return asset.bearings.get(point, asset.bearing)
 
 
+def ranges_of(point: Point, name: str, asset: Asset) -> tuple[tuple[datetime, tuple[float, float] | None], ...]:
+    """Return `Tag.ranges` of a point.
+
+    Args:
+        point: the point, as its class describes it.
+        name: its name.
+        asset: the asset, with its changes.
+    """
+    held = [(era.since, point_of(point, name, era.asset).range) for era in eras_of(asset)]
+    changes = [later for earlier, later in pairwise(held) if earlier[1] != later[1]]
+    return (held[0], *changes) if changes else ()
+
+
 def tag_with_facts(tag: Tag, point: Point, asset: Asset) -> Tag:
     """Return a tag with the facts about its point that the asset has.
 
@@ -77,9 +90,10 @@ def tag_with_facts(tag: Tag, point: Point, asset: Asset) -> Tag:
 def _changed(asset: Asset, change: Change) -> Asset:
     """Return the asset after a change."""
     lost = {name.removeprefix("bearings.") for name in change.unknown if name.startswith("bearings.")}
-    bearings: dict[str, Bearing] = {**asset.bearings, **change.bearings}
+    bearings: dict[str, Bearing | None] = {**asset.bearings, **change.bearings}
     update: dict[str, Any] = {
-        "bearings": {point: bearing for point, bearing in bearings.items() if point not in lost},
+        # Unknown is not the same as absent: the asset's other bearing is not under that point.
+        "bearings": bearings | dict.fromkeys(lost),
         "points": {**asset.points, **_merged(asset.points, change.points)},
         **{key: getattr(change, key) for key in ("bearing", "speed_rpm") if key in change.model_fields_set},
         **{key: None for key in ("bearing", "speed_rpm") if key in change.unknown},

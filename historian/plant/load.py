@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +16,7 @@ from historian.errors import ConfigError, InvalidInput, Problem, near_misses
 from historian.plant.connections import ConnectionConfig, DriverSpec, Section, Tag
 from historian.plant.document import Document, problems_of, read_unset_toml, readable_message
 from historian.plant.drivers import find_driver
-from historian.plant.facts import eras_of, tag_with_facts
+from historian.plant.facts import eras_of, ranges_of, tag_with_facts
 from historian.plant.feature_sets import complaints, view_of
 from historian.plant.model import Connection, PlantFile, TagRow
 from historian.plant.plant import Plant, View
@@ -245,7 +245,8 @@ class _Resolver:
             offset=row.offset,
             options=options,
             listed=listed,
-            since=row.since.astimezone(UTC) if row.since else None,
+            ranges=ranges_of(point, row.point, self.assets[row.asset]),
+            since=row.since,
         )
         return tag_with_facts(tag, point, asset)
 

@@ -10,9 +10,11 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from historian.times import Duration
+from historian.stated import Rate
+from historian.states import listing_problem
+from historian.times import Duration, Instant
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """Name of a class, point, feature set or asset: it becomes part of column and view names."""
@@ -110,7 +112,9 @@ class Point(Model):
         description="A waveform, a process value, a shaft speed, or text."
     )
     unit: str = Field("", description="Unit of the values after scale and offset, such as g, mm/s, degC, rpm.")
-    sample_rate: float | None = Field(None, gt=0, le=250_000, description="Sample rate in Hz; required for vibration.")
+    sample_rate: Annotated[Rate, Field(gt=0, le=250_000)] | None = Field(
+        None, description='Sample rate in Hz, also as a fraction: "25600/3"; required for vibration.'
+    )
     range: tuple[float, float] | None = Field(
         None, description="Lowest and highest valid value; samples outside go to quarantine, waveforms are marked."
     )
@@ -119,8 +123,8 @@ class Point(Model):
     )
     states: dict[Name, float | str] = Field(
         {},
-        description="Names of the states whose duration becomes a feature, each with the number or text of that state: "
-        '{ off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
+        description="Names of the states whose duration becomes a feature, each with its number or text (1, 1.0 and "
+        'true are one state): { off = 0, on = 1 }, { running = "RUN" }. For state and process points.',
     )
 
     teeth: tuple[Annotated[int, Field(ge=3)], ...] = Field(
@@ -140,8 +144,8 @@ class Point(Model):
             raise ValueError(f"zones belong to vibration points, not to {self.kind} ones")
         if self.states and self.kind not in ("state", "process"):
             raise ValueError(f"states belong to state and process points, not to {self.kind} ones")
-        if len(set(self.states.values())) < len(self.states):
-            raise ValueError("states gives two names to one value")
+        if problem := listing_problem(self.states, numbers=self.kind == "process"):
+            raise ValueError(problem)
         return self
 
 
@@ -249,7 +253,7 @@ class Facts(Model):
 class Change(Facts):
     """Facts that hold from an instant on; each replaces the fact of the same key, all others stay."""
 
-    since: AwareDatetime = Field(description="From when on, with a zone: 2026-03-02T08:00:00Z.")
+    since: Instant = Field(description="From when on, with a zone: 2026-03-02T08:00:00Z.")
     unknown: tuple[str, ...] = Field(
         (), description='Facts that are unknown from then on: "bearing", "speed_rpm" or "bearings.POINT".'
     )
@@ -314,7 +318,7 @@ class TagRow(Model):
     address: str = Field(min_length=1, description="Address for the driver: a node id, a register, a column.")
     scale: float = Field(1.0, description="Factor: value = raw * scale + offset.")
     offset: float = Field(0.0, description="Offset in the unit of the point; see scale.")
-    since: AwareDatetime | None = Field(
+    since: Instant | None = Field(
         None, description="From when on the tag fills its point, 2026-03-02T08:00:00Z; until then the one before does."
     )
 

@@ -139,7 +139,7 @@ def fact_problems(
         since = each.facts.since if isinstance(each.facts, Change) else None
         for key in sorted(each.keys):
             if (each.asset, since, key) in seen:
-                yield each.problem(f"asset {each.asset}: {key} has two values since {since}; delete one of them")
+                yield each.problem(f"asset {each.asset}: {key} has two values since {since:%FT%TZ}; delete one of them")
             seen[each.asset, since, key] = each
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from historian.errors import ConfigError, Problem
 from historian.plant.document import read_toml
+from historian.plant.fact_notes import fact_notes
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 from historian.stores.influx.address import clean_secret, parse_address
@@ -28,6 +29,8 @@ class PlantSummary:
     sources: Sequence[str]
     archives: Sequence[str]
     views: Sequence[str]
+    notes: Sequence[str]
+    """Remarks on dated facts, see `historian.plant.fact_notes`."""
 
 
 def check_plant(path: Path) -> PlantSummary:
@@ -51,6 +54,7 @@ def check_plant(path: Path) -> PlantSummary:
         sources=sorted(plant.sources),
         archives=sorted(plant.archives),
         views=sorted(plant.views),
+        notes=fact_notes(plant),
     )
 
 

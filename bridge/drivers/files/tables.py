@@ -21,6 +21,7 @@ from bridge.drivers.files.values import Parsed, malformed_rows, parse_cells
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.plant.connections import Tag
+from historian.state_values import state_of_number
 
 _TIME, _CLOCK, _ZONE = "#time", "#clock", "#zone"
 """Names in a piece of the columns of the timestamp and of its time zone."""
@@ -187,11 +188,16 @@ def wide_cells(table: pl.DataFrame, tags: Sequence[Tag], _options: Options) -> p
 
 
 def _cell(table: pl.DataFrame, column: str, *, has_text: bool) -> tuple[pl.Expr, pl.Expr]:
-    """Return a column as text and as numbers; either may be null, and an empty text is."""
-    cell = pl.col(column)
-    if table.schema[column] == pl.String:
-        return pl.when(cell.str.strip_chars() != "").then(cell), pl.lit(None, pl.Float64)
-    return (cell.cast(pl.String) if has_text else pl.lit(None, pl.String)), cell.cast(pl.Float64)
+    """Return a column as text and as numbers; either may be null, and an empty text is.
+
+    Numbers and Booleans are the text of the state that they stand for.
+    """
+    cell, dtype = pl.col(column), table.schema[column]
+    if isinstance(dtype, pl.String | pl.Enum | pl.Categorical):
+        text = cell.cast(pl.String)
+        return pl.when(text.str.strip_chars() != "").then(text), pl.lit(None, pl.Float64)
+    state = state_of_number(cell) if dtype.is_float() or dtype == pl.Boolean else cell.cast(pl.String)
+    return (state if has_text else pl.lit(None, pl.String)), cell.cast(pl.Float64)
 
 
 def _addresses(tags: Sequence[Tag]) -> pl.DataFrame:

@@ -21,6 +21,7 @@ import polars as pl
 from bridge.ingest.contracts.rules import Findings, Rule
 from bridge.ingest.tag_numbers import TagNumbers
 from historian.plant.connections import Tag
+from historian.plant.facts import ALWAYS
 from historian.quality import BAD, UNCERTAIN_ENGINEERING_UNITS_EXCEEDED, is_bad, is_good
 from historian.samples import SCHEMA, SampleBatch
 from historian.times import micros
@@ -36,6 +37,17 @@ EARLIEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
 """Earliest valid timestamp: no historian has older samples, while the zeros of Unix, .NET and OLE times are older."""
 
 _WAVEFORM: Final = "vibration"
+_PLACE: Final = "#place"
+_RULES: Final = pl.Schema(
+    {
+        "tag": pl.String(),
+        "kind": pl.String(),
+        "since": SCHEMA["timestamp"],
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+        "range_message": pl.String(),
+    }
+)
 
 
 def contract_of(tags: Iterable[Tag], *, live: bool) -> tuple[Rule, ...]:
@@ -52,29 +64,33 @@ class Limits:
     """Rejects rows of unknown tags, of the wrong kind or with impossible timestamps, and samples outside the range."""
 
     def __init__(self, tags: Iterable[Tag], *, oldest: timedelta | None) -> None:
-        rows = [(tag.name, _kind(tag), *(tag.range or (None, None)), _range_message(tag)) for tag in tags]
-        types = {"tag": pl.String(), "kind": pl.String(), "low": pl.Float64(), "high": pl.Float64()}
-        self._rules = pl.DataFrame(rows, schema={**types, "range_message": pl.String()}, orient="row")
+        rows = [
+            (tag.name, _kind(tag), since, *(limits or (None, None)), _range_message(limits, tag.unit))
+            for tag in tags
+            for since, limits in tag.ranges or ((ALWAYS, tag.range),)
+        ]
+        self._rules = pl.DataFrame(rows, schema=_RULES, orient="row").sort("since")
+        self._dated = self._rules["tag"].is_duplicated().any()
         self._oldest = oldest
-        self._numbers = TagNumbers(self._rules["tag"])
+        self._numbers = TagNumbers(self._rules["tag"].unique(maintain_order=True))
         self._is_wave, self._is_state = ((self._rules["kind"] == kind).to_numpy() for kind in (_WAVEFORM, "state"))
         self._low = self._rules["low"].fill_null(-math.inf).to_numpy()
         self._high = self._rules["high"].fill_null(math.inf).to_numpy()
 
     def check(self, samples: SampleBatch, *, now: datetime) -> Findings:
         """See `Rule.check`."""
-        if self._fit(samples, now):
+        if not self._dated and self._fit(samples, now):
             return Findings()
-        joined = samples.join(self._rules, on="tag", how="left", maintain_order="left")
+        joined = self._with_rules(samples, self._rules)
         time = pl.col("timestamp")
         return Findings(reasons=joined.select(reason=self._reason(now, time, time, _of_sample()))["reason"])
 
     def check_waveforms(self, stretches: WaveformBatch, *, now: datetime) -> Findings:
         """See `Rule.check_waveforms`."""
-        if self._waveforms_fit(stretches, now):
+        if not self._dated and self._waveforms_fit(stretches, now):
             return Findings()
         limits = self._rules.rename({"low": "lowest", "high": "highest"})
-        joined = stretches.join(limits, on="tag", how="left", maintain_order="left")
+        joined = self._with_rules(stretches, limits)
         last = pl.Series(last_us(stretches)).cast(SCHEMA["timestamp"])
         kind = pl.when(pl.col("kind") != _WAVEFORM).then(pl.lit("a waveform for a tag of single samples"))
         outside = (pl.col("low") < pl.col("lowest")) | (pl.col("high") > pl.col("highest"))
@@ -114,6 +130,16 @@ class Limits:
     def _earliest(self, now: datetime) -> datetime:
         return EARLIEST if self._oldest is None else max(EARLIEST, now - self._oldest)
 
+    def _with_rules(self, rows: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+        """Return rows in their order with the rules that hold for their tags, at their times if a range has dates."""
+        if not self._dated:
+            return rows.join(rules, on="tag", how="left", maintain_order="left")
+        in_time = rows.with_row_index(_PLACE).sort("timestamp")
+        joined = in_time.join_asof(
+            rules, left_on="timestamp", right_on="since", by="tag", check_sortedness=False, coalesce=True
+        )
+        return joined.sort(_PLACE).drop(_PLACE)
+
     def _reason(self, now: datetime, first: pl.Expr, last: pl.Expr, of_contents: pl.Expr) -> pl.Expr:
         """Return the reason of rows from `first` to `last`: about their tag, their time, or else their contents."""
         instant = SCHEMA["timestamp"]
@@ -149,5 +175,5 @@ def _kind(tag: Tag) -> str:
     return tag.kind if tag.sample_rate is None else _WAVEFORM
 
 
-def _range_message(tag: Tag) -> str | None:
-    return f"outside its range [{tag.range[0]:g}, {tag.range[1]:g}] {tag.unit}".rstrip() if tag.range else None
+def _range_message(limits: tuple[float, float] | None, unit: str) -> str | None:
+    return f"outside its range [{limits[0]:g}, {limits[1]:g}] {unit}".rstrip() if limits else None

@@ -86,7 +86,7 @@ def point_rows(held: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: Shaft
         The windows, and event_timestamp with the point's columns.
     """
     found = point_windows(held, tag, wanted, speed)
-    computed = kernel_values(found.batches, (*tag.plan.groups.values(), tag.plan.checks))
+    computed = kernel_values(found.batches, (*tag.plan.groups.values(), *tag.plan.checks))
     values, quality = point_quality(found, tag, computed)
     return quality.windows, _frame(tag.plan, values, quality)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,7 @@ def _waveform_flags(found: WaveformWindows, tag: PointTag, numbers: Values) -> F
     count = len(numbers["extreme"])
     known: Flags = {
         **{code: holds[found.windows.valid] for code, holds in found.speeds.faults.items()},
+        "speed_contradicted": numbers["contradicted"] == 1 if "contradicted" in numbers else np.zeros(count, np.bool_),
         "geometry": np.full(count, not tag.has_geometry),
         "unit": np.full(count, tag.plan.point.unit not in ACCELERATION),
         "constant": numbers["constant"] == 1,
@@ -108,7 +109,8 @@ def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flag
         missing = is_missing(values[spec.name])
         if not missing.any():
             continue
-        explained: Iterable[Reason] = (*spec.reasons, "magnitude")
+        speed: Sequence[Reason] = ("speed_contradicted",) if "no_speed" in spec.reasons else ()
+        explained: Iterable[Reason] = (*spec.reasons, *speed, "magnitude")
         for code in (code for code in explained if code in known):
             flags[code] |= missing & known[code]
             missing &= ~known[code]

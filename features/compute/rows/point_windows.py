@@ -13,6 +13,7 @@ import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 
 from features.compute.rows.speed import ShaftSpeed, Speeds
+from features.define.reasons import Reason
 from features.define.spec import Floats
 from features.define.view_plan import PointTag
 from features.kernels.angles import SpeedCourse
@@ -21,11 +22,13 @@ from features.kernels.process import HeldWindows, Holds, held_windows, holds, pr
 from features.kernels.scratch import Scratch
 from features.kernels.spectrum import Spectra, spectra
 from features.kernels.states import StateWindows, coded
+from features.kernels.turning import contradicted
 from features.kernels.vibration import Waveforms
 from features.windows.stretches import Integers, Stretches
 from features.windows.tiling import EndRange, Tiling, Windows, burst_windows, epoch_windows, touched_ends
 from historian.plant.model import Bearing
 from historian.quality import is_good
+from historian.stated import RATE_TOLERANCE
 from historian.waveforms.encoding import decode
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -33,6 +36,8 @@ _BATCH_BYTES: Final = 4 * 1024 * 1024
 _BATCH_WINDOWS: Final = 1024
 """Windows of a batch of held values: overlapping windows use each sample many times."""
 _OF_THREAD: Final = local()
+_EXPLAINED: Final[tuple[Reason, Reason]] = ("gap", "length")
+"""What windows seem to lack where a stretch has another rate."""
 
 
 class Machine(NamedTuple):
@@ -68,8 +73,14 @@ class VibrationBatch:
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
-        """The windows, their spectra, and the machine."""
-        return Diagnosis(self.waveforms, self.spectra, *self.machine)
+        """The windows, their spectra, and the machine, without a speed that the spectrum contradicts."""
+        wrong = contradicted(self.spectra, self.machine.shaft)
+        known = (
+            None if each is None else np.where(wrong, np.nan, each) for each in (self.machine.shaft, self.machine.mean)
+        )
+        shaft, mean = known
+        machine = self.machine._replace(shaft=shaft, mean=mean)
+        return Diagnosis(self.waveforms, self.spectra, *machine, wrong)
 
     def __len__(self) -> int:
         return len(self.waveforms.samples)
@@ -125,6 +136,16 @@ def _of_one_tag(windows: Windows, tag: PointTag) -> Windows:
     return replace(windows, faults={**windows.faults, "changed": np.ones(len(windows.end), np.bool_)})
 
 
+def _of_its_rate(windows: Windows, signal: Stretches, tiling: Tiling) -> Windows:
+    """Return the windows, not valid where a stretch has a rate that contradicts the plant file's."""
+    other = np.abs(signal.rate - tiling.sample_rate) > RATE_TOLERANCE * tiling.sample_rate
+    if not other.any():
+        return windows
+    touched = signal.touches(other, windows.first, windows.first + windows.found)
+    gap, length = (windows.faults[code] & ~touched for code in _EXPLAINED)
+    return replace(windows, faults={**windows.faults, "gap": gap, "length": length, "rate": touched})
+
+
 def _held_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange) -> PointWindows:
     plan = tag.plan
     times, values = samples["timestamp"].to_physical().to_numpy(), samples["value"].to_numpy()
@@ -155,7 +176,8 @@ def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, 
     values = decode(stretches, _scratch().array("samples of a page", (samples, 1), np.float64)[:, 0]).values
     tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
     tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
-    windows = _of_one_tag(tile(Stretches.of(stretches, values), tiling, wanted), tag)
+    signal = Stretches.of(stretches, values)
+    windows = _of_its_rate(_of_one_tag(tile(signal, tiling, wanted), tag), signal, tiling)
     speeds, valid = speed.at(windows.end), windows.valid
     mean, end = speeds.mean[valid] / 60, windows.end[valid]
     machine = Machine(speeds.shaft[valid], tag.bearing, mean, end, speed.course)

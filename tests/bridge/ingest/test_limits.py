@@ -106,3 +106,16 @@ def test_no_sample_is_lost_or_changed(rules: tuple[Rule, ...], given_rows: list[
     both = pl.concat([verdict.accepted, verdict.rejected.select(SCHEMA.names())])
     assert_frame_equal(both.sort("tag", "timestamp"), given_batch)
     assert verdict.rejected["reason"].null_count() == 0
+
+
+def test_a_sample_is_held_to_the_range_of_its_time(make_tag: Callable[..., Tag]) -> None:
+    """The history of an older sensor is not refused because the present one has another range; order stays."""
+    since = NOW - 10 * HOUR
+    wider = ((datetime.min.replace(tzinfo=UTC), (0.0, 50.0)), (since, (0.0, 100.0)), (NOW, None))
+    tags = [make_tag("b", range=None, ranges=wider), make_tag("a", range=(0.0, 10.0))]
+    times = [since - HOUR, since, NOW]
+    given_rows = batch(*((name, time, 70.0, None, 0) for name in ("a", "b") for time in times))
+    found = apply_rules(given_rows, contract_of(tags, live=True), now=NOW)
+    assert_frame_equal(found.accepted, given_rows[4:])
+    reasons = ["outside its range [0, 10]"] * 3 + ["outside its range [0, 50]"]
+    assert found.rejected["reason"].to_list() == reasons

@@ -38,7 +38,7 @@ TABLES: Final = {  # version 0 is the empty table
         "window": "10m",
         "ttl": "5m",
         "definition": {
-            "version": 3,
+            "version": 4,
             "window": "10m",
             "hop": "1m",
             "align": "epoch",
@@ -50,7 +50,20 @@ TABLES: Final = {  # version 0 is the empty table
         "created_until": "2026-03-01T00:50:00Z",
         "window": "1s",
         "ttl": None,
-        "definition": {"version": 3, "window": "1s", "hop": "1s", "align": "epoch", "points": {"de_h": ["g", 1000.0]}},
+        "definition": {"version": 4, "window": "1s", "hop": "1s", "align": "epoch", "points": {"de_h": ["g", 1000.0]}},
+    },
+}
+
+
+OILS = {"c101": "c101.oil", "c102": None}
+FACTS = {
+    "compressor_process": {
+        "assets": {asset: [{"since": None, "oil_temp.tag": tag}] for asset, tag in OILS.items()},
+        "outdated": [],
+    },
+    "compressor_vibration": {
+        "assets": {asset: [{"since": None, "de_h.tag": f"{asset}.de_h", "de_h.range": None}] for asset in OILS},
+        "outdated": [],
     },
 }
 
@@ -72,7 +85,7 @@ def surroundings(plant: Plant, labels: str, target: str) -> dict[str, Any]:
         "events": {},
         "labels_newer_than_data": {},
         "inputs": {"labels.csv": digest(labels.encode())},
-        "plant": {"site": "north-works", "files": files},
+        "plant": {"site": "north-works", "files": files, "facts": FACTS},
         "tables": TABLES,
         "quality_exclusions": {},
         "signature": {

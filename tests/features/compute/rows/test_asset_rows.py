@@ -9,9 +9,11 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
+from features.compute.rows.pages import in_step
 from historian.plant.plant import View
 from historian.quality import BAD, UNCERTAIN_ENGINEERING_UNITS_EXCEEDED
 from historian.samples import SampleBatch
+from historian.waveforms.packing import pack
 from tests.features.compute.rows.signals import (
     CWRU,
     ONE,
@@ -22,11 +24,13 @@ from tests.features.compute.rows.signals import (
     only,
     plan_of,
     rows,
+    rows_of,
     samples,
     tag,
     view,
     waveform,
 )
+from tests.features.stretches import packed
 
 
 def test_points_of_several_rates_are_joined_by_the_window_end() -> None:
@@ -153,3 +157,20 @@ def test_the_share_of_clipped_samples_is_counted() -> None:
     for limits, expected in (((-10, 10), share), ((-100, 100), 0), (None, None)):
         de_h = tag("de_h", range=limits)
         assert only(rows(view("de_h"), samples(de_h, times, values), tags=(de_h,)))["de_h_clipped"] == expected
+
+
+@pytest.mark.parametrize("rate", [12_100.0, 48_000.0])
+def test_a_stretch_of_another_rate_than_the_points_has_no_features(rate: float) -> None:
+    """The reason is the rate, not the gaps that its samples seem to have; windows before it are valid."""
+    de_h, count = tag("de_h"), round(2 * rate)
+    times = START + SECOND + np.arange(count) * SECOND / rate
+    noise = np.random.default_rng(0).normal(size=count)
+    found = rows_of(
+        view("de_h", features=("time",)),
+        in_step(
+            iter(()), iter([pack(waveform(de_h), {de_h.name: 12_000}).batch, packed(de_h.name, times, noise, rate)])
+        ),
+        (de_h,),
+    )
+    assert found["de_h_reason"].to_list()[:3] == [None, "rate", "rate"]
+    assert found["de_h_valid"].to_list()[:3] == [True, False, False]
