@@ -75,11 +75,8 @@ class VibrationBatch:
     def diagnosis(self) -> Diagnosis:
         """The windows, their spectra, and the machine, without a speed that the spectrum contradicts."""
         wrong = contradicted(self.spectra, self.machine.shaft)
-        known = (
-            None if each is None else np.where(wrong, np.nan, each) for each in (self.machine.shaft, self.machine.mean)
-        )
-        shaft, mean = known
-        machine = self.machine._replace(shaft=shaft, mean=mean)
+        shaft, mean = np.where(wrong, np.nan, self.machine.shaft), self.machine.mean
+        machine = self.machine._replace(shaft=shaft, mean=None if mean is None else np.where(wrong, np.nan, mean))
         return Diagnosis(self.waveforms, self.spectra, *machine, wrong)
 
     def __len__(self) -> int:
