@@ -146,6 +146,7 @@ def waterfall_figure(
         frequencies,
         _mpl_dates.date2num(list(instants)),
         level - top,
+        rasterized=True,  # in SVG each cell would be a path of its own
         vmin=-60,
         vmax=0,
         cmap="viridis",

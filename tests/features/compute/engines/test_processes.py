@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -128,8 +129,11 @@ def test_no_process_is_started_for_little_work(plant: Plant, tmp_path: Path) -> 
 
 def children() -> set[int]:
     """The processes this one has started."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(child) for task in tasks for child in task.read_text(encoding="ascii").split()}
+    found = set[int]()
+    for task in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread may end meanwhile
+            found |= set(map(int, task.read_text(encoding="ascii").split()))
+    return found
 
 
 def test_a_failure_in_this_process_is_raised(plant: Plant) -> None:
