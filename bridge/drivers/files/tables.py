@@ -74,7 +74,7 @@ class TableFiles:
         for piece in self._pieces(table, columns):
             for rows in piece.rows.filter(within(start, end, INSTANT)).iter_slices(max(1, PAGE_CELLS // len(columns))):
                 yield parse_cells(
-                    cells_of(rows, tags, options), origin=file.name, dialect=options, quality=options.quality
+                    cells_of(rows, tags, options), origin=file.name, dialect=options, quality=options.grading
                 )
             if piece.malformed.height:
                 yield Parsed(RawRows(), malformed_rows(piece.malformed, origin=file.name))
@@ -86,7 +86,7 @@ class TableFiles:
 
     def _long_columns(self) -> list[str]:
         options = self._options
-        return [options.tag, *options.values, *([options.quality.column] if options.quality else [])]
+        return [options.tag, *options.values, *([options.grading.column] if options.grading else [])]
 
     def _places(self, table: Table, columns: Sequence[str], key: str = "") -> dict[str, int]:
         """Return name -> place. Raises `SourceError` if a column is missing."""
@@ -165,7 +165,7 @@ def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl
         address=pl.col(options.tag).cast(pl.String).str.strip_chars(),
         word=pl.coalesce(words),
         number=pl.coalesce(values),
-        grade=pl.col(options.quality.column).cast(pl.String) if options.quality else pl.lit(None, pl.String),
+        grade=pl.col(options.grading.column).cast(pl.String) if options.grading else pl.lit(None, pl.String),
     ).join(_addresses(tags), on="address", maintain_order="left")
 
 
