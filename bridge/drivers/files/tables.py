@@ -39,17 +39,16 @@ class TableFiles:
         columns = self._places(table, [options.tag]) if is_long else {}
         if is_long:
             self._check_values(table)
-        found, names, first_fault = _Ends(), set[str](), None
+        found, names, faults = _Ends(), set[str](), list[tuple[int, str, str]]()
         for piece in self._pieces(table, columns):
             found = found.with_rows(piece.rows)
-            faulty = piece.rows.filter(pl.col(FAULT).is_not_null()).select(ROW, GIVEN, FAULT).head(1).rows()
-            first_fault = first_fault or (faulty[0] if faulty else None)
+            faults.extend(_first_faults(piece) if not faults else ())
             if is_long:
                 tagged = piece.rows.get_column(options.tag).cast(pl.String).str.strip_chars()
                 names.update(tagged.drop_nulls().unique().to_list())
-        if found.span is None and first_fault is not None:
-            row, given, fault = first_fault
-            raise SourceError(f'none of its times can be read; row {row}: "{given}": {fault}')
+        if found.span is None and faults:
+            row, given, fault = faults[0]
+            raise SourceError(f'none of its rows can be read; row {row}: "{given}": {fault}')
         if not is_long:
             names = {name for name in table.names if name and name not in options.timestamps}
         addresses = {tag.address for tag in tags}
@@ -120,6 +119,12 @@ class TableFiles:
                 f"rows {repeated[ROW][0]} and {repeated[ROW][1]} have the same date, and timestamp_format has no time "
                 f'of day; name its column too, timestamp = ["Date", "Time"]; there are {", ".join(names)}'
             )
+
+
+def _first_faults(piece: Piece) -> list[tuple[int, str, str]]:
+    """Return the number, the text and the fault of the first row without a time and of the first that is no row."""
+    timeless = piece.rows.filter(pl.col(FAULT).is_not_null()).select(ROW, GIVEN, FAULT)
+    return [*timeless.head(1).rows(), *piece.malformed.select(ROW, GIVEN, FAULT).head(1).rows()]
 
 
 class _Ends(NamedTuple):
