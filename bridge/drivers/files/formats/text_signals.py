@@ -54,7 +54,9 @@ class TextSignals:
             wrong = rows.filter(column.is_null() & (rows[address].str.strip_chars() != "")).select(ROW, address).head(1)
             if wrong.height:
                 row, cell = wrong.row(0)
-                problems.append(f'row {row}, column {address}: "{cell}" is not a number; see skip_rows and decimal')
+                problems.append(
+                    f'row {row}, column {address}: "{cell}" is not a number; see skip_rows, header and decimal'
+                )
             else:
                 values[address] = column
         rate = (
