@@ -157,24 +157,24 @@ class FilesArchive:
 
     def _files(self, problems: list[str]) -> Iterator[ArchiveFile]:
         """Yield the files that match the path, members of zips among them; those of no known format are problems."""
-        root, is_any = self._connection.root, False
-        for name in sorted(glob(self._options.path, root_dir=root, recursive=True)):  # noqa: PTH207 (may be absolute)
-            if not (root / name).is_file():
-                continue
-            is_any = True
-            matched = ArchiveFile(root / name, name)
-            try:
-                for file in members(matched):
-                    if self._options.format_of(file.name) is None:
-                        problems.append(f'{file.name}: its suffix says no format; say format = "text" or another one')
-                    else:
-                        yield file
-            except (SourceError, OSError) as error:
-                problems.append(_describe(matched, error))
-        if not is_any:
+        root = self._connection.root
+        matching = sorted(glob(self._options.path, root_dir=root, recursive=True))  # noqa: PTH207 (may be absolute)
+        matched = [ArchiveFile(root / name, name) for name in matching if (root / name).is_file()]
+        if not matched:
             raise SourceError(
                 f"archive {self._connection.name}: no file matches {self._options.path!r} in {root}; check path"
             )
+        for file in matched:
+            try:
+                found = members(file)
+            except (SourceError, OSError) as error:
+                problems.append(_describe(file, error))
+                continue
+            unknown = [each for each in found if self._options.format_of(each.name) is None]
+            problems.extend(
+                f'{each.name}: its suffix says no format; say format = "text" or another' for each in unknown
+            )
+            yield from (each for each in found if each not in unknown)
 
     def _outline(self, layout: Layout, file: ArchiveFile) -> Outline | str:
         """Return the file's outline, or why there is none."""

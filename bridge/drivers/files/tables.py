@@ -49,15 +49,18 @@ class TableFiles:
         if found.span is None and faults:
             row, given, fault = faults[0]
             raise SourceError(f'none of its rows can be read; row {row}: "{given}": {fault}')
-        if not is_long:
-            names = {name for name in table.names if name and name not in options.timestamps}
+        return self._tags_of(table, tags, names, found.span)
+
+    def _tags_of(self, table: Table, tags: Sequence[Tag], names: set[str], span: Span | None) -> Outline:
+        """Return which of the tags a table has: names in its column of tags, or columns that can be samples."""
         addresses = {tag.address for tag in tags}
-        places = (
-            {} if is_long else {each: place for each in addresses if (place := place_of(table.names, each)) is not None}
-        )
+        if self._options.layout == "long":
+            return Outline(span, frozenset(addresses - names), frozenset(names))
+        places = {each: place for each in addresses if (place := place_of(table.names, each)) is not None}
         refused = {each: refusal for each, place in places.items() if (refusal := table.refusal(place))}
-        absent = addresses - names if is_long else addresses - (places.keys() - refused.keys())
-        return Outline(found.span, frozenset(absent), frozenset(names), tuple(refused.values()))
+        columns = {name for name in table.names if name and name not in self._options.timestamps}
+        absent = addresses - (places.keys() - refused.keys())
+        return Outline(span, frozenset(absent), frozenset(columns), tuple(refused.values()))
 
     def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """See `Layout.pages`."""
