@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from glob import glob
 from typing import Final, NamedTuple, cast
 
+import polars as pl
+
 from bridge.drivers.files.driver import check_tags
-from bridge.drivers.files.layout import UNREADABLE, Layout, Outline, starts_between
+from bridge.drivers.files.layout import Layout, Outline, starts_between
 from bridge.drivers.files.names import nearest
 from bridge.drivers.files.opening import ArchiveFile, members
 from bridge.drivers.files.options import Options
@@ -22,6 +24,8 @@ from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig, Tag
 
 _INSTANT: Final = timedelta(microseconds=1)
+_MOST_NEAR: Final = 20
+"""Number of missing tags for which the nearest names are looked up, which takes time with many names."""
 
 log = get_logger(__name__)
 
@@ -44,7 +48,7 @@ class FilesArchive:
         """Check the tags. Raises `ConfigError` for tags that the layout cannot provide."""
         self._connection = connection
         self._options = cast(Options, connection.options)
-        self._outlines: dict[tuple[str, int, int], Outline] = {}
+        self._outlines: dict[tuple[str, int, int], Outline | str] = {}
         check_tags(connection)
 
     async def open(self) -> None:
@@ -120,7 +124,7 @@ class FilesArchive:
             try:
                 for rows, rejected in layout.pages(file, held, start, end) if held else ():
                     yield Page(rows, file.name, rejected)
-            except UNREADABLE as error:
+            except Exception as error:  # noqa: BLE001 (as in `_outline`)
                 failures.append(_describe(file, error))
 
     def _layout(self) -> Layout:
@@ -145,50 +149,52 @@ class FilesArchive:
         nowhere = frozenset.intersection(*(outline.absent for outline in outlines.values()))
         names = frozenset[str]().union(*(outline.names for outline in outlines.values()))
         tags = [tag for tag in self._connection.tags if tag.address in nowhere]
-        problems.extend(
-            f"{' '.join(tag.listed)}: no file has {tag.address}, the address of {tag.name}; "
-            + nearest(tag.address, names)
-            for tag in tags
-            if tag.address not in names  # else the file's own problem is already described
-        )
+        unknown = [tag for tag in tags if tag.address not in names]  # of others the file's own problem is described
+        for number, tag in enumerate(unknown):
+            near = f"; {nearest(tag.address, names)}" if number < _MOST_NEAR else ""
+            problems.append(f"{' '.join(tag.listed)}: no file has {tag.address}, the address of {tag.name}{near}")
         return frozenset(tag.name for tag in tags)
 
     def _files(self, problems: list[str]) -> Iterator[ArchiveFile]:
         """Yield the files that match the path, members of zips among them; those of no known format are problems."""
-        root, is_any = self._connection.root, False
-        for name in sorted(glob(self._options.path, root_dir=root, recursive=True)):  # noqa: PTH207 (may be absolute)
-            if not (root / name).is_file():
-                continue
-            is_any = True
-            matched = ArchiveFile(root / name, name)
-            try:
-                for file in members(matched):
-                    if self._options.format_of(file.name) is None:
-                        problems.append(f'{file.name}: its suffix says no format; say format = "text" or another one')
-                    else:
-                        yield file
-            except UNREADABLE as error:
-                problems.append(_describe(matched, error))
-        if not is_any:
+        root = self._connection.root
+        matching = sorted(glob(self._options.path, root_dir=root, recursive=True))  # noqa: PTH207 (may be absolute)
+        matched = [ArchiveFile(root / name, name) for name in matching if (root / name).is_file()]
+        if not matched:
             raise SourceError(
                 f"archive {self._connection.name}: no file matches {self._options.path!r} in {root}; check path"
             )
+        for file in matched:
+            try:
+                found = members(file)
+            except (SourceError, OSError) as error:
+                problems.append(_describe(file, error))
+                continue
+            unknown = [each for each in found if self._options.format_of(each.name) is None]
+            problems.extend(
+                f'{each.name}: its suffix says no format; say format = "text" or another' for each in unknown
+            )
+            yield from (each for each in found if each not in unknown)
 
     def _outline(self, layout: Layout, file: ArchiveFile) -> Outline | str:
         """Return the file's outline, or why there is none."""
         try:
             state = file.path.stat()
-            key = (file.name, state.st_size, state.st_mtime_ns)
-            if key not in self._outlines:
-                self._outlines[key] = layout.outline(file, self._connection.tags)
-            return self._outlines[key]
-        except UNREADABLE as error:
+        except OSError as error:
             return _describe(file, error)
+        key = (file.name, state.st_size, state.st_mtime_ns)
+        if key not in self._outlines:
+            try:
+                self._outlines[key] = layout.outline(file, self._connection.tags)
+            except Exception as error:  # noqa: BLE001 (what a library raises for a damaged file is anybody's guess)
+                self._outlines[key] = _describe(file, error)
+        return self._outlines[key]
 
 
 def _describe(file: ArchiveFile, error: Exception) -> str:
     """Return the problem with a file on one line."""
     if isinstance(error, SourceError):
         return f"{file.name}: {error}"
-    first_line = next(iter(str(error).splitlines()), type(error).__name__)  # hints for programmers follow
-    return f"{file.name}: cannot be read: {first_line}"
+    first_line = next(iter(str(error).splitlines()), "")  # hints for programmers follow
+    kind = "" if isinstance(error, OSError | ValueError | pl.exceptions.PolarsError) else f"{type(error).__name__}: "
+    return f"{file.name}: cannot be read: {kind}{first_line}"

@@ -9,20 +9,28 @@
 
     layout      one row or burst consists of                 a tag's address is
     long        timestamp, tag, value, perhaps quality       its name in the file
-    wide        timestamp and a column a tag                 its column
+    wide        timestamp and a column a tag                 its column; #3 is the third one, also without a header
     waveform    .parquet: timestamp and a list a tag         its column
-                .mat: the whole file                         its variable, or struct.field
+                .mat: the whole file                         its variable, or a path in it: bearing.gs, run{2}.x, m[:,1]
                 .wav: the whole file                         its channel's number, from 1
+                .tdms: the whole file                        group/channel
+                .uff, .unv: the whole file                   the number of its data set 58, from 1
                 .csv, .txt: the whole file, no header        its column's number, from 1
 
-Tables are .csv, .txt (both also .gz) or .parquet. The other keys are in `options.Options`.
+Tables are text (.csv, .txt), Parquet or a sheet of Excel (.xlsx, .xlsm, .xlsb, .xls, .ods). Each file may be packed
+(.gz, .bz2, .zst, .zip, whose members are files too). `format` says what files of other suffixes are. docs/files.md
+shows the keys for the exports of each historian; `options.Options` has all of them.
 
-A WAV file names its own sample rate; a tag whose point has another one is not read, and both rates are reported.
-Samples of 16, 24 and 32 bits are counts of the converter, of which the tag list's `scale` makes units.
+What is not certain is not guessed. A row of another number of fields, a cell that is no number, a quality outside the
+declared vocabulary, a time that the clock change makes ambiguous, and a time before 1980 or after 2200 go to quarantine
+with file, row, text and reason. Times without a zone need `timezone`.
 
-Times without a zone need `timezone`; those that the clock change makes ambiguous are rejected, never guessed. The
-sample rate of a waveform is that of its point. A file that cannot be read does not stop the others; all such files
-are reported at the end.
+The sample rate of a waveform is that of its point. If a file says another one (WAV, TDMS, universal files, a column of
+seconds in text), the tag is not read from it. So is a burst that overlaps another one of its tag by a tenth or more.
+Integers of WAV files are counts of the converter, of which the tag list's `scale` makes units.
+
+A file that cannot be read, a file whose format nothing says, and a tag whose address is in no file are named by each
+backfill; they hold up nothing else. Once they are mended, `penstock backfill --again` reads what they had.
 
 A backfill reads each table once, page by page: its slices begin where files begin, and files whose times overlap share
 one. An interruption costs the slice that was being read, so a long history is better kept in several files.

@@ -69,5 +69,7 @@ class Lines:
 
     def fields(self, line: pl.Expr, quoted: pl.Expr) -> pl.Expr:
         """Return the number of fields of a line."""
+        if not self._dialect.quote:
+            return line.str.count_matches(self.separator, literal=True) + 1
         outside = pl.when(quoted).then(line.str.replace_all(self._quoted, "")).otherwise(line)
         return outside.str.count_matches(self.separator, literal=True) + 1

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import lzma
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
 
 import polars as pl
-import pyarrow as pa
 
 from bridge.drivers.files.opening import ArchiveFile
 from bridge.drivers.files.values import Parsed
-from historian.errors import SourceError
 from historian.plant.connections import Tag
 
 PAGE_CELLS: Final = 4_000_000
@@ -23,23 +17,6 @@ PAGE_CELLS: Final = 4_000_000
 
 MOST_SLICES: Final = 64
 """Largest number of slices to propose: each is a transaction of the edge database and a look at every file."""
-
-UNREADABLE: Final = (
-    SourceError,
-    OSError,
-    ValueError,
-    TypeError,
-    NotImplementedError,
-    LookupError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    pa.ArrowException,
-    pl.exceptions.PolarsError,
-)
-"""The errors that the libraries of formats raise for a damaged, truncated or foreign file."""
 
 
 class Span(NamedTuple):

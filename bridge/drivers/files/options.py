@@ -97,7 +97,7 @@ class Options(Times, Dialect):
     value: str | tuple[str, ...] = Field(
         "value", description="long: column of the values, or several, of which the first one that is not empty counts."
     )
-    quality: Quality | None = Field(
+    quality: str | Quality | None = Field(
         None,
         description="long: column of qualities and their vocabulary, { column, kind }; a column alone holds names of "
         "StatusCodes.",
@@ -125,6 +125,11 @@ class Options(Times, Dialect):
     def values(self) -> tuple[str, ...]:
         """The columns of the value."""
         return (self.value,) if isinstance(self.value, str) else self.value
+
+    @property
+    def grading(self) -> Quality | None:
+        """The column of qualities and its vocabulary; None if every row is Good."""
+        return Quality(column=self.quality) if isinstance(self.quality, str) else self.quality
 
     @property
     def has_header(self) -> bool:

@@ -40,26 +40,28 @@ class TableFiles:
         columns = self._places(table, [options.tag]) if is_long else {}
         if is_long:
             self._check_values(table)
-        found, names, first_fault = _Ends(), set[str](), None
+        found, names, faults = _Ends(), set[str](), list[tuple[int, str, str]]()
         for piece in self._pieces(table, columns):
             found = found.with_rows(piece.rows)
-            faulty = piece.rows.filter(pl.col(FAULT).is_not_null()).select(ROW, GIVEN, FAULT).head(1).rows()
-            first_fault = first_fault or (faulty[0] if faulty else None)
+            faults.extend(_first_faults(piece) if not faults else ())
             if is_long:
                 tagged = piece.rows.get_column(options.tag).cast(pl.String).str.strip_chars()
                 names.update(tagged.drop_nulls().unique().to_list())
-        if found.span is None and first_fault is not None:
-            row, given, fault = first_fault
-            raise SourceError(f'none of its times can be read; row {row}: "{given}": {fault}')
-        if not is_long:
-            names = {name for name in table.names if name and name not in options.timestamps}
+        if found.span is None and faults:
+            row, given, fault = faults[0]
+            raise SourceError(f'none of its rows can be read; row {row}: "{given}": {fault}')
+        return self._tags_of(table, tags, names, found.span)
+
+    def _tags_of(self, table: Table, tags: Sequence[Tag], names: set[str], span: Span | None) -> Outline:
+        """Return which of the tags a table has: names in its column of tags, or columns that can be samples."""
         addresses = {tag.address for tag in tags}
-        places = (
-            {} if is_long else {each: place for each in addresses if (place := place_of(table.names, each)) is not None}
-        )
+        if self._options.layout == "long":
+            return Outline(span, frozenset(addresses - names), frozenset(names))
+        places = {each: place for each in addresses if (place := place_of(table.names, each)) is not None}
         refused = {each: refusal for each, place in places.items() if (refusal := table.refusal(place))}
-        absent = addresses - names if is_long else addresses - (places.keys() - refused.keys())
-        return Outline(found.span, frozenset(absent), frozenset(names), tuple(refused.values()))
+        columns = {name for name in table.names if name and name not in self._options.timestamps}
+        absent = addresses - (places.keys() - refused.keys())
+        return Outline(span, frozenset(absent), frozenset(columns), tuple(refused.values()))
 
     def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         """See `Layout.pages`."""
@@ -75,7 +77,7 @@ class TableFiles:
         for piece in self._pieces(table, columns):
             for rows in piece.rows.filter(within(start, end, INSTANT)).iter_slices(max(1, PAGE_CELLS // len(columns))):
                 yield parse_cells(
-                    cells_of(rows, tags, options), origin=file.name, dialect=options, quality=options.quality
+                    cells_of(rows, tags, options), origin=file.name, dialect=options, quality=options.grading
                 )
             if piece.malformed.height:
                 yield Parsed(RawRows(), malformed_rows(piece.malformed, origin=file.name))
@@ -87,7 +89,7 @@ class TableFiles:
 
     def _long_columns(self) -> list[str]:
         options = self._options
-        return [options.tag, *options.values, *([options.quality.column] if options.quality else [])]
+        return [options.tag, *options.values, *([options.grading.column] if options.grading else [])]
 
     def _places(self, table: Table, columns: Sequence[str], key: str = "") -> dict[str, int]:
         """Return name -> place. Raises `SourceError` if a column is missing."""
@@ -121,6 +123,12 @@ class TableFiles:
                 f"rows {repeated[ROW][0]} and {repeated[ROW][1]} have the same date, and timestamp_format has no time "
                 f'of day; name its column too, timestamp = ["Date", "Time"]; there are {", ".join(names)}'
             )
+
+
+def _first_faults(piece: Piece) -> list[tuple[int, str, str]]:
+    """Return the number, the text and the fault of the first row without a time and of the first that is no row."""
+    timeless = piece.rows.filter(pl.col(FAULT).is_not_null()).select(ROW, GIVEN, FAULT)
+    return [*timeless.head(1).rows(), *piece.malformed.select(ROW, GIVEN, FAULT).head(1).rows()]
 
 
 class _Ends(NamedTuple):
@@ -166,7 +174,7 @@ def long_cells(table: pl.DataFrame, tags: Sequence[Tag], options: Options) -> pl
         address=pl.col(options.tag).cast(pl.String).str.strip_chars(),
         word=pl.coalesce(words),
         number=pl.coalesce(values),
-        grade=pl.col(options.quality.column).cast(pl.String) if options.quality else pl.lit(None, pl.String),
+        grade=pl.col(options.grading.column).cast(pl.String) if options.grading else pl.lit(None, pl.String),
     ).join(_addresses(tags), on="address", maintain_order="left")
 
 

@@ -224,6 +224,9 @@ def _counted(given: pl.Series, text: pl.Series, counter: Counter) -> pl.Series:
     """Return numbers as naive times; whole numbers exactly, others to the microsecond."""
     whole = given if given.dtype.is_integer() else text.cast(pl.Int64, strict=False)
     exact = counter.us >= 1 and counter.us == int(counter.us)
+    if exact:  # larger ones would begin again with small ones
+        whole = whole.cast(pl.Int64)
+        whole = whole.zip_with(whole.abs() < 2**62 // int(counter.us), whole.clear(len(whole)))
     counted = whole.cast(pl.Int64) * int(counter.us) if exact else whole.cast(pl.Int64) // round(1 / counter.us)
     if whole.null_count() or not (exact or counter.us < 1):
         number = (

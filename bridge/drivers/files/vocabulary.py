@@ -34,11 +34,6 @@ class Quality(Model):
         {}, description='kind map: what each text means: { "1" = "Good", "0" = "Bad", "" = "Good" }.'
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_column(cls, given: object) -> object:
-        return {"column": given} if isinstance(given, str) else given
-
     @model_validator(mode="after")
     def _agree(self) -> Quality:
         if (self.kind == "map") != bool(self.map):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,9 @@ class TdmsSignals:
     def _channels(self) -> Iterator[dict[str, Any]]:
         from nptdms import TdmsFile
 
-        with TdmsFile.open(whole(self._file)) as file:
+        source = whole(self._file)
+        # npTDMS leaves a file open that it opened itself and that is damaged.
+        with source.open("rb") if isinstance(source, Path) else source as stream, TdmsFile.open(stream) as file:
             yield {f"{group.name}/{channel.name}": channel for group in file.groups() for channel in group.channels()}
 
 

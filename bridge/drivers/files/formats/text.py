@@ -88,7 +88,9 @@ class TextTable:
             return pl.lit(value=False)
         separator, quote = re.escape(self._lines.separator), re.escape(self._options.quote)
         named = [
-            pl.col(LINE).str.contains(rf"(?:^|{separator})\s*{quote}?{re.escape(name)}{quote}?\s*(?:{separator}|$)")
+            pl.col(LINE).str.contains(
+                rf"(?:^|{separator})\s*(?:{quote})?{re.escape(name)}(?:{quote})?\s*(?:{separator}|$)"
+            )
             for name in self._options.timestamps
         ]
         return pl.all_horizontal([pl.col(LINE).str.contains(self._options.timestamps[0], literal=True), *named])
@@ -99,7 +101,8 @@ class TextTable:
         width, last_is_empty = len(names), not names[-1]
         lines = self._counted(lines)
         fields = pl.col(_FIELDS)
-        fits = (fields == width) | ((fields == width + 1) & line.str.ends_with(self._lines.separator))
+        filled = fields - line.str.len_bytes() + line.str.strip_chars_end(self._lines.separator).str.len_bytes()
+        fits = (fields == width) | ((fields > width) & (filled <= width))
         if last_is_empty:
             fits = fits | (fields == width - 1)
         parts = []
@@ -121,9 +124,9 @@ class TextTable:
 
     def _malformed(self, lines: pl.DataFrame, width: int) -> pl.DataFrame:
         opened = pl.col(LINE).str.count_matches(self._options.quote or "\x00", literal=True) % 2 == 1
-        few = pl.lit(f"the row has fewer fields than the {width} of the header")
-        many = pl.lit(f"the row has more fields than the {width} of the header; see separator, decimal and quote")
-        quote = pl.lit("the row has a quote that is not closed, and another number of fields than the header")
+        few = pl.lit(f"the row has fewer fields than the {width} of the first line")
+        many = pl.lit(f"the row has more fields than the {width} of the first line; see separator, decimal and quote")
+        quote = pl.lit("the row has a quote that is not closed, and another number of fields than the first line")
         fault = pl.when(opened).then(quote).when(pl.col(_FIELDS) < width).then(few).otherwise(many)
         found = lines.select(pl.col(NUMBER).alias(ROW), pl.col(LINE).alias(GIVEN), fault.alias(FAULT))
         return found.cast(MALFORMED)
@@ -138,7 +141,8 @@ class TextTable:
             quote_char=quote if quoted else None,
             schema={str(place): pl.String for place in range(width)},
             columns=sorted(set(places)),
-            extra_columns="ignore",  # the empty one after a separator at the line's end
+            extra_columns="ignore",  # empty ones after separators at the line's end
+            missing_columns="insert",  # the empty one after a separator at the header's end
             truncate_ragged_lines=True,
         )
         if quote and not quoted and lines[LINE].str.contains(quote, literal=True).any():

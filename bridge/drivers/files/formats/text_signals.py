@@ -40,27 +40,30 @@ class TextSignals:
 
     def signals(self, addresses: Sequence[str]) -> Signals:
         """See `SignalFile.signals`; a cell that is no number is a problem of its column, an empty one is NaN."""
-        names, elapsed = self._table.names, self._options.elapsed
+        names = self._table.names
         places = {address: place for address in addresses if (place := place_of(names, address)) is not None}
-        if elapsed and place_of(names, elapsed) is None:
-            raise SourceError(f"there is no column {elapsed}; see elapsed")
-        timed = place_of(names, elapsed) if elapsed else 0
-        if elapsed == "" or (elapsed is None and timed in places.values()):
-            timed = None
+        timed = self._timed(places)
         rows = self._rows({**places, **({} if timed is None else {_ELAPSED: timed})})
         values, problems = dict[str, pl.Series](), list[str]()
         for address in places:
-            column = self._numbers(rows, address)
-            wrong = rows.filter(column.is_null() & (rows[address].str.strip_chars() != "")).select(ROW, address).head(1)
-            if wrong.height:
-                row, cell = wrong.row(0)
-                problems.append(f'row {row}, column {address}: "{cell}" is not a number; see skip_rows and decimal')
-            else:
-                values[address] = column
-        rate = (
-            None if timed is None or not rows.height else rate_of(self._numbers(rows, _ELAPSED), declared=bool(elapsed))
-        )
+            values[address] = self._numbers(rows, address)
+            if problem := _not_a_number(rows, address, values[address]):
+                del values[address]
+                problems.append(problem)
+        if timed is None or rows.is_empty():
+            return Signals(values, problems=problems)
+        rate = rate_of(self._numbers(rows, _ELAPSED), declared=bool(self._options.elapsed))
         return Signals(values, {} if rate is None else dict.fromkeys(values, rate), problems)
+
+    def _timed(self, places: Mapping[str, int]) -> int | None:
+        """Return the place of the column of seconds: the declared one, or the first one if it is no tag's."""
+        elapsed = self._options.elapsed
+        if elapsed is None:
+            return None if 0 in places.values() else 0
+        place = place_of(self._table.names, elapsed) if elapsed else None
+        if elapsed and place is None:
+            raise SourceError(f"there is no column {elapsed}; see elapsed")
+        return place
 
     def _rows(self, columns: Mapping[str, int]) -> pl.DataFrame:
         pieces = list(self._table.pieces(columns))
@@ -72,6 +75,15 @@ class TextSignals:
 
     def _numbers(self, rows: pl.DataFrame, column: str) -> pl.Series:
         return rows.select(numbers(pl.col(column).str.strip_chars(), self._options)).to_series()
+
+
+def _not_a_number(rows: pl.DataFrame, address: str, values: pl.Series) -> str:
+    """Return the message for the first cell that is no number; empty if there is none."""
+    wrong = rows.filter(values.is_null() & (rows[address].str.strip_chars() != "")).select(ROW, address).head(1)
+    if wrong.is_empty():
+        return ""
+    row, cell = wrong.row(0)
+    return f'row {row}, column {address}: "{cell}" is not a number; see skip_rows, header and decimal'
 
 
 def rate_of(times: pl.Series, *, declared: bool) -> float | None:

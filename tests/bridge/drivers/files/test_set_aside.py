@@ -46,7 +46,7 @@ def test_an_unreadable_file_is_named_each_time_and_the_others_are_read_once(edge
     store = MemoryStore()
     problems = (
         "archive case: old/c.csv: it is empty",
-        'archive case: old/d.log: its suffix says no format; say format = "text" or another one',
+        'archive case: old/d.log: its suffix says no format; say format = "text" or another',
     )
 
     first, second = backfill(plant, edge, store), backfill(plant, edge, store)
