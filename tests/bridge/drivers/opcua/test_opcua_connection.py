@@ -61,26 +61,6 @@ def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, device: Plc) -> N
     asyncio.run(main())
 
 
-def test_a_publish_response_that_is_lost_ends_the_connection(tmp_path: Path, device: Plc) -> None:
-    """Values that arrived are read first; the new connection leaves a gap in coverage."""
-
-    async def main() -> None:
-        async with connected(connection_of(tmp_path, device.port, [SPEED])) as source:
-            await heard(source, 1)
-            numbered = ua.NotificationMessage(SequenceNumber=9, NotificationData=[_change(5.0)])
-            await source._published(ua.PublishResult(NotificationMessage=numbered))
-            assert (await heard(source, 1))["value"].to_list() == [5.0]
-            with pytest.raises(NotConnected, match="a publish response was lost between 1 and 9"):
-                await source.read()
-
-    asyncio.run(main())
-
-
-def _change(content: float) -> ua.DataChangeNotification:
-    item = ua.MonitoredItemNotification(ClientHandle=0, Value=ua.DataValue(ua.Variant(content)))
-    return ua.DataChangeNotification(MonitoredItems=[item])
-
-
 def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, device: Plc) -> None:
     """Values that are not read yet wait in the server's queue."""
     count = 300
