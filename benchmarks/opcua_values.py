@@ -4,7 +4,8 @@ The server, in a process of its own, changes each tag once a second; its values 
 missing can be counted. It is node-opcua (`PENSTOCK_TEST_PEERS` has its script, `NPEER` the package), or else asyncua.
 
 `opcua_cpu_vs_handler` is the CPU time a value of asyncua's stock handler beside that of our driver up to raw rows;
-`bridge_core_share` the CPU time of `penstock stream` to the lake, as a share of a core. Both fail if a value is missing.
+`bridge_core_share` the CPU time of `penstock stream` to the lake, as a share of a core. Both fail if values
+are missing.
 
     python -m benchmarks.opcua_values [--tags 10000] [--rate 10000]
 """
@@ -199,7 +200,8 @@ def measure(tags: int, rate: int) -> None:
             plant = write_plant(Path(temporary), tags, port)
             with running(*server_command(port, tags, rate)) as server:
                 assert server.stdout is not None
-                assert server.stdout.readline().startswith("READY")
+                while not (line := server.stdout.readline()).startswith("READY"):
+                    assert line, "the server does not start"
                 if role == "stream":
                     found[role] = stream(plant, Path(temporary))
                 else:

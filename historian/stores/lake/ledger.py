@@ -93,7 +93,7 @@ def entries_since(ledger: LakeTable, since: datetime | None) -> pl.LazyFrame:
 
 def last_written(ledger: LakeTable) -> datetime | None:
     """Return the newest `ingested_at` that was assigned; None if nothing was written. The caller holds the lock."""
-    last = ledger.current.transaction_version(WRITTEN)
+    last = ledger.transaction_version(WRITTEN)
     return None if last is None else from_micros(last)
 
 

@@ -119,10 +119,8 @@ def _bounds(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _statistics(bounds: list[pl.DataFrame]) -> str:
     """Return a file's statistics as JSON for a Delta commit. Instants are exact, not truncated to milliseconds."""
-    every = pl.concat(bounds)
-    (whole,) = every.select(
-        pl.col("rows").sum(), pl.col("^min\\..*$").min(), pl.col("^max\\..*$").max(), pl.col("^nulls\\..*$").sum()
-    ).to_dicts()
+    every = bounds[0] if len(bounds) == 1 else _bounds_of_all(pl.concat(bounds))
+    (whole,) = every.to_dicts()
     named = {kind: _values(whole, f"{kind}.") for kind in ("min", "max", "nulls")}
     return json.dumps(
         {
@@ -131,6 +129,12 @@ def _statistics(bounds: list[pl.DataFrame]) -> str:
             "maxValues": named["max"],
             "nullCount": named["nulls"],
         }
+    )
+
+
+def _bounds_of_all(bounds: pl.DataFrame) -> pl.DataFrame:
+    return bounds.select(
+        pl.col("rows").sum(), pl.col("^min\\..*$").min(), pl.col("^max\\..*$").max(), pl.col("^nulls\\..*$").sum()
     )
 
 

@@ -36,16 +36,34 @@ class LakeTable:
         self._by_day = by_day
         self._table: DeltaTable | None = None
         self._is_behind = False
+        self._version = -1
+        """The newest version that this process knows of, which `_table` may be behind."""
+        self._transactions: dict[str, int] = {}
+        """Versions of transactions in commits that `_table` is behind."""
         self._listing = (-1, _NO_FILES)
 
     def snapshot(self) -> DeltaTable | None:
         """Return the newest version, or None while nothing has been written."""
         if self._table is not None:
-            self._table.update_incremental()
-            self._is_behind = False
+            if self._is_behind or self._others_have_committed():
+                self._read_commits(self._table)
         elif (self.root / "_delta_log").is_dir():
             self._table = DeltaTable(self.root)
+            self._version = self._table.version()
         return self._table
+
+    def _others_have_committed(self) -> bool:
+        """Return whether there is a version after the newest known one; versions are numbered without gaps.
+
+        Looking for its file takes a hundredth of the time of asking delta-rs.
+        """
+        log, after = self.root / "_delta_log", self._version + 1
+        return (log / f"{after:020d}.json").exists() or not (log / f"{after - 1:020d}.json").exists()
+
+    def _read_commits(self, table: DeltaTable) -> None:
+        table.update_incremental()
+        self._version, self._is_behind = table.version(), False
+        self._transactions.clear()
 
     @property
     def current(self) -> DeltaTable:
@@ -53,9 +71,14 @@ class LakeTable:
         if self._table is None:
             raise RuntimeError(f"{self.root.name} was not opened by create()")
         if self._is_behind:  # reading a commit takes longer than writing it, so it is done only when needed
-            self._table.update_incremental()
-            self._is_behind = False
+            self._read_commits(self._table)
         return self._table
+
+    def transaction_version(self, application: str) -> int | None:
+        """Return the version of an application's last transaction. Only the holder of the lock may ask."""
+        if application in self._transactions:
+            return self._transactions[application]
+        return self.current.transaction_version(application)
 
     def listing(self) -> pl.DataFrame:
         """Return the files of the newest version with Delta's statistics.
@@ -82,6 +105,8 @@ class LakeTable:
 
         A table that does not exist is created, under another name first, so that no reader sees an incomplete one.
         """
+        if self._table is not None and not self._others_have_committed():
+            return
         if self.snapshot() is not None:
             return
         draft = self.root.with_name(f".{self.root.name}.new")
@@ -93,6 +118,7 @@ class LakeTable:
         draft.rename(self.root)
         sync(self.root.parent)
         self._table = DeltaTable(self.root)
+        self._version = self._table.version()
 
     def append(self, rows: pl.DataFrame, *, transaction: tuple[str, int] | None = None) -> int:
         """Append rows in one commit; when this returns they are on disk.
@@ -110,7 +136,9 @@ class LakeTable:
                 actions += self.written([part], day=str(day))
         if transaction:
             actions.append({"txn": {"appId": transaction[0], "version": transaction[1]}})
-        return self._commit(actions, "WRITE")
+        version = self._commit(actions, "WRITE")
+        self._transactions.update([transaction] if transaction else [])
+        return version
 
     def written(self, frames: Any, *, day: str | None = None, **options: int) -> list[Action]:
         """Write rows to files that no commit refers to yet. See `write_files`."""
@@ -125,13 +153,13 @@ class LakeTable:
 
     def _commit(self, actions: Sequence[Action], operation: str) -> int:
         """Write the next version: its file is complete and on disk before it gets its name."""
-        log, version = self.root / "_delta_log", self.current.version() + 1
+        log, version = self.root / "_delta_log", self._version + 1
         draft = log / "_commit_penstock.json.tmp"
         _write_commit(draft, actions, operation)
         os.link(draft, log / f"{version:020d}.json")
         draft.unlink()
         sync(log)
-        self._is_behind = True
+        self._version, self._is_behind = version, True
         if version % _CHECKPOINT_EVERY == 0:
             self.current.create_checkpoint()
             self.current.cleanup_metadata()
