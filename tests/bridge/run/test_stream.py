@@ -23,6 +23,7 @@ from bridge.run.source_runner import SourceRunner
 from historian.errors import AccessDenied, ConfigError, NotConnected
 from historian.intervals import intervals
 from historian.plant.connections import Tag
+from historian.quality import OVERFLOW
 from historian.samples import sample_batch
 from historian.status import SourceStatus, StatusFile
 from historian.stores.memory import MemoryStore
@@ -284,6 +285,19 @@ def test_the_status_covers_sources_sinks_and_tags(edge: Edge, live: Connections,
     [sink] = after.bridge().sinks
     assert (sink.name, sink.state, sink.written) == ("store", "ok", 1)
     assert after.tags().select("tag", "source", "last").rows() == [("a", "s", T0 + 4 * SECOND), ("x", "s", None)][:1]
+
+
+def test_values_that_a_servers_queue_dropped_are_counted_by_tag(
+    edge: Edge, live: Connections, tmp_path: Path
+) -> None:
+    """The Overflow bit says so, and the status has the numbers."""
+    lost = raw(("a", 2, 1.0), ("a", 3, 1.0), ("b", 3, 1.0)).with_columns(quality=pl.lit(OVERFLOW, pl.UInt32))
+    clock = Clock()
+    lines = [clock.at(5), raw(("a", 1, 1.0)), lost, lost.with_columns(value=pl.lit(1.0))[:1], asyncio.Event()]
+    bridge = bridge_of(edge, MemoryStore(), [live("s", lines)], tmp_path, clock)
+    run(bridge, until=lambda: bridge.sources[0].overflows.total() == 4)
+    [source] = StatusFile(tmp_path).bridge().sources
+    assert (source.overflows, source.overflowing) == (4, {"a": 3, "b": 1})
 
 
 def test_an_archive_cannot_be_streamed(edge: Edge, archived: Connections) -> None:
