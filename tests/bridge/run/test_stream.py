@@ -287,9 +287,7 @@ def test_the_status_covers_sources_sinks_and_tags(edge: Edge, live: Connections,
     assert after.tags().select("tag", "source", "last").rows() == [("a", "s", T0 + 4 * SECOND), ("x", "s", None)][:1]
 
 
-def test_values_that_a_servers_queue_dropped_are_counted_by_tag(
-    edge: Edge, live: Connections, tmp_path: Path
-) -> None:
+def test_values_that_a_servers_queue_dropped_are_counted_by_tag(edge: Edge, live: Connections, tmp_path: Path) -> None:
     """The Overflow bit says so, and the status has the numbers."""
     lost = raw(("a", 2, 1.0), ("a", 3, 1.0), ("b", 3, 1.0)).with_columns(quality=pl.lit(OVERFLOW, pl.UInt32))
     clock = Clock()

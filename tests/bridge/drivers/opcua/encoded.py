@@ -25,7 +25,6 @@ def response(*parts: object, sequence: int = 1) -> bytes:
     """A publish response with these notifications."""
     whole = ua.PublishResponse()
     whole.Parameters.SubscriptionId = SUBSCRIPTION
-    whole.Parameters.AvailableSequenceNumbers = [sequence]
     whole.Parameters.NotificationMessage.SequenceNumber = sequence
     whole.Parameters.NotificationMessage.NotificationData = list(parts)
     return bytes(struct_to_binary(whole))
