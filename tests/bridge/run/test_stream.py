@@ -218,7 +218,7 @@ def test_a_source_is_not_read_while_the_spool_is_full(
     store.down = True
     connection = live("s", [raw(("a", number, float(number))) for number in range(count)])
     bridge, spool = bridge_of(edge, store, [connection], tmp_path), Spool(edge)
-    bridge.sources[0].ingest = Ingest(connection, edge, live=True, max_bytes=4_000)
+    bridge.sources[0].ingest = Ingest(connection, edge, live=True, max_bytes=400)
 
     async def main() -> list[int]:
         stop, waiting = asyncio.Event(), []

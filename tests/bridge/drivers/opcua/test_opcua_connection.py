@@ -61,6 +61,35 @@ def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, device: Plc) -> N
     asyncio.run(main())
 
 
+def test_what_has_been_read_is_acknowledged_when_it_is_read_on(tmp_path: Path, device: Plc) -> None:
+    """The next call of `read` says that it is durable; until then the server keeps it."""
+    port, wire = free_port(), Relay()
+
+    async def requests(more: int) -> None:
+        wanted = wire.services[service(ua.PublishRequest)] + more
+        while wire.services[service(ua.PublishRequest)] < wanted:
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        async with (
+            asyncio.timeout(20),
+            wire.between(port, device.port),
+            connected(connection_of(tmp_path, port)) as one,
+        ):
+            await heard(one, 4)
+            already = list(wire.acknowledged)
+            for second in (1, 2):
+                device.say("speed", float(second), second=second)
+                await requests(1)
+            assert not wire.acknowledged
+            await heard(source, 2)
+            device.say("speed", 3.0, second=3)
+            await requests(1)
+            assert wire.acknowledged
+
+    asyncio.run(main())
+
+
 def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, device: Plc) -> None:
     """Values that are not read yet wait in the server's queue."""
     count = 300
