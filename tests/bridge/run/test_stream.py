@@ -210,6 +210,32 @@ def test_a_damaged_batch_of_one_source_stops_neither_it_nor_another(
     assert status.damaged == 1
 
 
+def test_a_mark_counts_only_if_all_that_it_relies_on_is_stored(
+    edge: Edge, live: Connections, make_store: Any, tmp_path: Path
+) -> None:
+    """The batches since the last mark may have been damaged before they reached the store."""
+    store, clock = make_store(), Clock()
+    store.down = True
+
+    def damage() -> None:
+        with edge.transaction() as database:
+            database.execute("UPDATE spool SET checksum = 0 WHERE id = 1")
+        store.down = False
+
+    lines = [clock.at(5), raw(("a", 4, 1.0)), clock.at(9), raw(("a", 8, 1.0)), damage]
+    run(bridge_of(edge, store, [live("s", lines)], tmp_path, clock))
+    assert Spool(edge).damaged() == {"s": 1}
+    assert Coverage(edge).of(["a"], T0, T0 + DAY).is_empty()
+
+
+def test_what_a_session_covered_is_marked_when_it_is_lost(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """An outage may last for hours, and the bridge may be killed meanwhile."""
+    clock = Clock()
+    lines = [clock.at(5), raw(("a", 4, 1.0)), NotConnected("gone"), asyncio.Event()]
+    bridge = bridge_of(edge, MemoryStore(), [live("s", lines)], tmp_path, clock)
+    run(bridge, until=lambda: not Coverage(edge).of(["a"], T0, T0 + DAY).is_empty())
+
+
 def test_a_source_is_not_read_while_the_spool_is_full(
     edge: Edge, live: Connections, make_store: Any, tmp_path: Path
 ) -> None:

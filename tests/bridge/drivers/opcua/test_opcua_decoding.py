@@ -155,6 +155,13 @@ def test_a_message_that_is_cut_off_is_an_error(cut: int) -> None:
         columns_of(whole._replace(body=whole.body[:-cut]))
 
 
+def test_a_value_that_ends_behind_its_notification_is_an_error() -> None:
+    """Its bytes belong to something else."""
+    item = struct.pack("<IBBd", 5, 1, 11, 2.5)
+    with pytest.raises(Exception, match=r".+"):
+        columns_of(raw_message([item], length=4 + len(item) - 1))
+
+
 def test_a_subscription_that_ends_says_why() -> None:
     """Values that came with it are decoded first."""
     ended = ua.StatusChangeNotification(Status=ua.StatusCode(ua.StatusCodes.BadTimeout))
