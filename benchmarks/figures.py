@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from benchmarks.figure import Figure
-from benchmarks.waveform_figures import WAVEFORM_FIGURES
+from benchmarks.waveform_figures import BRIDGE_FIGURES, WAVEFORM_FIGURES
 
 
 def _read_memory(samples: int) -> Figure:
@@ -38,6 +38,7 @@ def _peak_memory(name: str, script: str, what: str, **size: int) -> Figure:
 
 FIGURES: Final = (
     *WAVEFORM_FIGURES,
+    *BRIDGE_FIGURES,
     Figure(
         "serialise_vs_dataframe",
         "influx",

@@ -1,4 +1,4 @@
-"""The figures about waveforms, from the driver to the features, and about what `penstock size` reckons with."""
+"""The figures about the bridge and about waveforms, and what `penstock size` reckons with."""
 
 from __future__ import annotations
 
@@ -52,6 +52,49 @@ def _size(name: str, what: str) -> Figure:
     return Figure(name, "sizes", "sizes", f"bytes a sample: {what}", "", unit="B", better="lower", key="bytes")
 
 
+BRIDGE_FIGURES: Final = (
+    Figure(
+        "opcua_cpu_vs_handler",
+        "opcua_values",
+        "opcua_values",
+        "receiving 10,000 tags at 1 Hz with the OPC UA driver, up to raw rows, CPU time",
+        "asyncua's handler of data changes",
+        10,
+    ),
+    Figure(
+        "bridge_core_share",
+        "opcua_values",
+        "opcua_values",
+        "share of a core that `penstock stream` takes for 10,000 tags at 1 Hz, from an OPC UA server to the lake",
+        "",
+        0.25,
+        better="lower",
+    ),
+    Figure(
+        "bridge_peak_memory",
+        "opcua_values",
+        "opcua_values",
+        "its peak memory",
+        "",
+        200,
+        unit="MiB",
+        better="lower",
+        line="bridge_core_share",
+        key="peak_mib",
+    ),
+    Figure(
+        "bridge_freshness_p99",
+        "opcua_values",
+        "opcua_values",
+        "time from a value's timestamp to its write into the lake, 99th percentile",
+        "",
+        2,
+        unit="s",
+        better="lower",
+        line="bridge_core_share",
+        key="freshness_p99_s",
+    ),
+)
 WAVEFORM_FIGURES: Final = (
     _channels("lake", 300),
     _channels("influx", 100),

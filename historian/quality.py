@@ -27,6 +27,9 @@ BAD_DEVICE_FAILURE: Final = 0x808B0000
 BAD_SENSOR_FAILURE: Final = 0x808C0000
 BAD_NO_DATA: Final = 0x809B0000
 
+OVERFLOW: Final = 0x480
+"""Info bits: type DataValue with Overflow set (OPC UA Part 4, 7.39.2); the server's queue dropped values before it."""
+
 NAMES: Final = {
     GOOD: "Good",
     UNCERTAIN: "Uncertain",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar
@@ -56,6 +56,10 @@ class SourceStatus:
     damaged: int = 0
     """Number of its batches in the spool that could not be read and were set aside."""
     spool_full: bool = False
+    overflows: int = 0
+    """Number of samples that its server marked because its queue had dropped values before them."""
+    overflowing: Mapping[str, int] = field(default_factory=dict)
+    """The same by tag, of the tags that have most."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from historian.quality import OVERFLOW
 from historian.samples import SCHEMA
 from historian.waveforms.batch import WAVEFORM_SCHEMA
 from historian.waveforms.timing import last_us
@@ -55,6 +56,13 @@ def joined(*parts: RawRows) -> RawRows:
     """Return the rows of all parts, in order."""
     samples = [part.samples.select(SCHEMA.names()).cast(SCHEMA) for part in parts]
     return RawRows(pl.concat(samples), pl.concat([part.waveforms for part in parts]))
+
+
+def overflows(rows: RawRows) -> dict[str, int]:
+    """Return how many rows of each tag say that the server's queue dropped values before them; most have none."""
+    marked = [part["tag"].filter((part["quality"] & OVERFLOW) == OVERFLOW) for part in rows if part.height]
+    tags = pl.concat(marked) if marked else pl.Series(dtype=pl.String)
+    return dict(tags.value_counts().iter_rows()) if len(tags) else {}
 
 
 def number_of_samples(rows: pl.DataFrame) -> int:

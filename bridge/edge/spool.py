@@ -22,7 +22,7 @@ import polars as pl
 
 from bridge.drivers.raw_rows import number_of_samples
 from bridge.edge.database import Edge
-from bridge.edge.frames import pack, pack_waveforms, unpack, unpack_waveforms
+from bridge.edge.frames import pack, pack_samples, pack_waveforms, unpack, unpack_samples, unpack_waveforms
 from historian.errors import SpoolFull
 from historian.intervals import INTERVALS, union
 from historian.logs import get_logger
@@ -119,7 +119,7 @@ class Spool:
         Raises:
             SpoolFull: nothing was accepted; the source has reached its bound, or the disk is full.
         """
-        payload = b"" if batches.samples.is_empty() else pack(batches.samples)
+        payload = b"" if batches.samples.is_empty() else pack_samples(batches.samples)
         waveforms = b"" if batches.waveforms.is_empty() else pack_waveforms(batches.waveforms)
         marks = b"" if covered is None or covered.is_empty() else pack(covered)
         parts = (payload, waveforms, marks)
@@ -304,7 +304,7 @@ def _read(row: Sequence[Any]) -> tuple[Batches, pl.DataFrame | None] | Exception
     if checksum is not None and checksum != _checksum(payload, waveforms, marks):
         return ValueError("its checksum is wrong")
     try:
-        samples = unpack(payload) if payload else empty_batch()
+        samples = unpack_samples(payload) if payload else empty_batch()
         stretches = unpack_waveforms(waveforms) if waveforms else empty_waveforms()
         covered = unpack(marks) if marks else None
     except Exception as error:  # noqa: BLE001 - whatever a decoder makes of damaged bytes

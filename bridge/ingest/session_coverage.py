@@ -18,16 +18,51 @@ import polars as pl
 
 from bridge.drivers.raw_rows import RawRows
 from bridge.ingest.tag_numbers import Spans, TagNumbers, instants
-from historian.intervals import INTERVALS
+from historian.intervals import INTERVALS, union
+from historian.quality import OVERFLOW
 from historian.times import micros
 from historian.waveforms.timing import Integers
 
 TOLERANCE: Final = timedelta(seconds=5)
 """Longest time by which the interval between two samples may exceed that between their arrivals, because of delays."""
 
-_OVERFLOW: Final = 0x480
-"""StatusCode bits: info type DataValue with Overflow set (OPC UA Part 4, 7.39.2)."""
 _TOLERANCE_US: Final = TOLERANCE // timedelta(microseconds=1)
+MARKED_EVERY: Final = timedelta(seconds=10)
+"""Time between two marks of coverage. A mark has a row a tag and is joined with what is covered already, so that one
+with every batch would take more time than the samples."""
+
+
+class Marks:
+    """Collects the intervals that a source has covered since its last mark."""
+
+    def __init__(self, now: datetime) -> None:
+        self._parts: list[pl.DataFrame] = []
+        self._since: int | None = None
+        self._taken = now
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been covered."""
+        return not self._parts
+
+    def add(self, covered: pl.DataFrame) -> None:
+        """Add intervals, columns of `INTERVALS`."""
+        if covered.height:
+            self._parts.append(covered)
+
+    def rely_on(self, batch: int | None) -> None:
+        """Name the batch that has samples of these intervals; the first one counts."""
+        self._since = batch if self._since is None else self._since
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether it is time for a mark."""
+        return not self.is_empty and not timedelta(0) <= now - self._taken < MARKED_EVERY
+
+    def take(self, now: datetime) -> tuple[pl.DataFrame, int | None]:
+        """Return the intervals, joined, and the first batch that they rely on; forget both."""
+        taken = union(pl.concat(self._parts)), self._since
+        self._parts, self._since, self._taken = [], None, now
+        return taken
 
 
 class SessionCoverage:
@@ -64,7 +99,7 @@ class SessionCoverage:
         old = ~self._seen[spans.tag] & spans.head & (spans.last < self._began)
         at, until = (np.where(old, self._began, each) for each in (spans.first, spans.last))
         last, waited = self._before(spans, until, arrival)
-        lost = (spans.quality & _OVERFLOW) == _OVERFLOW
+        lost = (spans.quality & OVERFLOW) == OVERFLOW
         sound = ~(lost | old) & (last >= self._began) & (at >= self._began)
         in_time = (at <= arrival + _TOLERANCE_US) & (at - last <= waited + _TOLERANCE_US) & (at >= last)
         joined = sound & in_time

@@ -7,24 +7,29 @@ waiting a little longer each time. A failure of one source, even a fault in its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 
 from bridge.delivery.retry import wait_after
 from bridge.drivers.protocols import Audible, ReportsEveryChange, open_source
-from bridge.drivers.raw_rows import RawRows, joined
+from bridge.drivers.raw_rows import RawRows, joined, overflows
 from bridge.edge.database import Edge
 from bridge.ingest.continuity import CLOCKS, Continuity
 from bridge.ingest.ingest import Ingest
-from bridge.ingest.session_coverage import SessionCoverage
+from bridge.ingest.session_coverage import Marks, SessionCoverage
 from bridge.ingest.validation import Validated
 from historian.errors import EndOfInput, NotConnected
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
 from historian.status import Connection
 from historian.times import utc_now
+
+NAMED: Final = 10
+"""Number of tags that a message or the status names."""
 
 log = get_logger(__name__)
 
@@ -63,11 +68,14 @@ class SourceRunner:
         self.last_heard = heard_before
         self.last_error = ""
         self.error_since: datetime | None = None
+        self.overflows: Counter[str] = Counter()
+        """Tag -> number of its samples that the server marked because its queue had dropped values before them."""
         self._source = open_source(connection)
         self._continuity = Continuity(connection.tags, clocks)
         self._clock = clock
         self._wait = wait
         self._failures = 0
+        self._marks = Marks(clock())
         self._interrupted_at = heard_before
         """When the source was last heard before it was lost; None while nothing was lost since the last mark."""
         self._read_since_mark = False
@@ -87,10 +95,12 @@ class SourceRunner:
                     self._enter("ended")
                     return
                 except Exception as error:  # noqa: BLE001 - a fault in one driver must not stop the other sources
+                    await self._mark()
                     await self._close()
                     await self._failed(error)
         finally:
             await self._close()
+            await self._mark()
 
     async def _session(self) -> None:
         """Connect, and read until the connection is lost."""
@@ -110,7 +120,7 @@ class SourceRunner:
             self._failures = 0
 
     async def _take(self, rows: RawRows, coverage: SessionCoverage) -> None:
-        """Make rows durable together with the intervals they cover."""
+        """Make rows durable, now and then together with what has been covered."""
         now = self._clock()
 
         def validated() -> tuple[Validated, pl.DataFrame]:
@@ -119,8 +129,34 @@ class SourceRunner:
             return self.ingest.validate(every, now=now), coverage.extend(rows, now=now)
 
         found, covered = await asyncio.to_thread(validated)
-        await self.ingest.enqueue(found, origin=self.name, now=now, covered=covered)
+        self._report(overflows(rows))
+        self._marks.add(covered)
+        if self._marks.is_due(now):
+            await self._enqueue(found, now)
+        else:
+            self._marks.rely_on(await self.ingest.enqueue(found, origin=self.name, now=now))
         self._read_since_mark = True
+
+    def _report(self, overflowed: Mapping[str, int]) -> None:
+        """Count what the server's queues have dropped; each tag is logged once."""
+        if new := sorted(overflowed.keys() - self.overflows):
+            log.warning(
+                "the server's queue overflowed and values were lost; raise queue_size or shorten publishing_interval",
+                source=self.name,
+                tags=new[:NAMED],
+                number=len(new),
+            )
+        self.overflows.update(overflowed)
+
+    async def _mark(self) -> None:
+        """Make durable what has been covered since the last mark; at a crash instead, it counts as not covered."""
+        if not self._marks.is_empty:
+            await self._enqueue(Validated(), self._clock())
+
+    async def _enqueue(self, found: Validated, now: datetime) -> None:
+        """Make rows durable together with what they and those since the last mark cover."""
+        covered, since = self._marks.take(now)
+        await self.ingest.enqueue(found, origin=self.name, now=now, covered=covered, covers_since=since)
 
     def _complete_tags(self) -> Collection[str]:
         return self._source.complete_tags() if isinstance(self._source, ReportsEveryChange) else ()

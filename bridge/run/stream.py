@@ -15,7 +15,7 @@ from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
-from bridge.run.source_runner import SourceRunner
+from bridge.run.source_runner import NAMED, SourceRunner
 from historian.errors import AccessDenied, HistorianError
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
@@ -195,6 +195,8 @@ class Bridge:
                 waiting_bytes=sizes.get(each.name, 0),
                 damaged=damaged.get(each.name, 0),
                 spool_full=each.ingest.spool_full,
+                overflows=each.overflows.total(),
+                overflowing=dict(each.overflows.most_common(NAMED)),
             )
             for each in self.sources
         ]

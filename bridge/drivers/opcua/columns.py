@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from asyncua import ua
 from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.ua_binary import struct_from_binary, variant_from_binary
 from numpy.typing import NDArray
 
 from bridge.drivers.opcua.contents import NUMBERS, content_of
@@ -37,7 +37,8 @@ _TAIL: Final = (
     (_SERVER, "server", "<i8"),
     (_SERVER_PICO, "server_pico", "<u2"),
 )
-_MASKS: Final = range(64)
+_DEFINED: Final = 63
+"""The bits of that mask that have a meaning."""
 _BOOLEAN, _STRING = 1, 12
 _ARRAY: Final = 0x80
 """Bit of a Variant's encoding byte; a matrix has a second bit for its dimensions."""
@@ -158,7 +159,7 @@ class _Decoder:
         body, at = self._body, self._start
         starts, codes = list[int](), list[int]()
         for place in range(len(self._columns.handle)):
-            mask = body[at + 4]
+            mask = body[at + 4] & _DEFINED
             code = mask | body[at + 5] << 8 if mask & _VALUE else mask
             starts.append(at)
             codes.append(code)
@@ -178,25 +179,27 @@ class _Decoder:
 
     def _decode_longer(self, place: int, at: int) -> int:
         """Decode a value of variable length, but not what follows it; return where the next one begins."""
-        body, mask, kind = self._body, self._body[at + 4], self._body[at + 5]
+        body, mask, kind = self._body, self._body[at + 4] & _DEFINED, self._body[at + 5]
         item = NUMBERS.get(kind & ~_ARRAY) if kind & _ARRAY else _BYTE if kind == _STRING else None
         (length,) = struct.unpack_from("<i", body, at + 6)
-        if item is None or length < 0 or mask not in _MASKS:
-            return self._decode_by_asyncua(place, at)
         begin = at + 10
-        end: int = begin + length * item.itemsize
-        if kind == _STRING:
+        if item is None or length < 0:
+            end = self._decode_by_asyncua(place, at + 5)
+        elif kind == _STRING:
+            end = begin + length
             self._columns.text[place] = body[begin:end].decode("utf-8", "replace")
         else:
+            end = begin + length * item.itemsize
             self._columns.array[place] = np.frombuffer(body, item, length, begin)
         self._longer[mask].append((place, at, end))
         return end + _tail(mask).itemsize
 
     def _decode_by_asyncua(self, place: int, at: int) -> int:
+        """Decode a Variant, but not the status and the times behind it, whose order asyncua mistakes."""
         buffer = Buffer(self._body, at, self._end - at)
-        _put(self._columns, place, struct_from_binary(ua.MonitoredItemNotification, buffer))
-        after: int = buffer.cur_pos
-        return after
+        _set(self._columns, place, content_of(variant_from_binary(buffer)))
+        end: int = buffer.cur_pos
+        return end
 
     def _records(self, starts: Integers, layout: np.dtype[Any]) -> NDArray[Any]:
         """Return [rows] the records that begin at these bytes."""
@@ -277,7 +280,7 @@ def _layout(code: int) -> np.dtype[Any]:
 
 _SIZES: Final = {
     mask | kind << 8: _layout(mask | kind << 8).itemsize
-    for mask in _MASKS
+    for mask in range(_DEFINED + 1)
     for kind in ((0, *_SCALARS) if mask & _VALUE else (0,))
 }
 """Code of a layout of fixed length -> its bytes."""

@@ -20,8 +20,9 @@ quality has the Overflow bit set. Messages are neither signed nor encrypted.
 `penstock probe line1` shows endpoints, product, clock and limits of the server; `penstock browse line1 --csv FILE`
 lists its variables with the addresses that a tag list takes.
 
-With `sampling_interval = "0s"` a server that supports it reports every change as it happens. Only then does a session
-count as complete for backfills: a server that samples does not see changes between two samples.
+By default a server reports every change as it happens, or samples as fast as it can; what it has granted is logged. If
+`sampling_interval` is longer than the time between two changes, the server does not see all of them. A session counts
+as complete for backfills only where the server does not sample.
 """
 
 from __future__ import annotations
@@ -55,9 +56,15 @@ class Options(Model):
         timedelta(milliseconds=250), description="How often the server sends changes."
     )
     sampling_interval: DurationOrZero = Field(
-        timedelta(milliseconds=100), description="How often the server samples each node; 0s for every change."
+        timedelta(0),
+        description="How often the server samples each node; 0s for every change, or as often as the server can.",
     )
-    queue_size: int = Field(100, ge=1, description="Changes of a node that the server keeps between two responses.")
+    queue_size: int | None = Field(
+        None,
+        ge=1,
+        description="Changes of a node that the server keeps for us; if absent, those of a minute (1,000 at most), "
+        "or 100 arrays.",
+    )
     silence: Duration = Field(timedelta(seconds=10), description="Reconnect after this long without any message.")
 
     @model_validator(mode="after")

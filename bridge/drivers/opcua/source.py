@@ -16,19 +16,24 @@ from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.client import ABANDONED_S, CONNECT_S, disconnect, new_client, not_connected, per_call
 from bridge.drivers.opcua.columns import columns_of, joined
 from bridge.drivers.opcua.driver import Address, Options, check_node_ids
+from bridge.drivers.opcua.items import Items, item_request
 from bridge.drivers.opcua.messages import Message
 from bridge.drivers.opcua.publishing import Publishing
 from bridge.drivers.opcua.values import Channel, RowMaker, bad_rows
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import NotConnected
+from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig, Tag
-from historian.quality import BAD
 from historian.times import micros, utc_now
 
 RESPONSES: Final = 64
 """Largest number of publish responses in memory. At this number, none is requested until the runner has read."""
 EVERY_S: Final = 0.5
 """Shortest time between two reads: what arrives in it is decoded, checked and made durable together."""
+NAMED: Final = 10
+"""Number of tags that a message names."""
+
+log = get_logger(__name__)
 
 
 class OpcuaSource:
@@ -37,6 +42,7 @@ class OpcuaSource:
     def __init__(self, connection: ConnectionConfig) -> None:
         """Check the addresses. Raises `ConfigError` for those that are not node ids."""
         check_node_ids(connection)
+        self._name = connection.name
         self._options = Options.model_validate(connection.options)
         self._nodes = [ua.NodeId.from_string(tag.address) for tag in connection.tags]
         self._channels = [_channel(tag) for tag in connection.tags]
@@ -95,28 +101,36 @@ class OpcuaSource:
         period_s = created.RevisedPublishingInterval / 1000 * created.RevisedMaxKeepAliveCount
         self._mailbox.silence_s = max(self._options.silence.total_seconds(), 1.5 * period_s)
         self._mailbox.heard()
-        items = [
-            _monitored_item(handle, node, channel, self._options)
-            for handle, (node, channel) in enumerate(zip(self._nodes, self._channels, strict=True))
-        ]
+        results = await self._create_items(session, created.SubscriptionId)
+        items = Items(self._channels, results, created.RevisedPublishingInterval)
+        self._unsampled = items.unsampled()
+        self._log(items)
+        return bad_rows(items.refused(), at=utc_now())
+
+    async def _create_items(self, session: UaSession, subscription: int) -> list[ua.MonitoredItemCreateResult]:
         limit = ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall
         size = await per_call(session, limit)
         results: list[ua.MonitoredItemCreateResult] = []
-        for first in range(0, len(items), size):
+        for first in range(0, len(self._nodes), size):
+            handles = range(first, min(first + size, len(self._nodes)))
             request = ua.CreateMonitoredItemsParameters(
-                SubscriptionId=created.SubscriptionId,
+                SubscriptionId=subscription,
                 TimestampsToReturn=ua.TimestampsToReturn.Both,
-                ItemsToCreate=items[first : first + size],
+                ItemsToCreate=[item_request(n, self._nodes[n], self._channels[n], self._options) for n in handles],
             )
             results += await session.create_monitored_items(request)
-        created_items = list(zip(self._channels, results, strict=True))
-        self._unsampled = [
-            channel.tag
-            for channel, result in created_items
-            if result.StatusCode.value < BAD and result.RevisedSamplingInterval == 0
-        ]
-        refused = [(channel.tag, item.StatusCode.value) for channel, item in created_items]
-        return bad_rows([(tag, code) for tag, code in refused if code >= BAD], at=utc_now())
+        return results
+
+    def _log(self, items: Items) -> None:
+        log.info("subscribed", source=self._name, tags=len(self._channels), **items.revised())
+        if short := items.too_short():
+            log.warning(
+                "the server's queues are shorter than its publishing interval, so values will be dropped; "
+                "shorten publishing_interval",
+                source=self._name,
+                tags=short[:NAMED],
+                number=len(short),
+            )
 
     def _why_closed(self) -> str:
         connected = self._client is not None and self._client.state is UaClientState.CONNECTED
@@ -145,23 +159,6 @@ def _subscription(options: Options) -> ua.CreateSubscriptionParameters:
         RequestedLifetimeCount=max(3 * keep_alive, int(ABANDONED_S / interval.total_seconds())),
         MaxNotificationsPerPublish=0,
         PublishingEnabled=True,
-    )
-
-
-def _monitored_item(handle: int, node: ua.NodeId, channel: Channel, options: Options) -> ua.MonitoredItemCreateRequest:
-    wanted = ua.MonitoringParameters(
-        ClientHandle=handle,
-        SamplingInterval=options.sampling_interval / timedelta(milliseconds=1),
-        QueueSize=options.queue_size,
-        DiscardOldest=True,
-    )
-    if channel.sample_rate is not None:
-        # Two equal arrays in a row, as from a dead sensor, must both be reported.
-        wanted.Filter = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
-    return ua.MonitoredItemCreateRequest(
-        ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
-        MonitoringMode=ua.MonitoringMode.Reporting,
-        RequestedParameters=wanted,
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bridge.edge.frames import pack, pack_waveforms, unpack, unpack_waveforms
+from bridge.edge.frames import pack, pack_samples, pack_waveforms, unpack, unpack_samples, unpack_waveforms
 from historian.samples import SCHEMA
 from historian.waveforms.batch import WAVEFORM_SCHEMA
 from tests.historian.waveforms.rows import signals, stretch
@@ -29,13 +29,36 @@ def samples(count: int) -> pl.DataFrame:
 
 @pytest.mark.parametrize("count", [0, 1, 500, 501, 5_000])
 def test_a_frame_comes_back_as_it_was(count: int) -> None:
-    """This holds for both forms."""
+    """This holds for all forms."""
     assert_frame_equal(unpack(pack(samples(count))), samples(count), check_exact=True)
+    assert_frame_equal(unpack_samples(pack_samples(samples(count))), samples(count), check_exact=True)
 
 
-def test_one_sample_takes_few_bytes() -> None:
-    """A source that reports one sample at a time must not fill the disk with schemas."""
-    assert len(pack(samples(1))) < 600
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(
+            st.text(max_size=4),
+            st.integers(-(2**40), 2**52),
+            st.none() | st.floats(allow_nan=False, allow_infinity=False),
+            st.none() | st.text(max_size=4),
+            st.integers(0, 2**32 - 1),
+        ),
+        max_size=20,
+    )
+)
+def test_samples_come_back_as_they_were(given_rows: list[tuple[str, int, float | None, str | None, int]]) -> None:
+    """Of any tag, time, value, text and quality."""
+    times = {**SCHEMA, "timestamp": pl.Int64()}
+    batch = pl.DataFrame(given_rows, schema=times, orient="row").cast(SCHEMA)
+    assert_frame_equal(unpack_samples(pack_samples(batch)), batch, check_exact=True)
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 60), (10, 16), (200, 12)])
+def test_few_samples_take_few_bytes(count: int, most: int) -> None:
+    """A source that reports a sample now and then must not fill the disk with schemas."""
+    rows = [(f"plant.line1.tag{n:03}", T0, round(60 + n / 7, 2), None, 0) for n in range(count)]
+    assert len(pack_samples(pl.DataFrame(rows, schema=SCHEMA, orient="row"))) <= most * count
 
 
 def test_the_form_of_version_1_is_still_read() -> None:

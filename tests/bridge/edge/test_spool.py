@@ -91,7 +91,7 @@ def test_an_item_carries_what_is_covered_once_it_is_stored(edge: Edge) -> None:
 
 def test_a_full_spool_refuses_and_accepts_again_when_drained(edge: Edge) -> None:
     """A refused batch is neither kept nor counted."""
-    spool = Spool(edge, max_bytes=1_500)
+    spool = Spool(edge, max_bytes=300)
     spool.append(Batches(numbered(0, 1)), source="s", now=T0, covered=NOTHING)
     with pytest.raises(SpoolFull, match="drains as soon as the store can be written"):
         spool.append(Batches(numbered(1, 200)), source="s", now=T0, covered=NOTHING)

@@ -119,3 +119,27 @@ def test_a_sample_is_held_to_the_range_of_its_time(make_tag: Callable[..., Tag])
     assert_frame_equal(found.accepted, given_rows[4:])
     reasons = ["outside its range [0, 10]"] * 3 + ["outside its range [0, 50]"]
     assert found.rejected["reason"].to_list() == reasons
+
+
+tags_of_rules = st.sampled_from(["oil", "speed", "state", "nobody"])
+times = st.sampled_from([NOW, NOW + 24 * HOUR, NOW + 25 * HOUR, NOW - 9 * YEAR, NOW - 11 * YEAR])
+any_row = st.tuples(
+    tags_of_rules,
+    times,
+    st.none() | st.sampled_from([-21.0, 20.0, 151.0]),
+    st.none() | st.sampled_from(["", "RUN"]),
+    st.sampled_from([0, UNCERTAIN, BAD]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(any_row)
+def test_a_batch_is_only_passed_unseen_if_no_row_has_a_reason(rules: tuple[Rule, ...], row: Row) -> None:
+    """Most batches break no rule, which is found without working out reasons; both ways must agree."""
+    [rule] = rules
+    alone, accompanied = batch(row), batch(row, ("none", NOW, 1.0, None, 0))
+    found = rule.check(alone, now=NOW).reasons
+    among = rule.check(accompanied, now=NOW).reasons
+    assert among is not None
+    [expected] = [reason for tag, reason in zip(accompanied["tag"], among, strict=True) if tag == row[0]]
+    assert (None if found is None else found[0]) == expected

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.drivers.raw_rows import RawRows
-from bridge.ingest.session_coverage import TOLERANCE, SessionCoverage
+from bridge.ingest.session_coverage import TOLERANCE, Marks, SessionCoverage
+from historian.intervals import INTERVALS
 from historian.samples import SCHEMA
 from historian.waveforms.encoding import HEADS, encode
 
@@ -179,3 +180,27 @@ def test_no_interval_holds_an_instant_of_a_change_that_was_stamped_otherwise(
     assert not [
         (instant, start, end) for instant in hidden for _, start, end in found if start + slack < instant < end - slack
     ]
+
+
+def interval(tag: str, start: float, end: float) -> pl.DataFrame:
+    """One interval, in seconds after the start."""
+    return pl.DataFrame([(tag, at(start), at(end))], schema=INTERVALS, orient="row")
+
+
+def test_a_mark_joins_what_was_covered_since_the_last_one() -> None:
+    """It relies on the first batch after that one, because a crash may have damaged any of them."""
+    marks = Marks(T0)
+    assert not marks.is_due(at(3600))
+    marks.add(interval("a", 0, 1))
+    marks.rely_on(None)
+    marks.rely_on(7)
+    marks.add(interval("a", 1, 2))
+    marks.rely_on(8)
+    assert not marks.is_due(at(9.9))
+    assert marks.is_due(at(10))
+    covered, since = marks.take(at(10))
+    assert (covered.rows(), since) == (interval("a", 0, 2).rows(), 7)
+    assert marks.is_empty
+    marks.add(interval("a", 2, 3))
+    assert not marks.is_due(at(19))
+    assert marks.is_due(at(9)), "a clock that was set back must not put marks off"

@@ -23,6 +23,7 @@ from bridge.run.source_runner import SourceRunner
 from historian.errors import AccessDenied, ConfigError, NotConnected
 from historian.intervals import intervals
 from historian.plant.connections import Tag
+from historian.quality import OVERFLOW
 from historian.samples import sample_batch
 from historian.status import SourceStatus, StatusFile
 from historian.stores.memory import MemoryStore
@@ -209,6 +210,32 @@ def test_a_damaged_batch_of_one_source_stops_neither_it_nor_another(
     assert status.damaged == 1
 
 
+def test_a_mark_counts_only_if_all_that_it_relies_on_is_stored(
+    edge: Edge, live: Connections, make_store: Any, tmp_path: Path
+) -> None:
+    """The batches since the last mark may have been damaged before they reached the store."""
+    store, clock = make_store(), Clock()
+    store.down = True
+
+    def damage() -> None:
+        with edge.transaction() as database:
+            database.execute("UPDATE spool SET checksum = 0 WHERE id = 1")
+        store.down = False
+
+    lines = [clock.at(5), raw(("a", 4, 1.0)), clock.at(9), raw(("a", 8, 1.0)), damage]
+    run(bridge_of(edge, store, [live("s", lines)], tmp_path, clock))
+    assert Spool(edge).damaged() == {"s": 1}
+    assert Coverage(edge).of(["a"], T0, T0 + DAY).is_empty()
+
+
+def test_what_a_session_covered_is_marked_when_it_is_lost(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """An outage may last for hours, and the bridge may be killed meanwhile."""
+    clock = Clock()
+    lines = [clock.at(5), raw(("a", 4, 1.0)), NotConnected("gone"), asyncio.Event()]
+    bridge = bridge_of(edge, MemoryStore(), [live("s", lines)], tmp_path, clock)
+    run(bridge, until=lambda: not Coverage(edge).of(["a"], T0, T0 + DAY).is_empty())
+
+
 def test_a_source_is_not_read_while_the_spool_is_full(
     edge: Edge, live: Connections, make_store: Any, tmp_path: Path
 ) -> None:
@@ -217,7 +244,7 @@ def test_a_source_is_not_read_while_the_spool_is_full(
     store.down = True
     connection = live("s", [raw(("a", number, float(number))) for number in range(count)])
     bridge, spool = bridge_of(edge, store, [connection], tmp_path), Spool(edge)
-    bridge.sources[0].ingest = Ingest(connection, edge, live=True, max_bytes=4_000)
+    bridge.sources[0].ingest = Ingest(connection, edge, live=True, max_bytes=400)
 
     async def main() -> list[int]:
         stop, waiting = asyncio.Event(), []
@@ -284,6 +311,17 @@ def test_the_status_covers_sources_sinks_and_tags(edge: Edge, live: Connections,
     [sink] = after.bridge().sinks
     assert (sink.name, sink.state, sink.written) == ("store", "ok", 1)
     assert after.tags().select("tag", "source", "last").rows() == [("a", "s", T0 + 4 * SECOND), ("x", "s", None)][:1]
+
+
+def test_values_that_a_servers_queue_dropped_are_counted_by_tag(edge: Edge, live: Connections, tmp_path: Path) -> None:
+    """The Overflow bit says so, and the status has the numbers."""
+    lost = raw(("a", 2, 1.0), ("a", 3, 1.0), ("b", 3, 1.0)).with_columns(quality=pl.lit(OVERFLOW, pl.UInt32))
+    clock = Clock()
+    lines = [clock.at(5), raw(("a", 1, 1.0)), lost, lost.with_columns(value=pl.lit(1.0))[:1], asyncio.Event()]
+    bridge = bridge_of(edge, MemoryStore(), [live("s", lines)], tmp_path, clock)
+    run(bridge, until=lambda: bridge.sources[0].overflows.total() == 4)
+    [source] = StatusFile(tmp_path).bridge().sources
+    assert (source.overflows, source.overflowing) == (4, {"a": 3, "b": 1})
 
 
 def test_an_archive_cannot_be_streamed(edge: Edge, archived: Connections) -> None:

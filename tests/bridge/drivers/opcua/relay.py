@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary
 
 
 class Relay:
@@ -17,6 +19,8 @@ class Relay:
 
     def __init__(self) -> None:
         self.services: Counter[int] = Counter()
+        self.acknowledged: list[int] = []
+        """Sequence numbers in the publish requests."""
         self.silent = False
 
     @asynccontextmanager
@@ -51,6 +55,10 @@ class Relay:
                     encoding, _, service = struct.unpack_from("<BBH", body, 16)
                     assert encoding == 1
                     self.services[service] += 1
+                    if service == ua.ObjectIds.PublishRequest_Encoding_DefaultBinary:
+                        request = struct_from_binary(ua.PublishRequest, Buffer(body, 16))
+                        given = request.Parameters.SubscriptionAcknowledgements
+                        self.acknowledged += [each.SequenceNumber for each in given]
                 await self._pass_on(header + body, writer)
 
     async def _pass_responses(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -61,24 +61,32 @@ def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, device: Plc) -> N
     asyncio.run(main())
 
 
-def test_a_publish_response_that_is_lost_ends_the_connection(tmp_path: Path, device: Plc) -> None:
-    """Values that arrived are read first; the new connection leaves a gap in coverage."""
+def test_what_has_been_read_is_acknowledged_when_it_is_read_on(tmp_path: Path, device: Plc) -> None:
+    """The next call of `read` says that it is durable; until then the server keeps it."""
+    port, wire = free_port(), Relay()
+
+    async def requests(more: int) -> None:
+        wanted = wire.services[service(ua.PublishRequest)] + more
+        while wire.services[service(ua.PublishRequest)] < wanted:
+            await asyncio.sleep(0.01)
 
     async def main() -> None:
-        async with connected(connection_of(tmp_path, device.port, [SPEED])) as source:
+        async with (
+            asyncio.timeout(20),
+            wire.between(port, device.port),
+            connected(connection_of(tmp_path, port, [SPEED])) as source,
+        ):
             await heard(source, 1)
-            numbered = ua.NotificationMessage(SequenceNumber=9, NotificationData=[_change(5.0)])
-            await source._published(ua.PublishResult(NotificationMessage=numbered))
-            assert (await heard(source, 1))["value"].to_list() == [5.0]
-            with pytest.raises(NotConnected, match="a publish response was lost between 1 and 9"):
-                await source.read()
+            for second in (1, 2):
+                device.say("speed", float(second), second=second)
+                await requests(1)
+            assert not wire.acknowledged
+            await heard(source, 2)
+            device.say("speed", 3.0, second=3)
+            await requests(1)
+            assert wire.acknowledged
 
     asyncio.run(main())
-
-
-def _change(content: float) -> ua.DataChangeNotification:
-    item = ua.MonitoredItemNotification(ClientHandle=0, Value=ua.DataValue(ua.Variant(content)))
-    return ua.DataChangeNotification(MonitoredItems=[item])
 
 
 def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, device: Plc) -> None:

@@ -14,16 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bridge.drivers.opcua.stamps import ArrayClock
-from bridge.drivers.opcua.values import Channel, bad_rows, raw_rows
+from bridge.drivers.opcua.values import Channel, bad_rows
 from historian.quality import BAD, BAD_NO_DATA, BAD_NODE_ID_UNKNOWN, UNCERTAIN
 from historian.samples import SCHEMA
 from historian.times import from_micros
 from historian.waveforms.batch import waveform_batch
 from historian.waveforms.encoding import decode
+from tests.bridge.drivers.opcua.encoded import NOW, rows_of_values
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
-NOW = datetime(2026, 3, 2, tzinfo=UTC)
 FIRST, LAST = Channel("v", 25_600), Channel("v", 25_600, "last")
 PROCESS = Channel("t")
 
@@ -35,7 +34,7 @@ def value(content: Any, kind: ua.VariantType, *, status: int = 0, at: datetime |
 
 def rows_of(channel: Channel, given_value: ua.DataValue) -> list[tuple[Any, ...]]:
     """(value, text, quality) of what one value becomes."""
-    found = raw_rows([(channel, given_value, NOW)], ArrayClock())
+    found = rows_of_values([(channel, given_value)])
     assert found.waveforms.is_empty()
     return found.samples.drop("tag", "timestamp").rows()
 
@@ -57,7 +56,7 @@ def test_an_array_becomes_one_stretch(
     at, count = from_micros(micros), len(elements)
     given_value = value(elements, ua.VariantType.Float, status=status, at=at)
     first = at - timedelta(microseconds=round((count - 1) * 1e6 / rate) if stamp == "last" else 0)
-    found = raw_rows([(Channel("v", rate, stamp), given_value, NOW)], ArrayClock())
+    found = rows_of_values([(Channel("v", rate, stamp), given_value)])
     assert found.samples.is_empty()
     heads = found.waveforms.select("tag", "timestamp", "sample_rate", "count", "quality").rows()
     assert heads == [("v", first, rate, count, status)]
@@ -81,7 +80,7 @@ def test_an_array_is_kept_in_the_smallest_type_that_holds_it(
     kind: ua.VariantType, elements: list[float], encoding: str
 ) -> None:
     """No element changes."""
-    found = raw_rows([(FIRST, value(elements, kind), NOW)], ArrayClock()).waveforms
+    found = rows_of_values([(FIRST, value(elements, kind))]).waveforms
     assert found["encoding"].to_list() == [encoding]
     assert decode(found).values.tolist() == elements
 
@@ -96,7 +95,7 @@ def test_arrays_of_a_tag_stay_in_the_order_in_which_they_arrived() -> None:
         (FIRST, value([3.0], ua.VariantType.Float, at=T0 - timedelta(seconds=1))),
         (FIRST, value([0.0], ua.VariantType.Float, at=T0 + timedelta(seconds=1))),
     ]
-    found = raw_rows([(*each, NOW) for each in given_values], ArrayClock())
+    found = rows_of_values(given_values)
     assert found.samples["value"].to_list() == [7.0]
     of = {tag: found.waveforms.filter(tag=tag) for tag in ("v", "w")}
     assert decode(of["v"]).values.tolist() == [1.0, 2.0, 3.0, 0.0]
@@ -115,7 +114,7 @@ numbers = st.one_of(
 def test_numbers_and_booleans_become_values(given_values: list[tuple[tuple[Any, Any], int]]) -> None:
     """Order is kept; values with a Bad status are dropped and their status is kept."""
     pairs = [(PROCESS, value(content, kind, status=status)) for (content, kind), status in given_values]
-    found = raw_rows([(*pair, NOW) for pair in pairs], ArrayClock()).samples
+    found = rows_of_values(pairs).samples
     expected = [float(content) if status < BAD else None for (content, _), status in given_values]
     same = [
         mine == theirs or (mine is not None and theirs is not None and math.isnan(mine) and math.isnan(theirs))
@@ -185,7 +184,7 @@ def test_the_time_is_the_sources_else_the_servers_else_ours(
 ) -> None:
     """The null DateTime, 1601, counts as none."""
     given_value = ua.DataValue(ua.Variant(1.0), ua.StatusCode(0), source, server)
-    assert raw_rows([(PROCESS, given_value, NOW)], ArrayClock()).samples["timestamp"].to_list() == [expected]
+    assert rows_of_values([(PROCESS, given_value)]).samples["timestamp"].to_list() == [expected]
 
 
 def test_bad_rows_carry_the_codes() -> None:
