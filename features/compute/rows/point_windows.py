@@ -123,7 +123,7 @@ def _of_one_tag(windows: Windows, tag: PointTag) -> Windows:
 def _of_its_rate(windows: Windows, signal: Stretches, tiling: Tiling, *, by_bursts: bool) -> Windows:
     """Return the windows, not valid where a stretch has a rate that contradicts the plant file's.
 
-    In bursts such a stretch has one window at most, at its beginning: at the plant file's rate, each sample seems to be a run.
+    Of bursts, such a stretch has at most the window at its beginning: else each of its samples would have one.
     """
     other = np.abs(signal.rate - tiling.sample_rate) > RATE_TOLERANCE * tiling.sample_rate
     if not other.any():
