@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -41,6 +41,8 @@ class ComputePlan:
     """To be written with the last of their rows; None if the ledger has not moved, or is not the reason."""
     recompute: bool = False
     """Whether rows of older versions are the reason."""
+    unfilled: pl.DataFrame = field(default_factory=INTERVALS.to_frame)
+    """Ends of windows in which, by the dates of the tags, none filled a point: their rows are withdrawn."""
 
     @property
     def samples(self) -> int:
@@ -76,6 +78,17 @@ class Planner:
             plan = plans[str(asset)]
             entries = [by_tag[tag.name,] for tag in plan.sample_tags if (tag.name,) in by_tag]
             yield from self._of_asset(plan, of_asset, sample_density(pl.concat([written.clear(), *entries])))
+
+    def unfilled(self, intervals: pl.DataFrame) -> pl.DataFrame:
+        """Return the parts of intervals in which, by the dates of the tags, none fills a point of the view."""
+        rows = [
+            (asset, from_micros(era.after), from_micros(era.until))
+            for asset, after, until in intervals.iter_rows()
+            if asset in self._assets and self._assets[asset].eras
+            for era in self._assets[asset].during(micros(after), micros(until))
+            if not era.plan.tags
+        ]
+        return pl.DataFrame(rows, INTERVALS, orient="row")
 
     def _of_asset(self, plan: AssetPlan, intervals: pl.DataFrame, density: SampleDensity) -> Iterator[Partition]:
         for after, until in intervals[["after", "until"]].iter_rows():
@@ -193,4 +206,5 @@ def plan_recompute(planner: Planner, table: FeatureTable) -> ComputePlan:
         for rows in table.stale_rows()
     ]
     intervals = pl.concat([INTERVALS.to_frame(), *frames])
-    return ComputePlan(list(planner.partitions(intervals, planner.store.changes(None))), None, recompute=True)
+    partitions = list(planner.partitions(intervals, planner.store.changes(None)))
+    return ComputePlan(partitions, None, recompute=True, unfilled=planner.unfilled(intervals))

@@ -141,6 +141,9 @@ class ViewJob:
         self.table.adopt(self._clock())
         # Samples may have gone since older versions made rows of them: such rows stay.
         waiting = _Waiting(self.table, self._clock, self._write_back, withdraw=not plan.recompute)
+        if not plan.unfilled.is_empty():
+            nothing = self.table.empty.drop("created_timestamp")
+            self.table.append(nothing, now=self._clock(), recomputed=plan.unfilled, before=self._write_back)
         for done in engine(plan.partitions):
             advance(done.samples)
             report.add(done)

@@ -104,7 +104,8 @@ def reference_markdown() -> str:
         "## Features by group",
         "A feature set of `plant.toml` names the groups it wants in `features`. In addition to what the tables say, "
         "every feature is missing in a window that is not valid, except `count` and `good_share` of process points, "
-        "and may be missing because of the `magnitude` of its values. In brackets: the codes the row then has.",
+        "and may be missing because of the `magnitude` of its values, or because a fact that it uses `changed` in the "
+        "window; one that needs the speed also because that is `speed_contradicted`. In brackets: the row's codes.",
         *groups,
         "## Quality columns",
         "Every point has its quality; the speed follows where the feature set names one, or has a group that needs "

@@ -23,7 +23,7 @@ not Good.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from math import ceil
@@ -98,6 +98,11 @@ class Windows:
         """[windows] whether the features of each window can be computed."""
         valid: Booleans = ~np.logical_or.reduce(list(self.faults.values()))
         return valid
+
+    def only(self, chosen: Booleans) -> Windows:
+        """Return the chosen [windows]."""
+        faults = {code: holds[chosen] for code, holds in self.faults.items()}
+        return replace(self, end=self.end[chosen], first=self.first[chosen], found=self.found[chosen], faults=faults)
 
 
 def microseconds(duration: timedelta) -> int:

@@ -133,14 +133,19 @@ def _of_one_tag(windows: Windows, tag: PointTag) -> Windows:
     return replace(windows, faults={**windows.faults, "changed": np.ones(len(windows.end), np.bool_)})
 
 
-def _of_its_rate(windows: Windows, signal: Stretches, tiling: Tiling) -> Windows:
-    """Return the windows, not valid where a stretch has a rate that contradicts the plant file's."""
+def _of_its_rate(windows: Windows, signal: Stretches, tiling: Tiling, *, by_bursts: bool) -> Windows:
+    """Return the windows, not valid where a stretch has a rate that contradicts the plant file's.
+
+    Of bursts, such a stretch has at most the window at its beginning: else each of its samples would have one.
+    """
     other = np.abs(signal.rate - tiling.sample_rate) > RATE_TOLERANCE * tiling.sample_rate
     if not other.any():
         return windows
     touched = signal.touches(other, windows.first, windows.first + windows.found)
     gap, length = (windows.faults[code] & ~touched for code in _EXPLAINED)
-    return replace(windows, faults={**windows.faults, "gap": gap, "length": length, "rate": touched})
+    marked = replace(windows, faults={**windows.faults, "gap": gap, "length": length, "rate": touched})
+    begins = signal.offsets[:-1][signal.first == 0]
+    return marked.only(~touched | np.isin(windows.first, begins)) if by_bursts else marked
 
 
 def _held_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange) -> PointWindows:
@@ -172,9 +177,10 @@ def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, 
     plan, samples = tag.plan, int(stretches["count"].sum())
     values = decode(stretches, _scratch().array("samples of a page", (samples, 1), np.float64)[:, 0]).values
     tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
-    tile = epoch_windows if plan.settings.align == "epoch" else burst_windows
+    by_bursts = plan.settings.align == "burst"
+    tile = burst_windows if by_bursts else epoch_windows
     signal = Stretches.of(stretches, values)
-    windows = _of_its_rate(_of_one_tag(tile(signal, tiling, wanted), tag), signal, tiling)
+    windows = _of_its_rate(_of_one_tag(tile(signal, tiling, wanted), tag), signal, tiling, by_bursts=by_bursts)
     speeds, valid = speed.at(windows.end), windows.valid
     mean, end = speeds.mean[valid] / 60, windows.end[valid]
     machine = Machine(speeds.shaft[valid], tag.bearing, mean, end, speed.course)

@@ -119,6 +119,20 @@ def test_a_replaced_bearing_does_not_spoil_its_predecessors_history(tmp_path: Pa
     assert list(snr(corrected).values()) == [pytest.approx(1.4, rel=0.5), second]
 
 
+def test_rows_of_a_time_at_which_no_tag_filled_the_point_are_withdrawn(tmp_path: Path) -> None:
+    """The tag list says since when the tag has been there; what was computed of its samples of before was wrong."""
+    store, days = MemoryStore(), [DAY, DAY + timedelta(days=1)]
+    for each in days:
+        store.write_waveforms(burst(each, OLD), source="h", now=NOW)
+    run(plant_of(tmp_path, bearing(*OLD)), store, NOW)
+    dated = plant_of(
+        tmp_path, bearing(*OLD), tags=f"{TAGS[:-1].replace('address', 'address,since')},2026-03-02T00:00:00Z\n"
+    )
+    report = run(dated, store, NOW + SECOND, stale=True)["m_tim"]
+    rows = FeatureTable(dated, dated.views["m_tim"]).scan().collect()
+    assert (report.stale_assets, rows["event_timestamp"].unique().to_list()) == ([], [days[1] + SECOND])
+
+
 def test_an_event_table_supplies_replacements(tmp_path: Path) -> None:
     """A row with facts is a change; the others are events of another kind."""
     (tmp_path / "events.csv").write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,18 +160,16 @@ def test_the_share_of_clipped_samples_is_counted() -> None:
         assert only(rows(view("de_h"), samples(de_h, times, values), tags=(de_h,)))["de_h_clipped"] == expected
 
 
+@pytest.mark.parametrize("align", ["epoch", "burst"])
 @pytest.mark.parametrize("rate", [12_100.0, 48_000.0])
-def test_a_stretch_of_another_rate_than_the_points_has_no_features(rate: float) -> None:
-    """The reason is the rate, not the gaps that its samples seem to have; windows before it are valid."""
+def test_a_stretch_of_another_rate_than_the_points_has_no_features(rate: float, align: Any) -> None:
+    """The reason is the rate, not the gaps that its samples seem to have; a burst has no window for each sample."""
     de_h, count = tag("de_h"), round(2 * rate)
-    times = START + SECOND + np.arange(count) * SECOND / rate
+    times = START + 2 * SECOND + np.arange(count) * SECOND / rate
     noise = np.random.default_rng(0).normal(size=count)
-    found = rows_of(
-        view("de_h", features=("time",)),
-        in_step(
-            iter(()), iter([pack(waveform(de_h), {de_h.name: 12_000}).batch, packed(de_h.name, times, noise, rate)])
-        ),
-        (de_h,),
-    )
-    assert found["de_h_reason"].to_list()[:3] == [None, "rate", "rate"]
-    assert found["de_h_valid"].to_list()[:3] == [True, False, False]
+    stretches = packed(de_h.name, times, noise, rate)
+    pages = iter([pack(waveform(de_h), {de_h.name: 12_000}).batch, stretches])
+    found = rows_of(replace(view("de_h", features=("time",)), align=align), in_step(iter(()), pages), (de_h,))
+    assert 1 < found.height <= 1 + stretches.height
+    assert found["de_h_reason"].to_list() == [None, *["rate"] * (found.height - 1)]
+    assert found["de_h_valid"].to_list() == [True, *[False] * (found.height - 1)]
