@@ -44,7 +44,7 @@ test-slow: install  ## the tests that take longer: kill -9, the demo, the exampl
 test-all: install  ## both at once, which is faster than one after the other
 	$(PYTEST) -m 'slow or not slow' --durations 25
 
-compare: install  ## the features against tsfel and tsfresh, which this installs
+compare: install  ## the features against tsfel and tsfresh, and the example predict-failure; installs what they need
 	$(UV) --editable '.[dev,compare]'
 	$(BIN)/pytest tests/compare
 
@@ -60,6 +60,7 @@ check-types:
 	$(BIN)/mypy
 	$(BIN)/mypy examples/pump-loop  # apart, because every example is called run.py
 	$(BIN)/mypy examples/bearing-diagnosis
+	$(BIN)/mypy examples/predict-failure
 
 check-layers:
 	$(BIN)/lint-imports

@@ -36,12 +36,15 @@ def check_train(labels: pl.DataFrame, target: str) -> None:
     if SPLIT not in labels.columns or not is_classes(labels[target]):
         return
     train = labels.filter(pl.col(SPLIT) == "train")[target]
-    if train.is_empty() or _has_positive(train):
-        return
+    if not (train.is_empty() or _has_positive(train)):
+        raise InvalidInput(_refusal(train))
+
+
+def _refusal(train: pl.Series) -> str:
     found = train.drop_nulls().unique().to_list()
     holds = f"is {str(found[0]).lower()} in all of them" if found else "is missing in all of them"
-    raise InvalidInput(
-        f"the train split has {train.len()} rows, and {target} {holds}: a model learns nothing from that. Choose "
+    return (
+        f"the train split has {train.len()} rows, and {train.name} {holds}: a model learns nothing from that. Choose "
         f"other --shares, --hold-out or --seed, or a longer horizon; or accept it with --accept-one-class"
     )
 

@@ -56,20 +56,22 @@ def check_spelling(events: pl.DataFrame, rule: LabelRule, file: Path) -> None:
     Raises:
         InvalidInput: one differs only in case, spaces, hyphens or underscores; the message names every such row.
     """
-    spelt = {_folded(kind): kind for kind in effects(rule)}
-    unknown = set(events["kind"]) - set(effects(rule)) - set(rule.ignore)
-    meant = {kind: spelt[_folded(kind)] for kind in unknown if _folded(kind) in spelt}
-    problems = [
-        Problem(
-            file.name,
-            f"row {row}",
-            f"kind {kind!r} has no effect; did you mean {meant[kind]}? Correct it, or list it under ignore in the rule",
-        )
-        for row, kind in zip(file_rows(events, file), events["kind"], strict=True)
-        if kind in meant
-    ]
-    if problems:
+    meant = _misspelt(set(events["kind"]), rule)
+    rows = zip(file_rows(events, file), events["kind"], strict=True)
+    if problems := [_problem(file, row, kind, meant[kind]) for row, kind in rows if kind in meant]:
         raise InvalidInput(problems)
+
+
+def _misspelt(kinds: set[str], rule: LabelRule) -> dict[str, str]:
+    """Kind -> the kind of the rule that it is another spelling of."""
+    spelt = {_folded(kind): kind for kind in effects(rule)}
+    unknown = kinds - set(effects(rule)) - set(rule.ignore)
+    return {kind: spelt[_folded(kind)] for kind in unknown if _folded(kind) in spelt}
+
+
+def _problem(file: Path, row: int, kind: str, meant: str) -> Problem:
+    text = f"kind {kind!r} has no effect; did you mean {meant}? Correct it, or list it under ignore in the rule"
+    return Problem(file.name, f"row {row}", text)
 
 
 def findings(events: pl.DataFrame, rule: LabelRule, file: Path, observed_until: datetime) -> EventFindings:
@@ -82,14 +84,13 @@ def findings(events: pl.DataFrame, rule: LabelRule, file: Path, observed_until: 
         observed_until: The end of observation.
     """
     named, counts = effects(rule), Counter(events["kind"])
-    later = (events["happened_at"] > observed_until).to_list()
+    later = (events["happened_at"] > observed_until).arg_true()
+    rows = file_rows(events, file)
     return EventFindings(
-        kinds={
-            kind: {"events": counts[kind], "effect": named.get(kind, _UNUSED)} for kind in sorted({*named, *counts})
-        },
+        {kind: {"events": counts[kind], "effect": named.get(kind, _UNUSED)} for kind in sorted({*named, *counts})},
         similar=dict(_similar(sorted(set(counts) - set(named) - set(rule.ignore)), [*named])),
         observed_until=format_instant(observed_until),
-        later_rows=tuple(row for row, is_later in zip(file_rows(events, file), later, strict=True) if is_later),
+        later_rows=tuple(rows[place] for place in later),
     )
 
 

@@ -18,7 +18,7 @@ from features.feast.offline.point_in_time import EVENT
 from features.feast.offline.view_join import features_at, row_numbers
 from features.tables.labels import ASSET, EVENT_TIMESTAMP
 from features.training.pinned import PinnedTable
-from features.training.plan import Plan, age_meaning
+from features.training.plan import Plan
 from features.training.signature import SIGNATURE_KEY, signature_of, to_json
 from historian.errors import InvalidInput
 
@@ -30,8 +30,7 @@ def check_names(labels: pl.DataFrame, plan: Plan) -> None:
         labels: Any columns.
         plan: Names the feature columns.
     """
-    named = {*(feature.column for feature in plan.features), *plan.age_columns.values()}
-    if taken := sorted(named & set(labels.columns)):
+    if taken := sorted(set(plan.column_names) & set(labels.columns)):
         raise InvalidInput(f"the labels have columns called as features are: {', '.join(taken)}; rename them")
 
 
@@ -52,8 +51,7 @@ def feature_values(labels: pl.DataFrame, plan: Plan, *, advance: Callable[[int],
             _with_age(labels, _looked_up(labels, table, plan.looked_up(view), plan), plan.age_columns.get(view))
         )
         advance(1)
-    names = [*(feature.column for feature in plan.features), *plan.age_columns.values()]
-    return pl.concat(found, how="horizontal").select(names)
+    return pl.concat(found, how="horizontal").select(plan.column_names)
 
 
 def _with_age(labels: pl.DataFrame, found: pl.DataFrame, age: str | None) -> pl.DataFrame:
@@ -91,12 +89,8 @@ def described(
         target: The column to be predicted, if one is named; goes into the signature.
     """
     table, found = plain_arrow(labels), plain_arrow(values)
-    for feature in plan.features:
-        field = found.schema.field(feature.column).with_metadata(dict(feature.meaning))
-        table = table.append_column(field, found[feature.column])
-    for view, column in plan.age_columns.items():
-        field = found.schema.field(column).with_metadata(age_meaning(view))
-        table = table.append_column(field, found[column])
+    for column, meaning in plan.meanings.items():
+        table = table.append_column(found.schema.field(column).with_metadata(meaning), found[column])
     signature = json.dumps(to_json(signature_of(plan, values, target)))
     return table.replace_schema_metadata({"penstock": json.dumps(request), SIGNATURE_KEY: signature})
 

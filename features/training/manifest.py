@@ -20,7 +20,6 @@ from features.training.audit import ViewAudit
 from features.training.classes import is_classes
 from features.training.content_hash import content_hash, digest
 from features.training.pinned import PinnedTable
-from features.training.plan import age_meaning
 from features.training.prepare import Prepared
 from features.training.signature import signature_of, to_json
 from features.training.splits import NAMES, SPLIT
@@ -138,17 +137,19 @@ def _rows(prepared: Prepared) -> dict[str, Any]:
 
 def _columns(prepared: Prepared, findings: Findings) -> dict[str, Any]:
     plan = prepared.plan
-    described = [(each.view, each.column, each.meaning) for each in plan.features]
-    described += [(view, column, age_meaning(view)) for view, column in plan.age_columns.items()]
+    views = {
+        **{feature.column: feature.view for feature in plan.features},
+        **{c: v for v, c in plan.age_columns.items()},
+    }
     return {
         column: {
             **meaning,
             "missing": _share(findings.values[column].is_null()),
-            "expired": _share(findings.audits[view].expired),
+            "expired": _share(findings.audits[views[column]].expired),
             "changed_later": findings.changed[column],
             "corrected": findings.corrected.get(column, 0),
         }
-        for view, column, meaning in described
+        for column, meaning in plan.meanings.items()
     }
 
 
@@ -220,18 +221,22 @@ def _predictors(prepared: Prepared, findings: Findings, leaking: Mapping[str, in
 
     A feature that passed the audit, and that no later correction has changed, was not written with hindsight.
     """
-    written = label_columns(prepared.labels, prepared.target or "")
-    columns = written.hstack(findings.values.get_columns())
-    found = suspects(columns, prepared.labels[prepared.target or ""], threshold=prepared.request.threshold)
-    suspected, strong = [], []
-    for each in found:
-        entry = {"column": each.column, "measure": each.measure, "value": round(each.value, 6)}
-        if each.column in written.columns:
-            suspected.append({**entry, "why": "label column"})
-        elif each.column in leaking:
-            suspected.append({**entry, "why": "not known", "values": leaking[each.column]})
-        elif findings.corrected.get(each.column):
-            suspected.append({**entry, "why": "corrected", "values": findings.corrected[each.column]})
-        else:
-            strong.append(entry)
-    return {"suspects": suspected, "strong_predictors": strong}
+    target = prepared.labels[prepared.target or ""]
+    written = label_columns(prepared.labels, target.name)
+    found = suspects(written.hstack(findings.values.get_columns()), target, threshold=prepared.request.threshold)
+    entries = [{"column": each.column, "measure": each.measure, "value": round(each.value, 6)} for each in found]
+    whys = [_why(each.column, findings, leaking, is_label=each.column in written.columns) for each in found]
+    return {
+        "suspects": [{**entry, **why} for entry, why in zip(entries, whys, strict=True) if why],
+        "strong_predictors": [entry for entry, why in zip(entries, whys, strict=True) if not why],
+    }
+
+
+def _why(column: str, findings: Findings, leaking: Mapping[str, int], *, is_label: bool) -> dict[str, Any]:
+    """Why a column that predicts the target may know the outcome; empty if it cannot."""
+    if is_label:
+        return {"why": "label column"}
+    if column in leaking:
+        return {"why": "not known", "values": leaking[column]}
+    corrected = findings.corrected.get(column)
+    return {"why": "corrected", "values": corrected} if corrected else {}

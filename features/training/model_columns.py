@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from features.define.quality_columns import PROCESS, WAVEFORM
@@ -24,15 +24,17 @@ def model_refs(plant: Plant, refs: Sequence[str]) -> list[str]:
     Raises:
         InvalidInput: none is left.
     """
-    known = {
-        f"{view.name}:{column.name}"
-        for view in plant.views.values()
-        for column in view_plan(plant, view).columns
-        if column.dtype.is_numeric() and column.spec.name not in _QUALITY
-    }
+    known = set(_numbers(plant))
     found = [ref for ref in refs if ref in known]
     if not found:
         raise InvalidInput(
             f"none of {', '.join(refs)} is a number that a model can take; name others, or leave out --model-columns"
         )
     return found
+
+
+def _numbers(plant: Plant) -> Iterator[str]:
+    for view in plant.views.values():
+        for column in view_plan(plant, view).columns:
+            if column.dtype.is_numeric() and column.spec.name not in _QUALITY:
+                yield f"{view.name}:{column.name}"

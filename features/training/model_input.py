@@ -83,13 +83,10 @@ def model_input(store: FeatureStore, signature: Signature, assets: Sequence[str]
     _check_meaning(store, signature, refs)
     answer = response_by_ttls(store, refs, assets, ttls=signature.ttl, now=now)
     vectors = dict(zip(answer.metadata.feature_names.val, answer.results, strict=True))
-    values, status = {}, {}
-    for each in signature.inputs:
-        vector = vectors[each.name if each.feature else column_of(_ref_of_age(each, refs))]
-        found = _values(vector) if each.feature else _ages(vector, now)
-        values[each.name] = pl.Series(each.name, found, dtype=DTYPES[each.type])
-        status[each.name] = pl.Series(each.name, [_status(each, code) for code in vector.statuses], dtype=pl.String)
-    return ModelInput(tuple(assets), pl.DataFrame(values), pl.DataFrame(status))
+    found = [(each, vectors[column_of(_ref(each, refs))]) for each in signature.inputs]
+    values = [pl.Series(each.name, _cells(each, vector, now), dtype=DTYPES[each.type]) for each, vector in found]
+    status = {each.name: [_status(each, code) for code in vector.statuses] for each, vector in found}
+    return ModelInput(tuple(assets), pl.DataFrame(values), pl.DataFrame(status, dict.fromkeys(status, pl.String)))
 
 
 def _schema(path: Path) -> pa.Schema:
@@ -106,9 +103,11 @@ def _refs(signature: Signature) -> list[str]:
     return refs
 
 
-def _ref_of_age(age: Input, refs: Sequence[str]) -> str:
-    """A feature of the view whose row's age is wanted: all features of a row have the same time."""
-    return next(ref for ref in refs if ref.startswith(f"{age.view}:"))
+def _ref(column: Input, refs: Sequence[str]) -> str:
+    """The feature whose row gives a column its value; for an age any of the view, as all of a row have one time."""
+    return next(
+        ref for ref in refs if ref.startswith(f"{column.view}:") and column.feature in ("", ref.partition(":")[2])
+    )
 
 
 def _check_meaning(store: FeatureStore, signature: Signature, refs: Sequence[str]) -> None:
@@ -130,7 +129,9 @@ def _difference(trained: Input, now: Mapping[str, str], ref: str) -> str:
     return f"{ref} has {', '.join(other)} now" if other else ""
 
 
-def _values(vector: Vector) -> list[Any]:
+def _cells(column: Input, vector: Vector, now: datetime) -> list[Any]:
+    if not column.feature:
+        return _ages(vector, now)
     kinds = [value.WhichOneof("val") for value in vector.values]
     return [getattr(value, kind) if kind else None for value, kind in zip(vector.values, kinds, strict=True)]
 

@@ -76,6 +76,20 @@ class Plan:
         as_of = {"as_of": format_instant(self.as_of)} if self.as_of else {}
         return {"created_by_label_time": self.created_by_label_time, **as_of}
 
+    @property
+    def column_names(self) -> list[str]:
+        """The columns of the training set that are not the labels': features, then ages."""
+        return [*(feature.column for feature in self.features), *self.age_columns.values()]
+
+    @property
+    def meanings(self) -> dict[str, dict[str, str]]:
+        """Column -> unit, formula and so on, in the order of the columns."""
+        ages = {
+            column: {"formula": f"label's time - end of the window of {view}", "unit": "s"}
+            for view, column in self.age_columns.items()
+        }
+        return {**{feature.column: dict(feature.meaning) for feature in self.features}, **ages}
+
     def looked_up(self, view: str) -> dict[str, str]:
         """Return what is looked up in a view's table: `columns`, and the end of the window where its age is wanted."""
         age = self.age_columns.get(view)
@@ -84,15 +98,6 @@ class Plan:
     def columns(self, view: str) -> dict[str, str]:
         """Return column of the training set -> column of the feature table, for one view."""
         return {feature.column: feature.name for feature in self.features if feature.view == view}
-
-
-def age_meaning(view: str) -> dict[str, str]:
-    """Return the properties of a view's age column.
-
-    Args:
-        view: Name of the view.
-    """
-    return {"formula": f"label's time - end of the window of {view}", "unit": "s"}
 
 
 def resolve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from features.training.pinned import TableSource, TableVersion, pin
 from features.training.plan import Feature, Plan
 from features.training.request import Request, Resolved
 from historian.errors import InvalidInput, NotEnoughData
-from historian.plant.plant import Plant
+from historian.plant.plant import Plant, View
 from historian.times import format_duration, parse_duration
 
 
@@ -57,15 +57,9 @@ class Recorded:
             NotEnoughData: a table is gone.
             StoreUnavailable: a table cannot be read.
         """
-        as_of = self.request.as_of
-        return Plan(
-            self.features,
-            {view: _pinned(table, as_of) for view, table in sorted(self.tables.items())},
-            self.request.created_by_label_time,
-            as_of,
-            executor,
-            self.request.ages,
-        )
+        request, as_of = self.request, self.request.as_of
+        tables = {view: _pinned(table, as_of) for view, table in sorted(self.tables.items())}
+        return Plan(self.features, tables, request.created_by_label_time, as_of, executor, request.ages)
 
 
 def recorded(manifest: Manifest, path: Path, plant: Plant) -> Recorded:
@@ -84,11 +78,16 @@ def recorded(manifest: Manifest, path: Path, plant: Plant) -> Recorded:
         tables = {view: _table(view, about, plant) for view, about in manifest["tables"].items()}
         features = tuple(_feature(ref, manifest["columns"]) for ref in resolved.features)
         return Recorded(Request.model_validate(manifest["request"]), resolved, tables, features)
-    except ValidationError as error:
-        why = "; ".join(f"{error.title.lower()} {each['loc'][0]}: {each['msg']}" for each in error.errors())
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        why = f"tables: {error!r}"
-    raise InvalidInput(f"{path} is not as it was written, and the training set cannot be made again from it: {why}")
+        raise InvalidInput(
+            f"{path} is not as it was written, and the training set cannot be made again from it: {_why(error)}"
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{error.title.lower()} {each['loc'][0]}: {each['msg']}" for each in error.errors())
+    return f"tables: {error!r}"
 
 
 def gone(found: Recorded, plant: Plant) -> Iterator[str]:
@@ -101,16 +100,20 @@ def gone(found: Recorded, plant: Plant) -> Iterator[str]:
     if lost := sorted(set(found.resolved.assets) - set(plant.assets)):
         yield f"the plant file no longer has the asset {', '.join(lost)}; its rows are still in the feature tables"
     for view, table in found.tables.items():
-        if view not in plant.views:
+        if view in plant.views:
+            yield from _changed(
+                plant, plant.views[view], [each.name for each in found.features if each.view == view], table
+            )
+        else:
             yield f"the plant file no longer has the feature view {view}; its table {table.source.path} was read"
-            continue
-        now = plant.views[view]
-        names = {column.name for column in view_plan(plant, now).columns}
-        lost = [each.name for each in found.features if each.view == view and each.name not in names]
-        if lost:
-            yield f"the feature view {view} no longer has {', '.join(lost)}; its table still does"
-        if now.ttl != table.source.ttl:
-            yield f"the ttl of {view} is {_ttl(now.ttl)} now; {_ttl(table.source.ttl)} was used"
+
+
+def _changed(plant: Plant, view: View, names: Sequence[str], table: RecordedTable) -> Iterator[str]:
+    present = {column.name for column in view_plan(plant, view).columns}
+    if lost := [name for name in names if name not in present]:
+        yield f"the feature view {view.name} no longer has {', '.join(lost)}; its table still does"
+    if view.ttl != table.source.ttl:
+        yield f"the ttl of {view.name} is {_ttl(view.ttl)} now; {_ttl(table.source.ttl)} was used"
 
 
 def _ttl(ttl: Any) -> str:

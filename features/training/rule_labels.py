@@ -126,7 +126,7 @@ def observed_until(
     if rule.observed_until:
         return min(rule.observed_until, limit)
     known = _known(events, as_of)
-    instants = pl.concat([times[EVENT_TIMESTAMP].rename("at"), known["happened_at"].rename("at"), known["end"]])
+    instants = pl.concat([times[EVENT_TIMESTAMP], known["happened_at"], known["end"]])
     newest = instants.filter(instants <= now).max()
     return min(newest, limit) if isinstance(newest, datetime) else limit
 
