@@ -23,7 +23,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, m
 from features.tables.labels import RESERVED
 from historian.errors import InvalidInput, near_misses
 from historian.plant.document import Document, problems_of, read_toml
-from historian.plant.model import Model, Name
+from historian.plant.keys import Model, Name
 from historian.plant.plant import Plant
 from historian.times import Duration
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from historian.plant.model import Model
+from historian.plant.keys import Model
 
 SUFFIXES: Final = (".csv", ".txt", ".csv.gz", ".txt.gz", ".parquet", ".mat")
 
