@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, model_validator
 
 from historian.errors import ConfigError
-from historian.plant.model import Model
+from historian.plant.keys import Model
 
 
 class Tls(Model):

@@ -24,7 +24,7 @@ from features.tables.labels import RESERVED
 from features.training.known_names import KnownNames
 from historian.errors import InvalidInput, near_misses
 from historian.plant.document import Document, problems_of, read_toml
-from historian.plant.model import Model, Name
+from historian.plant.keys import Model, Name
 from historian.times import Duration
 
 Kind = Annotated[str, StringConstraints(min_length=1)]

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 
 from features.training.formats import Format
 from features.training.splits import SplitSpec
-from historian.plant.model import Model
+from historian.plant.keys import Model
 
 _LAYOUT: Final = {"format", "partition_by"}
 """Fields of a request that do not affect the rows."""

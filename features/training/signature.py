@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import Field
 
 from features.training.plan import Plan
-from historian.plant.model import Model
+from historian.plant.keys import Model
 
 SIGNATURE_KEY: Final = b"penstock.signature"
 Type = Literal["double", "long", "boolean", "string"]

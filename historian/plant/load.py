@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from historian.errors import ConfigError, InvalidInput, Problem, near_misses
+from historian.plant.alarms import unknown_sets
 from historian.plant.connections import ConnectionConfig, DriverSpec, Section, Tag
 from historian.plant.document import Document, problems_of, read_unset_toml, readable_message
 from historian.plant.drivers import find_driver
@@ -282,6 +283,9 @@ class _Resolver:
         names: set[str] = set()
         for class_name, asset_class in self.model.classes.items():
             assets = {name: asset for name, asset in self.assets.items() if asset.asset_class == class_name}
+            for alarm, text in unknown_sets(asset_class.alarms, asset_class.features):
+                keys = ("classes", class_name, "alarms", alarm)
+                self.problems.append(self.document.problem(f"{'.'.join(keys)}: {text}", *keys, "feature"))
             for set_name, features in asset_class.features.items():
                 keys = ("classes", class_name, "features", set_name)
                 name = f"{class_name}_{set_name}"

@@ -12,21 +12,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from historian.plant.alarms import Alarm
+from historian.plant.keys import Model, Name
 from historian.stated import Rate
 from historian.states import listing_problem
 from historian.times import Duration, Instant
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-"""Name of a class, point, feature set or asset: it becomes part of column and view names."""
-
 TagName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=256, strip_whitespace=True)]
 """Name of a tag, as in the historian: any printable text."""
-
-
-class Model(BaseModel):
-    """Base of the models: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Site(Model):
@@ -199,6 +192,7 @@ class AssetClass(Model):
 
     points: dict[Name, Point] = Field(min_length=1, description="Points of the class, by name.")
     features: dict[Name, FeatureSet] = Field({}, description="Feature sets of the class, by name.")
+    alarms: dict[Name, Alarm] = Field({}, description="Alarm rules of the class, by name.")
 
 
 class StatedOrders(Model):

@@ -12,7 +12,7 @@ from bridge.drivers.protocols import Driver, Extent, Page
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import EndOfInput, SourceError
 from historian.plant.connections import ConnectionConfig
-from historian.plant.model import Model
+from historian.plant.keys import Model
 
 
 class Options(Model):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from historian.plant.model import Model
+from historian.plant.keys import Model
 
 
 def _encoding(name: str) -> str:

@@ -13,7 +13,7 @@ from bridge.drivers.files.forms import TimeRule, checked_form
 from bridge.drivers.files.patterns import compiled
 from bridge.drivers.files.vocabulary import Quality
 from bridge.drivers.files.zones import is_zone
-from historian.plant.model import Model
+from historian.plant.keys import Model
 from historian.times import Duration
 
 Format = Literal["text", "parquet", "excel", "matlab", "wav", "tdms", "uff"]

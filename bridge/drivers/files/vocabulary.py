@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from historian.plant.model import Model
+from historian.plant.keys import Model
 from historian.quality import NAMES
 
 Kind = Literal["names", "opc-ua", "opc-da", "ignition", "pi", "proficy", "map"]

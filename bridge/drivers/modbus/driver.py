@@ -39,7 +39,7 @@ from bridge.drivers.protocols import Driver, opened_by
 from bridge.drivers.tls import Tls
 from historian.errors import ConfigError, Problem
 from historian.plant.connections import ConnectionConfig, Tag
-from historian.plant.model import Model
+from historian.plant.keys import Model
 from historian.times import Duration, parse_duration
 
 

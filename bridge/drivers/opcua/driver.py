@@ -37,7 +37,7 @@ from bridge.drivers.opcua.stamps import Stamp
 from bridge.drivers.protocols import Driver, opened_by
 from historian.errors import ConfigError, Problem
 from historian.plant.connections import ConnectionConfig
-from historian.plant.model import Model
+from historian.plant.keys import Model
 from historian.times import Duration, DurationOrZero
 
 _NODE_ID: Final = re.compile(

@@ -54,7 +54,9 @@ def machine(
     groups = groups if bearing and rpm else '"time"'
     text = FILE.format(rate=rate, groups=groups, sections=sections, facts="\n".join(facts))
     (directory / "plant.toml").write_text(text, encoding="utf-8")
-    (directory / "tags.csv").write_text("tag,asset,point,address\nm1.de,m1,de,de\n", encoding="utf-8")
+    (directory / "tags.csv").write_text(
+        "tag,asset,point,address\nm1.de,m1,de,de\nm1.oil,m1,oil,oil\n", encoding="utf-8"
+    )
     return load_plant(directory)
 
 

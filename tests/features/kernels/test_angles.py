@@ -21,8 +21,7 @@ COURSE = SpeedCourse(
 def speeds() -> Floats:
     """[N] Hz, by scipy: the course between its samples at the time of each sample of the window."""
     times = np.arange(SIZE) * 1e6 / RATE - 1e6
-    found: Floats = interp1d(COURSE.times - END, COURSE.rpm)(times) / 60
-    return found
+    return np.asarray(interp1d(COURSE.times - END, COURSE.rpm)(times) / 60, np.float64)
 
 
 def wave(*heights: float, teeth: int = 0) -> Floats:
@@ -53,7 +52,7 @@ def test_resampling_agrees_with_scipy() -> None:
     assert found.shape == (28, 256)
     angle = cumulative_trapezoid(speeds(), dx=1 / RATE, initial=0)
     place = interp1d(angle, np.arange(SIZE))(np.arange(found.size) / found.shape[1])
-    expected = CubicSpline(np.arange(SIZE), samples)(place)
+    expected = CubicSpline(np.arange(SIZE), samples)(np.asarray(place, np.float64))
     np.testing.assert_allclose(found.ravel(), expected, rtol=1e-9, atol=1e-9)
 
 

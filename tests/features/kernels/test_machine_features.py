@@ -26,7 +26,7 @@ def impacts(every: float, seconds: int = 1) -> Floats:
     since = np.mod(time, every)
     ring = np.exp(-2000 * since) * np.sin(2 * np.pi * 4000 * since)
     noise = np.random.default_rng(6).normal(size=(2, len(time))) / 50
-    return ring + noise
+    return np.asarray(ring + noise)
 
 
 def batch(windows: Floats, unit: str = "g") -> Diagnosis:
