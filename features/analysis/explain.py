@@ -18,8 +18,9 @@ from features.compute.partition import compute_partition
 from features.compute.plan import Planner
 from features.compute.run import MEMORY
 from features.compute.splitting import budget
+from features.define.point_plan import Column
 from features.define.reasons import REASONS
-from features.define.view_plan import AssetPlan, Column, PointTag
+from features.define.view_plan import AssetPlan, PointTag
 from features.kernels.bearing import fault_orders, misfits
 from features.tables.feature_table import FeatureTable
 from historian.errors import InvalidInput, UnknownFeature, near_misses
@@ -27,6 +28,7 @@ from historian.plant.connections import ConnectionConfig, Tag
 from historian.plant.plant import Plant
 from historian.quality import quality_name
 from historian.stores.protocols import Reader
+from historian.times import micros
 from historian.waveforms.timing import last_us
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -45,7 +47,7 @@ class _Subject:
     column: Column
     group: str
     plan: AssetPlan
-    """What the view computes for the asset."""
+    """What the view computes for the asset, by the facts that held in the window."""
     row: Mapping[str, Any]
 
     @property
@@ -84,7 +86,7 @@ def explain(plant: Plant, store: Reader, ref: str, asset: str, at: datetime, *, 
         InvalidInput: the asset is unknown, or has no row by then.
     """
     subject = _subject(plant, ref, asset, at)
-    tag = plant.tags[subject.tag.name] if subject.tag else None
+    tag = plant.tag_at(asset, subject.column.point, subject.end - _MICROSECOND) if subject.tag else None
     return {
         "feature": _feature(subject, ref),
         "row": _row(subject),
@@ -118,7 +120,10 @@ def _subject(plant: Plant, ref: str, asset: str, at: datetime) -> _Subject:
     column = columns[name]
     groups = next(point.groups for point in table.plan.points if point.name == column.point)
     group = next((each for each, found in groups.items() if column.spec in found.specs), "quality")
-    return _Subject(plant, table, column, group, plans[asset], newest.row(-1, named=True))
+    row = newest.row(-1, named=True)
+    end = micros(row["event_timestamp"])
+    [era] = plans[asset].during(end - 1, end)
+    return _Subject(plant, table, column, group, era.plan, row)
 
 
 def _feature(subject: _Subject, ref: str) -> dict[str, Any]:
@@ -234,15 +239,15 @@ def _versions(subject: _Subject) -> dict[str, Any]:
     definition = subject.table.definition
     then = [each for each in definition.provenance if each.since <= created][-1]
     computed = then.features.get(subject.column.name)
-    keys = {name: [subject.row[name]] for name in ("asset", "created_timestamp")}
+    keys = {name: [subject.row[name]] for name in ("asset", "event_timestamp", "created_timestamp")}
     row = pl.DataFrame(keys, {name: subject.table.schema[name] for name in keys})
-    settings = bool(row.select(subject.table.by_present_settings()).item())
+    same_facts = subject.table.by_other_facts(row).is_empty()
     libraries = {name: version(name) for name in _LIBRARIES}
     return {
         "feature_then": computed,
         "feature_now": subject.column.spec.version,
-        "same_settings_now": settings,
-        "stale": computed != subject.column.spec.version or not settings,
+        "same_facts_now": same_facts,
+        "stale": computed != subject.column.spec.version or not same_facts,
         "libraries_now": libraries,
     }
 

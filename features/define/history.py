@@ -136,7 +136,7 @@ def _value(tag: Tag, fact: Fact) -> Any:
         case "bearing":
             return tag.bearing.model_dump(mode="json", exclude_defaults=True) if tag.bearing else None
         case "zones":
-            return list(tag.zones.limits) if tag.zones else None
+            return tag.zones.model_dump(mode="json") if tag.zones else None
         case "range":
             return list(tag.range) if tag.range else None
         case _:

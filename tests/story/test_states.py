@@ -12,8 +12,7 @@ import pytest
 from asyncua import ua
 from polars.testing import assert_frame_equal
 
-from bridge.drivers.opcua.stamps import ArrayClock
-from bridge.drivers.opcua.values import Channel, raw_rows
+from bridge.drivers.opcua.values import Channel
 from bridge.drivers.protocols import open_archive
 from bridge.drivers.raw_rows import RawRows
 from bridge.ingest.contracts.limits import contract_of
@@ -24,6 +23,7 @@ from features.tables.feature_table import FeatureTable
 from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
 from historian.stores.memory import MemoryStore
+from tests.bridge.drivers.opcua.encoded import rows_of_values
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=1)
@@ -117,9 +117,9 @@ def test_the_live_path_stores_what_the_archive_does(directory: Path, name: str, 
     (archive,) = asyncio.run(archived(connection))
     values = [on if minute % 10 >= 5 else off for minute in range(40)]
     given = [
-        (Channel(f"x1.{name}"), ua.DataValue(ua.Variant(value), SourceTimestamp=START + timedelta(minutes=minute)), NOW)
+        (Channel(f"x1.{name}"), ua.DataValue(ua.Variant(value), SourceTimestamp=START + timedelta(minutes=minute)))
         for minute, value in enumerate(values)
     ]
-    live = ingested(connection, raw_rows(given, ArrayClock()), live=True)
+    live = ingested(connection, rows_of_values(given), live=True)
     assert live.rejected.is_empty()
     assert_frame_equal(live.batches.samples, archive.batches.samples)

@@ -90,7 +90,7 @@ def test_a_changed_bearing_shows_as_stale(computed: Plant) -> None:
     finally:
         (computed.root / "plant.toml").write_text(text, encoding="utf-8")
     assert found["facts"]["bearing"]["balls"] == 8
-    assert (found["versions"]["same_settings_now"], found["versions"]["stale"]) == (False, True)
+    assert (found["versions"]["same_facts_now"], found["versions"]["stale"]) == (False, True)
     assert found["again"]["same"]
 
 
