@@ -60,13 +60,17 @@ OTHERS: dict[ua.VariantType, st.SearchStrategy[Any]] = {
     ),
     V.Variant: st.just(ua.Variant(1.5, V.Double)),
 }
-scalars = st.one_of([each.map(lambda x, kind=kind: ua.Variant(x, kind)) for kind, each in (FIXED | OTHERS).items()])
-arrays = st.one_of(
-    [
-        st.lists(each, max_size=5).map(lambda x, kind=kind: ua.Variant(x, kind, is_array=True))
-        for kind, each in (FIXED | {V.String: texts, V.DateTime: st.just(T0)}).items()
-    ]
-)
+
+
+def variants(kind: ua.VariantType, contents: st.SearchStrategy[Any], *, array: bool) -> st.SearchStrategy[ua.Variant]:
+    """Variants of one type."""
+    many = st.lists(contents, max_size=5) if array else contents
+    return many.map(lambda content: ua.Variant(content, kind, is_array=array))
+
+
+LISTED = FIXED | {V.String: texts, V.DateTime: st.just(T0)}
+scalars = st.one_of([variants(kind, contents, array=False) for kind, contents in (FIXED | OTHERS).items()])
+arrays = st.one_of([variants(kind, contents, array=True) for kind, contents in LISTED.items()])
 shaped = st.sampled_from(
     [
         ua.Variant([[1.0, 2.0], [3.0, 4.0]], V.Double),
