@@ -65,11 +65,15 @@ class Plant:
 
     def tag_of(self, asset: str, point: str) -> Tag | None:
         """Return the tag that fills `point` of `asset`, the newest one; None if no tag list has one."""
-        return next(reversed(self._by_role.get((asset, point), ())), None)
+        return next(reversed(self.tags_of(asset, point)), None)
+
+    def tags_of(self, asset: str, point: str) -> tuple[Tag, ...]:
+        """Return all tags that fill `point` of `asset` at some time, oldest first."""
+        return self._by_role.get((asset, point), ())
 
     def tag_at(self, asset: str, point: str, instant: datetime) -> Tag | None:
         """Return the tag that filled `point` of `asset` at an instant, with the facts that held then; None if none."""
-        found = [each for each in self._by_role.get((asset, point), ()) if (each.since or ALWAYS) <= instant]
+        found = [each for each in self.tags_of(asset, point) if (each.since or ALWAYS) <= instant]
         if not found or asset not in self._eras:
             return next(reversed(found), None)
         held = self.asset_at(asset, instant)
@@ -87,7 +91,7 @@ class Plant:
             points: names of points of its class.
         """
         eras = [era.since for era in self._eras.get(asset, ())[1:]]
-        tags = [tag.since for point in points for tag in self._by_role.get((asset, point), ()) if tag.since]
+        tags = [tag.since for point in points for tag in self.tags_of(asset, point) if tag.since]
         return tuple(sorted({*eras, *tags}))
 
     @cached_property

@@ -18,6 +18,7 @@ from features.define.point_plan import Column
 from features.define.view_plan import view_plan
 from features.tables.feature_table import table_path
 from features.tables.labels import ASSET
+from historian.plant.connections import Tag
 from historian.plant.plant import Plant, View
 from historian.times import format_duration
 
@@ -49,15 +50,19 @@ def feast_objects(plant: Plant) -> list[Entity | FeatureView | FeatureService]:
 
 
 def tags_of(plant: Plant, view: View, point: str) -> dict[str, str]:
-    """Return the lineage of a point: for each asset of the view's class, the tag that fills it.
+    """Return the lineage of a point: for each asset of the view's class, the tag that fills it, or the tags by date.
 
     Args:
         plant: The plant.
         view: One of its feature views.
         point: One of the view's points.
     """
-    found = {asset: plant.tag_of(asset, point) for asset in plant.assets_of(view.asset_class)}
-    return {asset: tag.name for asset, tag in found.items() if tag}
+    found = {asset: plant.tags_of(asset, point) for asset in plant.assets_of(view.asset_class)}
+    return {asset: " then ".join(map(_dated, tags)) for asset, tags in found.items() if tags}
+
+
+def _dated(tag: Tag) -> str:
+    return f"{tag.name} since {tag.since:%FT%TZ}" if tag.since else tag.name
 
 
 def _source(plant: Plant, view: View) -> FileSource:

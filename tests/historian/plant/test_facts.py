@@ -51,6 +51,7 @@ def test_a_point_has_one_tag_at_a_time(plant: Plant) -> None:
     """From the since of each up to that of the next; none before the first."""
     found = [plant.tag_at("f1", "nde", at) for at in (day(1, 1) - timedelta(microseconds=1), day(1, 1), day(3, 15))]
     assert [tag and tag.name for tag in found] == [None, "f1.nde", "f1.nde2"]
+    assert [tag.name for tag in plant.tags_of("f1", "nde")] == ["f1.nde", "f1.nde2"]
     assert plant.tag_of("f1", "nde") is plant.tags["f1.nde2"]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from feast import FeatureService, FeatureView
 
 from features.define.view_plan import view_plan
-from features.feast.registry.feast_objects import feast_objects
+from features.feast.registry.feast_objects import feast_objects, tags_of
 from features.feast.registry.feast_plan import Change
 from features.feast.registry.feast_repo import Applied, apply, open_feature_store, registered, repo_path
 from features.tables.feature_table import FeatureTable, table_path
@@ -32,6 +32,14 @@ def test_every_view_becomes_a_feature_view_with_its_columns(plant: Plant) -> Non
     assert slope.tags["formula"] in slope.description
     assert views["compressor_vibration"].tags["tags of de_h"] == "c101=c101.de_h, c102=c102.de_h"
     assert views["compressor_vibration"].ttl == timedelta(0)
+
+
+def test_the_lineage_has_all_tags_of_a_point(plant: Plant) -> None:
+    """With the instant from which each fills the point."""
+    newer = replace(plant.tags["c101.de_h"], name="c101.new", since=datetime(2026, 3, 2, tzinfo=UTC))
+    site = replace(plant, tags={**plant.tags, newer.name: newer})
+    found = tags_of(site, site.views["compressor_vibration"], "de_h")
+    assert found == {"c101": "c101.de_h then c101.new since 2026-03-02T00:00:00Z", "c102": "c102.de_h"}
 
 
 def test_every_class_becomes_a_feature_service_with_all_its_views(plant: Plant) -> None:
