@@ -22,7 +22,7 @@ from features.compute.plan import ComputePlan, Planner, plan_changes, plan_recom
 from features.compute.splitting import Budget, budget
 from features.compute.write_back import writer
 from features.tables.feature_table import FeatureTable, Progress
-from features.windows.dirty import INTERVALS, join_intervals
+from features.windows.dirty import intervals_of, join_intervals
 from historian.errors import UnknownFeature, near_misses
 from historian.plant.plant import Plant, View
 from historian.stores.protocols import Store
@@ -59,7 +59,7 @@ class ViewReport:
         return ViewReport(**numbers, stale_columns=self.stale_columns, stale_assets=self.stale_assets)
 
     def add(self, done: Computed) -> None:
-        """Count the windows of a partition."""
+        """Count the windows of partitions."""
         self.windows += done.windows
         self.invalid += done.invalid
         self.partial_windows += done.partial_windows
@@ -313,18 +313,18 @@ class _Waiting:
     before: Callable[[pl.DataFrame], None]
     withdraw: bool
     frames: list[pl.DataFrame] = field(default_factory=list)
-    intervals: list[tuple[str, datetime, datetime]] = field(default_factory=list)
+    intervals: list[tuple[str, int, int]] = field(default_factory=list)
 
     def add(self, done: Computed) -> None:
-        """Take in the rows of a partition."""
+        """Take in rows."""
         self.frames.append(done.rows)
-        if self.withdraw and done.after < done.until:
-            self.intervals.append((done.asset, from_micros(done.after), from_micros(done.until)))
+        if self.withdraw:
+            self.intervals += [each for each in done.covered if each[1] < each[2]]
 
     def commit(self, progress: Progress | None = None) -> pl.DataFrame:
         """Append the rows; return those that were new."""
         rows = pl.concat([self.table.empty, *self.frames], how="diagonal")
-        recomputed = join_intervals(pl.DataFrame(self.intervals, INTERVALS, orient="row"))
+        recomputed = join_intervals(intervals_of(self.intervals))
         appended = self.table.append(
             rows, now=self.clock(), progress=progress, recomputed=recomputed, before=self.before
         )

@@ -8,9 +8,11 @@ to half a period before t, and the windows that end in between had them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from historian.intervals import join_touching
@@ -55,6 +57,13 @@ def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
     pending = waiting.select("asset", "first", last=pl.max_horizontal("known", "newest"), lookback="lookback")
     used = pl.concat([changed, pending.filter(pl.col("first") < pl.col("last") + pl.col("lookback"))])
     return join_intervals(used.select("asset", after="first", until=pl.col("last") + pl.col("lookback")))
+
+
+def intervals_of(rows: Sequence[tuple[str, int, int]]) -> pl.DataFrame:
+    """Return intervals as a frame, columns of `INTERVALS`, from (asset, after, until) in microseconds."""
+    names, after, until = zip(*rows, strict=True) if rows else ((), (), ())
+    physical = {"asset": pl.Series(names, dtype=pl.String), "after": np.array(after, np.int64)}
+    return pl.DataFrame({**physical, "until": np.array(until, np.int64)}).cast(INTERVALS)
 
 
 def join_intervals(intervals: pl.DataFrame, *, within: timedelta = timedelta(0)) -> pl.DataFrame:

@@ -10,62 +10,58 @@ import numpy as np
 import numpy.typing as npt
 
 from features.compute.rows.kernel_values import Values
-from features.compute.rows.point_windows import PointWindows, WaveformWindows
+from features.compute.rows.point_windows import HeldPoint, WaveformPoint
 from features.compute.rows.quality import ProcessQuality, WaveformQuality
 from features.define.reasons import REASONS, Flags, Reason, Texts
 from features.define.spec import FeatureSpec
-from features.define.view_plan import PointTag
 from features.kernels.spectrum import ACCELERATION
 from features.windows.stretches import Booleans
 
 
-def point_quality(
-    found: PointWindows, tag: PointTag, values: Values
-) -> tuple[Values, ProcessQuality | WaveformQuality]:
+def point_quality(found: HeldPoint | WaveformPoint, values: Values) -> tuple[Values, ProcessQuality | WaveformQuality]:
     """Return the values of a point for all its windows, and the quality of these.
 
     Args:
         found: its windows.
-        tag: the tag that fills the point.
         values: what its kernels computed of the batches; of extreme waveforms the features become NaN.
     """
-    if isinstance(found, WaveformWindows):
-        return _waveform_quality(found, tag, values)
+    if isinstance(found, WaveformPoint):
+        return _waveform_quality(found, values)
     windows, valid = found.windows, found.windows.valid
     of_valid = {name: each[valid] for name, each in values.items()}
     faults = {code: holds[valid] for code, holds in windows.faults.items()}
     known: Flags = {**faults, "magnitude": of_valid["extreme"]}
-    flags = missing_flags(tag.plan.features, of_valid, known, int(valid.sum()))
+    flags = missing_flags(found.plan.features, of_valid, known, int(valid.sum()))
     return values, ProcessQuality(windows, reason_texts({**windows.faults, **on_all_windows(flags, valid)}, len(valid)))
 
 
-def _waveform_quality(found: WaveformWindows, tag: PointTag, values: Values) -> tuple[Values, WaveformQuality]:
-    plan, valid = tag.plan, found.windows.valid
+def _waveform_quality(found: WaveformPoint, values: Values) -> tuple[Values, WaveformQuality]:
+    plan, valid = found.plan, found.windows.valid
     numbers = {name: each.astype(np.float64, copy=False) for name, each in values.items()}
     extreme = numbers["extreme"] == 1
     if extreme.any():
         for spec in plan.features:
             numbers[spec.name][extreme] = np.nan
-    flags = _waveform_flags(found, tag, numbers)
+    flags = _waveform_flags(found, numbers)
     speed = found.speeds.faults if plan.shows_speed else {}
     reason = reason_texts({**found.windows.faults, **on_all_windows(flags, valid), **speed}, len(valid))
     everywhere = {name: _on_all_windows(each, valid, np.nan) for name, each in numbers.items()}
     return everywhere, WaveformQuality(found.windows, reason, found.tiling, everywhere["clipped"], found.speeds)
 
 
-def _waveform_flags(found: WaveformWindows, tag: PointTag, numbers: Values) -> Flags:
+def _waveform_flags(found: WaveformPoint, numbers: Values) -> Flags:
     """Return the codes that explain the missing features of valid windows; none if no feature is missing."""
     if not any(is_missing(each).any() for each in numbers.values()):
         return {}
     count = len(numbers["extreme"])
     known: Flags = {
         **{code: holds[found.windows.valid] for code, holds in found.speeds.faults.items()},
-        "geometry": np.full(count, not tag.has_geometry),
-        "unit": np.full(count, tag.plan.point.unit not in ACCELERATION),
+        "geometry": ~found.has_geometry[found.windows.valid],
+        "unit": np.full(count, found.plan.point.unit not in ACCELERATION),
         "constant": numbers["constant"] == 1,
         "magnitude": numbers["extreme"] == 1,
     }
-    return missing_flags(tag.plan.features, numbers, known, count)
+    return missing_flags(found.plan.features, numbers, known, count)
 
 
 def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flags, count: int) -> Flags:

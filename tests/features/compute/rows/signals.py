@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.compute.rows.asset_rows import asset_rows
+from features.compute.rows.asset_rows import Wanted, asset_rows
 from features.compute.rows.pages import Page, in_step
 from features.define.view_plan import AssetPlan, view_plan
 from features.windows.tiling import EndRange
@@ -112,7 +112,8 @@ def rows_of_pages(
 
 def rows_of(of: View, pages: Iterator[Page], tags: tuple[Tag, ...], wanted: EndRange = ALWAYS) -> pl.DataFrame:
     """All rows of what is read."""
-    parts = list(asset_rows(pages, plan_of(of, tags), wanted, {each.name: wanted.ready for each in tags}))
+    asset = Wanted(plan_of(of, tags), wanted, {each.name: wanted.ready for each in tags})
+    parts = list(asset_rows(pages, [asset]))
     return pl.concat([part.frame for part in parts], how="diagonal_relaxed")
 
 
