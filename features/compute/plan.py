@@ -10,11 +10,10 @@ from itertools import pairwise
 from math import ceil
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from features.compute.partition import Partition
-from features.compute.splitting import Budget, SampleDensity, sample_density, split_points
+from features.compute.splitting import Budget, Entries, SampleDensity, split_points
 from features.define.view_plan import AssetPlan, ViewPlan
 from features.tables.feature_table import FeatureTable, Progress
 from features.windows.bursts import whole_bursts
@@ -71,15 +70,18 @@ class Planner:
         if self._by_bursts:
             bursts = [self._bursts(*each) for each in intervals.iter_rows()]
             intervals = join_intervals(pl.DataFrame(bursts, intervals.schema, orient="row"))
-        by_tag = written.partition_by("tag", as_dict=True)
-        for (asset,), of_asset in intervals.group_by("asset", maintain_order=True):
-            plan = plans[str(asset)]
-            entries = [by_tag[tag.name,] for tag in plan.sample_tags if (tag.name,) in by_tag]
-            yield from self._of_asset(plan, of_asset, sample_density(pl.concat([written.clear(), *entries])))
+        entries, spans = Entries(written), dict[str, list[tuple[datetime, datetime]]]()
+        for asset, *span in intervals.iter_rows():
+            spans.setdefault(asset, []).append((span[0], span[1]))
+        for asset, of_asset in spans.items():
+            plan = plans[asset]
+            yield from self._of_asset(plan, of_asset, entries.density(tag.name for tag in plan.sample_tags))
 
-    def _of_asset(self, plan: AssetPlan, intervals: pl.DataFrame, density: SampleDensity) -> Iterator[Partition]:
+    def _of_asset(
+        self, plan: AssetPlan, spans: Iterable[tuple[datetime, datetime]], density: SampleDensity
+    ) -> Iterator[Partition]:
         ready = self._ready(plan)
-        for after, until in intervals[["after", "until"]].iter_rows():
+        for after, until in spans:
             for piece in self._pieces(plan, EndRange(micros(after), micros(until), micros(until)), density):
                 partition = Partition(plan, piece, ready, density.between(piece.after, piece.until))
                 if partition.windows or self._by_bursts:
@@ -110,7 +112,7 @@ class Planner:
         if self._by_bursts:
             moved = [self._between_bursts(plan, each) for each in inner]
             inner = [each for each in moved if wanted.after < each < wanted.until]
-        edges = np.unique([wanted.after, *inner, wanted.until]).tolist()
+        edges = sorted({wanted.after, *inner, wanted.until})
         for after, until in pairwise(edges):
             yield EndRange(after, until, ready=until)
 
@@ -158,15 +160,24 @@ def plan_changes(
         before: up to when each tag was known at the last run.
         cursor: `ingested_at` of the ledger's newest row.
     """
-    lookbacks = [
-        (tag.name, each.asset, tag.lookback, tag.replaces, before.get(tag.name), planner.newest.get(tag.name))
-        for each in planner.plan.assets
-        for tag in each.sample_tags
-    ]
-    intervals = dirty_intervals(changes, pl.DataFrame(lookbacks, TAG_LOOKBACK, orient="row"))
+    intervals = dirty_intervals(changes, _lookbacks(planner, before))
     known = {name: min(instant, planner.now) for name, instant in planner.newest.items()}
     moved = {name: instant for name, instant in known.items() if instant != before.get(name)}
     return ComputePlan(list(planner.partitions(intervals, changes)), Progress(cursor, moved))
+
+
+def _lookbacks(planner: Planner, before: Mapping[str, datetime | None]) -> pl.DataFrame:
+    """Return the columns of `TAG_LOOKBACK` for every tag of the view."""
+    tags = [(each.asset, tag) for each in planner.plan.assets for tag in each.sample_tags]
+    columns = {
+        "tag": [tag.name for _, tag in tags],
+        "asset": [asset for asset, _ in tags],
+        "lookback": [tag.lookback for _, tag in tags],
+        "replaces": [tag.replaces for _, tag in tags],
+        "known": [before.get(tag.name) for _, tag in tags],
+        "newest": [planner.newest.get(tag.name) for _, tag in tags],
+    }
+    return pl.DataFrame(columns, TAG_LOOKBACK)
 
 
 def plan_recompute(planner: Planner, table: FeatureTable) -> ComputePlan:

@@ -35,6 +35,8 @@ _SMALL_BYTES: Final = 32 * 2**20
 _ROWS_AT_ONCE: Final = 4_000_000
 _STATISTICS: Final = timedelta(milliseconds=1)
 """Delta cuts the timestamps of a file's statistics to milliseconds."""
+_STATISTICS_OF: Final = {"delta.dataSkippingStatsColumns": "asset,event_timestamp,created_timestamp"}
+"""Those of a hundred features would make up most of every commit, and nobody uses them."""
 _NEVER: Final = micros(datetime.max.replace(tzinfo=UTC))
 
 
@@ -96,7 +98,8 @@ class FeatureTable:
         wanted = definition_of(plant, self.plan)
         with _available(self.path):
             self._delta = _open(self.path, self.empty, wanted)
-            self.definition = from_json(self._delta.metadata().description)
+            self._known = (-1, self.empty)
+            self.definition = self._recorded = from_json(self._delta.metadata().description)
             self._check(view, wanted)
             self._add_columns()
         self._wanted = wanted
@@ -106,7 +109,7 @@ class FeatureTable:
         current, wanted = self.definition.provenance[-1], self._wanted.provenance[-1]
         if (wanted.features, wanted.assets) == (current.features, current.assets):
             return
-        newest = self._actions()["max.created_timestamp"].max() if self._delta.file_uris() else None
+        newest = self._actions()["max.created_timestamp"].max()
         if isinstance(newest, datetime):
             since = max(now, newest + _STATISTICS)
             self.definition = self.definition.followed_by(self._wanted, since=micros(since))
@@ -138,23 +141,29 @@ class FeatureTable:
 
     def newest(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Return, of each of these (asset, event_timestamp) pairs, the row created last."""
-        near = self.within(keys.select(after="event_timestamp", until="event_timestamp"))
-        rows = near.join(keys.lazy().select(KEY), on=KEY, how="semi").collect()
+        intervals = keys.select(after="event_timestamp", until="event_timestamp")
+        if not self._near(intervals):
+            return self.empty.clone()
+        rows = self.within(intervals).join(keys.lazy().select(KEY), on=KEY, how="semi").collect()
         return rows.sort("created_timestamp").unique(KEY, keep="last")
 
     def within(self, intervals: pl.DataFrame) -> pl.LazyFrame:
         """Return rows of just the files that may have some with after <= event_timestamp <= until for any interval."""
-        if intervals.is_empty() or not self._delta.file_uris():
+        if not (paths := self._near(intervals)):
             return self.empty.lazy()
-        intervals, files = intervals.sort("after"), self._actions()
-        begun = intervals["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
-        latest = intervals.select(pl.col("until").cum_max()).to_series().gather((begun.cast(pl.Int64) - 1).clip(0))
-        files = files.filter((begun > 0) & (latest >= files["min.event_timestamp"]))
-        if files.is_empty():
-            return self.empty.lazy()
-        paths = [str(self.path / path) for path in files["path"]]
         rows = pl.scan_parquet(paths, glob=False, schema=self.schema, missing_columns="insert", extra_columns="ignore")
-        return rows.filter(pl.col("event_timestamp").is_between(intervals["after"][0], intervals["until"].max()))
+        return rows.filter(pl.col("event_timestamp").is_between(intervals["after"].min(), intervals["until"].max()))
+
+    def _near(self, intervals: pl.DataFrame) -> list[str]:
+        """Return the files that may have rows of `within`: live, none has."""
+        files = self._actions()
+        if intervals.is_empty() or files.is_empty():
+            return []
+        intervals = intervals.sort("after")
+        begun = intervals["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
+        latest = intervals["until"].cum_max().gather((begun.cast(pl.Int64) - 1).clip(0))
+        near = (begun > 0) & (latest >= files["min.event_timestamp"])
+        return [str(self.path / path) for path in files["path"].filter(near)]
 
     def _equal_intervals(self) -> Iterator[pl.DataFrame]:
         """Yield intervals of equal length that follow one another over all rows, one per `_ROWS_AT_ONCE` rows."""
@@ -175,7 +184,7 @@ class FeatureTable:
         Of each such pair the newest row counts; the frames follow one another in time.
         """
         definition = self.definition
-        if not (definition.stale_columns or definition.stale_assets) or not self._delta.file_uris():
+        if not (definition.stale_columns or definition.stale_assets):
             return
         for interval in self._equal_intervals():
             rows = self.within(interval)
@@ -240,8 +249,6 @@ class FeatureTable:
 
         Readers notice nothing; only time travel further back than the week is lost, which `created_timestamp` replaces.
         """
-        if not self._delta.file_uris():
-            return
         sizes = self._actions()["size_bytes"]
         if (sizes < _SMALL_BYTES).sum() > files:
             with _available(self.path):
@@ -264,12 +271,19 @@ class FeatureTable:
             self._delta.alter.add_columns(fields)
 
     def _record_definition(self) -> None:
+        if self.definition is self._recorded:
+            return
         if self.definition.to_json() != self._delta.metadata().description:
             self._delta.alter.set_table_description(self.definition.to_json())
+        self._recorded = self.definition
 
     def _actions(self) -> pl.DataFrame:
-        """Return what Delta knows of the table's files; there must be one."""
-        return pl.DataFrame(self._delta.get_add_actions(flatten=True))
+        """Return what Delta knows of the table's files, kept until the version changes."""
+        version, actions = self._known
+        if version != self._delta.version():
+            version, actions = self._delta.version(), pl.DataFrame(self._delta.get_add_actions(flatten=True))
+            self._known = version, actions
+        return actions
 
     def _instant(self, app_id: str) -> datetime | None:
         with _available(self.path):
@@ -282,6 +296,8 @@ class FeatureTable:
 
     def _withdraw(self, rows: pl.DataFrame, recomputed: pl.DataFrame, before: Callable[[pl.DataFrame], None]) -> None:
         """Delete the rows of the intervals whose (asset, event_timestamp) is not among `rows`."""
+        if not self._near(recomputed):
+            return
         held = in_intervals(self.within(recomputed).select(KEY), recomputed)
         gone = held.join(rows.lazy().select(KEY), on=KEY, how="anti").unique().collect()
         if not gone.is_empty():
@@ -309,6 +325,8 @@ class FeatureTable:
             return self.empty.clone()
         created = max(now, from_micros(self.definition.provenance[-1].since))
         known = self.newest(rows)
+        if known.is_empty():
+            return rows.with_columns(created_timestamp=pl.lit(created, _INSTANT)).select(self.schema.names()).sort(KEY)
         features = [name for name in self.schema if name != "created_timestamp"]
         current = known.filter(self._is_current())
         fresh = rows.join(current, on=features, how="anti", nulls_equal=True)
@@ -325,7 +343,9 @@ class FeatureTable:
 def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable:
     arrow = empty.to_arrow().schema
     try:
-        return DeltaTable.create(path, schema=arrow, mode="ignore", description=definition.to_json())
+        return DeltaTable.create(
+            path, schema=arrow, mode="ignore", description=definition.to_json(), configuration=_STATISTICS_OF
+        )
     except CommitFailedError:
         return DeltaTable(path)  # another process created it at the same time
 

@@ -56,16 +56,21 @@ def joined_columns(points: Mapping[str, PointColumns], names: Sequence[str], ass
         "asset": pa.array(np.array(assets, np.object_)[asset], pa.large_string()),
         "event_timestamp": pa.array(end).cast(_EVENT),
     }
-    dtypes: dict[str, pl.DataType] = {}
     for each, place in zip(points.values(), places, strict=True):
         for column, values in zip(each.plan.columns, each.arrays(), strict=True):
             absent = "absent" if column.name == f"{column.point}_reason" else None
-            columns[column.name], dtypes[column.name] = _arrow(values, place, len(end), absent), column.dtype
+            columns[column.name] = _arrow(values, place, len(end), absent)
     for name in names:
         columns.setdefault(f"{name}_reason", pa.array(["absent"] * len(end), pa.large_string()))
-    found = pl.DataFrame(pa.table(columns))
-    other = {name: dtypes[name] for name, dtype in zip(found.columns, found.dtypes, strict=True) if name in dtypes and dtype != dtypes[name]}
-    return found.cast(other) if other else found
+    return _typed(pl.DataFrame(pa.table(columns)), points)
+
+
+def _typed(rows: pl.DataFrame, points: Mapping[str, PointColumns]) -> pl.DataFrame:
+    """Return rows with the types of the plans: an array may have another, or none if it is empty."""
+    known = dict(zip(rows.columns, rows.dtypes, strict=True))
+    columns = (column for each in points.values() for column in each.plan.columns)
+    other = [column for column in columns if known[column.name] != column.dtype]
+    return rows.with_columns(rows[column.name].cast(column.dtype) for column in other) if other else rows
 
 
 def _keys(keys: Sequence[tuple[Integers, Integers]]) -> tuple[Integers, Integers, list[Integers | None]]:

@@ -28,7 +28,7 @@ from historian.stores.lake.latest import latest_batch, note_newest
 from historian.stores.lake.layout import WRITTEN, FileLayout, stamped, stored, stored_waveforms
 from historian.stores.lake.ledger import compact_ledger, entries_since, last_written, row_count
 from historian.stores.lake.pages import pages_of
-from historian.stores.lake.stretches import located, stretch_pages
+from historian.stores.lake.stretches import located_or_read, stretch_pages
 from historian.stores.lake.summaries import stretch_extremes, stretch_intervals
 from historian.stores.lake.table import LakeTable
 from historian.stores.overview import extremes_of, gaps_of
@@ -95,7 +95,7 @@ class LakeStore:
     def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
         """See `Reader.read_waveforms`."""
         with self._lake.reporting("read"):
-            found = located(self._lake, tags, (start, end))
+            found = located_or_read(self._lake, tags, (start, end))
         for page in stretch_pages(self._lake, found, (start, end), page_samples=self._page_rows):
             yield WaveformBatch(page.select(WAVEFORM_SCHEMA.names()))
 

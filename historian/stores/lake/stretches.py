@@ -29,6 +29,8 @@ HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high
 _FAR: Final = timedelta(hours=1)
 """Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
 _ROUNDING: Final = timedelta(microseconds=10)
+_AT_ONCE: Final = 48 * 2**20
+"""Size in bytes of files that are read once with all columns: what was written in the last seconds."""
 _WAITING: Final = 64 * 2**20
 """Bytes that are read before rows are selected: selecting costs as much for few rows as for many."""
 
@@ -49,6 +51,8 @@ class Located:
     """Number of rows above which a file is read row group by row group."""
     groups: dict[str, list[FileOrGroup]] = field(default_factory=dict, compare=False)
     """Path of a file -> its row groups, of files looked into so far."""
+    rows: pl.DataFrame | None = None
+    """All columns of the stretches of small files, read at once; `heads` need not have all of them."""
 
     def parts(self, file: FileOrGroup) -> list[FileOrGroup]:
         """Return the row groups of a large file, or the file."""
@@ -67,9 +71,25 @@ def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
         tags: the tags to read.
         span: first instant, and first instant after the range.
     """
+    return located_in(lake, _files_near(lake, tags, span), tags, span)
+
+
+def located_or_read(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
+    """Find stretches as `located` does; if their files are small, read the values in the same go."""
+    files = _files_near(lake, tags, span)
+    if files["size_bytes"].sum() > _AT_ONCE:
+        return located_in(lake, files, tags, span)
+    far = far_of(files)
+    near = pl.col("tag").is_in(tags) & _touching(span[0] - far, span[1] + far)
+    rows = read_rows(whole_files(files), [*WAVEFORM_SCHEMA, "last", WRITTEN], near)
+    return Located(_in_order(rows.select(HEADS)), (), far, lake.layout.group_stretches, rows=rows)
+
+
+def _files_near(lake: LakeDirectory, tags: Sequence[str], span: Span) -> pl.DataFrame:
+    """Return the files that may have a stretch that affects the range."""
     files = files_of(lake.waveforms)
     far = far_of(files)
-    return located_in(lake, prune(files, tags, span[0] - far, span[1] + far), tags, span)
+    return prune(files, tags, span[0] - far, span[1] + far)
 
 
 def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
@@ -78,10 +98,15 @@ def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], sp
     start, end = span[0] - far, span[1] + far
     whole = whole_files(files)  # these columns are small: there is no need of row groups
     heads = read_rows(whole, HEADS, pl.col("tag").is_in(tags) & _touching(start, end))
-    if not is_in_order(heads):
-        heads = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
-        heads = heads.sort("tag", "timestamp")
-    return Located(heads, whole, far, lake.layout.group_stretches)
+    return Located(_in_order(heads), whole, far, lake.layout.group_stretches)
+
+
+def _in_order(heads: pl.DataFrame) -> pl.DataFrame:
+    """Sort stretches by (tag, timestamp), without repeated writes."""
+    if is_in_order(heads):
+        return heads
+    newest = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
+    return newest.sort("tag", "timestamp")
 
 
 def far_of(files: pl.DataFrame) -> timedelta:
@@ -153,12 +178,17 @@ def resolved(found: Located) -> pl.DataFrame:
     Returns:
         Columns of `WAVEFORM_SCHEMA`, then `ingested_at`, sorted by (tag, timestamp).
     """
+    rows = _read(found) if found.rows is None else found.rows.drop("last")
+    rows = rows.join(found.heads, on=["tag", "timestamp", WRITTEN], how="semi", maintain_order="left")
+    return newest_wins_waveforms(rows, written=WRITTEN)
+
+
+def _read(found: Located) -> pl.DataFrame:
+    """Read the stretches that begin when one of `heads` does, columns of `WAVEFORM_SCHEMA` and `ingested_at`."""
     starts = pl.col("timestamp").is_in(found.heads["timestamp"].unique().implode())
     files = _holding(found.files, found.heads)
     parts = _holding([part for file in files for part in found.parts(file)], found.heads)
-    rows = read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], starts)
-    rows = rows.join(found.heads, on=["tag", "timestamp", WRITTEN], how="semi", maintain_order="left")
-    return newest_wins_waveforms(rows, written=WRITTEN)
+    return read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], starts)
 
 
 def _holding(parts: Sequence[FileOrGroup], heads: pl.DataFrame) -> list[FileOrGroup]:
