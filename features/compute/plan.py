@@ -150,7 +150,7 @@ class Planner:
 
 
 def plan_changes(
-    planner: Planner, changes: pl.DataFrame, before: Mapping[str, datetime | None], cursor: datetime
+    planner: Planner, changes: pl.DataFrame, before: Mapping[str, datetime], cursor: datetime
 ) -> ComputePlan:
     """Plan what the ledger's changes make due, and what has waited for the clock.
 
@@ -166,7 +166,7 @@ def plan_changes(
     return ComputePlan(list(planner.partitions(intervals, changes)), Progress(cursor, moved))
 
 
-def _lookbacks(planner: Planner, before: Mapping[str, datetime | None]) -> pl.DataFrame:
+def _lookbacks(planner: Planner, before: Mapping[str, datetime]) -> pl.DataFrame:
     """Return the columns of `TAG_LOOKBACK` for every tag of the view."""
     tags = [(each.asset, tag) for each in planner.plan.assets for tag in each.sample_tags]
     columns = {

@@ -82,7 +82,7 @@ class ViewJob:
         self._store = store
         self._clock = clock
         self._write_back = writer(plant, self.table.plan, store, clock)
-        self._known = {tag: self.table.newest_sample(tag) for tag in self._assets}
+        self._known: dict[str, datetime] = self.table.newest_samples()
         self._newest: dict[str, datetime] | None = None
 
     def plan(self, limits: Budget) -> ComputePlan:
@@ -104,12 +104,12 @@ class ViewJob:
 
     def _unseen(self) -> list[str]:
         """Return the tags that have samples, for assets without a sample in any earlier run."""
-        seen = {asset for tag, asset in self._assets.items() if self._known[tag]}
+        seen = {asset for tag, asset in self._assets.items() if tag in self._known}
         return [tag for tag, asset in self._assets.items() if asset not in seen and tag in (self._newest or {})]
 
     def _overdue(self, planner: Planner) -> bool:
         """Return whether all samples of a tag that were in the future at the last run are in the past now."""
-        return any((self._known[tag] or newest) < newest <= planner.now for tag, newest in planner.newest.items())
+        return any(self._known.get(tag, newest) < newest <= planner.now for tag, newest in planner.newest.items())
 
     def plan_recompute(self, limits: Budget) -> ComputePlan:
         """Plan to compute again what older versions have computed."""

@@ -98,8 +98,7 @@ def verify(plant: Plant, view: View, store: Reader, now: datetime, *, rows: int,
     planner = Planner(store, table.plan, newest, now, budget(MEMORY, 1))
     cursor = table.cursor()
     changes = store.changes(cursor)
-    before = {tag: table.newest_sample(tag) for tag in tags}
-    pending = plan_changes(planner, changes, before, cursor or now).partitions
+    pending = plan_changes(planner, changes, table.newest_samples(), cursor or now).partitions
     wanted = drawn.select("asset", after=_EVENT - timedelta(microseconds=1), until="event_timestamp")
     partitions = list(planner.partitions(wanted, store.changes(None)))
     expected = pl.concat(

@@ -22,6 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.define.view_plan import ViewPlan, view_plan
 from features.tables.definition import Definition, definition_of, from_json
+from features.tables.transactions import transactions
 from features.windows.dirty import in_intervals
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.plant import Plant, View
@@ -238,11 +239,16 @@ class FeatureTable:
 
     def cursor(self) -> datetime | None:
         """Return the `ingested_at` up to which the ledger has been read; None before the first run."""
-        return self._instant(_CURSOR)
+        with _available(self.path):
+            version = self._delta.transaction_version(_CURSOR)
+        return None if version is None else from_micros(version)
 
-    def newest_sample(self, tag: str) -> datetime | None:
-        """Return the time of the tag's newest sample as of the last run."""
-        return self._instant(_NEWEST + tag)
+    def newest_samples(self) -> dict[str, datetime]:
+        """Return the time of each tag's newest sample as of the last run; a tag without one is left out."""
+        with _available(self.path):
+            found = transactions(self.path, self._delta.version())
+        newest = {name.removeprefix(_NEWEST): at for name, at in found.items() if name.startswith(_NEWEST)}
+        return {tag: from_micros(at) for tag, at in newest.items()}
 
     def compact(self, *, files: int = 100) -> None:
         """Join small files once there are more than `files` of them, and delete what was joined a week ago.
@@ -284,11 +290,6 @@ class FeatureTable:
             version, actions = self._delta.version(), pl.DataFrame(self._delta.get_add_actions(flatten=True))
             self._known = version, actions
         return actions
-
-    def _instant(self, app_id: str) -> datetime | None:
-        with _available(self.path):
-            version = self._delta.transaction_version(app_id)
-        return None if version is None else from_micros(version)
 
     def _claim(self, *transactions: Transaction) -> CommitProperties:
         """Claim the next version as this writer's own, so that two at once cannot both append the same rows."""
@@ -359,5 +360,5 @@ def _available(path: Path) -> Iterator[None]:
         raise StoreUnavailable(
             f"another penstock compute writes to {path}; nothing is lost: run it again when that one is done"
         ) from None
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
         raise StoreUnavailable(f"the feature table {path} cannot be used: {error}") from None
