@@ -15,6 +15,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Final
@@ -62,11 +63,16 @@ def write_fleet(directory: Path, assets: int) -> None:
     open_store(load_plant(directory)).write(batch, source="fleet", now=_START + timedelta(hours=1))
 
 
-def seconds_of(directory: Path, command: str) -> float:
-    """Run a command in the fleet's directory; how long it takes."""
-    begun = perf_counter()
+def seconds_of(directory: Path, command: str) -> tuple[float, float]:
+    """Run a command in the fleet's directory; how long it takes, and its CPU time."""
+    begun, used = perf_counter(), _children()
     subprocess.run([_PENSTOCK, command], cwd=directory, check=True, stdout=subprocess.DEVNULL)
-    return perf_counter() - begun
+    return perf_counter() - begun, _children() - used
+
+
+def _children() -> float:
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def following(directory: Path) -> tuple[float, float]:
@@ -89,7 +95,9 @@ def main() -> None:
         write_fleet(directory, assets)
         for command in ("compute", "apply"):
             seconds_of(directory, command)
-        found = {command: seconds_of(directory, command) for command in ("compute", "apply")}
+        found = {}
+        for command in ("compute", "apply"):
+            found[command], found[f"{command}_cpu"] = seconds_of(directory, command)
         found["follow"], found["round"] = following(directory)
     print(json.dumps({"name": "fleet", "assets": assets, **{name: round(each, 2) for name, each in found.items()}}))
 

@@ -15,7 +15,8 @@ import polars as pl
 from features.compute.partition import Partition
 from features.compute.splitting import Budget, Entries, SampleDensity, split_points
 from features.define.view_plan import AssetPlan, ViewPlan
-from features.tables.feature_table import FeatureTable, Progress
+from features.tables.feature_table import FeatureTable
+from features.tables.progress import Progress
 from features.windows.bursts import whole_bursts
 from features.windows.dirty import INTERVALS, TAG_LOOKBACK, dirty_intervals, join_intervals
 from features.windows.tiling import EndRange, microseconds

@@ -21,7 +21,8 @@ from features.compute.partition import Computed, Partition
 from features.compute.plan import ComputePlan, Planner, plan_changes, plan_recompute
 from features.compute.splitting import Budget, budget
 from features.compute.write_back import writer
-from features.tables.feature_table import FeatureTable, Progress
+from features.tables.feature_table import FeatureTable
+from features.tables.progress import Progress
 from features.windows.dirty import intervals_of, join_intervals
 from historian.errors import UnknownFeature, near_misses
 from historian.plant.plant import Plant, View

@@ -20,7 +20,7 @@ _SAMPLE_BYTES: Final = 256
 """A sample's share of what a partition holds at its worst: read, sorted, and as a waveform; an estimate."""
 _CELL_BYTES: Final = 32
 """The same of one cell of its rows."""
-_MOST: Final = 3_000_000
+_MOST: Final = 6_000_000
 """Samples of a partition: larger ones are no faster, and leave other cores without work."""
 _PROCESS: Final = 192 * 2**20
 """Bytes of a process that has nothing to do yet."""

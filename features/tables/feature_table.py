@@ -9,35 +9,33 @@ lose nor repeat them. By what rows were computed is in the table's description (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction, RemoveAction
 
 from features.define.view_plan import ViewPlan, view_plan
+from features.tables.appended_files import CONFIGURATION, write_file
+from features.tables.available import available
 from features.tables.definition import Definition, definition_of, from_json
-from features.tables.transactions import transactions
+from features.tables.progress import CURSOR, Progress, newest_samples
 from features.windows.dirty import in_intervals
-from historian.errors import FeatureError, StoreUnavailable
+from historian.errors import FeatureError
 from historian.plant.plant import Plant, View
 from historian.times import from_micros, micros
 
 _INSTANT: Final = pl.Datetime("us", "UTC")
 KEY: Final = ("asset", "event_timestamp")
-_CURSOR: Final = "ledger"
-_NEWEST: Final = "newest:"
 _SMALL_BYTES: Final = 32 * 2**20
 _ROWS_AT_ONCE: Final = 4_000_000
 _STATISTICS: Final = timedelta(milliseconds=1)
 """Delta cuts the timestamps of a file's statistics to milliseconds."""
-_STATISTICS_OF: Final = {"delta.dataSkippingStatsColumns": "asset,event_timestamp,created_timestamp"}
-"""Those of a hundred features would make up most of every commit, and nobody uses them."""
 _NEVER: Final = micros(datetime.max.replace(tzinfo=UTC))
 
 
@@ -67,21 +65,6 @@ def check_definition(plant: Plant, view: View) -> None:
         FeatureTable(plant, view)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far the job has read the ledger for a view; written together with the last rows of a run."""
-
-    cursor: datetime
-    """`ingested_at` of the newest ledger row taken in."""
-    newest: Mapping[str, datetime]
-    """The newest sample of each tag at that time, the run itself at the latest: later windows may still be pending."""
-
-    def transactions(self) -> list[Transaction]:
-        """Return the form in which Delta Lake keeps it."""
-        newest = [Transaction(_NEWEST + tag, micros(instant)) for tag, instant in self.newest.items()]
-        return [Transaction(_CURSOR, micros(self.cursor)), *newest]
-
-
 class FeatureTable:
     """The feature table of a view; created empty when first opened."""
 
@@ -97,7 +80,7 @@ class FeatureTable:
         self.schema = _schema(self.plan)
         self.empty = self.schema.to_frame()
         wanted = definition_of(plant, self.plan)
-        with _available(self.path):
+        with available(self.path):
             self._delta = _open(self.path, self.empty, wanted)
             self._known = (-1, self.empty)
             self.definition = self._recorded = from_json(self._delta.metadata().description)
@@ -123,7 +106,7 @@ class FeatureTable:
         if len(provenance) > 1 and all(rows.is_empty() for rows in self.stale_rows()):
             current = replace(provenance[-1], since=0)
             self.definition = replace(self.definition, provenance=(current,))
-            with _available(self.path):
+            with available(self.path):
                 self._record_definition()
 
     @property
@@ -221,7 +204,7 @@ class FeatureTable:
         Raises:
             StoreUnavailable: another writer was faster, or the table cannot be read or written; nothing was appended.
         """
-        with _available(self.path):
+        with available(self.path):
             self._record_definition()
             if recomputed is not None:
                 self._withdraw(rows, recomputed, before)
@@ -229,26 +212,23 @@ class FeatureTable:
             fresh = self._unknown(rows, now)
             if not fresh.is_empty():
                 before(fresh)
-                # By merging, for the table may still have columns the plant file no longer has: null from here on.
-                write_deltalake(self._delta, fresh, mode="append", schema_mode="merge", commit_properties=commit)
-            elif progress:
+            if progress or not fresh.is_empty():
+                files: list[AddAction | RemoveAction] = [] if fresh.is_empty() else [write_file(self.path, fresh)]
                 schema = self._delta.schema()
-                self._delta.create_write_transaction([], mode="append", schema=schema, commit_properties=commit)
-                self._delta.update_incremental()  # which this call, unlike the others, leaves to us
+                self._delta.create_write_transaction(files, mode="append", schema=schema, commit_properties=commit)
+                self._delta.update_incremental()  # which this call, unlike others, leaves to us
         return fresh
 
     def cursor(self) -> datetime | None:
         """Return the `ingested_at` up to which the ledger has been read; None before the first run."""
-        with _available(self.path):
-            version = self._delta.transaction_version(_CURSOR)
+        with available(self.path):
+            version = self._delta.transaction_version(CURSOR)
         return None if version is None else from_micros(version)
 
     def newest_samples(self) -> dict[str, datetime]:
         """Return the time of each tag's newest sample as of the last run; a tag without one is left out."""
-        with _available(self.path):
-            found = transactions(self.path, self._delta.version())
-        newest = {name.removeprefix(_NEWEST): at for name, at in found.items() if name.startswith(_NEWEST)}
-        return {tag: from_micros(at) for tag, at in newest.items()}
+        with available(self.path):
+            return newest_samples(self.path, self._delta.version())
 
     def compact(self, *, files: int = 100) -> None:
         """Join small files once there are more than `files` of them, and delete what was joined a week ago.
@@ -257,7 +237,7 @@ class FeatureTable:
         """
         sizes = self._actions()["size_bytes"]
         if (sizes < _SMALL_BYTES).sum() > files:
-            with _available(self.path):
+            with available(self.path):
                 self._delta.optimize.compact(target_size=_SMALL_BYTES)
                 self._delta.vacuum(dry_run=False)
 
@@ -345,20 +325,11 @@ def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable
     arrow = empty.to_arrow().schema
     try:
         return DeltaTable.create(
-            path, schema=arrow, mode="ignore", description=definition.to_json(), configuration=_STATISTICS_OF
+            path,
+            schema=arrow,
+            mode="ignore",
+            description=definition.to_json(),
+            configuration=CONFIGURATION,
         )
     except CommitFailedError:
         return DeltaTable(path)  # another process created it at the same time
-
-
-@contextmanager
-def _available(path: Path) -> Iterator[None]:
-    """Turn errors of Delta Lake and the disk into `StoreUnavailable` with advice."""
-    try:
-        yield
-    except CommitFailedError:
-        raise StoreUnavailable(
-            f"another penstock compute writes to {path}; nothing is lost: run it again when that one is done"
-        ) from None
-    except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
-        raise StoreUnavailable(f"the feature table {path} cannot be used: {error}") from None

@@ -12,7 +12,8 @@ import pytest
 from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
-from features.tables.feature_table import FeatureTable, Progress, table_path, table_schema
+from features.tables.feature_table import FeatureTable, table_path, table_schema
+from features.tables.progress import Progress
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.model import AssetClass
 from historian.plant.plant import Plant, View
