@@ -86,6 +86,7 @@ class FeatureTable:
             self.definition = self._recorded = from_json(self._delta.metadata().description)
             self._check(view, wanted)
             self._add_columns()
+            self._stored = self._delta.schema()
         self._wanted = wanted
 
     def adopt(self, now: datetime) -> None:
@@ -214,8 +215,7 @@ class FeatureTable:
                 before(fresh)
             if progress or not fresh.is_empty():
                 files: list[AddAction | RemoveAction] = [] if fresh.is_empty() else [write_file(self.path, fresh)]
-                schema = self._delta.schema()
-                self._delta.create_write_transaction(files, mode="append", schema=schema, commit_properties=commit)
+                self._delta.create_write_transaction(files, "append", self._stored, commit_properties=commit)
                 self._delta.update_incremental()  # which this call, unlike others, leaves to us
         return fresh
 

@@ -117,13 +117,14 @@ def varint(number: int) -> bytes:
 
 
 def _cells(column: pl.Series, kind: ValueType, head: Head) -> list[bytes]:
-    distinct = column.unique().drop_nulls().to_list()
+    values = column.to_list()
+    distinct = [value for value in set(values) if value is not None]
     messages = python_values_to_proto_values(distinct, kind)
     known = {
         value: framed(message.SerializeToString(), head) for value, message in zip(distinct, messages, strict=True)
     }
     known[None] = framed(_NULL, head)
-    return [known[value] for value in column.to_list()]
+    return [known[value] for value in values]
 
 
 def _doubles(columns: Sequence[tuple[pl.Series, Head]]) -> list[bytes]:

@@ -29,8 +29,6 @@ HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high
 _FAR: Final = timedelta(hours=1)
 """Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
 _ROUNDING: Final = timedelta(microseconds=10)
-_AT_ONCE: Final = 48 * 2**20
-"""Size in bytes of files that are read once with all columns: what was written in the last seconds."""
 _WAITING: Final = 64 * 2**20
 """Bytes that are read before rows are selected: selecting costs as much for few rows as for many."""
 
@@ -77,7 +75,7 @@ def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
 def located_or_read(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
     """Find stretches as `located` does; if their files are small, read the values in the same go."""
     files = _files_near(lake, tags, span)
-    if files["size_bytes"].sum() > _AT_ONCE:
+    if files["size_bytes"].sum() > lake.layout.at_once:
         return located_in(lake, files, tags, span)
     far = far_of(files)
     near = pl.col("tag").is_in(tags) & _touching(span[0] - far, span[1] + far)
