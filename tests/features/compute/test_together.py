@@ -19,6 +19,7 @@ from features.tables.feature_table import table_path
 from features.windows.tiling import EndRange
 from historian.plant.plant import View
 from historian.quality import BAD
+from historian.samples import SampleBatch
 from historian.stores.memory import MemoryStore
 from tests.features.compute.pumps import BURST, EPOCH, NOW, PROCESS, at, plant, signal, write
 
@@ -37,10 +38,12 @@ class Counted:
 
 
 def fill(store: MemoryStore) -> None:
-    """Points with gaps, Bad samples, other times and none at all, which differ from asset to asset."""
+    """Points with gaps, Bad samples, a lost value, other times and none at all, which differ from asset to asset."""
     for tag, begun, seconds in (("p1.de_h", 0, 4), ("p2.de_h", 0.5, 1.25), ("p2.de_h", 2.5, 2), ("p2.nde_h", 1, 2)):
         write(store, signal(tag, begun, seconds), now=NOW)
     write(store, signal("p2.nde_h", 3, 1, quality=BAD), now=NOW)
+    lost = pl.when(pl.int_range(pl.len()) != 10).then("value")
+    write(store, SampleBatch(signal("p2.nde_h", 4.5, 2).with_columns(value=lost)), now=NOW)
     for tag, begun in (("p1.oil_temp", 0), ("p2.oil_temp", 5), ("p2.pressure", 0)):
         write(store, signal(tag, begun, 30, period=1.5), now=NOW)
 
