@@ -36,6 +36,11 @@ def _peak_memory(name: str, script: str, what: str, **size: int) -> Figure:
     )
 
 
+def _fleet(key: str, what: str, target: float | None) -> Figure:
+    where = {"assets": 5_000}
+    return Figure(f"fleet_5000_{key}", "fleet", "fleet", what, "", target, "s", "lower", "fleet", key, where)
+
+
 FIGURES: Final = (
     *WAVEFORM_FIGURES,
     *BRIDGE_FIGURES,
@@ -193,6 +198,10 @@ FIGURES: Final = (
         line="follow_latency",
         key="p99",
     ),
+    _fleet("compute", "`penstock compute` with nothing new, 5,000 assets with 10,000 tags, from start to end", 3),
+    _fleet("apply", "`penstock apply` with nothing changed, the same", 5),
+    _fleet("follow", "the first round of `compute --follow`, with all that it opens, the same", 5),
+    _fleet("round", "a later round with nothing new, the same", None),
     Figure(
         "pit_small_vs_dask",
         "point_in_time",

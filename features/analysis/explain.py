@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.compute.partition import compute_partition
+from features.compute.partition import compute_partitions
 from features.compute.plan import Planner
 from features.compute.run import MEMORY
 from features.compute.splitting import budget
@@ -261,7 +261,7 @@ def _again(store: Reader, subject: _Subject, now: datetime) -> dict[str, Any]:
     wanted = pl.DataFrame(
         {"asset": [subject.plan.asset], "after": [subject.end - _MICROSECOND], "until": [subject.end]}
     )
-    parts = [compute_partition(store, each).rows for each in planner.partitions(_typed(wanted), store.changes(None))]
+    parts = [compute_partitions(store, [each]).rows for each in planner.partitions(_typed(wanted), store.changes(None))]
     rows = pl.concat([subject.table.empty.lazy(), *(part.lazy() for part in parts)], how="diagonal").collect()
     found = rows.filter(subject.end == _EVENT)
     if found.is_empty():

@@ -106,7 +106,7 @@ class Follower:
                 if behind:  # what was stored before, or when writing online failed
                     self._online.catch_up()
                     behind = False
-                for done in list(self._round()):
+                for done in self.round():
                     report(done)
                 failures = 0
             except StoreUnavailable as error:
@@ -115,7 +115,15 @@ class Follower:
                 report(RoundFailure(str(error)))
             stop.wait(max(pause - (monotonic() - begun), wait_after(failures)))
 
-    def _round(self) -> Iterator[RoundReport]:
+    def round(self) -> list[RoundReport]:
+        """Compute what is new for each view, and write it online; return what was done for views with new windows.
+
+        Raises:
+            StoreUnavailable: a store cannot be used, or another run was faster.
+        """
+        return list(self._views())
+
+    def _views(self) -> Iterator[RoundReport]:
         for job in self._jobs:
             begun = monotonic()
             plan = job.plan(self._budget)

@@ -10,7 +10,7 @@ import polars as pl
 from feast import FeatureStore, FeatureView
 
 from features.feast.online.lookup import materialize
-from features.feast.online.materialize import write_newest
+from features.feast.online.materialize import newest_writer
 from features.tables.labels import ASSET
 from historian.errors import FeatureError
 from historian.plant.plant import View
@@ -34,12 +34,14 @@ def online_rows(store: FeatureStore, clock: Callable[[], datetime]) -> Online:
         StoreUnavailable: the online store cannot be written to.
     """
     registered = {view.name: view for view in store.list_feature_views()}
+    writers = {name: newest_writer(store, view) for name, view in registered.items()}
 
     def write(view: View, rows: pl.DataFrame) -> None:
         if view.name in registered:
             _check(registered[view.name], rows)
-            newest = rows.sort("event_timestamp", "created_timestamp").unique(ASSET, keep="last", maintain_order=True)
-            write_newest(store, registered[view.name], newest)
+            if rows[ASSET].n_unique() < rows.height:
+                rows = rows.sort("event_timestamp", "created_timestamp").unique(ASSET, keep="last", maintain_order=True)
+            writers[view.name](rows)
 
     def catch_up() -> None:
         materialize(store, end=clock(), advance=lambda _: None)
@@ -48,7 +50,8 @@ def online_rows(store: FeatureStore, clock: Callable[[], datetime]) -> Online:
 
 
 def _check(view: FeatureView, rows: pl.DataFrame) -> None:
-    if absent := [feature.name for feature in view.features if feature.name not in rows.columns]:
+    known = set(rows.columns)
+    if absent := [feature.name for feature in view.features if feature.name not in known]:
         raise FeatureError(
             f"the plant file's {view.name} has no column {', '.join(absent)}, but it is registered; run penstock apply"
         )

@@ -1,7 +1,8 @@
 """The unit of work: one view, one asset, one interval of window ends.
 
-`compute_partition` is a pure function of the stored samples, so whoever runs it, wherever and however often, gets the
-same rows. What partitions read overlaps by exactly the lookback of a window; what they compute does not overlap.
+Partitions of the same time are computed together. `compute_partitions` is a pure function of the stored samples, so
+whoever runs it, wherever and however often, gets the same rows. What partitions read overlaps by exactly the lookback
+of a window; what they compute does not overlap.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
-from features.compute.rows.asset_rows import asset_rows
+from features.compute.rows.asset_rows import Wanted, asset_rows
 from features.compute.rows.pages import in_step
 from features.define.view_plan import AssetPlan
 from features.windows.tiling import EndRange, microseconds
@@ -48,10 +49,15 @@ class Partition:
         return from_micros(self.wanted.until)
 
     @property
+    def known(self) -> int:
+        """The last end of a window, in microseconds since the epoch, up to which every window is known by now."""
+        return min(self.wanted.until, max(self.ready.values()))
+
+    @property
     def windows(self) -> int:
         """How many ends on the hop's grid may be known by now; bursts may have fewer windows."""
-        known, hop = min(self.wanted.until, max(self.ready.values())), microseconds(self.plan.hop)
-        return max(known // hop - self.wanted.after // hop, 0)
+        hop = microseconds(self.plan.hop)
+        return max(self.known // hop - self.wanted.after // hop, 0)
 
 
 class Samples(Protocol):
@@ -67,14 +73,13 @@ class Samples(Protocol):
 
 
 class Computed(NamedTuple):
-    """The rows of a partition, and what was counted on the way."""
+    """The rows of partitions that were computed together, and what was counted on the way."""
 
-    asset: str
     rows: pl.DataFrame
     """asset, event_timestamp, then the columns of the points."""
-    after: int
-    """These are all rows of the asset with after < event_timestamp <= until; what is later may yet be pending."""
-    until: int
+    covered: Sequence[tuple[str, int, int]]
+    """(asset, after, until) of each partition, in microseconds since the epoch: `rows` has all there are of the asset
+    with after < event_timestamp <= until; what is later may yet be pending."""
     samples: int
     """How many samples were read."""
     windows: int
@@ -85,47 +90,49 @@ class Computed(NamedTuple):
     """How many bursts end in samples too few for a window of their own."""
 
 
-def compute_partition(store: Samples, partition: Partition) -> Computed:
-    """Read the samples that the partition's windows can use, page by page, and compute their rows.
+def compute_partitions(store: Samples, partitions: Sequence[Partition]) -> Computed:
+    """Read the samples that the partitions' windows can use, page by page, and compute their rows.
+
+    Args:
+        store: has the samples.
+        partitions: of different assets of one view, sorted by asset; what they read is read at once, so they should
+            be of about the same time.
 
     Raises:
         StoreUnavailable: the store cannot be read.
     """
-    plan, counted = partition.plan, _Counted(store, partition)
-    parts = list(asset_rows(in_step(counted.samples(), counted.waveforms()), plan, partition.wanted, partition.ready))
-    rows = pl.concat([part.frame for part in parts], how="diagonal").with_columns(asset=pl.lit(plan.asset))
-    # Column by column: a live partition is one row, and a query takes longer than its features.
-    valid = [rows[f"{name}_valid"] for name in plan.points if f"{name}_valid" in rows.columns]
+    counted = _Counted(store, partitions)
+    wanted = [Wanted(each.plan, each.wanted, each.ready) for each in partitions]
+    parts = list(asset_rows(in_step(counted.samples(), counted.waveforms()), wanted))
     return Computed(
-        asset=plan.asset,
-        rows=rows,
-        after=partition.wanted.after,
-        until=parts[-1].until,
+        rows=parts[0].frame if len(parts) == 1 else pl.concat([part.frame for part in parts], how="diagonal"),
+        covered=[(each.plan.asset, each.wanted.after, each.known) for each in partitions],
         samples=counted.read,
-        windows=sum(each.count() for each in valid),
-        invalid=sum(each.count() - int(each.sum()) for each in valid),
+        windows=sum(part.windows for part in parts),
+        invalid=sum(part.invalid for part in parts),
         partial_windows=sum(part.partial_windows for part in parts),
     )
 
 
 class _Counted:
-    """The pages of a partition, and how many samples they had."""
+    """The pages of partitions, and how many samples they had."""
 
-    def __init__(self, store: Samples, partition: Partition) -> None:
+    def __init__(self, store: Samples, partitions: Sequence[Partition]) -> None:
         self.read = 0
-        self._store, self._range = store, (partition.start, partition.end)
-        self._tags = partition.plan.sample_tags
+        self._store = store
+        self._range = min(each.start for each in partitions), max(each.end for each in partitions)
+        self._tags = [tag for each in partitions for tag in each.plan.sample_tags]
 
     def samples(self) -> Iterator[SampleBatch]:
         """Yield the samples of tags without a rate."""
-        if names := [tag.name for tag in self._tags if tag.sample_rate is None]:
+        if names := sorted(tag.name for tag in self._tags if tag.sample_rate is None):
             for page in self._store.read(names, *self._range):
                 self.read += page.height
                 yield page
 
     def waveforms(self) -> Iterator[WaveformBatch]:
         """Yield the waveforms of tags with a rate."""
-        if names := [tag.name for tag in self._tags if tag.sample_rate is not None]:
+        if names := sorted(tag.name for tag in self._tags if tag.sample_rate is not None):
             for page in self._store.read_waveforms(names, *self._range):
                 self.read += int(page["count"].sum())
                 yield page

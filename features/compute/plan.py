@@ -10,13 +10,13 @@ from itertools import pairwise
 from math import ceil
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from features.compute.partition import Partition
-from features.compute.splitting import Budget, SampleDensity, sample_density, split_points
+from features.compute.splitting import Budget, Entries, SampleDensity, split_points
 from features.define.view_plan import AssetPlan, ViewPlan
-from features.tables.feature_table import FeatureTable, Progress
+from features.tables.feature_table import FeatureTable
+from features.tables.progress import Progress
 from features.windows.bursts import whole_bursts
 from features.windows.dirty import INTERVALS, TAG_LOOKBACK, dirty_intervals, join_intervals
 from features.windows.tiling import EndRange, microseconds
@@ -73,11 +73,12 @@ class Planner:
         if self._by_bursts:
             bursts = [self._bursts(*each) for each in intervals.iter_rows()]
             intervals = join_intervals(pl.DataFrame(bursts, intervals.schema, orient="row"))
-        by_tag = written.partition_by("tag", as_dict=True)
-        for (asset,), of_asset in intervals.group_by("asset", maintain_order=True):
-            plan = plans[str(asset)]
-            entries = [by_tag[tag.name,] for tag in plan.sample_tags if (tag.name,) in by_tag]
-            yield from self._of_asset(plan, of_asset, sample_density(pl.concat([written.clear(), *entries])))
+        entries, spans = Entries(written), dict[str, list[tuple[datetime, datetime]]]()
+        for asset, *span in intervals.iter_rows():
+            spans.setdefault(asset, []).append((span[0], span[1]))
+        for asset, of_asset in spans.items():
+            plan = plans[asset]
+            yield from self._of_asset(plan, of_asset, entries.density(tag.name for tag in plan.sample_tags))
 
     def unfilled(self, intervals: pl.DataFrame) -> pl.DataFrame:
         """Return the parts of intervals in which, by the dates of the tags, none fills a point of the view."""
@@ -90,8 +91,10 @@ class Planner:
         ]
         return pl.DataFrame(rows, INTERVALS, orient="row")
 
-    def _of_asset(self, plan: AssetPlan, intervals: pl.DataFrame, density: SampleDensity) -> Iterator[Partition]:
-        for after, until in intervals[["after", "until"]].iter_rows():
+    def _of_asset(
+        self, plan: AssetPlan, spans: Iterable[tuple[datetime, datetime]], density: SampleDensity
+    ) -> Iterator[Partition]:
+        for after, until in spans:
             for era in plan.during(micros(after), micros(until)):
                 held = era.plan.with_samples(self.newest)
                 if held.tags:
@@ -137,7 +140,7 @@ class Planner:
         if self._by_bursts:
             moved = [self._between_bursts(plan, each) for each in inner]
             inner = [each for each in moved if wanted.after < each < wanted.until]
-        edges = np.unique([wanted.after, *inner, wanted.until]).tolist()
+        edges = sorted({wanted.after, *inner, wanted.until})
         for after, until in pairwise(edges):
             yield EndRange(after, until, ready=until)
 
@@ -175,7 +178,7 @@ class Planner:
 
 
 def plan_changes(
-    planner: Planner, changes: pl.DataFrame, before: Mapping[str, datetime | None], cursor: datetime
+    planner: Planner, changes: pl.DataFrame, before: Mapping[str, datetime], cursor: datetime
 ) -> ComputePlan:
     """Plan what the ledger's changes make due, and what has waited for the clock.
 
@@ -185,15 +188,24 @@ def plan_changes(
         before: up to when each tag was known at the last run.
         cursor: `ingested_at` of the ledger's newest row.
     """
-    lookbacks = [
-        (tag.name, each.asset, tag.lookback, tag.replaces, before.get(tag.name), planner.newest.get(tag.name))
-        for each in planner.plan.assets
-        for tag in each.sample_tags
-    ]
-    intervals = dirty_intervals(changes, pl.DataFrame(lookbacks, TAG_LOOKBACK, orient="row"))
+    intervals = dirty_intervals(changes, _lookbacks(planner, before))
     known = {name: min(instant, planner.now) for name, instant in planner.newest.items()}
     moved = {name: instant for name, instant in known.items() if instant != before.get(name)}
     return ComputePlan(list(planner.partitions(intervals, changes)), Progress(cursor, moved))
+
+
+def _lookbacks(planner: Planner, before: Mapping[str, datetime]) -> pl.DataFrame:
+    """Return the columns of `TAG_LOOKBACK` for every tag of the view."""
+    tags = [(each.asset, tag) for each in planner.plan.assets for tag in each.sample_tags]
+    columns = {
+        "tag": [tag.name for _, tag in tags],
+        "asset": [asset for asset, _ in tags],
+        "lookback": [tag.lookback for _, tag in tags],
+        "replaces": [tag.replaces for _, tag in tags],
+        "known": [before.get(tag.name) for _, tag in tags],
+        "newest": [planner.newest.get(tag.name) for _, tag in tags],
+    }
+    return pl.DataFrame(columns, TAG_LOOKBACK)
 
 
 def plan_recompute(planner: Planner, table: FeatureTable) -> ComputePlan:

@@ -21,8 +21,9 @@ from features.compute.partition import Computed, Partition
 from features.compute.plan import ComputePlan, Planner, plan_changes, plan_recompute
 from features.compute.splitting import Budget, budget
 from features.compute.write_back import writer
-from features.tables.feature_table import FeatureTable, Progress
-from features.windows.dirty import INTERVALS, join_intervals
+from features.tables.feature_table import FeatureTable
+from features.tables.progress import Progress
+from features.windows.dirty import intervals_of, join_intervals
 from historian.errors import UnknownFeature, near_misses
 from historian.plant.plant import Plant, View
 from historian.stores.protocols import Store
@@ -59,7 +60,7 @@ class ViewReport:
         return ViewReport(**numbers, stale_columns=self.stale_columns, stale_assets=self.stale_assets)
 
     def add(self, done: Computed) -> None:
-        """Count the windows of a partition."""
+        """Count the windows of partitions."""
         self.windows += done.windows
         self.invalid += done.invalid
         self.partial_windows += done.partial_windows
@@ -82,7 +83,7 @@ class ViewJob:
         self._store = store
         self._clock = clock
         self._write_back = writer(plant, self.table.plan, store, clock)
-        self._known = {tag: self.table.newest_sample(tag) for tag in self._assets}
+        self._known: dict[str, datetime] = self.table.newest_samples()
         self._newest: dict[str, datetime] | None = None
 
     def plan(self, limits: Budget) -> ComputePlan:
@@ -104,12 +105,12 @@ class ViewJob:
 
     def _unseen(self) -> list[str]:
         """Return the tags that have samples, for assets without a sample in any earlier run."""
-        seen = {asset for tag, asset in self._assets.items() if self._known[tag]}
+        seen = {asset for tag, asset in self._assets.items() if tag in self._known}
         return [tag for tag, asset in self._assets.items() if asset not in seen and tag in (self._newest or {})]
 
     def _overdue(self, planner: Planner) -> bool:
         """Return whether all samples of a tag that were in the future at the last run are in the past now."""
-        return any((self._known[tag] or newest) < newest <= planner.now for tag, newest in planner.newest.items())
+        return any(self._known.get(tag, newest) < newest <= planner.now for tag, newest in planner.newest.items())
 
     def plan_recompute(self, limits: Budget) -> ComputePlan:
         """Plan to compute again what older versions have computed."""
@@ -316,18 +317,18 @@ class _Waiting:
     before: Callable[[pl.DataFrame], None]
     withdraw: bool
     frames: list[pl.DataFrame] = field(default_factory=list)
-    intervals: list[tuple[str, datetime, datetime]] = field(default_factory=list)
+    intervals: list[tuple[str, int, int]] = field(default_factory=list)
 
     def add(self, done: Computed) -> None:
-        """Take in the rows of a partition."""
+        """Take in rows."""
         self.frames.append(done.rows)
-        if self.withdraw and done.after < done.until:
-            self.intervals.append((done.asset, from_micros(done.after), from_micros(done.until)))
+        if self.withdraw:
+            self.intervals += [each for each in done.covered if each[1] < each[2]]
 
     def commit(self, progress: Progress | None = None) -> pl.DataFrame:
         """Append the rows; return those that were new."""
         rows = pl.concat([self.table.empty, *self.frames], how="diagonal")
-        recomputed = join_intervals(pl.DataFrame(self.intervals, INTERVALS, orient="row"))
+        recomputed = join_intervals(intervals_of(self.intervals))
         appended = self.table.append(
             rows, now=self.clock(), progress=progress, recomputed=recomputed, before=self.before
         )

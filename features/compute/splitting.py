@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from math import ceil
 from typing import Final
 
@@ -18,7 +20,7 @@ _SAMPLE_BYTES: Final = 256
 """A sample's share of what a partition holds at its worst: read, sorted, and as a waveform; an estimate."""
 _CELL_BYTES: Final = 32
 """The same of one cell of its rows."""
-_MOST: Final = 3_000_000
+_MOST: Final = 6_000_000
 """Samples of a partition: larger ones are no faster, and leave other cores without work."""
 _PROCESS: Final = 192 * 2**20
 """Bytes of a process that has nothing to do yet."""
@@ -68,20 +70,28 @@ class SampleDensity:
         return round(last - first)
 
 
-def sample_density(entries: pl.DataFrame) -> SampleDensity:
-    """Return how samples lie in time; each ledger row's are taken to be evenly spaced.
+class Entries:
+    """Ledger rows by tag, which say how samples lie in time; each row's are taken to be evenly spaced."""
 
-    Args:
-        entries: columns first, last and rows of `historian.stores.protocols.LEDGER`.
-    """
-    first, last = (entries[name].to_physical().to_numpy() for name in ("first", "last"))
-    if not len(first):  # what waited for the clock was written long ago
-        return SampleDensity(np.zeros(1, np.int64), np.zeros(1))
-    rate = entries["rows"].to_numpy() / (last + 1 - first)
-    edges, change = np.concatenate([first, last + 1]), np.concatenate([rate, -rate])
-    order = np.argsort(edges, kind="stable")
-    steps = np.cumsum(change[order])[:-1] * np.diff(edges[order])
-    return SampleDensity(edges[order], np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0))])[: len(edges)])
+    def __init__(self, entries: pl.DataFrame) -> None:
+        """Sort them; `entries` has the columns tag, first, last and rows of `historian.stores.protocols.LEDGER`."""
+        ordered = entries.sort("tag")
+        self._columns = [ordered[name].to_physical().to_numpy() for name in ("first", "last", "rows")]
+        runs = ordered["tag"].rle().struct
+        edges = pairwise(accumulate(runs.field("len").to_list(), initial=0))
+        self._places = {tag: slice(*edge) for tag, edge in zip(runs.field("value").to_list(), edges, strict=True)}
+
+    def density(self, tags: Iterable[str]) -> SampleDensity:
+        """Return how the samples of tags lie in time."""
+        places = [self._places[tag] for tag in tags if tag in self._places]
+        if not places:  # what waited for the clock was written long ago
+            return SampleDensity(np.zeros(1, np.int64), np.zeros(1))
+        first, last, rows = (np.concatenate([column[place] for place in places]) for column in self._columns)
+        rate = rows / (last + 1 - first)
+        edges, change = np.concatenate([first, last + 1]), np.concatenate([rate, -rate])
+        order = np.argsort(edges, kind="stable")
+        steps = np.cumsum(change[order])[:-1] * np.diff(edges[order])
+        return SampleDensity(edges[order], np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0))])[: len(edges)])
 
 
 def split_points(
@@ -99,11 +109,14 @@ def split_points(
         hop: from window to window, in microseconds.
         lookback: how far before its end a window needs samples, in microseconds.
     """
+    least = _LEAST_LOOKBACKS * lookback
+    if wanted.until - wanted.after < 2 * least:
+        return []
     found = density.between(wanted.after, wanted.until)
     ends = min(wanted.until - wanted.after, found * lookback) / hop
     first, last = np.interp([wanted.after, wanted.until], density.instants, density.written)
     targets = np.linspace(first, last, ceil(max(found / samples, ends / rows, 1.0)) + 1)[1:-1]
-    chosen, least = [wanted.after], _LEAST_LOOKBACKS * lookback
+    chosen = [wanted.after]
     for point in np.interp(targets, density.written, density.instants).astype(np.int64).tolist():
         if chosen[-1] + least <= point <= wanted.until - least:
             chosen.append(point)

@@ -16,15 +16,14 @@ from typing import Final
 
 import polars as pl
 
-from features.compute.partition import Partition, compute_partition
+from features.compute.partition import Partition, compute_partitions
 from features.compute.plan import Planner, plan_changes
 from features.compute.run import MEMORY
 from features.compute.splitting import budget
 from features.tables.feature_table import KEY, FeatureTable
-from features.windows.dirty import INTERVALS, in_intervals, join_intervals
+from features.windows.dirty import in_intervals, intervals_of, join_intervals
 from historian.plant.plant import Plant, View
 from historian.stores.protocols import Reader
-from historian.times import from_micros
 
 _CROWD: Final = 20
 """Keys are drawn from about so many times as many, so that a table of any size needs little memory."""
@@ -99,11 +98,12 @@ def verify(plant: Plant, view: View, store: Reader, now: datetime, *, rows: int,
     planner = Planner(store, table.plan, newest, now, budget(MEMORY, 1))
     cursor = table.cursor()
     changes = store.changes(cursor)
-    before = {tag: table.newest_sample(tag) for tag in tags}
-    pending = plan_changes(planner, changes, before, cursor or now).partitions
+    pending = plan_changes(planner, changes, table.newest_samples(), cursor or now).partitions
     wanted = drawn.select("asset", after=_EVENT - timedelta(microseconds=1), until="event_timestamp")
     partitions = list(planner.partitions(wanted, store.changes(None)))
-    expected = pl.concat([table.empty, *(compute_partition(store, each).rows for each in partitions)], how="diagonal")
+    expected = pl.concat(
+        [table.empty, *(compute_partitions(store, [each]).rows for each in partitions)], how="diagonal"
+    )
     stored = in_intervals(table.within(_intervals(partitions)), _intervals(partitions)).collect()
     stored = stored.sort("created_timestamp").unique(KEY, keep="last")
     due = in_intervals(pl.concat([stored.select(KEY), expected.select(KEY)]).lazy(), _intervals(pending)).collect()
@@ -125,8 +125,9 @@ def _drawn(table: FeatureTable, rows: int, seed: int) -> pl.DataFrame:
 
 def _intervals(partitions: Sequence[Partition]) -> pl.DataFrame:
     """Return the intervals of the partitions, joined; columns of `INTERVALS`."""
-    rows = [(each.plan.asset, from_micros(each.wanted.after), from_micros(each.wanted.until)) for each in partitions]
-    return join_intervals(pl.DataFrame(rows, INTERVALS, orient="row"))
+    return join_intervals(
+        intervals_of([(each.plan.asset, each.wanted.after, each.wanted.until) for each in partitions])
+    )
 
 
 def _current(table: FeatureTable) -> Sequence[str]:

@@ -136,6 +136,8 @@ class AssetPlan:
 
     def with_samples(self, names: Collection[str]) -> AssetPlan:
         """Return the plan without the tags that have no samples; `names` are those that have."""
+        if all(tag.name in names for tag in self.sample_tags):
+            return self
         speed = self.speed if self.speed and self.speed.name in names else None
         return replace(self, tags=tuple(tag for tag in self.tags if tag.name in names), speed=speed)
 

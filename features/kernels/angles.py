@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
 from features.define.spec import Floats
@@ -35,7 +36,7 @@ _TOP: Final = 0.45
 _SIDES: Final = np.array([-3, -2, -1, 1, 2, 3])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpeedCourse:
     """Measured speeds of a shaft."""
 
@@ -45,24 +46,27 @@ class SpeedCourse:
     """[speeds]"""
 
 
-def shaft_at(course: SpeedCourse | None, mean: Floats, end: Integers, size: int, sample_rate: float) -> Floats:
+def shaft_at(
+    courses: npt.NDArray[np.object_] | None, mean: Floats, end: Integers, size: int, sample_rate: float
+) -> Floats:
     """Return [windows, N] the shaft's speed in Hz at each sample.
 
     Args:
-        course: measured speeds; None if the speed is fixed.
+        courses: [windows] the `SpeedCourse` of each one's machine, None where its speed is fixed; None if all are.
         mean: [windows] mean speed in Hz, NaN where unknown.
         end: [windows] in microseconds since the epoch.
         size: samples in a window, N.
         sample_rate: Hz.
     """
-    known = np.isfinite(mean)[:, None]
-    if course is None or not len(course.times):
-        return np.where(known, mean[:, None], np.nan) * np.ones(size)
+    speed = mean[:, None] * np.ones(size)
     before = (np.arange(size) - size) * (1e6 / sample_rate)
-    origin = int(course.times[0])  # offsets from it keep fractions of a microsecond
-    asked = (end - origin)[:, None] + before
-    speed = np.interp(asked, (course.times - origin).astype(np.float64), course.rpm) / 60
-    return np.where(known, speed, np.nan)
+    for course in () if courses is None else dict.fromkeys(courses.tolist()):
+        if course is not None and len(course.times):
+            which, origin = courses == course, int(course.times[0])  # offsets from it keep fractions of a microsecond
+            offsets = (end[which] - origin)[:, None] + before
+            measured = np.interp(offsets, (course.times - origin).astype(np.float64), course.rpm) / 60
+            speed[which] = np.where(np.isfinite(mean[which])[:, None], measured, np.nan)
+    return speed
 
 
 def over_angle(samples: Floats, shaft: Floats, sample_rate: float) -> Floats | None:

@@ -12,10 +12,11 @@ from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.define.spec import FeatureSpec, Floats
-from features.kernels.angles import SpeedCourse, over_angle, shaft_at
+from features.kernels.angles import over_angle, shaft_at
 from features.kernels.bearing import FaultOrders, fault_orders, misfits
 from features.kernels.envelope import Envelopes, Line, envelopes, fault_lines
 from features.kernels.kurtogram import Kurtogram, kurtogram
@@ -48,8 +49,8 @@ class Diagnosis:
     """[windows] mean speed in Hz, also where it is not steady; None: as `shaft`."""
     end: Integers | None = None
     """[windows] in microseconds since the epoch."""
-    course: SpeedCourse | None = None
-    """Measured speeds; None if the speed is fixed."""
+    courses: npt.NDArray[np.object_] | None = None
+    """[windows] the `SpeedCourse` of each one's machine; None where the speed is fixed."""
     contradicted: Booleans | None = None
     """[windows] whether the spectrum contradicts the speed that is given; None if that was not looked for."""
 
@@ -58,7 +59,7 @@ class Diagnosis:
         """[windows] each window over the shaft's angle, [turns, points]; None where that is undefined."""
         waves, mean = self.waveforms, self.shaft if self.mean is None else self.mean
         end = np.zeros(len(mean), np.int64) if self.end is None else self.end
-        shaft = shaft_at(self.course, mean, end, waves.size, waves.sample_rate)
+        shaft = shaft_at(self.courses, mean, end, waves.size, waves.sample_rate)
         pairs = zip(waves.centred, shaft, strict=True)
         return [over_angle(samples, speed, waves.sample_rate) for samples, speed in pairs]
 

@@ -8,6 +8,7 @@ values held for at least 80 % of it; otherwise every feature except `count` and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -160,6 +161,21 @@ def held_windows(held: Holds, end: Integers, valid: Booleans, *, length: int) ->
         start=np.maximum(held.start[piece] - end[window], -length) / _MICROSECONDS_PER_HOUR,
         stop=np.minimum(held.stop[piece] - end[window], 0) / _MICROSECONDS_PER_HOUR,
         length=length / _MICROSECONDS_PER_HOUR,
+    )
+
+
+def joined_windows(parts: Sequence[HeldWindows]) -> HeldWindows:
+    """Return the windows of several batches of the same length, one batch after the other; there must be one."""
+    if len(parts) == 1:
+        return parts[0]
+    return HeldWindows(
+        np.concatenate([each.count for each in parts]),
+        np.concatenate([each.good_share for each in parts]),
+        np.concatenate([each.pieces for each in parts]),
+        np.concatenate([each.values for each in parts]),
+        np.concatenate([each.start for each in parts]),
+        np.concatenate([each.stop for each in parts]),
+        parts[0].length,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from features.compute.rows.page_arrays import tag_samples
 from features.compute.rows.speed import Speeds, fixed_speeds, held_speeds, measured_speeds
 from features.define.reasons import REASONS
 from features.kernels.bearing import fault_orders, misfits
@@ -72,9 +73,8 @@ def turning(store: Reader, plant: Plant, tag: Tag, found: Snapshot) -> Turning:
         speeds = fixed_speeds(plant.asset_at(tag.asset, instant).speed_rpm, end)
         return Turning(float(speeds.shaft[0]), bearing, _lack(speeds), speeds.sources[0] or "")
     pages = list(store.read([source.name], found.start - source.max_staleness, found.end))
-    held = held_speeds(
-        pl.concat(pages) if pages else empty_batch(), source.unit, staleness=microseconds(source.max_staleness)
-    )
+    samples = tag_samples(pl.concat(pages) if pages else empty_batch())
+    held = held_speeds(samples, source.unit, staleness=microseconds(source.max_staleness))
     speeds = measured_speeds(held, end, length=length)
     standstill = f"the shaft stands still, by {source.name}" if _is_zero(held, end, length) else ""
     return Turning(float(speeds.shaft[0]), bearing, standstill or _lack(speeds), speeds.sources[0] or "")

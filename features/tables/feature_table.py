@@ -9,28 +9,29 @@ lose nor repeat them. By what rows were computed is in the table's description (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction, RemoveAction
 
 from features.define.view_plan import ViewPlan, view_plan
+from features.tables.appended_files import CONFIGURATION, write_file
+from features.tables.available import available
 from features.tables.definition import Definition, definition_of, from_json, outdated_keys
+from features.tables.progress import CURSOR, Progress, newest_samples
 from features.windows.dirty import in_intervals
-from historian.errors import FeatureError, StoreUnavailable
+from historian.errors import FeatureError
 from historian.plant.plant import Plant, View
 from historian.times import from_micros, micros
 
 _INSTANT: Final = pl.Datetime("us", "UTC")
 KEY: Final = ("asset", "event_timestamp")
-_CURSOR: Final = "ledger"
-_NEWEST: Final = "newest:"
 _SMALL_BYTES: Final = 32 * 2**20
 _ROWS_AT_ONCE: Final = 4_000_000
 _STATISTICS: Final = timedelta(milliseconds=1)
@@ -64,21 +65,6 @@ def check_definition(plant: Plant, view: View) -> None:
         FeatureTable(plant, view)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far the job has read the ledger for a view; written together with the last rows of a run."""
-
-    cursor: datetime
-    """`ingested_at` of the newest ledger row taken in."""
-    newest: Mapping[str, datetime]
-    """The newest sample of each tag at that time, the run itself at the latest: later windows may still be pending."""
-
-    def transactions(self) -> list[Transaction]:
-        """Return the form in which Delta Lake keeps it."""
-        newest = [Transaction(_NEWEST + tag, micros(instant)) for tag, instant in self.newest.items()]
-        return [Transaction(_CURSOR, micros(self.cursor)), *newest]
-
-
 class FeatureTable:
     """The feature table of a view; created empty when first opened."""
 
@@ -94,11 +80,13 @@ class FeatureTable:
         self.schema = _schema(self.plan)
         self.empty = self.schema.to_frame()
         wanted = definition_of(plant, self.plan)
-        with _available(self.path):
+        with available(self.path):
             self._delta = _open(self.path, self.empty, wanted)
-            self.definition = from_json(self._delta.metadata().description)
+            self._known = (-1, self.empty)
+            self.definition = self._recorded = from_json(self._delta.metadata().description)
             self._check(view, wanted)
             self._add_columns()
+            self._stored = self._delta.schema()
         self._wanted = wanted
 
     def adopt(self, now: datetime) -> None:
@@ -106,7 +94,7 @@ class FeatureTable:
         current, wanted = self.definition.provenance[-1], self._wanted.provenance[-1]
         if (wanted.features, wanted.assets) == (current.features, current.assets):
             return
-        newest = self._actions()["max.created_timestamp"].max() if self._delta.file_uris() else None
+        newest = self._actions()["max.created_timestamp"].max()
         if isinstance(newest, datetime):
             since = max(now, newest + _STATISTICS)
             self.definition = self.definition.followed_by(
@@ -121,7 +109,7 @@ class FeatureTable:
         if len(provenance) > 1 and all(rows.is_empty() for rows in self.stale_rows()):
             current = replace(provenance[-1], since=0)
             self.definition = replace(self.definition, provenance=(current,))
-            with _available(self.path):
+            with available(self.path):
                 self._record_definition()
 
     @property
@@ -145,23 +133,29 @@ class FeatureTable:
 
     def newest(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Return, of each of these (asset, event_timestamp) pairs, the row created last."""
-        near = self.within(keys.select(after="event_timestamp", until="event_timestamp"))
-        rows = near.join(keys.lazy().select(KEY), on=KEY, how="semi").collect()
+        intervals = keys.select(after="event_timestamp", until="event_timestamp")
+        if not self._near(intervals):
+            return self.empty.clone()
+        rows = self.within(intervals).join(keys.lazy().select(KEY), on=KEY, how="semi").collect()
         return rows.sort("created_timestamp").unique(KEY, keep="last")
 
     def within(self, intervals: pl.DataFrame) -> pl.LazyFrame:
         """Return rows of just the files that may have some with after <= event_timestamp <= until for any interval."""
-        if intervals.is_empty() or not self._delta.file_uris():
+        if not (paths := self._near(intervals)):
             return self.empty.lazy()
-        intervals, files = intervals.sort("after"), self._actions()
-        begun = intervals["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
-        latest = intervals.select(pl.col("until").cum_max()).to_series().gather((begun.cast(pl.Int64) - 1).clip(0))
-        files = files.filter((begun > 0) & (latest >= files["min.event_timestamp"]))
-        if files.is_empty():
-            return self.empty.lazy()
-        paths = [str(self.path / path) for path in files["path"]]
         rows = pl.scan_parquet(paths, glob=False, schema=self.schema, missing_columns="insert", extra_columns="ignore")
-        return rows.filter(pl.col("event_timestamp").is_between(intervals["after"][0], intervals["until"].max()))
+        return rows.filter(pl.col("event_timestamp").is_between(intervals["after"].min(), intervals["until"].max()))
+
+    def _near(self, intervals: pl.DataFrame) -> list[str]:
+        """Return the files that may have rows of `within`: live, none has."""
+        files = self._actions()
+        if intervals.is_empty() or files.is_empty():
+            return []
+        intervals = intervals.sort("after")
+        begun = intervals["after"].search_sorted(files["max.event_timestamp"] + _STATISTICS, side="right")
+        latest = intervals["until"].cum_max().gather((begun.cast(pl.Int64) - 1).clip(0))
+        near = (begun > 0) & (latest >= files["min.event_timestamp"])
+        return [str(self.path / path) for path in files["path"].filter(near)]
 
     def _equal_intervals(self) -> Iterator[pl.DataFrame]:
         """Yield intervals of equal length that follow one another over all rows, one per `_ROWS_AT_ONCE` rows."""
@@ -182,7 +176,7 @@ class FeatureTable:
         Of each such pair the newest row counts; the frames follow one another in time.
         """
         definition = self.definition
-        if not (definition.stale_columns or definition.stale_assets) or not self._delta.file_uris():
+        if not (definition.stale_columns or definition.stale_assets):
             return
         for interval in self._equal_intervals():
             rows = self.within(interval)
@@ -220,7 +214,7 @@ class FeatureTable:
         Raises:
             StoreUnavailable: another writer was faster, or the table cannot be read or written; nothing was appended.
         """
-        with _available(self.path):
+        with available(self.path):
             self._record_definition()
             if recomputed is not None:
                 self._withdraw(rows, recomputed, before)
@@ -228,32 +222,31 @@ class FeatureTable:
             fresh = self._unknown(rows, now)
             if not fresh.is_empty():
                 before(fresh)
-                # By merging, for the table may still have columns the plant file no longer has: null from here on.
-                write_deltalake(self._delta, fresh, mode="append", schema_mode="merge", commit_properties=commit)
-            elif progress:
-                schema = self._delta.schema()
-                self._delta.create_write_transaction([], mode="append", schema=schema, commit_properties=commit)
-                self._delta.update_incremental()  # which this call, unlike the others, leaves to us
+            if progress or not fresh.is_empty():
+                files: list[AddAction | RemoveAction] = [] if fresh.is_empty() else [write_file(self.path, fresh)]
+                self._delta.create_write_transaction(files, "append", self._stored, commit_properties=commit)
+                self._delta.update_incremental()  # which this call, unlike others, leaves to us
         return fresh
 
     def cursor(self) -> datetime | None:
         """Return the `ingested_at` up to which the ledger has been read; None before the first run."""
-        return self._instant(_CURSOR)
+        with available(self.path):
+            version = self._delta.transaction_version(CURSOR)
+        return None if version is None else from_micros(version)
 
-    def newest_sample(self, tag: str) -> datetime | None:
-        """Return the time of the tag's newest sample as of the last run."""
-        return self._instant(_NEWEST + tag)
+    def newest_samples(self) -> dict[str, datetime]:
+        """Return the time of each tag's newest sample as of the last run; a tag without one is left out."""
+        with available(self.path):
+            return newest_samples(self.path, self._delta.version())
 
     def compact(self, *, files: int = 100) -> None:
         """Join small files once there are more than `files` of them, and delete what was joined a week ago.
 
         Readers notice nothing; only time travel further back than the week is lost, which `created_timestamp` replaces.
         """
-        if not self._delta.file_uris():
-            return
         sizes = self._actions()["size_bytes"]
         if (sizes < _SMALL_BYTES).sum() > files:
-            with _available(self.path):
+            with available(self.path):
                 self._delta.optimize.compact(target_size=_SMALL_BYTES)
                 self._delta.vacuum(dry_run=False)
 
@@ -273,17 +266,19 @@ class FeatureTable:
             self._delta.alter.add_columns(fields)
 
     def _record_definition(self) -> None:
+        if self.definition is self._recorded:
+            return
         if self.definition.to_json() != self._delta.metadata().description:
             self._delta.alter.set_table_description(self.definition.to_json())
+        self._recorded = self.definition
 
     def _actions(self) -> pl.DataFrame:
-        """Return what Delta knows of the table's files; there must be one."""
-        return pl.DataFrame(self._delta.get_add_actions(flatten=True))
-
-    def _instant(self, app_id: str) -> datetime | None:
-        with _available(self.path):
-            version = self._delta.transaction_version(app_id)
-        return None if version is None else from_micros(version)
+        """Return what Delta knows of the table's files, kept until the version changes."""
+        version, actions = self._known
+        if version != self._delta.version():
+            version, actions = self._delta.version(), pl.DataFrame(self._delta.get_add_actions(flatten=True))
+            self._known = version, actions
+        return actions
 
     def _claim(self, *transactions: Transaction) -> CommitProperties:
         """Claim the next version as this writer's own, so that two at once cannot both append the same rows."""
@@ -291,6 +286,8 @@ class FeatureTable:
 
     def _withdraw(self, rows: pl.DataFrame, recomputed: pl.DataFrame, before: Callable[[pl.DataFrame], None]) -> None:
         """Delete the rows of the intervals whose (asset, event_timestamp) is not among `rows`."""
+        if not self._near(recomputed):
+            return
         held = in_intervals(self.within(recomputed).select(KEY), recomputed)
         gone = held.join(rows.lazy().select(KEY), on=KEY, how="anti").unique().collect()
         if not gone.is_empty():
@@ -311,6 +308,8 @@ class FeatureTable:
             return self.empty.clone()
         created = max(now, from_micros(self.definition.provenance[-1].since))
         known = self.newest(rows)
+        if known.is_empty():
+            return rows.with_columns(created_timestamp=pl.lit(created, _INSTANT)).select(self.schema.names()).sort(KEY)
         features = [name for name in self.schema if name != "created_timestamp"]
         current = known.filter(pl.col("created_timestamp") >= from_micros(self.definition.fresh_since))
         current = current.join(self.by_other_facts(current), on=KEY, how="anti")
@@ -328,19 +327,12 @@ class FeatureTable:
 def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable:
     arrow = empty.to_arrow().schema
     try:
-        return DeltaTable.create(path, schema=arrow, mode="ignore", description=definition.to_json())
+        return DeltaTable.create(
+            path,
+            schema=arrow,
+            mode="ignore",
+            description=definition.to_json(),
+            configuration=CONFIGURATION,
+        )
     except CommitFailedError:
         return DeltaTable(path)  # another process created it at the same time
-
-
-@contextmanager
-def _available(path: Path) -> Iterator[None]:
-    """Turn errors of Delta Lake and the disk into `StoreUnavailable` with advice."""
-    try:
-        yield
-    except CommitFailedError:
-        raise StoreUnavailable(
-            f"another penstock compute writes to {path}; nothing is lost: run it again when that one is done"
-        ) from None
-    except (DeltaError, OSError) as error:
-        raise StoreUnavailable(f"the feature table {path} cannot be used: {error}") from None

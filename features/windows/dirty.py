@@ -8,9 +8,11 @@ to half a period before t, and the windows that end in between had them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from historian.intervals import join_touching
@@ -46,15 +48,30 @@ def dirty_intervals(changes: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Columns of `INTERVALS`, sorted; the intervals of an asset neither overlap nor touch.
     """
-    known = changes.join(tags, on="tag")
-    changed = known.select("asset", first=pl.col("first") - pl.col("replaces"), last="last", lookback="lookback")
-    touched, overdue = pl.col("asset").is_in(changed["asset"].implode()), pl.col("known") < pl.col("newest")
+    of_tags = tags.lazy()
+    changed = (
+        changes.lazy()
+        .join(of_tags, on="tag")
+        .select("asset", first=pl.col("first") - pl.col("replaces"), last="last", lookback="lookback")
+    )
+    assets = changes.lazy().join(of_tags, on="tag").select(pl.col("asset").unique(), touched=True)
+    touched, overdue = pl.col("touched").fill_null(value=False), pl.col("known") < pl.col("newest")
     # A tag without new samples counts as known up to the newest sample of its asset: a dead tag leaves nothing pending.
     begun = pl.when(overdue.fill_null(value=False)).then("known").otherwise(pl.col("known").max().over("asset"))
-    waiting = tags.drop_nulls("known").with_columns(first=begun).filter(touched | overdue)
-    pending = waiting.select("asset", "first", last=pl.max_horizontal("known", "newest"), lookback="lookback")
+    known = of_tags.drop_nulls("known").join(assets, on="asset", how="left").with_columns(first=begun)
+    pending = known.filter(touched | overdue).select(
+        "asset", "first", last=pl.max_horizontal("known", "newest"), lookback="lookback"
+    )
     used = pl.concat([changed, pending.filter(pl.col("first") < pl.col("last") + pl.col("lookback"))])
-    return join_intervals(used.select("asset", after="first", until=pl.col("last") + pl.col("lookback")))
+    found = used.select("asset", after="first", until=pl.col("last") + pl.col("lookback"))
+    return join_intervals(found.collect())
+
+
+def intervals_of(rows: Sequence[tuple[str, int, int]]) -> pl.DataFrame:
+    """Return intervals as a frame, columns of `INTERVALS`, from (asset, after, until) in microseconds."""
+    names, after, until = zip(*rows, strict=True) if rows else ((), (), ())
+    physical = {"asset": pl.Series(names, dtype=pl.String), "after": np.array(after, np.int64)}
+    return pl.DataFrame({**physical, "until": np.array(until, np.int64)}).cast(INTERVALS)
 
 
 def join_intervals(intervals: pl.DataFrame, *, within: timedelta = timedelta(0)) -> pl.DataFrame:

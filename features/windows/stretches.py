@@ -75,6 +75,15 @@ class Stretches:
             np.zeros(0, np.int64) if known else np.flatnonzero(~np.isfinite(values)),
         )
 
+    def part(self, rows: slice) -> Stretches:
+        """Return some of the stretches, as of one tag of several; their samples are numbered from 0."""
+        begin, stop = self.offsets[rows.start], self.offsets[rows.stop]
+        low, high = np.searchsorted(self.not_finite, [begin, stop])
+        offsets, not_finite = self.offsets[rows.start : rows.stop + 1] - begin, self.not_finite[low:high] - begin
+        return Stretches(
+            self.start[rows], self.first[rows], self.rate[rows], offsets, self.bad[rows], self.untimed[rows], not_finite
+        )
+
     def __len__(self) -> int:
         """Return the number of samples."""
         return int(self.offsets[-1])

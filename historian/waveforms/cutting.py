@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from historian.times import micros
-from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, item_bytes
+from historian.waveforms.batch import ITEM_BYTES, WAVEFORM_SCHEMA, WaveformBatch
 from historian.waveforms.encoding import with_statistics
 from historian.waveforms.timing import Integers, first_index, offsets_us, starts_us
 
@@ -39,17 +39,20 @@ def parts(frame: pl.DataFrame, row: Integers, first: Integers, count: Integers) 
         first: [parts] index of the part's first sample in its stretch.
         count: [parts] samples.
     """
-    taken = frame[row]
-    partly = count < taken["count"].to_numpy()
-    if not partly.any():
+    alone = len(row) > 0 and bool(np.all(np.diff(row) == 1))
+    taken = frame[int(row[0]) : int(row[-1]) + 1] if alone else frame[row]
+    partly = np.flatnonzero(count < taken["count"].to_numpy())
+    if not len(partly):
         return taken
     first, count = first[partly], count[partly]
-    some = taken.filter(partly)  # slicing the bytes of all rows would copy them
+    some = taken[partly]  # slicing the bytes of all rows would copy them
     start = starts_us(some) + offsets_us(first, some["sample_rate"].to_numpy())
+    size = np.array([ITEM_BYTES[name] for name in some["encoding"].to_list()])
     sliced = some.with_columns(
         timestamp=pl.Series(start).cast(WAVEFORM_SCHEMA["timestamp"]),
         count=pl.Series(count, dtype=WAVEFORM_SCHEMA["count"]),
-        values=pl.col("values").bin.slice(pl.Series(first) * item_bytes(), pl.Series(count) * item_bytes()),
+        values=pl.col("values").bin.slice(pl.Series(first * size), pl.Series(count * size)),
     )
-    order = np.argsort(np.concatenate((np.flatnonzero(~partly), np.flatnonzero(partly))))
-    return pl.concat([taken.filter(~partly), with_statistics(sliced)])[order]
+    order = np.arange(taken.height)
+    order[partly] = taken.height + np.arange(len(partly))
+    return pl.concat([taken, with_statistics(sliced)])[order]

@@ -34,7 +34,6 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
 _VIEW: Final = np.dtype([("size", "<i4"), ("prefix", "<i4"), ("buffer", "<i4"), ("offset", "<i4")])
 """A value of an Arrow binary view that is longer than `_INLINE`."""
 _INLINE: Final = 12
-_CODE: Final = ("encoding", "scale", "divisor")
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +55,8 @@ class _Memory(NamedTuple):
     """[rows] index into `data`."""
     start: Integers
     """[rows] index of the first byte."""
+    size: Integers
+    """[rows] number of bytes."""
 
 
 def encode(heads: pl.DataFrame, values: Array, *, scale: float = 1.0, divisor: float = 1.0) -> pl.DataFrame:
@@ -169,11 +170,11 @@ def _memory(column: pl.Series) -> _Memory:
     _, views, *data = array.buffers()
     view = np.frombuffer(views, _VIEW)[array.offset : array.offset + len(array)]
     if (view["size"] > _INLINE).all():
-        return _Memory(data, view["buffer"], view["offset"].astype(np.int64))
+        return _Memory(data, view["buffer"], view["offset"].astype(np.int64), view["size"].astype(np.int64))
     array = column.to_arrow()
     _, offsets, together = array.buffers()
-    starts = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array)]
-    return _Memory([together], np.zeros(len(array), np.int32), starts)
+    edges = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return _Memory([together], np.zeros(len(array), np.int32), edges[:-1], np.diff(edges))
 
 
 def _convert(stored: Array, scale: float, divisor: float, target: Floats) -> None:
@@ -191,9 +192,10 @@ def _runs(frame: pl.DataFrame, memory: _Memory) -> Iterator[tuple[int, int, str,
     """Yield first row, last row + 1, encoding, scale and divisor of rows that are encoded alike and lie together."""
     if frame.is_empty():
         return
-    code = frame.select(_CODE)
-    alike = code.select(pl.all_horizontal(pl.all() == pl.all().shift())).to_series().to_numpy()[1:].astype(bool)
-    ends = memory.start + frame["values"].bin.size().to_numpy()
+    encoding, scale, divisor = frame["encoding"], frame["scale"].to_numpy(), frame["divisor"].to_numpy()
+    alike = (scale[1:] == scale[:-1]) & (divisor[1:] == divisor[:-1]) & (encoding[1:] == encoding[:-1]).to_numpy()
+    ends = memory.start + memory.size
     together = (memory.part[1:] == memory.part[:-1]) & (memory.start[1:] == ends[:-1])
     borders = [0, *(np.flatnonzero(~(alike & together)) + 1).tolist(), frame.height]
-    yield from ((first, last, *code.row(first)) for first, last in pairwise(borders))
+    for first, last in pairwise(borders):
+        yield first, last, encoding[first], scale[first].item(), divisor[first].item()

@@ -14,7 +14,7 @@ from typing import Final
 
 from features.cluster.ray_cluster import connected, spread
 from features.compute.engines.processes import Engine
-from features.compute.partition import Computed, Partition, Samples, compute_partition
+from features.compute.partition import Computed, Partition, Samples, compute_partitions
 from historian.stores.open import open_url
 
 TOKEN: Final = "PENSTOCK_STORE_TOKEN"  # noqa: S105 - the name of a variable
@@ -42,7 +42,7 @@ def cluster(url: str, *, address: str, memory: int) -> Engine:
 
 
 def _compute(url: str, partition: Partition) -> Computed:
-    return compute_partition(_opened(url, os.environ.get(TOKEN, "")), partition)
+    return compute_partitions(_opened(url, os.environ.get(TOKEN, "")), [partition])
 
 
 @cache

@@ -13,13 +13,13 @@ from itertools import islice
 from time import monotonic
 from typing import Final
 
-from features.compute.engines.shared_read import compute_group, grouped
+from features.compute.engines.groups import grouped
 from features.compute.engines.worker import WorkerProcess
-from features.compute.partition import Computed, Partition, Samples
+from features.compute.partition import Computed, Partition, Samples, compute_partitions
 
 Engine = Callable[[Iterable[Partition]], Iterator[Computed]]
 """Runs partitions and yields their rows as they are done."""
-ComputeGroup = Callable[[Sequence[Partition]], Sequence[Computed]]
+ComputeGroup = Callable[[Sequence[Partition]], Computed]
 """Computes the partitions of one group, in this process or in another."""
 
 _FASTEST: Final = 50e6
@@ -31,11 +31,11 @@ _WORTH: Final = 3.0
 
 
 def in_process(store: Samples) -> Engine:
-    """Return an engine that runs in the calling thread, one partition after the other; `store` has the samples."""
+    """Return an engine that runs in the calling thread, one group after the other; `store` has the samples."""
 
     def run(partitions: Iterable[Partition]) -> Iterator[Computed]:
         for group in grouped(partitions):
-            yield from compute_group(store, group)
+            yield compute_partitions(store, group)
 
     return run
 
@@ -65,8 +65,8 @@ def processes(store: Samples, url: str, token: str, *, jobs: int, worth: float =
             if sum(each.samples for each in todo) > worth * _FASTEST:
                 pool.start_others()
             for found in pool.compute(grouped(todo)):
-                yield from found
-                done += len(found)
+                yield found
+                done += len(found.covered)
                 if (monotonic() - begun) / done * (len(todo) - done) > worth:
                     pool.start_others()
         finally:
@@ -80,7 +80,7 @@ class _ProcessPool:
 
     def __init__(self, store: Samples, start: Callable[[], WorkerProcess], others: int) -> None:
         self._compute: dict[ThreadPoolExecutor, ComputeGroup] = {
-            ThreadPoolExecutor(1): lambda group: list(compute_group(store, group))
+            ThreadPoolExecutor(1): lambda group: compute_partitions(store, group)
         }
         self._workers: list[WorkerProcess] = []
         self._start, self._others = start, others
@@ -89,9 +89,9 @@ class _ProcessPool:
         """Start the other processes, unless they are there; they take part as soon as they are ready."""
         self._workers = self._workers or [self._start() for _ in range(self._others)]
 
-    def compute(self, groups: Iterator[list[Partition]]) -> Iterator[Sequence[Computed]]:
+    def compute(self, groups: Iterator[list[Partition]]) -> Iterator[Computed]:
         """Yield the rows of each group, as they are done."""
-        pending: dict[Future[Sequence[Computed]], ThreadPoolExecutor] = {}
+        pending: dict[Future[Computed], ThreadPoolExecutor] = {}
         while True:
             # Two threads a process, so that one group waits there while the other is at work.
             self._compute |= {ThreadPoolExecutor(2): each.compute for each in self._workers if each.is_ready()}

@@ -16,8 +16,7 @@ from multiprocessing.connection import Connection
 from threading import Lock
 from typing import Any, Final
 
-from features.compute.engines.shared_read import compute_group
-from features.compute.partition import Computed, Partition
+from features.compute.partition import Computed, Partition, compute_partitions
 from historian.errors import FeatureError
 from historian.stores.open import open_url
 
@@ -54,7 +53,7 @@ class WorkerProcess:
             return False
         return self._ready
 
-    def compute(self, group: Sequence[Partition]) -> Sequence[Computed]:
+    def compute(self, group: Sequence[Partition]) -> Computed:
         """Compute partitions in the process, and return their rows.
 
         With two threads that call this the process always has something to do; each may receive the rows of the other's
@@ -68,7 +67,7 @@ class WorkerProcess:
             with self._sending:
                 self._pipe.send(list(group))
             with self._receiving:
-                found: list[Computed] | Exception = self._pipe.recv()
+                found: Computed | Exception = self._pipe.recv()
         except (EOFError, OSError):
             raise FeatureError(
                 "a process that computed features was killed, most likely for lack of memory; nothing is lost: "
@@ -96,7 +95,7 @@ def serve(socket: int) -> None:
             group = pipe.recv()
             try:
                 store = store or open_url(url, token)
-                answer: object = list(compute_group(store, group))
+                answer: object = compute_partitions(store, group)
             except Exception as error:  # noqa: BLE001 - raised again in the parent
                 answer = error
             pipe.send(answer)

@@ -1,120 +1,123 @@
-"""Samples and waveforms of one asset -> its feature rows, page by page, in bounded memory."""
+"""Samples and waveforms of assets -> their feature rows, page by page, in bounded memory.
+
+What is computed together is of one view; assets share pages, batches of windows and the frame of rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from features.compute.rows.kernel_values import Values, kernel_values
+from features.compute.rows.kernel_values import kernel_values
 from features.compute.rows.missing import point_quality
-from features.compute.rows.pages import Page, appended, of_tag, since
-from features.compute.rows.point_windows import point_windows
-from features.compute.rows.quality import ProcessQuality, WaveformQuality
+from features.compute.rows.page_arrays import Held, PageArrays
+from features.compute.rows.pages import Page
+from features.compute.rows.point_columns import PointColumns, joined_columns
+from features.compute.rows.point_values import waveform_point_values
+from features.compute.rows.point_windows import Due, HeldPoint, WaveformPoint, point_windows
 from features.compute.rows.speed import ShaftSpeed
 from features.define.point_plan import PointPlan
-from features.define.view_plan import AssetPlan, PointTag
-from features.windows.tiling import EndRange, Windows, microseconds
-from historian.samples import SCHEMA
+from features.define.view_plan import AssetPlan
+from features.windows.tiling import EndRange, microseconds
 
-_EVENT: Final = "event_timestamp"
+
+class Wanted(NamedTuple):
+    """Which windows of an asset are computed."""
+
+    plan: AssetPlan
+    """What to compute; every tag of it has samples."""
+    ends: EndRange
+    ready: Mapping[str, int]
+    """`EndRange.ready` of each tag."""
+
+    def until(self, known: int | None) -> EndRange:
+        """Return the windows for which everything before an instant is enough; None if everything is known."""
+        return self.ends if known is None else self.ends._replace(until=min(self.ends.until, known))
+
+    def after(self, known: int) -> Wanted:
+        """Return what is left then."""
+        return self._replace(ends=self.ends._replace(after=max(self.ends.after, self.until(known).until)))
 
 
 class Rows(NamedTuple):
-    """Feature rows of an asset."""
+    """Feature rows of assets."""
 
     frame: pl.DataFrame
-    """event_timestamp, then the columns of the points."""
+    """asset, event_timestamp, then the columns of the points; sorted by the first two."""
+    windows: int
+    """How many windows were found, of all points together."""
+    invalid: int
+    """How many of them were incomplete, or had samples that are not Good."""
     partial_windows: int
     """How many bursts end in samples too few for a window."""
-    after: int
-    """These are all rows of the asset with after < event_timestamp <= until; what is later may yet be pending."""
-    until: int
 
 
-def asset_rows(pages: Iterator[Page], plan: AssetPlan, wanted: EndRange, ready: Mapping[str, int]) -> Iterator[Rows]:
-    """Compute the feature rows of one asset.
+def asset_rows(pages: Iterator[Page], wanted: Sequence[Wanted]) -> Iterator[Rows]:
+    """Compute the feature rows of assets of one view.
 
     Args:
         pages: what the windows can use; see `in_step`.
-        plan: what to compute; every tag of it has samples.
-        wanted: which windows.
-        ready: `EndRange.ready` of each tag.
+        wanted: the assets, sorted by name; they have the same point plans, see `grouped`.
     """
-    held: dict[str, pl.DataFrame] = {}
+    held = Held({}, {})
+    begins = {tag.name: tag.since for each in wanted for tag in each.plan.sample_tags if tag.since is not None}
     for page in pages:
         # Where more follows, windows that end within the page are complete; with the last page all are.
-        more = page.until is not None
-        until = wanted.until if page.until is None else min(wanted.until, page.until)
-        for each in plan.sample_tags:
-            rows = of_tag(page, each) if each.since is None else since(of_tag(page, each), each.since)
-            held[each.name] = appended(held[each.name], rows) if each.name in held else rows
-        speed, frames, resume, partial_windows = _shaft_speed(plan, held), [], until, 0
-        for tag in plan.tags:
-            its_range = wanted._replace(until=until, ready=ready[tag.name])
-            with np.errstate(over="ignore", invalid="ignore"):  # such windows have the reason `magnitude`
-                windows, frame = point_rows(held[tag.name], tag, its_range, speed)
-            held[tag.name] = since(held[tag.name], windows.resume) if more else held[tag.name].clear()
-            frames.append(frame)
-            resume, partial_windows = min(resume, windows.resume), partial_windows + windows.partial_windows
-        if plan.speed and more:
-            held[plan.speed.name] = since(held[plan.speed.name], resume - plan.speed.max_staleness)
-        yield Rows(_joined(frames, plan.points), partial_windows, wanted.after, min(until, max(ready.values())))
-        wanted = wanted._replace(after=max(wanted.after, until))
+        arrays = PageArrays(page, held, begins)
+        with np.errstate(over="ignore", invalid="ignore"):  # such windows have the reason `magnitude`
+            points = _points(arrays, wanted, page.until)
+            yield _rows(arrays, points, wanted)
+        if page.until is not None:
+            held = arrays.since(_needed(points, wanted, page.until))
+            wanted = [each.after(page.until) for each in wanted]
 
 
-def _shaft_speed(plan: AssetPlan, held: Mapping[str, pl.DataFrame]) -> ShaftSpeed:
+def _points(arrays: PageArrays, wanted: Sequence[Wanted], known: int | None) -> list[HeldPoint | WaveformPoint]:
+    """Find the windows of every point that a tag of any asset fills."""
+    due: dict[str, list[Due]] = {}
+    plans: dict[str, PointPlan] = {}
+    for number, each in enumerate(wanted):
+        speed, ends = _shaft_speed(arrays, each.plan), each.until(known)
+        for tag in each.plan.tags:
+            due.setdefault(tag.plan.name, []).append(Due(number, tag, ends._replace(ready=each.ready[tag.name]), speed))
+            plans.setdefault(tag.plan.name, tag.plan)
+    return [point_windows(arrays, plans[name], tags) for name, tags in due.items()]
+
+
+def _shaft_speed(arrays: PageArrays, plan: AssetPlan) -> ShaftSpeed:
     length, speed = microseconds(plan.window), plan.speed
     if speed is None:
         return ShaftSpeed(None, "", 0, plan.fixed_rpm, length)
-    return ShaftSpeed(held[speed.name], speed.unit, speed.max_staleness, None, length)
+    return ShaftSpeed(arrays.samples(speed.name), speed.unit, speed.max_staleness, None, length)
 
 
-def point_rows(held: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> tuple[Windows, pl.DataFrame]:
-    """Compute the rows of one point: samples or stretches -> windows -> kernels -> columns.
-
-    Args:
-        held: of the tag, as `of_tag` returns them, timestamp ascending; all from `Windows.resume` of the range before.
-        tag: the tag that fills the point.
-        wanted: which windows.
-        speed: where the shaft's speed comes from.
-
-    Returns:
-        The windows, and event_timestamp with the point's columns.
-    """
-    found = point_windows(held, tag, wanted, speed)
-    computed = kernel_values(found.batches, (*tag.plan.groups.values(), *tag.plan.checks))
-    values, quality = point_quality(found, tag, computed)
-    return quality.windows, _frame(tag.plan, values, quality)
-
-
-def _frame(plan: PointPlan, values: Values, quality: ProcessQuality | WaveformQuality) -> pl.DataFrame:
-    arrays = [values[spec.name] for spec in plan.features]
-    arrays += [spec.kernel(quality) for specs in plan.quality.values() for spec in specs]
-    series = [_series(each.name, array, each.dtype) for each, array in zip(plan.columns, arrays, strict=True)]
-    return pl.DataFrame([pl.Series(_EVENT, quality.windows.end).cast(SCHEMA["timestamp"]), *series])
-
-
-def _series(name: str, values: npt.NDArray[Any], dtype: pl.DataType) -> pl.Series:
-    """NaN and infinity are undefined: null. Polars reads texts from lists only, once there is a None among them."""
-    if values.dtype.kind == "f":
-        return pl.Series(name, np.where(np.isfinite(values), values, np.nan), dtype, nan_to_null=True)
-    return pl.Series(name, values.tolist() if values.dtype.kind == "O" else values, dtype)
-
-
-def _joined(frames: Sequence[pl.DataFrame], points: Sequence[str]) -> pl.DataFrame:
-    """Join the rows of the points by their ends; a point that has no window at another's end is `absent` there."""
-    if len(frames) == 1:
-        frame = frames[0]
-    else:
-        frame = pl.concat(frames, how="align_full") if frames else pl.DataFrame(schema={_EVENT: SCHEMA["timestamp"]})
-    absent = pl.lit("absent", pl.String)
-    return frame.with_columns(
-        pl.when(pl.col(f"{name}_valid").is_null()).then(absent).otherwise(f"{name}_reason").alias(f"{name}_reason")
-        if f"{name}_valid" in frame.columns
-        else absent.alias(f"{name}_reason")
-        for name in points
+def _rows(arrays: PageArrays, points: Sequence[HeldPoint | WaveformPoint], wanted: Sequence[Wanted]) -> Rows:
+    """Compute the columns of points and join them."""
+    values = waveform_point_values(arrays, [each for each in points if isinstance(each, WaveformPoint)])
+    for each in points:
+        if isinstance(each, HeldPoint):
+            values[each.plan.name] = kernel_values(each.batches, (*each.plan.groups.values(), *each.plan.checks))
+    columns = {}
+    for each in points:
+        known, quality = point_quality(each, values[each.plan.name])
+        columns[each.plan.name] = PointColumns(each.plan, each.asset, known, quality)
+    names = [each.plan.asset for each in wanted]
+    return Rows(
+        joined_columns(columns, wanted[0].plan.points, names),
+        sum(len(each.asset) for each in points),
+        sum(int(np.count_nonzero(~each.windows.valid)) for each in points),
+        sum(each.windows.partial_windows for each in points),
     )
+
+
+def _needed(points: Sequence[HeldPoint | WaveformPoint], wanted: Sequence[Wanted], known: int) -> dict[str, int]:
+    """Return from which instant on later windows need the samples of each tag."""
+    needed = {tag: instant for point in points for tag, instant in point.resume}
+    for each in wanted:
+        if speed := each.plan.speed:
+            first = min([needed[tag.name] for tag in each.plan.tags], default=each.until(known).until)
+            needed[speed.name] = first - speed.max_staleness
+    return needed

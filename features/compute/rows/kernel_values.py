@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.compute.rows.point_windows import HeldBatch, Machine, VibrationBatch, waveform_batches
+from features.compute.rows.point_windows import HeldBatch
+from features.compute.rows.vibration_batches import Machine, VibrationBatch, waveform_batches
 from features.define.catalogue import DEFAULT_GROUPS
 from features.define.spec import Batch, FeatureGroup, FeatureSpec, Floats
 from features.windows.stretches import Integers
@@ -51,7 +52,7 @@ def waveform_values(
     """Compute the features of complete windows of a waveform.
 
     Args:
-        samples: [samples] of one channel.
+        samples: [samples] of one channel, or of several with the same rate and unit, one after the other.
         first: [windows] index of each window's first sample.
         tiling: how long windows are, and the sample rate.
         unit: of the samples.

@@ -10,73 +10,68 @@ import numpy as np
 import numpy.typing as npt
 
 from features.compute.rows.kernel_values import Values
-from features.compute.rows.point_windows import PointWindows, WaveformWindows
+from features.compute.rows.point_windows import HeldPoint, PointWindows, WaveformPoint
 from features.compute.rows.quality import ProcessQuality, WaveformQuality
 from features.define.reasons import REASONS, Flags, Reason, Texts
 from features.define.spec import FeatureSpec
-from features.define.view_plan import PointTag
 from features.kernels.spectrum import ACCELERATION
 from features.windows.stretches import Booleans
 
 
-def point_quality(
-    found: PointWindows, tag: PointTag, values: Values
-) -> tuple[Values, ProcessQuality | WaveformQuality]:
+def point_quality(found: HeldPoint | WaveformPoint, values: Values) -> tuple[Values, ProcessQuality | WaveformQuality]:
     """Return the values of a point for all its windows, and the quality of these.
 
     Args:
         found: its windows.
-        tag: the tag that fills the point.
         values: what its kernels computed of the batches; of extreme waveforms the features become NaN.
     """
-    if isinstance(found, WaveformWindows):
-        return _waveform_quality(found, tag, values)
+    if isinstance(found, WaveformPoint):
+        return _waveform_quality(found, values)
     windows, valid = found.windows, found.windows.valid
-    values = _without_changed(values, tag)
+    values = _without_changed(values, found)
     of_valid = {name: each[valid] for name, each in values.items()}
     faults = {code: holds[valid] for code, holds in windows.faults.items()}
     known: Flags = {**faults, "magnitude": of_valid["extreme"]}
-    flags = missing_flags(_unchanged(tag), of_valid, known, int(valid.sum()))
-    codes = {**windows.faults, **on_all_windows(flags, valid), **_changed(tag, len(valid))}
+    flags = missing_flags(_unchanged(found), of_valid, known, int(valid.sum()))
+    codes = {**windows.faults, **on_all_windows(flags, valid), **_changed(found)}
     return values, ProcessQuality(windows, reason_texts(codes, len(valid)))
 
 
-def _unchanged(tag: PointTag) -> list[FeatureSpec[Any]]:
+def _unchanged(found: PointWindows) -> list[FeatureSpec[Any]]:
     """Return the features that depend on no fact that changes within the windows."""
-    return [spec for spec in tag.plan.features if not tag.plan.facts[spec.name] & tag.changed]
+    return [spec for spec in found.plan.features if not found.plan.facts[spec.name] & found.changed]
 
 
-def _changed(tag: PointTag, count: int) -> Flags:
-    """Return [count windows] the flag that a fact changes within each of them; none if no fact does."""
-    return {"changed": np.ones(count, np.bool_)} if tag.changed else {}
+def _changed(found: PointWindows) -> Flags:
+    """Return [windows] the flag that a fact changes within each of them; none if no fact does."""
+    return {"changed": np.ones(len(found.windows.end), np.bool_)} if found.changed else {}
 
 
-def _without_changed(values: Values, tag: PointTag) -> Values:
+def _without_changed(values: Values, found: PointWindows) -> Values:
     """Return the values without those that depend on a fact that changes within the windows."""
-    lost = {name for name, facts in tag.plan.facts.items() if facts & tag.changed} & values.keys()
+    lost = {name for name, facts in found.plan.facts.items() if facts & found.changed} & values.keys()
     return {
         name: np.full(len(each), _nothing(each), each.dtype) if name in lost and each.dtype.kind in "fO" else each
         for name, each in values.items()
     }
 
 
-def _waveform_quality(found: WaveformWindows, tag: PointTag, values: Values) -> tuple[Values, WaveformQuality]:
-    plan, valid = tag.plan, found.windows.valid
-    found_values = _without_changed(values, tag).items()
-    numbers = {name: each if _is_text(each) else each.astype(np.float64, copy=False) for name, each in found_values}
+def _waveform_quality(found: WaveformPoint, values: Values) -> tuple[Values, WaveformQuality]:
+    plan, valid, unchanged = found.plan, found.windows.valid, _without_changed(values, found).items()
+    numbers = {name: each if _is_text(each) else each.astype(np.float64, copy=False) for name, each in unchanged}
     extreme = numbers["extreme"] == 1
     if extreme.any():
         for spec in plan.features:
             numbers[spec.name][extreme] = _nothing(numbers[spec.name])
-    flags = _waveform_flags(found, tag, numbers)
-    speed = found.speeds.faults if plan.shows_speed and "speed" not in tag.changed else {}
-    codes = {**found.windows.faults, **on_all_windows(flags, valid), **speed, **_changed(tag, len(valid))}
+    flags = _waveform_flags(found, numbers)
+    speed = found.speeds.faults if plan.shows_speed and "speed" not in found.changed else {}
+    codes = {**found.windows.faults, **on_all_windows(flags, valid), **speed, **_changed(found)}
     reason = reason_texts(codes, len(valid))
     everywhere = {name: _on_all_windows(each, valid, _nothing(each)) for name, each in numbers.items()}
     return everywhere, WaveformQuality(found.windows, reason, found.tiling, everywhere["clipped"], found.speeds)
 
 
-def _waveform_flags(found: WaveformWindows, tag: PointTag, numbers: Values) -> Flags:
+def _waveform_flags(found: WaveformPoint, numbers: Values) -> Flags:
     """Return the codes that explain the missing features of valid windows; none if no feature is missing."""
     if not any(is_missing(each).any() for each in numbers.values()):
         return {}
@@ -84,12 +79,12 @@ def _waveform_flags(found: WaveformWindows, tag: PointTag, numbers: Values) -> F
     known: Flags = {
         **{code: holds[found.windows.valid] for code, holds in found.speeds.faults.items()},
         "speed_contradicted": numbers["contradicted"] == 1 if "contradicted" in numbers else np.zeros(count, np.bool_),
-        "geometry": np.full(count, not tag.has_geometry),
-        "unit": np.full(count, tag.plan.point.unit not in ACCELERATION),
+        "geometry": ~found.has_geometry[found.windows.valid],
+        "unit": np.full(count, found.plan.point.unit not in ACCELERATION),
         "constant": numbers["constant"] == 1,
         "magnitude": numbers["extreme"] == 1,
     }
-    return missing_flags(_unchanged(tag), numbers, known, count)
+    return missing_flags(_unchanged(found), numbers, known, count)
 
 
 def missing_flags(specs: Iterable[FeatureSpec[Any]], values: Values, known: Flags, count: int) -> Flags:

@@ -1,14 +1,14 @@
-"""Pages of samples and pages of waveforms of one asset, side by side in time, and each tag's part of them."""
+"""Pages of samples and pages of waveforms, side by side in time, and each tag's part of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
-from features.define.view_plan import SampleTag
 from historian.samples import SampleBatch, empty_batch
 from historian.waveforms.batch import ITEM_BYTES, MAX_BYTES, WaveformBatch, empty_waveforms
 from historian.waveforms.timing import first_index, last_us, offsets_us, starts_us
@@ -18,7 +18,7 @@ _Batch = TypeVar("_Batch", SampleBatch, WaveformBatch)
 
 
 class Page(NamedTuple):
-    """What is read of an asset at a time."""
+    """What is read at a time."""
 
     samples: SampleBatch
     waveforms: WaveformBatch
@@ -64,17 +64,49 @@ def _last_of_stretches(page: WaveformBatch) -> int:
     return int(last_us(page).max())
 
 
-def of_tag(page: Page, tag: SampleTag) -> pl.DataFrame:
-    """Return the tag's rows, the columns its features need. Often a page is one tag's, which saves a query."""
-    if tag.sample_rate is None:
-        return _of_tag(page.samples, tag)
-    return _of_tag(page.waveforms, tag).with_columns(first=pl.lit(0, pl.Int64))
+class TagRows(NamedTuple):
+    """Rows of several tags, sorted by tag and time."""
+
+    rows: pl.DataFrame
+    places: Mapping[str, slice]
+    """Which rows each tag has; a tag without rows is left out."""
+
+    def of(self, tag: str) -> pl.DataFrame:
+        """Return the rows of a tag."""
+        return self.rows[self.places[tag]] if tag in self.places else self.rows.clear()
 
 
-def _of_tag(page: pl.DataFrame, tag: SampleTag) -> pl.DataFrame:
-    ends = [*page[:1]["tag"], *page[-1:]["tag"]]  # the whole column would take 16 bytes a row
-    alone = set(ends) == {tag.name}
-    return (page if alone else page.filter(tag=tag.name))[list(tag.columns)]
+def tag_rows(rows: pl.DataFrame) -> TagRows:
+    """Find the rows of each tag.
+
+    Args:
+        rows: samples, or stretches with the column `first`, sorted by (tag, timestamp).
+    """
+    runs = rows["tag"].rle().struct
+    names, counts = runs.field("value").to_list(), runs.field("len").to_list()
+    return TagRows(rows, _places(names, counts))
+
+
+def begun(rows: TagRows, begins: Mapping[str, int]) -> TagRows:
+    """Return rows without those of some tags from before an instant, in microseconds since the epoch."""
+    if begins.keys().isdisjoint(rows.places):
+        return rows
+    parts = [since(rows.of(tag), begins[tag]) if tag in begins else rows.of(tag) for tag in rows.places]
+    return TagRows(pl.concat(parts), _places(list(rows.places), [part.height for part in parts]))
+
+
+def with_held(held: Mapping[str, pl.DataFrame], page: TagRows) -> TagRows:
+    """Return the rows of a page, each tag's after those that are held of earlier pages."""
+    if not held:
+        return page
+    names = sorted({*held, *page.places})
+    parts = [appended(held[name], page.of(name)) if name in held else page.of(name) for name in names]
+    return TagRows(pl.concat(parts), _places(names, [part.height for part in parts]))
+
+
+def _places(names: Sequence[str], counts: Sequence[int]) -> dict[str, slice]:
+    edges = accumulate(counts, initial=0)
+    return {name: slice(*edge) for name, edge in zip(names, pairwise(edges), strict=True)}
 
 
 def appended(before: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,86 +1,45 @@
-"""Samples or stretches of the tag that fills a point -> its windows, and the batches of them that kernels take."""
+"""The windows of a point on all assets that are computed together.
+
+A live second of an asset has one window of a point; what is done for each window by itself costs more than its
+arithmetic. So windows are placed tag by tag, and everything after that is done for all of them at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from threading import local
 from typing import Final, NamedTuple
 
 import numpy as np
-import polars as pl
-from numpy.lib.stride_tricks import sliding_window_view
+import numpy.typing as npt
 
-from features.compute.rows.speed import ShaftSpeed, Speeds
+from features.compute.rows.page_arrays import PageArrays, TagSamples
+from features.compute.rows.speed import ShaftSpeed, Speeds, joined_speeds
+from features.define.history import Fact
+from features.define.point_plan import PointPlan
 from features.define.reasons import Reason
 from features.define.spec import Floats
 from features.define.view_plan import PointTag
-from features.kernels.angles import SpeedCourse
-from features.kernels.diagnosis import Diagnosis
-from features.kernels.process import HeldWindows, Holds, held_windows, holds, process_windows
-from features.kernels.scratch import Scratch
-from features.kernels.spectrum import Spectra, spectra
+from features.kernels.process import HeldWindows, Holds, held_windows, holds, joined_windows, process_windows
 from features.kernels.states import StateWindows, coded
-from features.kernels.turning import contradicted
-from features.kernels.vibration import Waveforms
-from features.windows.stretches import Integers, Stretches
+from features.windows.stretches import Booleans, Integers, Stretches
 from features.windows.tiling import EndRange, Tiling, Windows, burst_windows, epoch_windows, touched_ends
-from historian.plant.model import Bearing
-from historian.quality import is_good
 from historian.stated import RATE_TOLERANCE
-from historian.waveforms.encoding import decode
 
-_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Samples of a batch, in bytes: in smaller ones the calls of kernels cost more than the arithmetic."""
 _BATCH_WINDOWS: Final = 1024
 """Windows of a batch of held values: overlapping windows use each sample many times."""
-_OF_THREAD: Final = local()
 _EXPLAINED: Final[tuple[Reason, Reason]] = ("gap", "length")
 """What windows seem to lack where a stretch has another rate."""
 
 
-class Machine(NamedTuple):
-    """What is known of the machine in each window."""
+class Due(NamedTuple):
+    """The tag that fills a point of an asset, and which windows of it are wanted."""
 
-    shaft: Floats
-    """[windows] Hz, NaN where unknown."""
-    bearing: Bearing | None
-    mean: Floats | None = None
-    """[windows] mean speed in Hz, also where it varies; NaN where unknown. None: as `shaft`."""
-    end: Integers | None = None
-    """[windows] in microseconds since the epoch; for the course of the speed."""
-    course: SpeedCourse | None = None
-    """Measured speeds; None if the speed is fixed."""
-
-    def part(self, place: slice) -> Machine:
-        """Return what is known in some of the windows."""
-        mean = None if self.mean is None else self.mean[place]
-        return self._replace(shaft=self.shaft[place], mean=mean, end=None if self.end is None else self.end[place])
-
-
-@dataclass(frozen=True)
-class VibrationBatch:
-    """What the kernels of waveforms take, made when the first one needs it."""
-
-    waveforms: Waveforms
-    machine: Machine
-
-    @cached_property
-    def spectra(self) -> Spectra:
-        """Power spectra of the windows."""
-        return spectra(self.waveforms)
-
-    @cached_property
-    def diagnosis(self) -> Diagnosis:
-        """The windows, their spectra, and the machine, without a speed that the spectrum contradicts."""
-        wrong = contradicted(self.spectra, self.machine.shaft)
-        shaft, mean = np.where(wrong, np.nan, self.machine.shaft), self.machine.mean
-        machine = self.machine._replace(shaft=shaft, mean=None if mean is None else np.where(wrong, np.nan, mean))
-        return Diagnosis(self.waveforms, self.spectra, *machine, wrong)
-
-    def __len__(self) -> int:
-        return len(self.waveforms.samples)
+    asset: int
+    """Number of the asset."""
+    tag: PointTag
+    ends: EndRange
+    speed: ShaftSpeed
 
 
 @dataclass(frozen=True)
@@ -96,39 +55,83 @@ class HeldBatch:
 
 @dataclass(frozen=True)
 class PointWindows:
-    """The windows of a point, and the batches its kernels take."""
+    """The windows of a point, asset by asset."""
 
+    plan: PointPlan
+    asset: Integers
+    """[windows] number of each one's asset."""
     windows: Windows
-    batches: Iterator[VibrationBatch | HeldBatch]
-    """Of a vibration point the valid windows, of any other all windows; to be taken once, before another point's."""
+    """`first` counts the samples of the tag."""
+    resume: tuple[tuple[str, int], ...]
+    """Each tag, and `Windows.resume` of its windows."""
+    changed: frozenset[Fact]
+    """The facts that change within each of the windows."""
 
 
 @dataclass(frozen=True)
-class WaveformWindows(PointWindows):
-    """The same of a vibration point."""
+class HeldPoint(PointWindows):
+    """The windows of a process or state point."""
+
+    batches: tuple[HeldBatch, ...]
+    """All windows, in their order."""
+
+
+@dataclass(frozen=True)
+class WaveformPoint(PointWindows):
+    """The windows of a vibration point; `windows.first` counts the samples of all tags of the page."""
 
     tiling: Tiling
     speeds: Speeds
     """[windows]"""
+    has_geometry: Booleans
+    """[windows] whether there is a bearing whose geometry is possible."""
+    bearing: npt.NDArray[np.object_]
+    """[windows] the bearing at the point; None where unknown."""
+    courses: npt.NDArray[np.object_]
+    """[windows] the `SpeedCourse` of each one's asset; None where the speed is fixed."""
 
 
-def point_windows(held: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> PointWindows:
+def point_windows(page: PageArrays, plan: PointPlan, due: Sequence[Due]) -> HeldPoint | WaveformPoint:
     """Find the windows of a point.
 
     Args:
-        held: samples of the tag, or its stretches, timestamp ascending; all from `Windows.resume` of the range before.
-        tag: the tag that fills the point.
-        wanted: which windows.
-        speed: where the shaft's speed comes from.
+        page: samples and stretches; all from `Windows.resume` of the range before.
+        plan: the point.
+        due: the tags that fill it, by asset; one at least.
     """
-    if tag.sample_rate is None:
-        return _held_windows(held, tag, wanted)
-    return _waveform_windows(held, tag, wanted, speed)
+    if plan.point.sample_rate is None:
+        return _held_point(page, plan, due)
+    return _waveform_point(page, plan, due)
 
 
-def _of_one_tag(windows: Windows, tag: PointTag) -> Windows:
+def _waveform_point(page: PageArrays, plan: PointPlan, due: Sequence[Due]) -> WaveformPoint:
+    tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
+    by_bursts = plan.settings.align == "burst"
+    tile = burst_windows if by_bursts else epoch_windows
+    found, speeds = [], []
+    for each in due:
+        stretches, offset = page.stretches(each.tag.name)
+        windows = _of_its_rate(tile(stretches, tiling, each.ends), stretches, tiling, by_bursts=by_bursts)
+        speeds.append(each.speed.at(windows.end))
+        found.append(replace(windows, first=windows.first + offset))
+    counts = [len(windows.end) for windows in found]
+    return WaveformPoint(
+        plan,
+        np.repeat([each.asset for each in due], counts),
+        _of_one_tag(_joined(found), due[0].tag.changed),
+        tuple((each.tag.name, windows.resume) for each, windows in zip(due, found, strict=True)),
+        due[0].tag.changed,
+        tiling,
+        joined_speeds(speeds),
+        np.repeat([each.tag.has_geometry for each in due], counts),
+        np.repeat(np.array([each.tag.bearing for each in due], np.object_), counts),
+        np.repeat(np.array([each.speed.course for each in due], np.object_), counts),
+    )
+
+
+def _of_one_tag(windows: Windows, changed: frozenset[Fact]) -> Windows:
     """Return the windows, not valid if another tag fills the point from some instant in them on."""
-    if "tag" not in tag.changed:
+    if "tag" not in changed:
         return windows
     return replace(windows, faults={**windows.faults, "changed": np.ones(len(windows.end), np.bool_)})
 
@@ -148,76 +151,84 @@ def _of_its_rate(windows: Windows, signal: Stretches, tiling: Tiling, *, by_burs
     return marked.only(~touched | np.isin(windows.first, begins)) if by_bursts else marked
 
 
-def _held_windows(samples: pl.DataFrame, tag: PointTag, wanted: EndRange) -> PointWindows:
-    plan = tag.plan
-    times, values = samples["timestamp"].to_physical().to_numpy(), samples["value"].to_numpy()
-    lookback, known = plan.length + plan.max_staleness, wanted.without_pending
+def _held_point(page: PageArrays, plan: PointPlan, due: Sequence[Due]) -> HeldPoint:
+    samples = [page.samples(each.tag.name) for each in due]
+    codes, names = _codes(page, plan, due, samples)
+    found = [_held_windows(*each, plan) for each in zip(samples, codes, due, strict=True)]
+    windows = [each.windows for each in found]
+    return HeldPoint(
+        plan,
+        np.repeat([each.asset for each in due], [len(each.end) for each in windows]),
+        _of_one_tag(_joined(windows), due[0].tag.changed),
+        tuple((each.tag.name, its.resume) for each, its in zip(due, windows, strict=True)),
+        due[0].tag.changed,
+        tuple(_held_batches(found, names, plan.length)),
+    )
+
+
+def _codes(
+    page: PageArrays, plan: PointPlan, due: Sequence[Due], samples: Sequence[TagSamples]
+) -> tuple[list[Floats], tuple[str, ...]]:
+    """Return the states of each tag's samples as numbers, and their names; the values of a point without states."""
+    if "text" not in due[0].tag.columns:
+        return [each.values for each in samples], ()
+    codes, names = coded(page.sample_rows([each.tag.name for each in due]), plan.point.states)
+    return np.split(codes, np.cumsum([len(each.times) for each in samples])[:-1]), names
+
+
+class _Held(NamedTuple):
+    """The windows of one tag, and what held in them."""
+
+    windows: Windows
+    numbers: Holds
+    states: Holds
+
+
+def _held_windows(samples: TagSamples, codes: Floats, due: Due, plan: PointPlan) -> _Held:
+    times, values, good = samples
+    lookback, known = plan.length + plan.max_staleness, due.ends.without_pending
     end = touched_ends(times, times, hop=plan.hop, lookback=lookback, wanted=known)
-    codes, names = (values, ()) if "text" not in samples.columns else coded(samples, plan.point.states)
-    needed = codes if plan.kind == "state" else values
-    usable = ~np.isnan(needed) & samples.select(is_good(pl.col("quality"))).to_series().to_numpy()
+    usable = ~np.isnan(codes if plan.kind == "state" else values) & good
     held, lost = (holds(times, values, which, staleness=plan.max_staleness) for which in (usable, ~usable))
     windows = process_windows(times, held, lost, end, length=plan.length, resume=known.until - lookback)
-    windows = _of_one_tag(windows, tag)
-    states = replace(held, values=codes[usable])
-    return PointWindows(windows, _held_batches(windows, held, states, names, plan.length))
+    return _Held(windows, held, replace(held, values=codes[usable]))
 
 
-def _held_batches(
-    windows: Windows, held: Holds, states: Holds, names: tuple[str, ...], length: int
-) -> Iterator[HeldBatch]:
-    for start in range(0, max(1, len(windows.end)), _BATCH_WINDOWS):
-        place = slice(start, start + _BATCH_WINDOWS)
-        end, valid = windows.end[place], windows.valid[place]
-        numbers, coded_states = (held_windows(each, end, valid, length=length) for each in (held, states))
-        yield HeldBatch(numbers, StateWindows(coded_states, names))
+def _held_batches(found: Sequence[_Held], names: tuple[str, ...], length: int) -> Iterator[HeldBatch]:
+    """Yield batches of about `_BATCH_WINDOWS` windows, of one tag or of several."""
+    waiting: list[tuple[HeldWindows, HeldWindows]] = []
+    for windows, *held in found:
+        for start in range(0, len(windows.end), _BATCH_WINDOWS):
+            place = slice(start, start + _BATCH_WINDOWS)
+            end, valid = windows.end[place], windows.valid[place]
+            numbers, states = (held_windows(each, end, valid, length=length) for each in held)
+            waiting.append((numbers, states))
+            if sum(len(each.count) for each, _ in waiting) >= _BATCH_WINDOWS:
+                yield _batch(waiting, names)
+                waiting = []
+    if waiting:
+        yield _batch(waiting, names)
 
 
-def _waveform_windows(stretches: pl.DataFrame, tag: PointTag, wanted: EndRange, speed: ShaftSpeed) -> WaveformWindows:
-    plan, samples = tag.plan, int(stretches["count"].sum())
-    values = decode(stretches, _scratch().array("samples of a page", (samples, 1), np.float64)[:, 0]).values
-    tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
-    by_bursts = plan.settings.align == "burst"
-    tile = burst_windows if by_bursts else epoch_windows
-    signal = Stretches.of(stretches, values)
-    windows = _of_its_rate(_of_one_tag(tile(signal, tiling, wanted), tag), signal, tiling, by_bursts=by_bursts)
-    speeds, valid = speed.at(windows.end), windows.valid
-    mean, end = speeds.mean[valid] / 60, windows.end[valid]
-    machine = Machine(speeds.shaft[valid], tag.bearing, mean, end, speed.course)
-    batches = waveform_batches(values, windows.first[valid], tiling, plan.point.unit, machine)
-    return WaveformWindows(windows, batches, tiling, speeds)
+def _batch(parts: Sequence[tuple[HeldWindows, HeldWindows]], names: tuple[str, ...]) -> HeldBatch:
+    numbers, states = (joined_windows(each) for each in zip(*parts, strict=True))
+    return HeldBatch(numbers, StateWindows(states, names))
 
 
-def waveform_batches(
-    samples: Floats, first: Integers, tiling: Tiling, unit: str, machine: Machine
-) -> Iterator[VibrationBatch]:
-    """Yield complete windows in batches that stay in the caches.
-
-    Args:
-        samples: [samples] of one channel.
-        first: [windows] index of each window's first sample.
-        tiling: how long windows are, and the sample rate.
-        unit: of the samples.
-        machine: what is known of the machine in each window.
-    """
-    size, scratch = max(1, _BATCH_BYTES // (8 * tiling.samples)), _scratch()
-    for start in range(0, len(first), size):
-        place = slice(start, start + size)
-        windows = _waveforms(samples, first[place], tiling.samples)
-        waveforms = Waveforms(windows, tiling.sample_rate, unit, scratch)
-        yield VibrationBatch(waveforms, machine.part(place))
+def _joined(found: Sequence[Windows]) -> Windows:
+    """Return the windows of several tags, one tag after the other."""
+    if len(found) == 1:
+        return found[0]
+    return Windows(
+        np.concatenate([each.end for each in found]),
+        np.concatenate([each.first for each in found]),
+        np.concatenate([each.found for each in found]),
+        {code: np.concatenate([_fault(each, code) for each in found]) for each in found for code in each.faults},
+        min(each.resume for each in found),
+        sum(each.partial_windows for each in found),
+    )
 
 
-def _scratch() -> Scratch:
-    """Return this thread's scratch memory, kept between calls: a first batch in new memory takes twice as long."""
-    if not hasattr(_OF_THREAD, "scratch"):
-        _OF_THREAD.scratch = Scratch()
-    found: Scratch = _OF_THREAD.scratch
-    return found
-
-
-def _waveforms(samples: Floats, first: Integers, size: int) -> Floats:
-    """[samples] -> [windows, size]; windows that follow each other without overlap need no copy."""
-    if np.all(np.diff(first) == size):
-        return samples[first[0] : first[-1] + size].reshape(-1, size)
-    return sliding_window_view(samples, size)[first]
+def _fault(windows: Windows, code: Reason) -> Booleans:
+    """Return [windows] whether a fault holds; a code that is only looked for where it may hold is false elsewhere."""
+    return windows.faults[code] if code in windows.faults else np.zeros(len(windows.end), np.bool_)

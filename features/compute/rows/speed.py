@@ -6,19 +6,19 @@ its mean: beyond that orders and bearing lines smear over several lines of the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
-import polars as pl
 
+from features.compute.rows.page_arrays import TagSamples
 from features.define.reasons import Flags, Texts
 from features.define.spec import Floats
 from features.kernels.angles import SpeedCourse
 from features.kernels.process import LEAST_GOOD_SHARE, Holds, held_windows, holds
 from features.windows.stretches import Integers
-from historian.quality import is_good
 
 PER_UNIT: Final = {"rpm": 1.0, "Hz": 60.0}
 """rpm per unit of a speed point."""
@@ -31,8 +31,8 @@ class Speeds:
 
     rpm: Floats
     """[windows] time-weighted mean, NaN where there is no usable speed."""
-    source: str
-    """tag or asset."""
+    source: Texts
+    """[windows] tag or asset."""
     faults: Flags
     """[windows] each: why there is no usable speed."""
     mean: Floats
@@ -46,16 +46,17 @@ class Speeds:
     @property
     def sources(self) -> Texts:
         """[windows] the source where there is a speed, else None."""
-        names = np.array([self.source, None], np.object_)
-        return names[np.isnan(self.rpm).astype(np.int64)]
+        sources = self.source.copy()
+        sources[np.isnan(self.rpm)] = None
+        return sources
 
 
 @dataclass(frozen=True)
 class ShaftSpeed:
     """Where the speed of an asset's shaft comes from: the samples of its speed tag, or the plant file."""
 
-    samples: pl.DataFrame | None
-    """Of the speed tag, with timestamp, value and quality; None without one."""
+    samples: TagSamples | None
+    """Of the speed tag; None without one."""
     unit: str
     """Of these samples."""
     staleness: int
@@ -89,21 +90,24 @@ def fixed_speeds(rpm: float | None, end: Integers) -> Speeds:
         end: [windows] their ends.
     """
     given = np.full(len(end), np.nan if rpm is None else rpm)
-    return Speeds(given, "asset", {"no_speed": np.isnan(given), "speed_varies": np.zeros(len(end), np.bool_)}, given)
+    return Speeds(
+        given,
+        np.full(len(end), "asset", np.object_),
+        {"no_speed": np.isnan(given), "speed_varies": np.zeros(len(end), np.bool_)},
+        given,
+    )
 
 
-def held_speeds(samples: pl.DataFrame, unit: str, *, staleness: int) -> Holds:
+def held_speeds(samples: TagSamples, unit: str, *, staleness: int) -> Holds:
     """Return when which speed held, in rpm.
 
     Args:
-        samples: of the speed tag, with timestamp, value and quality.
+        samples: of the speed tag.
         unit: of the values, rpm or Hz; any other gives no speed.
         staleness: for how many microseconds a sample holds at most.
     """
-    rpm = samples["value"].to_numpy() * PER_UNIT.get(unit, np.nan)
-    usable = samples.select(is_good(pl.col("quality"))).to_series().to_numpy() & ~np.isnan(rpm)
-    times = samples["timestamp"].to_physical().to_numpy()
-    return holds(times, rpm, usable, staleness=staleness)
+    rpm = samples.values * PER_UNIT.get(unit, np.nan)
+    return holds(samples.times, rpm, samples.good & ~np.isnan(rpm), staleness=staleness)
 
 
 def measured_speeds(held: Holds, end: Integers, *, length: int) -> Speeds:
@@ -119,5 +123,16 @@ def measured_speeds(held: Holds, end: Integers, *, length: int) -> Speeds:
     unknown = (batch.good_share < LEAST_GOOD_SHARE) | ~(batch.mean > 0)
     varies = ~unknown & (batch.variation > MOST_VARIATION * batch.mean)
     rpm = np.where(unknown | varies, np.nan, batch.mean)
-    known = np.where(unknown, np.nan, batch.mean)
-    return Speeds(rpm, "tag", {"no_speed": unknown, "speed_varies": varies}, known)
+    source, known = np.full(len(end), "tag", np.object_), np.where(unknown, np.nan, batch.mean)
+    return Speeds(rpm, source, {"no_speed": unknown, "speed_varies": varies}, known)
+
+
+def joined_speeds(parts: Sequence[Speeds]) -> Speeds:
+    """Return the speeds of several machines, one machine after the other; there must be one."""
+    if len(parts) == 1:
+        return parts[0]
+    faults: Flags = {code: np.concatenate([part.faults[code] for part in parts]) for code in parts[0].faults}
+    rpm, source, mean = (
+        np.concatenate(each) for each in zip(*((part.rpm, part.source, part.mean) for part in parts), strict=True)
+    )
+    return Speeds(rpm, source, faults, mean)

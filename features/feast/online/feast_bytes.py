@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import accumulate, groupby, pairwise
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -116,33 +117,54 @@ def varint(number: int) -> bytes:
 
 
 def _cells(column: pl.Series, kind: ValueType, head: Head) -> list[bytes]:
-    distinct = column.unique().drop_nulls().to_list()
+    values = column.to_list()
+    distinct = [value for value in set(values) if value is not None]
     messages = python_values_to_proto_values(distinct, kind)
     known = {
         value: framed(message.SerializeToString(), head) for value, message in zip(distinct, messages, strict=True)
     }
     known[None] = framed(_NULL, head)
-    return [known[value] for value in column.to_list()]
+    return [known[value] for value in values]
 
 
 def _doubles(columns: Sequence[tuple[pl.Series, Head]]) -> list[bytes]:
     """Encode adjacent columns of doubles at once. Null and NaN become the empty message, as in Feast."""
-    fronts = [head(_DOUBLE_BYTES) + _DOUBLE for _, head in columns]
-    fields = [[(f"front{number}", f"V{len(front)}"), (f"{number}", "<f8")] for number, front in enumerate(fronts)]
-    packed = np.empty(len(columns[0][0]), [field for two in fields for field in two])
+    layout = _layout(tuple(head for _, head in columns))
+    packed = np.full(len(columns[0][0]), layout.row)
     missing = np.empty((len(packed), len(columns)), np.bool_)
     for number, (column, _) in enumerate(columns):
         values = column.to_numpy()
-        packed[f"front{number}"], packed[f"{number}"] = np.void(fronts[number]), values
+        packed[f"{number}"] = values
         missing[:, number] = np.isnan(values)
     rows: list[bytes] = packed.view(f"V{packed.dtype.itemsize}").tolist()
-    ends = list(accumulate(len(front) + _DOUBLE_BYTES - 1 for front in fronts))
-    empty = [framed(_NULL, head) for _, head in columns]
+    ends, empty = layout.ends, layout.empty
     for row in np.flatnonzero(missing.any(axis=1)).tolist():
         cells = (rows[row][start:end] for start, end in pairwise([0, *ends]))
         three = zip(missing[row].tolist(), empty, cells, strict=True)
         rows[row] = b"".join(blank if gone else cell for gone, blank, cell in three)
     return rows
+
+
+class _Layout(NamedTuple):
+    """Adjacent columns of doubles as the bytes of a row."""
+
+    row: Any
+    """A row with everything but the values."""
+    ends: list[int]
+    """[columns] where each one's bytes end."""
+    empty: list[bytes]
+    """[columns] the bytes of a missing value."""
+
+
+@lru_cache
+def _layout(heads: tuple[Head, ...]) -> _Layout:
+    fronts = [head(_DOUBLE_BYTES) + _DOUBLE for head in heads]
+    fields = [[(f"front{number}", f"V{len(front)}"), (f"{number}", "<f8")] for number, front in enumerate(fronts)]
+    row = np.zeros((), [field for two in fields for field in two])
+    for number, front in enumerate(fronts):
+        row[f"front{number}"] = np.void(front)
+    ends = list(accumulate(len(front) + _DOUBLE_BYTES - 1 for front in fronts))
+    return _Layout(row, ends, [framed(_NULL, head) for head in heads])
 
 
 def _utc_micros(instant: datetime) -> int:

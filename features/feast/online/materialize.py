@@ -8,7 +8,7 @@ batches of files: first keys and times, to find the newest row of each asset; th
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -88,25 +88,30 @@ def materialize_view(store: FeatureStore, view: FeatureView, *, end: datetime, f
     known = None if full else _known(online.cursor(store.config, view), cursor)
     batches = list(_batches(path, table, known))
     newest, complete = _newest(batches, view, end)
-    with closing(prefetch(_encoded(store, view, _rows(batches, newest, view)), depth=2)) as encoded:
+    with closing(prefetch(_encoder(store, view)(_rows(batches, newest, view)), depth=2)) as encoded:
         online.write_rows(store.config, view, encoded)
     if complete:
         online.move_cursor(store.config, view, json.dumps(asdict(cursor)))
     return newest.height
 
 
-def write_newest(store: FeatureStore, view: FeatureView, rows: pl.DataFrame) -> None:
-    """Write rows that were just computed; rows that are newer online are kept.
+def newest_writer(store: FeatureStore, view: FeatureView) -> Callable[[pl.DataFrame], None]:
+    """Return a function that writes rows that were just computed; rows that are newer online are kept.
 
     Args:
         store: Feast over the plant's repository.
         view: One of its views.
-        rows: The view's columns, one row per asset.
 
-    Raises:
-        StoreUnavailable: the online store cannot be used.
+    Returns:
+        A function of the view's columns, one row per asset. It raises `StoreUnavailable` if the online store cannot be
+        used.
     """
-    store.provider.online_store.write_rows(store.config, view, _encoded(store, view, iter([rows])))
+    online, encoded = store.provider.online_store, _encoder(store, view)
+
+    def write(rows: pl.DataFrame) -> None:
+        online.write_rows(store.config, view, encoded(iter([rows])))
+
+    return write
 
 
 def _known(stored: str | None, now: Cursor) -> int | None:
@@ -170,19 +175,24 @@ def _check(view: FeatureView, names: Sequence[str], batch: pl.LazyFrame) -> None
         )
 
 
-def _encoded(store: FeatureStore, view: FeatureView, frames: Iterator[pl.DataFrame]) -> Generator[OnlineRows]:
-    """Yield the rows encoded for the online store, in parts for one call each."""
+def _encoder(store: FeatureStore, view: FeatureView) -> Callable[[Iterator[pl.DataFrame]], Generator[OnlineRows]]:
+    """Return a function that yields rows encoded for the online store, in parts for one call each."""
     online: RowStore = store.provider.online_store
     key, event, created = _times(view)
+    names = [feature.name for feature in view.features]
     kinds = [feature.dtype.to_value_type() for feature in view.features]
-    heads = [online.head(store.config, view, feature.name) for feature in view.features]
-    for rows in chain.from_iterable(frame.iter_slices(ROWS_PER_TRIP) for frame in frames):
-        yield OnlineRows(
-            entity_keys(key, rows[key].to_list()),
-            rows[event].to_physical().to_list(),
-            rows[created].to_physical().to_list(),
-            joined_cells([rows[feature.name] for feature in view.features], kinds, heads),
-        )
+    heads = [online.head(store.config, view, name) for name in names]
+
+    def encoded(frames: Iterator[pl.DataFrame]) -> Generator[OnlineRows]:
+        for rows in chain.from_iterable(frame.iter_slices(ROWS_PER_TRIP) for frame in frames):
+            yield OnlineRows(
+                entity_keys(key, rows[key].to_list()),
+                rows[event].to_physical().to_list(),
+                rows[created].to_physical().to_list(),
+                joined_cells(rows.select(names).get_columns(), kinds, heads),
+            )
+
+    return encoded
 
 
 def _times(view: FeatureView) -> tuple[str, str, str]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -28,7 +29,7 @@ from historian.stores.lake.latest import latest_batch, note_newest
 from historian.stores.lake.layout import WRITTEN, FileLayout, stamped, stored, stored_waveforms
 from historian.stores.lake.ledger import compact_ledger, entries_since, last_written, row_count
 from historian.stores.lake.pages import pages_of
-from historian.stores.lake.stretches import located, stretch_pages
+from historian.stores.lake.stretches import located_or_read, stretch_pages
 from historian.stores.lake.summaries import stretch_extremes, stretch_intervals
 from historian.stores.lake.table import LakeTable
 from historian.stores.overview import extremes_of, gaps_of
@@ -36,13 +37,16 @@ from historian.stores.protocols import ledger_rows, waveform_ledger_rows
 from historian.times import micros
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 
+_PER_ROW: Final = 2
+"""Samples of a waveform in a page for each sample of other tags, whose rows take several times the memory."""
+
 
 class LakeStore:
     """The lake as a `Store`. A directory that does not exist yet is an empty store; the first write creates it.
 
     Args:
         path: the lake's directory.
-        page_rows: approximate number of stored samples per page of `read` and `read_waveforms`.
+        page_rows: approximate number of stored samples per page of `read`; of `read_waveforms` it is twice that.
         layout: sizes of the files that this process writes.
 
     Raises:
@@ -95,8 +99,8 @@ class LakeStore:
     def read_waveforms(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[WaveformBatch]:
         """See `Reader.read_waveforms`."""
         with self._lake.reporting("read"):
-            found = located(self._lake, tags, (start, end))
-        for page in stretch_pages(self._lake, found, (start, end), page_samples=self._page_rows):
+            found = located_or_read(self._lake, tags, (start, end))
+        for page in stretch_pages(self._lake, found, (start, end), page_samples=_PER_ROW * self._page_rows):
             yield WaveformBatch(page.select(WAVEFORM_SCHEMA.names()))
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:

@@ -54,6 +54,8 @@ class Located:
     """Number of rows above which a file is read row group by row group."""
     groups: dict[str, list[FileOrGroup]] = field(default_factory=dict, compare=False)
     """Path of a file -> its row groups, of files looked into so far."""
+    rows: pl.DataFrame | None = None
+    """All columns of the stretches of small files, read at once; `heads` need not have all of them."""
 
     def parts(self, file: FileOrGroup) -> list[FileOrGroup]:
         """Return the row groups of a large file, or the file."""
@@ -72,22 +74,46 @@ def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
         tags: the tags to read.
         span: first instant, and first instant after the range.
     """
+    return located_in(lake, _files_near(lake, tags, span), tags, span)
+
+
+def located_or_read(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
+    """Find stretches as `located` does; if their files are small, read the values in the same go."""
+    files = _files_near(lake, tags, span)
+    if files["size_bytes"].sum() > lake.layout.at_once:
+        return located_in(lake, files, tags, span)
+    far = far_of(files)
+    wanted = _touching(tags, span[0] - far, span[1] + far)
+    rows = read_rows(whole_files(files), [*WAVEFORM_SCHEMA, "last", WRITTEN], lambda rows: rows.filter(wanted))
+    return Located(_in_order(rows.select(HEADS)), (), far, lake.layout.group_stretches, rows=rows)
+
+
+def _files_near(lake: LakeDirectory, tags: Sequence[str], span: Span) -> pl.DataFrame:
+    """Return the files that may have a stretch that affects the range."""
     files = files_of(lake.waveforms)
     far = far_of(files)
-    return located_in(lake, prune(files, tags, span[0] - far, span[1] + far), tags, span)
+    return prune(files, tags, span[0] - far, span[1] + far)
 
 
 def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
     """Find the stretches of `tags` in a range in some files, from `files_of`. See `located`."""
     far = far_of(files)
-    start, end = span[0] - far, span[1] + far
+    wanted = _touching(tags, span[0] - far, span[1] + far)
     whole = whole_files(files)  # these columns are small: there is no need of row groups
-    wanted = pl.col("tag").is_in(tags) & (pl.col("timestamp") < end) & (pl.col("last") >= start)
     heads = read_rows(whole, HEADS, lambda rows: rows.filter(wanted))
-    if not is_in_order(heads):
-        heads = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
-        heads = heads.sort("tag", "timestamp")
-    return Located(heads, whole, far, lake.layout.group_stretches)
+    return Located(_in_order(heads), whole, far, lake.layout.group_stretches)
+
+
+def _touching(tags: Sequence[str], start: datetime, end: datetime) -> pl.Expr:
+    return pl.col("tag").is_in(tags) & (pl.col("timestamp") < end) & (pl.col("last") >= start)
+
+
+def _in_order(heads: pl.DataFrame) -> pl.DataFrame:
+    """Sort stretches by (tag, timestamp), without repeated writes."""
+    if is_in_order(heads):
+        return heads
+    newest = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
+    return newest.sort("tag", "timestamp")
 
 
 def far_of(files: pl.DataFrame) -> timedelta:
@@ -179,13 +205,15 @@ def resolved(found: Located) -> pl.DataFrame:
     Returns:
         Columns of `WAVEFORM_SCHEMA`, then `ingested_at`, sorted by (tag, timestamp).
     """
-    may_hold = _holders(found.heads)
-    parts = [part for file in found.files if may_hold(file) for part in found.parts(file) if may_hold(part)]
     keys = found.heads.select("tag", "timestamp", WRITTEN)
 
     def of_heads(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.join(keys, on=keys.columns, how="semi", maintain_order="left")
 
+    if found.rows is not None:
+        return newest_wins_waveforms(of_heads(found.rows.drop("last")), written=WRITTEN)
+    may_hold = _holders(found.heads)
+    parts = [part for file in found.files if may_hold(file) for part in found.parts(file) if may_hold(part)]
     return newest_wins_waveforms(read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], of_heads), written=WRITTEN)
 
 

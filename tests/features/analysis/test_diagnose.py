@@ -13,7 +13,7 @@ from scipy.io import loadmat
 
 from features.analysis.diagnose import PointDiagnosis, diagnose_asset
 from features.compute.rows.kernel_values import waveform_values
-from features.compute.rows.point_windows import Machine
+from features.compute.rows.vibration_batches import Machine
 from features.define.catalogue import GROUPS
 from features.define.spec import Floats
 from features.kernels.bearing import fault_orders

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from features.compute.engines.processes import in_process
-from features.compute.partition import compute_partition
+from features.compute.partition import compute_partitions
 from features.compute.plan import Planner
 from features.compute.run import ViewReport, plan_views, run_views
 from features.compute.splitting import budget
@@ -171,7 +171,7 @@ def computed(plant: Plant, store: MemoryStore, name: str, *, seconds: int = SPAN
     planner = Planner(store, view_plan(plant, view), newest, NOW, budget(2**30, 1))
     everything = pl.DataFrame({"asset": ["x1"], "after": [DAY], "until": [DAY + seconds * SECOND]})
     everything = everything.cast({"after": pl.Datetime("us", "UTC"), "until": pl.Datetime("us", "UTC")})
-    parts = [compute_partition(store, each).rows for each in planner.partitions(everything, store.changes(None))]
+    parts = [compute_partitions(store, [each]).rows for each in planner.partitions(everything, store.changes(None))]
     return pl.concat(parts, how="diagonal").sort("event_timestamp")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from hypothesis import Phase, given, settings
 
-from features.compute.partition import Partition, compute_partition
+from features.compute.partition import Partition, compute_partitions
 from features.define.view_plan import AssetPlan
 from features.windows.tiling import EndRange
 from historian.plant.plant import View
@@ -44,7 +44,7 @@ def plan() -> AssetPlan:
 def rows(store: MemoryStore, edges: list[int]) -> pl.DataFrame:
     """The rows of one partition after the other."""
     parts = [Partition(plan(), EndRange(a, b, b), {"p1.de_h": END}, 0) for a, b in pairwise(edges)]
-    return pl.concat([compute_partition(store, part).rows for part in parts])
+    return pl.concat([compute_partitions(store, [part]).rows for part in parts])
 
 
 @given(

@@ -74,10 +74,10 @@ def test_a_second_run_appends_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("rows_per_commit", "commits"), [(1, 2), (10_000, 1)])
 def test_no_more_rows_wait_in_memory_than_a_commit_may_have(tmp_path: Path, rows_per_commit: int, commits: int) -> None:
-    """Two assets are two partitions: appended one by one, or together; each commit has its created timestamp."""
+    """Two assets of other times are computed one by one; each commit has its created timestamp."""
     store, site, ticks = MemoryStore(), plant(tmp_path, EPOCH), count()
-    for tag in ("p1.de_h", "p2.de_h"):
-        write(store, signal(tag, 0, 3), source="live", now=NOW)
+    for tag, begun in (("p1.de_h", 0), ("p2.de_h", 60)):
+        write(store, signal(tag, begun, 3), source="live", now=NOW)
     compute(site, store, lambda: NOW + next(ticks) * SECOND, rows_per_commit=rows_per_commit)
     assert stored(site, EPOCH)["created_timestamp"].n_unique() == commits
 

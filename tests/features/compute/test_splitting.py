@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from features.compute.splitting import budget, most_jobs, sample_density, split_points
+from features.compute.splitting import Entries, budget, most_jobs, split_points
 from features.windows.tiling import EndRange
 from historian.stores.protocols import LEDGER
 from historian.times import micros
@@ -33,14 +33,14 @@ def at(seconds: float) -> int:
 
 def test_a_density_counts_what_was_written_evenly() -> None:
     """Overlapping writes add up; between writes there is nothing."""
-    density = sample_density(ledger((0, 100, 1000), (50, 100, 1000), (1000, 1000, 7)))
+    density = Entries(ledger((0, 100, 1000), (50, 100, 1000), (1000, 1000, 7))).density(["x"])
     found = [density.between(at(a), at(b)) for a, b in ((0, 50), (50, 100), (100, 999), (999, 1001), (-5, 2000))]
     assert found == pytest.approx([500, 1500, 0, 7, 2007], abs=1)
 
 
 def test_a_range_is_split_where_the_samples_are() -> None:
     """Partitions have about the same number of samples; a range that is small enough is left whole."""
-    density = sample_density(ledger((0, 1000, 100_000), (9000, 10_000, 100_000)))
+    density = Entries(ledger((0, 1000, 100_000), (9000, 10_000, 100_000))).density(["x"])
     whole = EndRange(at(0), at(10_000), at(10_000))
     found = split_points(whole, density, samples=50_000, rows=10**9, hop=HOP, lookback=1_001_000)
     assert [(point - at(0)) / 1e6 for point in found] == pytest.approx([500, 1000, 9500], abs=1)
@@ -56,7 +56,7 @@ def test_a_range_is_split_where_the_samples_are() -> None:
 @settings(max_examples=50)
 def test_split_points_are_inside_and_far_enough_apart(writes: list[tuple[int, int, int]], samples: int) -> None:
     """They are at least eight lookbacks apart, as otherwise too much would be read twice."""
-    density = sample_density(ledger(*((first, first + length, rows) for first, length, rows in writes)))
+    density = Entries(ledger(*((first, first + length, rows) for first, length, rows in writes))).density(["x"])
     whole = EndRange(at(0), at(6000), at(6000))
     found = split_points(whole, density, samples=samples, rows=10**9, hop=HOP, lookback=2_000_000)
     edges = [at(0), *found, at(6000)]

@@ -20,7 +20,7 @@ from features.cli.verify import verify_features
 from features.compute.verify import Verdict
 from features.compute.verify_views import compare_online
 from features.feast.online.feast_bytes import entity_keys
-from features.feast.online.materialize import write_newest
+from features.feast.online.materialize import newest_writer
 from features.feast.registry.feast_repo import open_feature_store
 from features.tables.feature_table import FeatureTable, table_path
 from historian.plant.load import load_plant
@@ -189,7 +189,7 @@ def test_an_asset_whose_newest_row_is_not_online_is_behind(
     lose(served, "c101")
     old = FeatureTable(served, served.views[NAME]).scan().filter(asset="c101", event_timestamp=START + 7 * SECOND)
     store = open_feature_store(served)
-    write_newest(store, store.get_feature_view(NAME), old.collect())
+    newest_writer(store, store.get_feature_view(NAME))(old.collect())
     content, found = verdict(served)
     assert not content
     assert (found["online"], found["online_mismatch"], found["online_missing"]) == (1, 0, 0)

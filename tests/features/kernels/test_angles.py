@@ -16,6 +16,7 @@ ORDERS = np.array([0.5, 1.0, 2.0, 3.0])
 COURSE = SpeedCourse(
     END + np.array([-1_200_000, -700_000, -300_000, 100_000]), np.array([1500.0, 1650.0, 1800.0, 1740.0])
 )
+COURSES = np.array([COURSE], np.object_)
 
 
 def speeds() -> Floats:
@@ -33,14 +34,14 @@ def wave(*heights: float, teeth: int = 0) -> Floats:
 
 def tracked(samples: Floats) -> Floats:
     """[turns, points] over that course."""
-    found = over_angle(samples, shaft_at(COURSE, np.array([28.0]), np.array([END]), SIZE, RATE)[0], RATE)
+    found = over_angle(samples, shaft_at(COURSES, np.array([28.0]), np.array([END]), SIZE, RATE)[0], RATE)
     assert found is not None
     return found
 
 
 def test_the_speed_at_each_sample_is_interpolated() -> None:
     """Also for several windows at once; without a course it is the mean, and unknown where that is."""
-    found = shaft_at(COURSE, np.array([28.0, np.nan]), np.array([END, END]), SIZE, RATE)
+    found = shaft_at(np.repeat(COURSES, 2), np.array([28.0, np.nan]), np.array([END, END]), SIZE, RATE)
     np.testing.assert_allclose(found[0], speeds(), rtol=1e-12)
     assert np.isnan(found[1]).all()
     assert shaft_at(None, np.array([25.0]), np.array([END]), 3, RATE).tolist() == [[25.0, 25.0, 25.0]]

@@ -12,7 +12,8 @@ import pytest
 from deltalake import DeltaTable
 from polars.testing import assert_frame_equal
 
-from features.tables.feature_table import FeatureTable, Progress, table_path, table_schema
+from features.tables.feature_table import FeatureTable, table_path, table_schema
+from features.tables.progress import Progress
 from historian.errors import FeatureError, StoreUnavailable
 from historian.plant.model import AssetClass
 from historian.plant.plant import Plant, View
@@ -105,10 +106,10 @@ def test_the_progress_is_written_with_the_rows(tmp_path: Path) -> None:
     table.append(rows(("a", 1, 1.0)), now=NOW)
     assert table.cursor() is None
     table.append(rows(("a", 2, 1.0)), now=NOW, progress=Progress(START, {"a.oil": START + SECOND}))
-    assert (table.cursor(), table.newest_sample("a.oil"), table.newest_sample("b.oil")) == (START, START + SECOND, None)
+    assert (table.cursor(), table.newest_samples()) == (START, {"a.oil": START + SECOND})
     table.append(rows(), now=NOW, progress=Progress(START + 5 * SECOND, {}))
     later = FeatureTable(plant(tmp_path), VIEW)
-    assert (later.cursor(), later.newest_sample("a.oil")) == (START + 5 * SECOND, START + SECOND)
+    assert (later.cursor(), later.newest_samples()) == (START + 5 * SECOND, {"a.oil": START + SECOND})
     table.append(rows(("a", 3, 1.0)), now=NOW)  # by the table that has just written nothing but progress
     assert contents(table) == [("a", number, 1.0, NOW) for number in (1, 2, 3)]
 

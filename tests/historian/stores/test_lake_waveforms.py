@@ -46,12 +46,23 @@ def rows_on_disk(store: LakeStore) -> int:
 
 
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(writes=WRITES, small=st.integers(0, 30_000), compact_after=st.integers(0, 5), step=st.sampled_from([3, 17]))
+@given(
+    writes=WRITES,
+    small=st.integers(0, 30_000),
+    compact_after=st.integers(0, 5),
+    step=st.sampled_from([3, 17]),
+    at_once=st.sampled_from([0, 2**30]),
+)
 def test_compaction_changes_the_files_and_no_sample(
-    tmp_path_factory: pytest.TempPathFactory, writes: list[list[Stretch]], small: int, compact_after: int, step: int
+    tmp_path_factory: pytest.TempPathFactory,
+    writes: list[list[Stretch]],
+    small: int,
+    compact_after: int,
+    step: int,
+    at_once: int,
 ) -> None:
     """Whatever was merged, rewritten and joined between which writes, the newest write of each sample counts."""
-    layout = FileLayout(merge_every=2, small=small, group_stretches=2)
+    layout = FileLayout(merge_every=2, small=small, group_stretches=2, at_once=at_once)
     store, oracle = LakeStore(tmp_path_factory.mktemp("lake"), page_rows=25, layout=layout), Oracle(1000.0)
     for number, write in enumerate(writes):
         store.write_waveforms(oracle.batch(write), source="s", now=NOW)
@@ -60,7 +71,7 @@ def test_compaction_changes_the_files_and_no_sample(
     start, end = T0 + 5 * timedelta(milliseconds=1), T0 + 40 * timedelta(milliseconds=1)
     store.compact()
     store.vacuum(keep=timedelta(0), dry_run=False)
-    assert_held(LakeStore(store.path), oracle, start, end, step * timedelta(milliseconds=1))
+    assert_held(LakeStore(store.path, layout=layout), oracle, start, end, step * timedelta(milliseconds=1))
 
 
 def test_short_stretches_of_a_live_stream_become_long_ones(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.compute.rows.asset_rows import asset_rows
+from features.compute.rows.asset_rows import Wanted, asset_rows
 from features.compute.rows.pages import Page, in_step
 from features.define.view_plan import AssetPlan, view_plan
 from features.windows.tiling import EndRange
@@ -125,7 +125,8 @@ def rows_of(
     facts: Mapping[str, Any] | None = None,
 ) -> pl.DataFrame:
     """All rows of what is read."""
-    parts = list(asset_rows(pages, plan_of(of, tags, facts), wanted, {each.name: wanted.ready for each in tags}))
+    asset = Wanted(plan_of(of, tags, facts), wanted, {each.name: wanted.ready for each in tags})
+    parts = list(asset_rows(pages, [asset]))
     return pl.concat([part.frame for part in parts], how="diagonal_relaxed")
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from features.compute.rows.kernel_values import waveform_values
-from features.compute.rows.point_windows import Machine
+from features.compute.rows.vibration_batches import Machine
 from features.define.catalogue import GROUPS, QUALITY_COLUMNS
 from features.define.point_plan import resolve_point
 from features.define.spec import FeatureGroup, FeatureSpec, Floats

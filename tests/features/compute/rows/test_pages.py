@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from features.compute.rows.pages import appended, in_step, of_tag, since
+from features.compute.rows.pages import Page, appended, in_step, since, tag_rows
 from features.windows.stretches import Stretches
 from historian.plant.plant import View
 from historian.quality import UNCERTAIN
@@ -22,7 +22,7 @@ from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.cutting import cut
 from historian.waveforms.encoding import decode
 from historian.waveforms.packing import unpack
-from tests.features.compute.rows.signals import SECOND, START, plan_of, rows_of, samples, tag, view
+from tests.features.compute.rows.signals import SECOND, START, rows_of, samples, tag
 from tests.features.stretches import packed
 
 RATES = (25_600.0, 12_000.0, 51_200.0)
@@ -33,6 +33,11 @@ def pages_of(batch: WaveformBatch, cuts: list[int]) -> Iterator[WaveformBatch]:
     edges = [0, *sorted(START + each for each in cuts), 2 * START]
     parts = (cut(batch, from_micros(a), from_micros(b)) for a, b in pairwise(edges))
     return (part for part in parts if len(part))
+
+
+def of_tag(page: Page, tag: str) -> pl.DataFrame:
+    """Its stretches, not yet cut."""
+    return tag_rows(page.waveforms.with_columns(first=pl.lit(0, pl.Int64))).of(tag)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -59,10 +64,9 @@ def test_a_page_cuts_a_stretch_without_moving_its_samples(
 def test_what_is_held_keeps_the_times_of_its_samples(rate: float, cuts: list[int], instant: int) -> None:
     """Pages are appended, what is no longer needed is dropped, and every sample has the time it had uncut."""
     de_h = tag("de_h", sample_rate=rate)
-    (of_point,) = plan_of(view("de_h"), (de_h,)).tags
     count = round(0.06 * rate)
     batch = packed(de_h.name, np.rint(START + 3 + np.arange(count) * 1e6 / rate), np.arange(count) * np.pi, rate)
-    pages = [of_tag(page, of_point) for page in in_step(iter([]), pages_of(batch, cuts))]
+    pages = [of_tag(page, de_h.name) for page in in_step(iter([]), pages_of(batch, cuts))]
     held = pages[0]
     for page in pages[1:]:
         held = appended(held, page)
@@ -78,12 +82,11 @@ def test_what_is_held_keeps_the_times_of_its_samples(rate: float, cuts: list[int
 def test_a_stretch_that_only_seems_to_go_on_is_left_alone(count: int, rate: float, quality: int) -> None:
     """It has another rate or quality, or the two have more samples together than a stretch can have."""
     de_h = tag("de_h", sample_rate=12_000)
-    (of_point,) = plan_of(view("de_h"), (de_h,)).tags
     noise = np.random.default_rng(0).normal(size=4096)
     first = packed(de_h.name, np.rint(START + np.arange(4000) * SECOND / 12_000), noise[:4000], 12_000)
     after = START + np.rint(4000 * SECOND / 12_000)
     second = packed(de_h.name, np.rint(after + np.arange(count) * SECOND / rate), noise[:count], rate, quality=quality)
-    one, other = (of_tag(page, of_point) for page in in_step(iter([]), iter([first, second])))
+    one, other = (of_tag(page, de_h.name) for page in in_step(iter([]), iter([first, second])))
     assert appended(one, other)["first"].to_list() == [0, 0]
 
 
