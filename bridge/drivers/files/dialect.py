@@ -37,9 +37,11 @@ class Dialect(Model):
     quote: Annotated[str, StringConstraints(max_length=1)] = Field(
         '"', description="text: around fields that hold a separator; empty if there is no such character."
     )
-    decimal: Literal[".", ","] = Field(".", description="text, Excel: decimal mark of numbers.")
+    decimal: Literal[".", ","] = Field(
+        ".", description="text: decimal mark of numbers; in a sheet numbers are numbers."
+    )
     thousands: Annotated[Literal["", ".", ",", " ", "'"], StringConstraints(strip_whitespace=False)] = Field(
-        "", description="text, Excel: mark between groups of three digits; any other place of it makes no number."
+        "", description="text: mark between groups of three digits; any other place of it makes no number."
     )
     sheet: str | None = Field(None, description="Excel: name of the sheet; the first one if absent.")
 

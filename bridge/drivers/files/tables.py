@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from bridge.drivers.files.dialect import Dialect
 from bridge.drivers.files.formats.excel import ExcelTable
 from bridge.drivers.files.formats.parquet import ParquetTable
 from bridge.drivers.files.formats.tables import Piece, Table
@@ -74,10 +75,12 @@ class TableFiles:
         cells_of = long_cells if options.layout == "long" else wide_cells
         if not columns:
             return
+        # The cells of a sheet are numbers, which fastexcel writes with a point.
+        dialect = Dialect() if options.format_of(file.name) == "excel" else options
         for piece in self._pieces(table, columns):
             for rows in piece.rows.filter(within(start, end, INSTANT)).iter_slices(max(1, PAGE_CELLS // len(columns))):
                 yield parse_cells(
-                    cells_of(rows, tags, options), origin=file.name, dialect=options, quality=options.grading
+                    cells_of(rows, tags, options), origin=file.name, dialect=dialect, quality=options.grading
                 )
             if piece.malformed.height:
                 yield Parsed(RawRows(), malformed_rows(piece.malformed, origin=file.name))
