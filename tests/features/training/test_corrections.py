@@ -91,3 +91,5 @@ def test_a_row_that_was_replaced_after_its_label_is_a_correction() -> None:
     assert count([("a", 0, 1, 1), ("a", 0, 100, 1)], [("a", 5)]) == 0
     assert count([("a", 0, 1, 1), ("a", 0, 4, 2)], [("a", 5)]) == 0
     assert count([("a", 0, 1, 1), ("a", 0, 100, 2)], [("a", 5)], timedelta(seconds=2)) == 0
+    assert count([("a", 0, 1, 1), ("a", 0, 2, 2), ("a", 0, 100, 2)], [("a", 5)]) == 0
+    assert count([("a", 0, 1, 2), ("a", 0, 2, 1), ("a", 0, 100, 2)], [("a", 5)]) == 1
