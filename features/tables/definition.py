@@ -132,7 +132,7 @@ def _digest(plant: Plant, view: View, asset: str) -> str:
         tag, point = plant.tag_of(asset, name), plant.classes[view.asset_class].points[name]
         described += [name, tag.name if tag else None, repr(tag.bearing) if tag else None]
         described += [point.range, dict(point.states), point.unit, format_duration(point.max_staleness)]
-        described += point.zones.limits if point.zones else ()
+        described += (*point.zones.limits, point.zones.source, point.zones.machine) if point.zones else ()
     return sha256(json.dumps(described, default=str).encode()).hexdigest()[:16]
 
 
