@@ -101,13 +101,13 @@ def _diagnosed(plant: Plant, store: Reader, tag: Tag, before: datetime) -> Point
     batch = _batch(found, known, tag)
     levels = {name: _number(values) for name, values in _values(batch, ("time", "spectrum")).items() if name in _LEVELS}
     verdict, harmonic = _verdict(batch)
-    about = _circumstances(found, known, levels["kurtosis"], harmonic)
+    about = _circumstances(found, known, levels["kurtosis"], _zone(tag, levels["vel_rms_10_1000"]), harmonic)
     return PointDiagnosis(
         point=tag.point,
         tag=tag.name,
         unit=tag.unit,
         windows=len(found),
-        seconds=len(found[0].values) / found[0].sample_rate,
+        seconds=about.seconds,
         first=found[0].start,
         last=found[-1].end,
         rpm=None if np.isnan(about.rpm) else about.rpm,
@@ -144,22 +144,24 @@ def _verdict(batch: Diagnosis) -> tuple[Verdict, float]:
 
 
 def _circumstances(
-    found: tuple[Snapshot, ...], known: list[Turning], kurtosis: float, harmonic: float
+    found: tuple[Snapshot, ...], known: list[Turning], kurtosis: float, zone: str | None, harmonic: float
 ) -> Circumstances:
     lacks = dict.fromkeys(each.lacks for each in known if each.lacks)
     return Circumstances(
         windows=len(found),
+        seconds=len(found[0].values) / found[0].sample_rate,
         sample_rate=found[0].sample_rate,
         rpm=_number(np.array([each.shaft * 60 for each in known])),
         rpm_source=max(each.speed_source for each in known),
         lacks="; ".join(lacks),
         kurtosis=kurtosis,
+        zone=(zone or "")[:1],
         harmonic=harmonic,
     )
 
 
 def _unknown() -> Circumstances:
-    return Circumstances(0, np.nan, np.nan, "", "", np.nan, np.nan)
+    return Circumstances(0, 0.0, np.nan, np.nan, "", "", np.nan, "", np.nan)
 
 
 def _zone(tag: Tag, velocity: float) -> str | None:

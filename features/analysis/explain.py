@@ -67,7 +67,7 @@ class _Subject:
         return next((tag for tag in self.plan.tags if tag.plan.name == self.column.point), None)
 
 
-def explain(plant: Plant, store: Reader, ref: str, asset: str, at: datetime, *, now: datetime) -> dict[str, Any]:
+def explanation(plant: Plant, store: Reader, ref: str, asset: str, at: datetime, *, now: datetime) -> dict[str, Any]:
     """Return where one value of a feature comes from.
 
     Args:

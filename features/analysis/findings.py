@@ -18,6 +18,8 @@ _SLIP: Final = 0.01
 """Difference from the expected frequency that a bearing's slip seldom exceeds."""
 _ENOUGH: Final = 10
 """Windows after which more would change little."""
+_LONG: Final = 1.0
+"""Length of windows in seconds from which lines are told apart; in shorter ones a line is hardly above its floor."""
 _IMPULSIVE: Final = 3.5
 _IMPACTS: Final = 6.0
 """Kurtosis below which no impacts stand out, and above which they do."""
@@ -34,6 +36,8 @@ class Circumstances:
     """What is known of the windows of a verdict besides their lines."""
 
     windows: int
+    seconds: float
+    """Length of a window."""
     sample_rate: float
     """Hz."""
     rpm: float
@@ -44,6 +48,8 @@ class Circumstances:
     """Why speed or bearing are unknown; empty if both are known."""
     kurtosis: float
     """Median over the windows."""
+    zone: str
+    """Evaluation zone of the velocity, A to D; empty if unknown."""
     harmonic: float
     """Second harmonic over line of the strongest fault, median over the windows; NaN if undefined."""
 
@@ -82,19 +88,24 @@ def finding_of(verdict: Verdict, known: Circumstances) -> Finding:
     status = "fault" if verdict.fault != NONE else "suspected" if suspect else "none"
     rivals = [each for each in verdict.evidence if each is not shown and each.fault != shown.fault]
     share, rival = _share(shown), max(map(_share, rivals), default=0.0)
-    visible = sum(each.fault in _PARTS for each in verdict.evidence) / len(_PARTS)
-    sure = (
-        share - rival / 2
-        if status == "fault"
-        else max(share / 2, _LEAST)
-        if suspect
-        else (1 - max(share, rival)) * visible
-    )
+    if status == "fault":
+        sure = share - rival / 2
+    elif suspect:
+        sure = max(share / 2, _LEAST)
+    else:
+        sure = (1 - max(share, rival)) * _visible(verdict) * min(known.windows / _ENOUGH, 1)
+        sure *= min(known.seconds / _LONG, 1)
+        sure /= 2 if known.kurtosis > _IMPACTS else 1
     severity = 0.0 if status == "none" else min(shown.depth / 2, 1.0)
     against = tuple(_against(shown, rivals, known)) if status != "none" else tuple(_traces(verdict, known))
     fault = NONE if status == "none" else shown.fault
     surer = (*_unseen(verdict), *_surer(None if status == "none" else shown, known))
     return Finding(status, fault, severity, max(sure, 0.0), str(shown), against, surer)
+
+
+def _visible(verdict: Verdict) -> float:
+    """Return the share of races and rolling elements whose line is defined."""
+    return sum(each.fault in _PARTS for each in verdict.evidence) / len(_PARTS)
 
 
 def _suspect(verdict: Verdict) -> Evidence | None:
@@ -139,6 +150,8 @@ def _traces(verdict: Verdict, known: Circumstances) -> Iterator[str]:
     """Yield what speaks against there being no fault."""
     if known.kurtosis > _IMPACTS:
         yield f"impacts stand out of the waveform, whose kurtosis is {known.kurtosis:.1f}, but no line explains them"
+    if known.zone in ("C", "D"):
+        yield f"the velocity is in zone {known.zone}: something is wrong with the machine, if not with its bearing"
     for each in verdict.evidence:
         if each.speaking:
             yield f"{each.speaking} of {each.windows} windows support {each.fault}, {each.snr:.1f} floors high"
@@ -161,6 +174,9 @@ def _surer(shown: Evidence | None, known: Circumstances) -> Iterator[str]:
     if shown is not None and _is_hidden(shown):
         yield "longer windows: finer lines tell it from a multiple of the shaft's speed"
     if known.windows < _ENOUGH:
-        yield f"more windows: there are {known.windows}, and {WINDOWS} or more must agree"
+        count = "is 1" if known.windows == 1 else f"are {known.windows}"
+        yield f"more windows: there {count}, and {WINDOWS} or more must agree"
+    if known.windows and known.seconds < _LONG:
+        yield f"windows of a second: in {known.seconds:g} s, lines closer than {1.5 / known.seconds:.0f} Hz are one"
     if 0.4 * known.sample_rate < 2 * LOWEST:
         yield f"a higher sample rate than {known.sample_rate:g} Hz: impacts ring above {LOWEST:g} Hz"

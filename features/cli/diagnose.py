@@ -53,7 +53,8 @@ def _lines(asset: str, each: PointDiagnosis) -> Iterator[str]:
     if each.first and each.last:
         speed = "speed unknown" if each.rpm is None else f"{each.rpm:,.0f} rpm"
         when = f"{each.first:%Y-%m-%d %H:%M:%S} to {each.last:%H:%M:%S} UTC"
-        yield f"  seen     {each.windows} windows of {each.seconds:g} s of {each.tag}, {when}, {speed}"
+        count = f"{each.windows} window{'s' * (each.windows > 1)}"
+        yield f"  seen     {count} of {each.seconds:g} s of {each.tag}, {when}, {speed}"
         yield f"  level    {', '.join(f'{name} {value:.3g}' for name, value in each.levels.items())}"
     if each.zone:
         yield f"  zone     {each.zone}"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from features.analysis.explain import explain
+from features.analysis.explain import explanation
 from historian.cli.console import JsonOption, PlantOption, answer
 from historian.plant.load import load_plant
 from historian.stores.open import open_store
@@ -18,7 +18,7 @@ from historian.times import format_duration, parse_instant, utc_now
 _LABEL = 12
 
 
-def explain_value(
+def explain(
     ref: Annotated[str, typer.Argument(help="VIEW:COLUMN, such as compressor_vibration:de_h_rms_ac.")],
     asset: Annotated[str, typer.Argument(help="An asset of the view.")],
     plant: PlantOption = Path("plant.toml"),
@@ -31,7 +31,7 @@ def explain_value(
     At the end the value is computed again from the samples that the store has now.
     """
     checked, now = load_plant(plant), utc_now()
-    record = explain(checked, open_store(checked), ref, asset, parse_instant(at, now=now), now=now)
+    record = explanation(checked, open_store(checked), ref, asset, parse_instant(at, now=now), now=now)
     answer(record, "\n".join(_lines(record)), as_json=as_json)
 
 

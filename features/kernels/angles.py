@@ -99,7 +99,7 @@ def order_lines(tracked: Floats, orders: Floats) -> Floats:
     turns, points = tracked.shape
     size = turns * points
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
-    power = 2 * np.abs(np.fft.rfft(tracked.ravel() * window)) ** 2 / (size * (window @ window))
+    power = np.abs(np.fft.rfft(tracked.ravel() * window)) ** 2 * (16 / (3 * size * size))  # Σw² = 3N/8
     place = np.rint(orders * turns).astype(np.int64)
     known = (orders * turns >= TURNS) & (orders + 2 / turns <= _TOP * points)
     lines = power[np.where(known, place, TURNS)[:, None] + _LOBE]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.define.spec import FeatureSpec, Floats
-from features.kernels.angles import over_angle, shaft_at
+from features.kernels.angles import order_lines, over_angle, shaft_at
 from features.kernels.bearing import FaultOrders, fault_orders, misfits
 from features.kernels.envelope import Envelopes, Line, envelopes, fault_lines
 from features.kernels.kurtogram import Kurtogram, kurtogram
@@ -31,7 +31,7 @@ from historian.plant.model import Bearing
 LINES: Final = ("bpfo", "bpfi", "bsf2", "ftf")
 """Fields of `FaultOrders`; the features of the lines are named after them."""
 
-_MULTIPLES: Final = (0.5, 1.0, 2.0, 3.0)
+MULTIPLES: Final = (0.5, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class Diagnosis:
         shaft = shaft_at(self.courses, mean, end, waves.size, waves.sample_rate)
         pairs = zip(waves.centred, shaft, strict=True)
         return [over_angle(samples, speed, waves.sample_rate) for samples, speed in pairs]
+
+    @cached_property
+    def tracked_orders(self) -> Floats:
+        """[windows, 4] amplitudes at half, one, two and three times the shaft's speed, over its angle."""
+        orders, unknown = np.array(MULTIPLES), np.full(len(MULTIPLES), np.nan)
+        return np.stack([unknown if each is None else order_lines(each, orders) for each in self.tracked])
 
     @cached_property
     def held_peaks(self) -> Floats:
@@ -97,7 +103,7 @@ class Diagnosis:
     @cached_property
     def order_amplitudes(self) -> Floats:
         """[windows, 4] amplitudes at half, one, two and three times the shaft's speed."""
-        return order_amplitudes(self.power, self.shaft, np.array(_MULTIPLES))
+        return order_amplitudes(self.power, self.shaft, np.array(MULTIPLES))
 
     @cached_property
     def kurtogram(self) -> Kurtogram:
@@ -117,7 +123,7 @@ def _order(place: int, name: str, what: str) -> FeatureSpec[Diagnosis]:
     return FeatureSpec(
         name,
         "{unit}",
-        f"sqrt(2·ΣP_k), five lines around the largest in {_MULTIPLES[place]:g} f_r ± max(2 %, 1.5 df)",
+        f"sqrt(2·ΣP_k), five lines around the largest in {MULTIPLES[place]:g} f_r ± max(2 %, 1.5 df)",
         "ISO 13373-2; peak amplitude",
         kernel,
         "no steady speed, fewer than 5 shaft turns or 5 periods of the line, or above 0.45 fs",

@@ -12,12 +12,11 @@ import numpy as np
 
 from features.define.reasons import Reason
 from features.define.spec import FeatureSpec, Floats
-from features.kernels.angles import order_lines, sideband_index, synchronous_average
+from features.kernels.angles import sideband_index, synchronous_average
 from features.kernels.cepstrum import cepstral_peak
-from features.kernels.diagnosis import LINES, Diagnosis
+from features.kernels.diagnosis import LINES, MULTIPLES, Diagnosis
 from features.kernels.spectrum import Spectra, displacement, velocity_rms
 
-_ORDERS: Final = (0.5, 1.0, 2.0, 3.0)
 _TRACKED: Final = "Fyfe and Munck, MSSP 11 (1997) 187"
 _AVERAGED: Final = "McFadden and Toozhy, MSSP 14 (2000) 891"
 _UNTRACKED: Final = "no speed, or fewer than 5 whole turns"
@@ -28,18 +27,18 @@ def _each(batch: Diagnosis, kernel: Callable[[Floats], float]) -> Floats:
     return np.array([np.nan if each is None else kernel(each) for each in batch.tracked])
 
 
-def _order(batch: Diagnosis, *, order: float) -> Floats:
-    return _each(batch, lambda tracked: float(order_lines(tracked, np.array([order]))[0]))
+def _order(batch: Diagnosis, *, place: int) -> Floats:
+    return batch.tracked_orders[:, place]
 
 
 def _tracked_specs() -> Iterator[FeatureSpec[Diagnosis]]:
-    for order in _ORDERS:
+    for place, order in enumerate(MULTIPLES):
         yield FeatureSpec(
             f"track_{order:g}x".replace("0.5", "05"),
             "{unit}",
             f"sqrt(2·ΣP_k), five lines around order {order:g} of the signal over the shaft's angle",
             _TRACKED,
-            partial(_order, order=order),
+            partial(_order, place=place),
             f"{_UNTRACKED}, or fewer than 5 periods",
             reasons=("no_speed", "resolution"),
             what="the order's amplitude, also where the speed varies",

@@ -10,7 +10,7 @@ part a line needs ten periods, so that a third of a second is enough for races a
   modulation, from 0 to 1; 0 if no fault is named. It grows with the damage, until the impacts merge;
 * `confidence` is the share of parts that support the named fault, less half the share that supports the strongest
   rival; if no fault is named, the share of parts that do not support the fault with most support, times the share of
-  races and rolling elements whose line is defined;
+  races and rolling elements whose line is defined, times the length of a part in seconds, at most 1;
 * `why` is the evidence as a sentence.
 
 `penstock diagnose` has more windows to go by, and names what one window cannot.
@@ -95,9 +95,9 @@ def _lines(pieces: Floats, sample_rate: float, shaft: Floats, orders: FaultOrder
 def _verdicts(votes: Votes) -> WindowVerdicts:
     windows, named, strongest = np.arange(len(votes.windows)), votes.named, votes.strongest
     share, most = votes.share[windows, strongest], votes.share.max(axis=1)
-    rivals = votes.share.copy()
+    rivals, seconds = votes.share.copy(), min(1 / votes.resolution / _SECONDS, 1.0)
     rivals[windows, strongest] = 0
-    confidence = np.where(named >= 0, share - rivals.max(axis=1) / 2, (1 - most) * votes.visible)
+    confidence = np.where(named >= 0, share - rivals.max(axis=1) / 2, (1 - most) * votes.visible * seconds)
     severity = np.where(named >= 0, np.clip(votes.depth[windows, strongest] / 2, 0, 1), 0.0)
     names = np.array([*FAULTS.values(), NONE], np.object_)
     why = [str(votes.evidence(window, fault)) for window, fault in enumerate(strongest.tolist())]

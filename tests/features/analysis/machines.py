@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,10 +60,11 @@ def machine(
     return load_plant(directory)
 
 
-def recorded(wave: Any, rate: float) -> MemoryStore:
-    """A store in which the waveform of `m1.de` begins at T0."""
-    heads = {"tag": ["m1.de"], "timestamp": [T0], "sample_rate": [rate], "count": [len(wave)], "quality": [0]}
-    store = MemoryStore()
-    batch = waveform_batch(encode(pl.DataFrame(heads, schema=HEADS), np.asarray(wave, np.float64)))
+def recorded(wave: Any, rate: float, *, bursts: int = 1) -> MemoryStore:
+    """A store in which the waveform of `m1.de` begins at T0; cut into bursts, ten seconds apart."""
+    store, size = MemoryStore(), len(wave) // bursts
+    starts = [T0 + timedelta(seconds=10 * burst) for burst in range(bursts)]
+    heads = {"tag": "m1.de", "timestamp": starts, "sample_rate": rate, "count": size, "quality": 0}
+    batch = waveform_batch(encode(pl.DataFrame(heads, schema=HEADS), np.asarray(wave[: bursts * size], np.float64)))
     store.write_waveforms(batch, source="test", now=LATER)
     return store

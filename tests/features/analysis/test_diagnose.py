@@ -101,8 +101,12 @@ def test_a_new_bearing_is_not_accused(shared_data: Path, tmp_path: Path, run: st
     rows = pl.scan_parquet(shared_data / "femto" / f"{run}_acc.parquet").head(10).select("horizontal_g").collect()
     wave = np.concatenate(rows["horizontal_g"].to_list())
     bearing = "{ balls = 13, ball_diameter = 3.5, pitch_diameter = 25.6 }"
-    (found,) = diagnose_asset(machine(tmp_path, 25_600, bearing=bearing), recorded(wave, 25_600), "m1", LATER)
-    assert found.finding.status in ("none", "unknown")
+    (found,) = diagnose_asset(
+        machine(tmp_path, 25_600, bearing=bearing), recorded(wave, 25_600, bursts=10), "m1", LATER
+    )
+    assert (found.finding.status, found.windows, found.seconds) == ("none", 10, 0.1)
+    assert found.finding.confidence == pytest.approx(0.1, abs=0.01)
+    assert found.finding.surer[0] == "longer windows, of 10 periods of each line or more: cage cannot be seen in these"
 
 
 def test_without_a_bearing_it_says_what_is_missing(tmp_path: Path) -> None:

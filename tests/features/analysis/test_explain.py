@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from features.analysis.explain import explain
+from features.analysis.explain import explanation
 from historian.cli.main import app
 from historian.errors import InvalidInput, UnknownFeature
 from historian.plant.load import load_plant
@@ -46,7 +46,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Plant:
 
 def explained(plant: Plant, ref: str, **later: float) -> dict[str, Any]:
     """What is said of the newest value by a time after T0."""
-    return explain(plant, open_store(plant), ref, "m1", T0 + timedelta(**later), now=LATER)
+    return explanation(plant, open_store(plant), ref, "m1", T0 + timedelta(**later), now=LATER)
 
 
 def test_a_value_is_followed_to_its_waveform_and_facts(computed: Plant) -> None:
@@ -123,4 +123,4 @@ def test_what_cannot_be_explained_is_an_error(
 ) -> None:
     """It names what is unknown, and what comes close to it."""
     with pytest.raises(error, match=words):
-        explain(computed, open_store(computed), ref, asset, T0 - timedelta(hours=1), now=LATER)
+        explanation(computed, open_store(computed), ref, asset, T0 - timedelta(hours=1), now=LATER)

@@ -10,7 +10,7 @@ import pytest
 from features.analysis.findings import Circumstances, finding_of
 from features.kernels.verdict import NONE, Evidence, Verdict
 
-KNOWN = Circumstances(10, 12_000.0, 1772.0, "tag", "", 5.0, 0.5)
+KNOWN = Circumstances(10, 1.0, 12_000.0, 1772.0, "tag", "", 5.0, "", 0.5)
 
 
 def evidence(fault: str, speaking: int = 0, *, found: float = 100.0, snr: float = 2.0, depth: float = 0.1) -> Evidence:
@@ -59,17 +59,20 @@ def test_a_line_on_a_multiple_of_the_shaft_is_suspected() -> None:
 
 def test_no_fault_is_as_sure_as_what_can_be_seen() -> None:
     """Only one of three parts of the bearing has a line; the impacts nobody explains speak against it."""
-    known = replace(KNOWN, kurtosis=17.3)
+    known = replace(KNOWN, kurtosis=17.3, zone="D")
     found = finding_of(verdict(evidence("rolling element")), known)
     assert (found.status, found.severity) == ("none", 0.0)
-    assert found.confidence == pytest.approx(1 / 3)
-    assert found.against == ("impacts stand out of the waveform, whose kurtosis is 17.3, but no line explains them",)
+    assert found.confidence == pytest.approx(1 / 6)
+    assert found.against == (
+        "impacts stand out of the waveform, whose kurtosis is 17.3, but no line explains them",
+        "the velocity is in zone D: something is wrong with the machine, if not with its bearing",
+    )
     assert "outer race, inner race, cage cannot be seen" in found.surer[0]
 
 
 def test_without_lines_there_is_no_verdict() -> None:
     """It says what is missing."""
-    known = Circumstances(2, 4_000.0, np.nan, "", "there is no speed", 3.0, np.nan)
+    known = Circumstances(2, 1.0, 4_000.0, np.nan, "", "there is no speed", 3.0, "", np.nan)
     found = finding_of(Verdict(NONE, None, "no line"), known)
     assert (found.headline, found.confidence, found.why) == ("no verdict", None, "no line")
     assert found.surer == (
@@ -81,7 +84,7 @@ def test_without_lines_there_is_no_verdict() -> None:
 
 def test_a_weak_smooth_line_has_much_against_it() -> None:
     """No second harmonic, and no impacts in the waveform."""
-    known = Circumstances(10, 12_000.0, 1772.0, "tag", "", 2.9, 0.05)
+    known = Circumstances(10, 1.0, 12_000.0, 1772.0, "tag", "", 2.9, "", 0.05)
     found = finding_of(verdict(evidence("outer race", 5, snr=4, depth=0.2), *QUIET), known)
     assert found.against == (
         "5 of 10 windows do not support it",

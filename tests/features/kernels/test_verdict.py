@@ -13,7 +13,7 @@ from features.define.spec import Floats
 from features.kernels.bearing import fault_orders
 from features.kernels.diagnosis import ENVELOPE, LINES, Diagnosis
 from features.kernels.spectrum import spectra
-from features.kernels.verdict import DEPTH, NONE, SNR, Verdict, diagnose
+from features.kernels.verdict import DEPTH, NONE, SNR, Lines, Verdict, diagnose, vote
 from features.kernels.vibration import Waveforms
 from historian.plant.model import Bearing
 
@@ -136,3 +136,17 @@ def test_four_sound_bearings_on_one_shaft_have_no_fault(shared_data: Path) -> No
     channels = np.stack(rows, axis=1)
     assert channels.shape == (8, 10, 20_480)
     assert {verdict(channel, 2000 / 60, 20_000.0, bearing).fault for channel in channels} == {NONE}
+
+
+def test_no_fault_is_named_against_a_higher_line_on_a_multiple_of_the_shaft() -> None:
+    """The inner race qualifies; the outer race's line, on three times the shaft's speed, is higher above its floor."""
+    expected = np.broadcast_to([91.0, 162.0, 141.0, 12.0], (1, 5, 4))
+    found = expected + np.array([-1.15, 0, 0, 0])
+    snr, depth = np.array([30.0, 8, 2, 2]), np.array([0.9, 0.4, 0.1, 0.1])
+
+    def votes(height: float) -> int:
+        heights = np.broadcast_to([height, *snr[1:]], (1, 5, 4))
+        depths = np.broadcast_to(depth, (1, 5, 4))
+        return int(vote(Lines(heights, depths, found, expected, np.full((1, 5), SHAFT), 1.0)).named[0])
+
+    assert (votes(30.0), votes(7.0)) == (-1, 1)
