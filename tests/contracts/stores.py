@@ -32,7 +32,7 @@ def opener(request: pytest.FixtureRequest, factory: pytest.TempPathFactory) -> O
         if kind == "memory":
             return MemoryStore(page_rows=page_rows)
         if kind == "lake":
-            return LakeStore(factory.mktemp("lake"), page_rows=page_rows)
+            return LakeStore(factory.mktemp("lake"), page_rows=page_rows, page_samples=page_rows)
         url, token = new_database(request, kind)
         store = InfluxStore(open_wire(parse_address(url), token), page_rows=page_rows)
         request.addfinalizer(store.close)

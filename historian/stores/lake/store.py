@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
@@ -37,25 +36,31 @@ from historian.stores.protocols import ledger_rows, waveform_ledger_rows
 from historian.times import micros
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 
-_PER_ROW: Final = 2
-"""Samples of a waveform in a page for each sample of other tags, whose rows take several times the memory."""
-
 
 class LakeStore:
     """The lake as a `Store`. A directory that does not exist yet is an empty store; the first write creates it.
 
     Args:
         path: the lake's directory.
-        page_rows: approximate number of stored samples per page of `read`; of `read_waveforms` it is twice that.
+        page_rows: approximate number of stored samples per page of `read`.
+        page_samples: the same of `read_waveforms`, whose samples take a fraction of the memory.
         layout: sizes of the files that this process writes.
 
     Raises:
         StoreUnavailable: something other than a directory is at `path`.
     """
 
-    def __init__(self, path: Path, *, page_rows: int = 4_000_000, layout: FileLayout | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        page_rows: int = 4_000_000,
+        page_samples: int = 8_000_000,
+        layout: FileLayout | None = None,
+    ) -> None:
         self.path = path
         self._page_rows = page_rows
+        self._page_samples = page_samples
         self._lake = LakeDirectory(path, layout or FileLayout())
         self._ledger_left = 0
         if path.exists() and not path.is_dir():
@@ -100,7 +105,7 @@ class LakeStore:
         """See `Reader.read_waveforms`."""
         with self._lake.reporting("read"):
             found = located_or_read(self._lake, tags, (start, end))
-        for page in stretch_pages(self._lake, found, (start, end), page_samples=_PER_ROW * self._page_rows):
+        for page in stretch_pages(self._lake, found, (start, end), page_samples=self._page_samples):
             yield WaveformBatch(page.select(WAVEFORM_SCHEMA.names()))
 
     def latest(self, tags: Sequence[str]) -> SampleBatch:

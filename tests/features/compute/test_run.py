@@ -211,7 +211,10 @@ def test_reads_report_their_progress(tmp_path: Path) -> None:
 def test_works_on_the_lake(tmp_path: Path) -> None:
     """The embedded store and the store in memory give the same rows."""
     batches = [signal("p1.de_h", 0, 3), signal("p1.oil_temp", 0, 30, period=0.5), signal("p2.de_h", 1.3, 3)]
-    site, store = plant(tmp_path, EPOCH, BURST, PROCESS), LakeStore(tmp_path / "lake", page_rows=1500)
+    site, store = (
+        plant(tmp_path, EPOCH, BURST, PROCESS),
+        LakeStore(tmp_path / "lake", page_rows=1500, page_samples=1500),
+    )
     for each in batches:
         write(store, each, source="live", now=NOW)
     compute(site, store, at(NOW))

@@ -63,7 +63,10 @@ def test_compaction_changes_the_files_and_no_sample(
 ) -> None:
     """Whatever was merged, rewritten and joined between which writes, the newest write of each sample counts."""
     layout = FileLayout(merge_every=2, small=small, group_stretches=2, at_once=at_once)
-    store, oracle = LakeStore(tmp_path_factory.mktemp("lake"), page_rows=25, layout=layout), Oracle(1000.0)
+    store, oracle = (
+        LakeStore(tmp_path_factory.mktemp("lake"), page_rows=25, page_samples=25, layout=layout),
+        Oracle(1000.0),
+    )
     for number, write in enumerate(writes):
         store.write_waveforms(oracle.batch(write), source="s", now=NOW)
         if number == compact_after:
