@@ -62,7 +62,7 @@ def gaps(covered: pl.DataFrame, tags: Sequence[str], start: datetime, end: datet
 
 
 def overlap(some: pl.DataFrame, others: pl.DataFrame) -> bool:
-    """Return whether any interval of one frame overlaps one of the same tag in the other."""
+    """Return whether any interval of one frame overlaps one of the same tag in the other; an empty one never does."""
     pairs = some.join(others, on="tag", suffix="_other")
-    meet = (pl.col("start") < pl.col("end_other")) & (pl.col("start_other") < pl.col("end"))
+    meet = pl.max_horizontal("start", "start_other") < pl.min_horizontal("end", "end_other")
     return bool(pairs.select(meet.any()).item())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -80,6 +80,7 @@ def test_gaps_are_the_complement(given_pieces: list[Piece], start: int, length: 
     assert_frame_equal(found, union(found))
 
 
+@example([("a", 3, 8)], [("a", 5, 5)])
 @given(pieces, pieces)
 def test_overlap_is_a_common_instant(some: list[Piece], others: list[Piece]) -> None:
     """Only intervals of the same tag overlap."""
