@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from features.compute.engines.groups import grouped
 from features.compute.partition import Partition, compute_partitions
 from features.compute.run import ViewJob, compute
 from features.compute.splitting import Budget
+from features.define.point_plan import resolve_point
 from features.tables.feature_table import table_path
 from features.windows.tiling import EndRange
 from historian.plant.plant import View
@@ -91,3 +93,17 @@ def test_a_group_has_no_asset_twice(tmp_path: Path) -> None:
     assert list(grouped([one, far])) == [[one], [far]]
     assert list(grouped([one, large])) == [[one], [large]]
     assert list(grouped([])) == []
+
+
+@pytest.mark.parametrize("facts", [{"changed": frozenset({"range"})}, {"range": (-1.0, 1.0)}], ids=["changing", "own"])
+def test_a_group_has_one_plan_for_a_point(tmp_path: Path, facts: dict[str, Any]) -> None:
+    """Windows in which a fact changes, and an asset with a range of its own, are computed apart."""
+    store = MemoryStore()
+    fill(store)
+    one, two = ViewJob(plant(tmp_path, EPOCH), EPOCH, store, at(NOW)).plan(WHOLE).partitions
+    tag, *others = two.plan.tags
+    if "range" in facts:
+        point = tag.plan.point.model_copy(update=facts)
+        facts = {"plan": resolve_point(tag.plan.settings, tag.plan.name, point)}
+    other = replace(two, plan=replace(two.plan, tags=(replace(tag, **facts), *others)))
+    assert list(grouped([one, other])) == [[one], [other]]
