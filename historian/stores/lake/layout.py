@@ -40,7 +40,7 @@ class FileLayout:
     """Largest number of rows in a row group. A group that lies partly in a range is decoded as a whole."""
     group_stretches: int = 256
     """The same for stretches, which have 32 KiB of values at most."""
-    at_once: int = 48 * 2**20
+    at_once: int = 16 * 2**20
     """Size in bytes up to which the files of a range are read once with all columns: what was written lately."""
     merge_every: int = 200
     """Number of writes after which small files are merged and the table of newest samples is updated."""
