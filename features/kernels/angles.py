@@ -21,7 +21,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
 
 from features.define.spec import Floats
 from features.windows.stretches import Integers
@@ -77,6 +76,8 @@ def over_angle(samples: Floats, shaft: Floats, sample_rate: float) -> Floats | N
         shaft: [N] speed in Hz at each sample.
         sample_rate: Hz.
     """
+    from scipy.interpolate import CubicSpline  # takes 0.7 s, which every command would wait for
+
     if not np.isfinite(shaft).all() or shaft.min() <= 0:
         return None
     angle = np.concatenate(([0.0], np.cumsum((shaft[1:] + shaft[:-1]) / (2 * sample_rate))))

@@ -66,6 +66,11 @@ def test_a_plant_is_checked_without_anything_heavy(tmp_path: Path) -> None:
     assert imported_by("check", "--plant", tmp_path) & HEAVY == set()
 
 
+def test_computing_does_not_import_what_only_order_tracking_needs() -> None:
+    """It takes as long as everything else that the kernels import."""
+    assert "scipy.interpolate" not in imported_by("compute", "--help")
+
+
 @pytest.mark.slow
 def test_feast_is_imported_without_typeguards_instrumentation() -> None:
     """Whoever of us imports Feast, typeguard does not rewrite its classes first (docs/decisions/0006)."""
