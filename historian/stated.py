@@ -1,4 +1,4 @@
-"""What a file, a server or a spectrum states about a sample rate or a speed, compared with the plant file. Pure.
+"""What a file or a server states about a sample rate, compared with the plant file. Pure.
 
 Whoever reads such a statement (a WAV header, a property of a TDMS channel, a node of a server) compares it here and
 reports the contradiction. Stretches are stored at the stated rate: their windows then have the reason `rate`.
@@ -10,14 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 RATE_TOLERANCE: Final = 0.002
 """Relative difference up to which sample rates agree: clocks drift by less, and headers round to fewer digits."""
-SPEED_TOLERANCE: Final = 0.02
-"""Relative difference up to which speeds agree: beyond it, the search for lines of shaft and bearing misses them."""
 _FRACTION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
 
 
@@ -45,24 +43,21 @@ Rate = Annotated[
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two statements about one quantity, of which one must be wrong."""
+    """Two statements about the sample rate of a tag, of which one must be wrong."""
 
-    name: str
-    """The tag, or for a speed the asset."""
-    quantity: Literal["sample rate", "speed"]
+    tag: str
     stated: float
-    """Hz, or rpm of a speed."""
+    """Hz."""
     configured: float
-    """What the plant file says, in the same unit."""
+    """Hz, what the plant file says."""
     by: str
-    """Who states it: the name of a file, `its stretches`."""
+    """Who states it: `the file`, `its source`."""
 
     def __str__(self) -> str:
         """Return it as a sentence, with what to do."""
-        unit, key = ("Hz", "sample_rate") if self.quantity == "sample rate" else ("rpm", "speed_rpm")
         return (
-            f"{self.name}: {self.by} states a {self.quantity} of {self.stated:.6g} {unit}, the plant file "
-            f"{self.configured:.6g} {unit}; correct {key}, or the address if these are samples of another sensor"
+            f"{self.tag}: {self.by} states a sample rate of {self.stated:.6g} Hz, plant.toml {self.configured:.6g} Hz; "
+            "correct sample_rate, or the address if these are samples of another sensor"
         )
 
 
@@ -80,18 +75,7 @@ def rate_contradiction(tag: str, *, stated: float, configured: float, by: str) -
     """
     if abs(stated - configured) <= RATE_TOLERANCE * configured:
         return None
-    return Contradiction(tag, "sample rate", stated, configured, by)
-
-
-def speed_contradiction(asset: str, *, stated: float, configured: float, by: str) -> Contradiction | None:
-    """Compare a stated speed with the plant file's, `Plant.asset_at(asset, instant).speed_rpm`; both in rpm.
-
-    Returns:
-        The contradiction; None if they agree within `SPEED_TOLERANCE`.
-    """
-    if abs(stated - configured) <= SPEED_TOLERANCE * configured:
-        return None
-    return Contradiction(asset, "speed", stated, configured, by)
+    return Contradiction(tag, stated, configured, by)
 
 
 def rate_contradictions(stated: Iterable[tuple[str, float]], rates: Mapping[str, float]) -> set[Contradiction]:

@@ -19,8 +19,9 @@ from features.define.spec import Floats
 from features.kernels.lines import Places, at, floor, strongest, tone
 from features.kernels.spectrum import Spectra
 from features.windows.stretches import Booleans
-from historian.stated import SPEED_TOLERANCE
 
+_TOLERANCE: Final = 0.02
+"""Relative difference up to which speeds agree: beyond it, the search for lines of shaft and bearing misses them."""
 _MULTIPLES: Final = np.arange(1.0, 7.0)
 _WIDTH: Final = 0.1
 """Relative half-width of the search for a candidate; the floor is taken from twice as far."""
@@ -54,7 +55,7 @@ def contradicted(power: Spectra, shaft: Floats) -> Booleans:
     speeds, base = _candidates(power.power, place)
     found = _agreeing(np.where(known, speeds, np.nan))
     own = at(power.power, np.rint(place).astype(np.int64)[..., None] + _AROUND).max(axis=2) > _PRESENT * base
-    differs = np.abs(found / turns - 1) > SPEED_TOLERANCE
+    differs = np.abs(found / turns - 1) > _TOLERANCE
     hum = (np.abs(found[:, None] * power.resolution / _MAINS - 1) <= _AGREE).any(axis=1)
     resolved = known & (np.abs(found - turns)[:, None] * _MULTIPLES >= _LOBE)
     absent = (own & resolved).sum(axis=1) * 3 <= resolved.sum(axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,16 +26,12 @@ from bridge.drivers.files.values import Parsed
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.plant.connections import Tag
+from historian.stated import Contradiction, rate_contradiction
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.cutting import cut
 
-_SAME_RATE: Final = 1e-3
-"""Relative difference of two rates that are the same: the times of rows are rounded."""
 _LONGEST_US: Final = 366 * 86_400_000_000
 """Longest burst: the number of samples is an upper bound, and years beyond every calendar would follow from it."""
-_WHOLE: Final = 0.5
-_WHOLE_FROM: Final = 100.0
-"""Difference of rates from this one up that are the same: a WAV file has whole ones, in Hz."""
 
 
 class WaveformFiles:
@@ -83,11 +79,11 @@ class WaveformFiles:
         addresses, source = list(dict.fromkeys(tag.address for tag in tags)), self._signal_file(file)
         said = None if self._options.start_pattern or self._options.start else source.held(addresses).start
         head, found = start_of(file, self._options, said), source.signals(addresses)
-        wrong = [(tag, rate) for tag in tags if (rate := found.rates.get(tag.address)) and not _agrees(tag, rate)]
-        right = [tag for tag in tags if tag not in [each for each, _ in wrong]]
+        wrong = list(_contradictions(tags, found.rates))
+        right = [tag for tag in tags if tag.name not in {each.tag for each in wrong}]
         table = head.hstack([pl.Series(address, [values]) for address, values in found.values.items()])
         yield from self._page(table, right, file.name, start, end)
-        problems = [*found.problems, *([_contradiction(wrong)] if wrong else [])]
+        problems = [*found.problems, *map(str, wrong)]
         if wrong and isinstance(source, TextSignals) and self._options.elapsed is None:
             problems.append('or say elapsed = "" if column 1 is no time')
         if problems:
@@ -137,20 +133,18 @@ class WaveformFiles:
         return burst_stretches(news, tag=tag.name, sample_rate=rate, stamp=stamp, origin=origin)
 
 
+def _contradictions(tags: Sequence[Tag], rates: Mapping[str, float]) -> Iterator[Contradiction]:
+    """Yield what a file states about sample rates, by address, that contradicts the plant file."""
+    for tag in tags:
+        stated = rates.get(tag.address)
+        if stated and tag.sample_rate:
+            found = rate_contradiction(tag.name, stated=stated, configured=tag.sample_rate, by="the file")
+            if found:
+                yield found
+
+
 def _with_slack(bursts: pl.DataFrame, tags: Sequence[Tag]) -> pl.DataFrame:
     """Add the `slack` around the times of bursts in which their samples lie, and those of bursts that overlap them."""
     slowest = min(tag.sample_rate or 1.0 for tag in tags)
     slack = (2 * pl.col(LONGEST) * 1e6 / slowest).ceil().clip(0, _LONGEST_US)
     return bursts.with_columns(slack=slack.cast(pl.Int64).cast(pl.Duration("us")))
-
-
-def _agrees(tag: Tag, rate: float) -> bool:
-    expected = tag.sample_rate or rate
-    return abs(expected - rate) <= max(_SAME_RATE * rate, _WHOLE if rate >= _WHOLE_FROM else 0.0)
-
-
-def _contradiction(wrong: Sequence[tuple[Tag, float]]) -> str:
-    """Return the message that the file has other sample rates than the points of its tags."""
-    given = ", ".join(f"{tag.sample_rate:g} Hz for {tag.name}" for tag, _ in wrong)
-    found = " and ".join(f"{rate:g} Hz" for rate in dict.fromkeys(rate for _, rate in wrong))
-    return f"it was sampled at {found}, and plant.toml says {given}; correct sample_rate"

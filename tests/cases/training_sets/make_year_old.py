@@ -69,7 +69,7 @@ EVENTS: Final = (
 
 
 def main() -> None:
-    """Write the directory anew."""
+    """Replace the directory."""
     shutil.rmtree(HERE, ignore_errors=True)
     HERE.mkdir()
     (HERE / "plant.toml").write_text(THEN)

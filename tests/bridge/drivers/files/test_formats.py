@@ -142,7 +142,8 @@ def test_tdms_says_start_and_rate(tmp_path: Path) -> None:
     assert pages[0].rows.waveforms["encoding"].to_list() == ["int16"]
     assert failures == [
         "tags.csv row 4: no file has Vib/da, the address of x; the nearest are Vib/de, Vib/nde",
-        "a.tdms: it was sampled at 1000 Hz, and plant.toml says 500 Hz for nde; correct sample_rate",
+        "a.tdms: nde: the file states a sample rate of 1000 Hz, plant.toml 500 Hz; correct sample_rate, "
+        "or the address if these are samples of another sensor",
     ]
 
 

@@ -72,7 +72,8 @@ def test_a_contradicting_rate_is_reported_and_the_other_tags_are_read(tmp_path: 
         ("1", START + timedelta(milliseconds=1), 3.0),
     ]
     assert failures == [
-        "20260301_120000.wav: it was sampled at 1000 Hz, and plant.toml says 2000 Hz for 2; correct sample_rate"
+        "20260301_120000.wav: 2: the file states a sample rate of 1000 Hz, plant.toml 2000 Hz; correct sample_rate, "
+        "or the address if these are samples of another sensor"
     ]
 
 
