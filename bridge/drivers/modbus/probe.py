@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Final, cast
 
-from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
-from pymodbus.exceptions import ModbusException
 
 from bridge.drivers.discovery import Fact, ProbeReport
-from bridge.drivers.modbus.client import connect_client, encryption, request
+from bridge.drivers.modbus.client import Link, encryption, open_link
 from bridge.drivers.modbus.driver import Options, places_of
-from bridge.drivers.modbus.places import Place
+from bridge.drivers.modbus.units import Unit, units_of
 from historian.plant.connections import ConnectionConfig
+from historian.quality import BAD_DECODING_ERROR, GOOD
 from historian.times import format_duration
 
 _GATEWAY: Final = (ExcCodes.GATEWAY_PATH_UNAVIABLE, ExcCodes.GATEWAY_NO_RESPONSE)
@@ -24,38 +22,30 @@ _GATEWAY: Final = (ExcCodes.GATEWAY_PATH_UNAVIABLE, ExcCodes.GATEWAY_NO_RESPONSE
 
 
 async def probe(connection: ConnectionConfig) -> ProbeReport:
-    """See `discovery.Probe`. Each device is asked for the value of the first of its tags."""
+    """See `discovery.Probe`. Each device is asked for the value of one of its tags."""
     options, context = cast(Options, connection.options), encryption(connection)
     began = time.monotonic()
-    (await connect_client(options, context)).close()
+    (await open_link(options, context)).close()
     connect_s = round(time.monotonic() - began, 4)
-    first: dict[int, Place] = {}
-    for place in places_of(connection):
-        first.setdefault(place.device_id, place)
     devices = []
-    for place in first.values():
-        # A connection each: pymodbus drops one on which several devices in a row have not responded.
-        with closing(await connect_client(options, context)) as client:
-            devices.append(await _device(client, place, options))
+    for unit in units_of(places_of(connection), max_gap=options.max_gap, largest={}):
+        with closing(await open_link(options, context)) as link:  # some devices close it instead of responding
+            devices.append(await _device(link, unit, options))
     facts: dict[str, Fact] = {"device": options.peer, "encrypted": context is not None, "connect_s": connect_s}
     return ProbeReport(facts, {"devices": devices}, ok=all(device["responds"] for device in devices))
 
 
-async def _device(client: AsyncModbusTcpClient, place: Place, options: Options) -> Mapping[str, Fact]:
+async def _device(link: Link, unit: Unit, options: Options) -> Mapping[str, Fact]:
     began = time.monotonic()
-    remark, responds = "", True
-    try:
-        # pymodbus waits on after the connection is lost.
-        async with asyncio.timeout(options.timeout.total_seconds() * (options.retries + 2)):
-            answer = await request(client, place.table, place.first, count=place.width, device_id=place.device_id)
-    except (ModbusException, TimeoutError):
-        responds, remark = False, f"no response within {format_duration(options.timeout)}"
-    else:
-        if answer.isError():
-            responds = answer.exception_code not in _GATEWAY
-            remark = f"{place.table} {place.first}: {_exception(answer.exception_code)}"
+    response = await link.ask(unit.greeting, attempts=1 + options.retries)
+    remark, responds = "", response.quality in (GOOD, BAD_DECODING_ERROR)
+    if not responds:
+        remark = f"no response within {format_duration(options.timeout)}"
+    elif response.exception is not None:
+        responds = response.exception not in _GATEWAY
+        remark = f"{unit.greeting.table} {unit.greeting.first}: {_exception(response.exception)}"
     elapsed = round(time.monotonic() - began, 4) if responds else None
-    return {"device_id": place.device_id, "responds": responds, "response_s": elapsed, "remark": remark}
+    return {"device_id": unit.device_id, "responds": responds, "response_s": elapsed, "remark": remark}
 
 
 def _exception(code: int) -> str:

@@ -23,23 +23,24 @@ Row = tuple[str, float | None, int]
 
 
 def plant_of(directory: Path, rows: Sequence[str], **options: object) -> Path:
-    """A plant with one Modbus source; `rows` are `address,device_id,table,type,order,bit` of tags t0, t1, …"""
+    """A plant with one Modbus source; `rows` are `address,device_id,table,type,order,bit,every` of tags t0, t1, …"""
     points = "\n".join(f'p{number} = {{ kind = "process" }}' for number in range(len(rows)))
-    keys = "\n".join(f"{key} = {_toml(value)}" for key, value in options.items())
+    where = {} if "serial" in options else {"host": "127.0.0.1"}
+    keys = "\n".join(f"{key} = {_toml(value)}" for key, value in {**where, **options}.items())
     (directory / "plant.toml").write_text(
         f"[site]\nname = 'test'\n[classes.plc.points]\n{points}\n[assets.a]\nclass = 'plc'\n"
-        f"[sources.plc]\ndriver = 'modbus'\nhost = '127.0.0.1'\ntags = 'plc.csv'\n{keys}\n"
+        f"[sources.plc]\ndriver = 'modbus'\ntags = 'plc.csv'\n{keys}\n"
     )
-    lines = [f"t{number},a,p{number},{row}" for number, row in enumerate(rows)]
+    lines = [f"t{number},a,p{number},{row}{',' * (6 - row.count(','))}" for number, row in enumerate(rows)]
     (directory / "plc.csv").write_text(
-        "\n".join(["tag,asset,point,address,device_id,table,type,order,bit", *lines, ""])
+        "\n".join(["tag,asset,point,address,device_id,table,type,order,bit,every", *lines, ""])
     )
     return directory
 
 
 def _toml(value: object) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {inner!r}" for key, inner in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
     return repr(value)
 
 

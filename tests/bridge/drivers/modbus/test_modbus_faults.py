@@ -36,16 +36,17 @@ def test_a_register_that_does_not_exist_turns_bad_alone_and_is_isolated_once(tmp
 
     rows = [f"{address},,,uint16,," for address in addresses]
 
-    async def two_polls() -> tuple[list[pl.DataFrame], int]:
+    async def two_reads() -> tuple[list[pl.DataFrame], int]:
         async with running_plc(registers=100) as plc:
             connection = connection_of(tmp_path, rows, port=plc.port, every="50ms", max_gap=100)
             return await polls_of(connection, 2), len(plc.functions)
 
-    (first, second), requests = asyncio.run(two_polls())
+    reads, requests = asyncio.run(two_reads())
 
     expected = [(f"t{n}", a, GOOD) if a < 100 else (f"t{n}", None, BAD_OUT_OF_RANGE) for n, a in enumerate(addresses)]
-    assert contents_of(first) == contents_of(second) == expected
-    assert requests == 7 + 4  # the search, then the four blocks that are left of it
+    assert [sorted(set(contents_of(read))) for read in reads] == [expected, expected]
+    polls = sum(read.height for read in reads) // len(addresses)
+    assert requests <= 1 + 7 + 4 * polls  # a greeting, the search, then the four blocks that are left of it
 
 
 def test_an_illegal_register_between_two_tags_costs_a_request_not_a_tag(tmp_path: Path) -> None:
@@ -86,20 +87,20 @@ def test_a_refusal_becomes_the_quality_that_says_why(tmp_path: Path, code: ExcCo
     assert contents_of(asyncio.run(poll())[0]) == [("t0", None, quality), ("t1", None, quality), ("t2", 3, GOOD)]
 
 
-def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> None:
-    """A silent device gives BadTimeout at the poll instant; a late answer is not mistaken for the next one."""
+def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A silent device gives BadTimeout, and a line in the log for the polls it costs; late responses are dropped."""
     late: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers nothing at first; the third request gets the late answers to the first two, and then its own."""
+        """Answers nothing at first; the second request gets the late answer to the first one, and then its own."""
         with suppress(asyncio.IncompleteReadError), closing(writer):
             while request := await reader.readexactly(12):
                 own = request[:4] + struct.pack(">H", 5) + request[6:8] + b"\x02" + request[8:10]  # its own address
                 late.append(own)
-                if len(late) >= 3:
-                    writer.write(b"".join(late) if len(late) == 3 else own)
+                if len(late) >= 2:
+                    writer.write(b"".join(late) if len(late) == 2 else own)
 
-    async def polls() -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    async def polls() -> tuple[pl.DataFrame, pl.DataFrame]:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         options = {"every": "100ms", "timeout": "300ms", "retries": 0}
         port = server.sockets[0].getsockname()[1]
@@ -109,13 +110,13 @@ def test_a_timeout_is_a_bad_row_and_the_next_poll_recovers(tmp_path: Path) -> No
         recovered = (await source.read()).samples
         await source.close()
         server.close()
-        return timed_out, recovered, source.skipped_polls
+        return timed_out, recovered
 
-    timed_out, recovered, skipped = asyncio.run(polls())
+    timed_out, recovered = asyncio.run(polls())
 
     assert contents_of(timed_out) == [("t0", None, BAD_TIMEOUT), ("t1", None, BAD_TIMEOUT)]
-    assert contents_of(recovered) == [("t0", 1, GOOD), ("t1", 900, GOOD)]
-    assert skipped >= 1
+    assert sorted(set(contents_of(recovered))) == [("t0", 1, GOOD), ("t1", 900, GOOD)]
+    assert sum("some are skipped" in message for message in caplog.messages) == 1
 
 
 @pytest.mark.parametrize("cut", ["between polls", "while waiting for an answer"])
@@ -140,7 +141,7 @@ def test_a_lost_connection_gives_bad_rows_then_raises_then_reconnects(tmp_path: 
             await asyncio.wait_for(requested.wait(), 20)
         lost = (await asyncio.wait_for(pending or source.read(), 20)).samples
         for _ in range(2):
-            with pytest.raises(NotConnected, match=f"port {port} is lost"):
+            with pytest.raises(NotConnected, match=f"port {port}: it was closed by"):
                 await source.read()
         with pytest.raises(NotConnected, match="does not accept a Modbus connection"):
             await source.connect()
