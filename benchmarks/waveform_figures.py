@@ -94,6 +94,23 @@ BRIDGE_FIGURES: Final = (
         line="bridge_core_share",
         key="freshness_p99_s",
     ),
+    Figure(
+        "modbus_polls_vs_pymodbus",
+        "modbus",
+        "modbus",
+        "polls of 100 registers a second, made durable in the spool",
+        "pymodbus' requests alone",
+        0.9,
+    ),
+    Figure(
+        "modbus_block_vs_single",
+        "modbus",
+        "modbus",
+        "registers a second, read in blocks and decoded",
+        "a request by pymodbus for each register, not decoded",
+        100,
+    ),
+    Figure("modbus_decode_vs_pymodbus", "modbus", "modbus", "decoding float32", "`convert_from_registers`", 10),
 )
 WAVEFORM_FIGURES: Final = (
     _channels("lake", 300),

@@ -22,6 +22,8 @@ from historian.quality import BAD_DECODING_ERROR, BAD_NO_DATA
 
 LARGEST_BLOCK: Final = {"holding": 125, "input": 125, "coil": 2000, "discrete": 2000}
 """Largest number of registers or bits in one request (Modbus Application Protocol 1.1b3, sections 6.1 to 6.4)."""
+TEXTS: Final = ("string", "int64", "uint64")
+"""Types of which values may be texts."""
 _EXACT: Final = 2**53
 """The largest magnitude up to which every integer is a float64."""
 
@@ -70,6 +72,11 @@ class Block:
     def tags(self) -> list[str]:
         """The tags in the order in which `decode` returns their values."""
         return [place.tag for place in self.places]
+
+    @cached_property
+    def has_texts(self) -> bool:
+        """Whether some of its values may be texts."""
+        return any(place.value_type in TEXTS for place in self.places)
 
     @cached_property
     def _missing(self) -> NDArray[np.float64]:

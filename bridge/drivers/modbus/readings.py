@@ -42,30 +42,28 @@ def _decoded(readings: Sequence[Reading]) -> pl.DataFrame:
     """Return the rows of responses of one block."""
     block = readings[0].block
     found = block.decode(np.array([reading.values for reading in readings], np.uint16))
-    frame = pl.DataFrame(
-        {
-            "tag": _tags(readings),
-            "timestamp": _times(readings),
-            "value": found.numbers.ravel(),
-            "text": pl.Series(found.texts.ravel().tolist(), dtype=pl.String),
-            "quality": found.quality.ravel(),
-        }
-    )
-    absent = pl.lit(pl.Series(found.absent.ravel()))
-    return frame.with_columns(value=pl.when(~absent).then("value")).cast(SCHEMA)
+    numbers = pl.Series(found.numbers.ravel())
+    if found.absent.any():
+        numbers = numbers.set(pl.Series(found.absent.ravel()), None)
+    # Most blocks have no texts; to look at each of so many None would take longer than all the rest.
+    none = pl.Series([None], dtype=pl.String).new_from_index(0, len(numbers))
+    text = pl.Series(found.texts.ravel().tolist(), dtype=pl.String) if block.has_texts else none
+    columns = {"tag": _tags(readings), "timestamp": _times(readings), "value": numbers, "text": text}
+    return pl.DataFrame({**columns, "quality": found.quality.ravel()})
 
 
 def _refused(readings: Sequence[Reading]) -> pl.DataFrame:
     """Return the rows of polls of one block that have no values."""
     quality = np.repeat([reading.quality for reading in readings], len(readings[0].block.tags))
     columns = {"tag": _tags(readings), "timestamp": _times(readings), "value": None, "text": None, "quality": quality}
-    return pl.DataFrame(columns).cast(SCHEMA)
+    return pl.DataFrame(columns, schema=SCHEMA)
 
 
 def _tags(readings: Sequence[Reading]) -> pl.Series:
-    tags = readings[0].block.tags
-    return pl.Series(tags).gather(np.tile(np.arange(len(tags)), len(readings)))
+    tags = pl.Series(readings[0].block.tags)
+    return pl.concat([tags] * len(readings), rechunk=True)
 
 
 def _times(readings: Sequence[Reading]) -> pl.Series:
-    return pl.Series(np.repeat([reading.at_us for reading in readings], len(readings[0].block.tags)))
+    times = np.repeat([reading.at_us for reading in readings], len(readings[0].block.tags))
+    return pl.Series(times).cast(SCHEMA["timestamp"])

@@ -18,6 +18,7 @@ from historian.plant.connections import ConnectionConfig
 
 BATCH_S: Final = 0.25
 """Polls of this long are read, made durable and stored together."""
+STOP_S: Final = 0.1
 
 
 class ModbusSource:
@@ -58,9 +59,9 @@ class ModbusSource:
 
     async def close(self) -> None:
         """See `Source.close`."""
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.wait([self._polling])
+        while self._polling is not None and not self._polling.done():
+            self._polling.cancel()  # again: until Python 3.12, wait_for loses a cancellation that meets its result
+            await asyncio.wait([self._polling], timeout=STOP_S)
         if self._poller is not None:
             self._poller.link.close()
         self._poller = self._polling = None

@@ -69,7 +69,8 @@ def test_a_value_decodes_the_same_from_a_shared_block_as_alone(places: list[Plac
 
     def values(block: Block) -> list[tuple[str, ...]]:
         answer = memory[block.first : block.first + block.count]
-        found = block.decode((answer & 1 if block.table in BIT_TABLES else answer)[None])
+        shown = (answer & 1 if block.table in BIT_TABLES else answer).astype(np.uint16)
+        found = block.decode(shown[None])
         return [tuple(map(repr, each)) for each in zip(*(part[0].tolist() for part in found), strict=True)]
 
     together = {
