@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api.deps import Service
 from api.problems import add_error_handlers
 from api.routes import features as feature_routes
+from api.routes import metrics as metrics_routes
 from api.routes import plant as plant_routes
 from historian.plant.plant import Plant
 from historian.stores.protocols import Reader
@@ -30,6 +31,7 @@ def create_app(plant: Plant, samples: Reader, *, clock: Callable[[], datetime] =
     app.state.service = Service(plant, samples, clock)
     app.include_router(plant_routes.router)
     app.include_router(feature_routes.router)
+    app.include_router(metrics_routes.router)
     add_error_handlers(app)
     return app
 

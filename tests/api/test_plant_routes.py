@@ -17,6 +17,7 @@ from historian.plant.connections import Tag
 from historian.plant.plant import Plant
 from historian.quality import BAD_TIMEOUT, GOOD
 from historian.samples import SCHEMA, normalise
+from historian.status import SourceStatus, StatusFile
 from historian.stores.memory import MemoryStore
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -132,9 +133,19 @@ def test_the_api_describes_itself(client: Client) -> None:
     """The OpenAPI document has every path."""
     assert set(client.get("/openapi.json").json()["paths"]) == {
         "/healthz",
+        "/metrics",
         "/readyz",
         "/v1/tags",
         "/v1/assets",
         "/v1/training-sets",
         "/get-online-features",
     }
+
+
+def test_metrics_are_those_of_the_status(client: Client, plant: Plant) -> None:
+    """In the form that Prometheus asks for."""
+    now = datetime.now(UTC)
+    StatusFile(plant.state).write([SourceStatus("line1", "waiting", now, now)], [])
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert 'penstock_source_connected{source="line1"} 0.0' in answer.text.splitlines()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from historian.cli.status import status
+from historian.cli.status import status, watched
+from historian.errors import InvalidInput
 from historian.plant.load import load_plant
 from historian.status import SinkStatus, SourceStatus, StatusFile
 from historian.times import utc_now
@@ -45,3 +46,35 @@ def test_a_bridge_that_is_not_running(plant: Path, capsys: pytest.CaptureFixture
     record = json.loads(capsys.readouterr().out)
     assert record["well"] is False
     assert record["problems"] == ["source line1: never streamed; run penstock stream"]
+
+
+def test_metrics_for_a_collector_of_text_files(plant: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """OpenMetrics on standard output, complete to its last line."""
+    now = utc_now()
+    StatusFile(load_plant(plant).state).write([SourceStatus("line1", "connected", now, now)], [])
+    status(plant, as_metrics=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert 'penstock_source_connected{source="line1"} 1.0' in lines
+    assert lines[-1] == "# EOF"
+
+
+def test_watching_shows_the_state_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C ends it without an error."""
+    texts = iter(["all is well", "not well"])
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+
+    watched(lambda: next(texts), wait=wait)
+
+    assert waits == [1.0, 1.0]
+    assert "not well" in capsys.readouterr().out
+
+
+def test_one_form_at_a_time(plant: Path) -> None:
+    """Two forms of output exclude one another."""
+    with pytest.raises(InvalidInput, match="exclude one another"):
+        status(plant, as_json=True, watch=True)
