@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from historian.samples import is_in_order
+from historian.samples import instants_us, is_in_order
 from historian.stores.protocols import EXTREMES, GAPS
 from historian.times import micros
 from historian.waveforms.batch import WaveformBatch
@@ -78,7 +78,8 @@ def crosses(first: Integers, last: Integers, every: timedelta) -> Booleans:
         last: [stretches] the same of the last one.
         every: length of the intervals.
     """
-    return _interval(first, every) != _interval(last, every)
+    cut: Booleans = _interval(first, every) != _interval(last, every)
+    return cut
 
 
 def divided(heads: pl.DataFrame, is_cut: Booleans) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -113,7 +114,7 @@ def exceeding(
         every: length of the intervals.
     """
     start, end = map(micros, span)
-    first, last = starts_us(heads), heads["last"].to_physical().to_numpy()
+    first, last = starts_us(heads), instants_us(heads["last"])
     low, high = heads["low"].to_numpy(), heads["high"].to_numpy()  # NaN where there is no finite value
     intervals = _interval(np.maximum(first, start), every), _interval(np.minimum(last, end - 1), every)
     within = intervals[1] - intervals[0] <= 1  # or it is alone in an interval between these

@@ -15,6 +15,7 @@ from features.define.spec import Floats
 from features.kernels.scratch import Scratch
 from features.windows.stretches import Booleans, Integers, Stretches
 from historian.quality import is_good
+from historian.samples import instants_us
 from historian.waveforms.encoding import decode
 
 _OF_THREAD: Final = local()
@@ -105,7 +106,7 @@ class PageArrays:
 def tag_samples(rows: pl.DataFrame) -> TagSamples:
     """Return samples as arrays; `rows` has the columns timestamp, value and quality, in the order of time."""
     good = rows.select(is_good(pl.col("quality"))).to_series().to_numpy()
-    return TagSamples(rows["timestamp"].to_physical().to_numpy(), rows["value"].to_numpy(), good)
+    return TagSamples(instants_us(rows["timestamp"]), rows["value"].to_numpy(), good)
 
 
 def scratch() -> Scratch:

@@ -74,7 +74,17 @@ def _parts(path: str, numbers: Integers, columns: Sequence[str]) -> Iterator[pa.
                 few: dict[str, Any] = {"row_groups": [group], "columns": columns, "use_threads": False}
                 # What follows the last of the rows is not read.
                 rows = next(file.iter_batches(int(inside[-1]) - edges[group] + 1, **few))
-                yield pa.Table.from_batches([rows if len(inside) == len(rows) else rows.take(inside - edges[group])])
+                yield _some(rows, inside - edges[group])
+
+
+def _some(rows: pa.RecordBatch, numbers: Integers) -> pa.Table:
+    """Return some rows, ascending, in memory of their own unless they are all; `take` would import half of Arrow."""
+    if len(numbers) == len(rows):
+        return pa.Table.from_batches([rows])
+    begins = np.concatenate(([0], np.flatnonzero(np.diff(numbers) != 1) + 1))
+    sizes = np.diff(begins, append=len(numbers)).tolist()
+    runs = zip(numbers[begins].tolist(), sizes, strict=True)
+    return pa.Table.from_batches([rows.slice(first, size) for first, size in runs]).combine_chunks()
 
 
 def _divided(numbers: Integers, edges: Sequence[int]) -> list[Integers]:

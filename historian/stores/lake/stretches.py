@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from historian.samples import is_in_order
+from historian.samples import instants_us, is_in_order
 from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import FileOrGroup, files_of, prune, whole_files
 from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN, with_batch_types
@@ -167,7 +167,7 @@ def stretch_pages(lake: LakeDirectory, found: Located, span: Span, *, page_sampl
     Raises:
         StoreUnavailable: a file cannot be read.
     """
-    begins, ends = starts_us(found.heads), found.heads["last"].to_physical().to_numpy()
+    begins, ends = starts_us(found.heads), instants_us(found.heads["last"])
     for first, after in page_ranges(found.heads, *span, page_samples):
         with lake.reporting("read"):
             near = (begins < micros(after + found.far)) & (ends >= micros(first - found.far))

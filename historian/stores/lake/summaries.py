@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from historian.samples import instants_us
 from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.stretches import Span, located, stretch_pages
 from historian.stores.overview import crosses, divided, exceeding, extremes_of, within_intervals, without_gaps
@@ -61,10 +62,10 @@ def stretch_intervals(
 
 def _crossing(heads: pl.DataFrame, every: timedelta) -> Booleans:
     """Return [stretches] whether a border of an interval cuts each of them."""
-    return crosses(starts_us(heads), heads["last"].to_physical().to_numpy(), every)
+    return crosses(starts_us(heads), instants_us(heads["last"]), every)
 
 
 def _outside(heads: pl.DataFrame, span: Span) -> Booleans:
     """Return [stretches] whether an end of a range cuts each of them, or it lies outside."""
-    cuts: Booleans = (starts_us(heads) < micros(span[0])) | (heads["last"].to_physical().to_numpy() >= micros(span[1]))
+    cuts: Booleans = (starts_us(heads) < micros(span[0])) | (instants_us(heads["last"]) >= micros(span[1]))
     return cuts
