@@ -31,9 +31,9 @@ def read_rows(files: Sequence[FileOrGroup], names: Sequence[str]) -> pl.DataFram
     """
     same = _constant_columns(files, names)
     columns = [name for name in names if name not in same]
-    tables = []
+    tables, opened = [], pa.memory_map if "values" in columns else pa.OSFile  # mapping is dearer for few bytes
     for each in files:
-        with pa.OSFile(each.path) as source, pq.ParquetFile(source, pre_buffer=False) as file:
+        with opened(each.path) as source, pq.ParquetFile(source, pre_buffer=False) as file:
             tables.append(file.read(columns, use_threads=False))
     return _frame(tables, names, same)
 
