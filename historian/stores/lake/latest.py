@@ -75,7 +75,7 @@ def _ends_of_stretches(lake: LakeDirectory, moved: pl.DataFrame, far: timedelta)
     if files.is_empty():
         return _NOTHING
     instants = moved["timestamp"].sort().to_list()
-    found = located_in(files, moved["tag"].to_list(), (instants[0] - far, instants[-1] + far))
+    found = located_in(lake, files, moved["tag"].to_list(), (instants[0] - far, instants[-1] + far))
     touching = found.heads.join(moved.select("tag", at="timestamp"), on="tag").filter(
         pl.col("timestamp") <= pl.col("at"), pl.col("last") >= pl.col("at") - far
     )

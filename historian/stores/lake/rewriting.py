@@ -119,7 +119,7 @@ class StretchRows:
         end = from_micros(last) + _DAY if isinstance(last, int) else _midnight(day) + 2 * _DAY
         span = _midnight(day), end
         for tags in groups:
-            found = located_in(files, tags, span)
+            found = located_in(self.lake, files, tags, span)
             disturbed = self._disturbed(found.stamped(), files)
             for page in stretch_pages(self.lake, found, span, page_samples=page_rows):
                 yield _stored(page, disturbed)

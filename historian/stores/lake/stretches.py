@@ -37,10 +37,10 @@ _SAME: Final = ("tag", "timestamp", "sample_rate", "count")
 """What repeated writes of a stretch have in common."""
 _FAR: Final = timedelta(hours=1)
 """Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
-_HEADS_AT_A_TIME: Final = 2**20
-"""Rows of which `HEADS` are read before those are selected that matter."""
+_HEAD_BYTES: Final = 64
+"""Memory that `HEADS` of a stretch take, about."""
 _AT_A_TIME: Final = 2**11
-"""The same of rows with their values."""
+"""Rows that are read with their values before those are selected that matter."""
 _ROUNDING: Final = timedelta(microseconds=10)
 
 Span = tuple[datetime, datetime]
@@ -78,23 +78,24 @@ def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
         tags: the tags to read.
         span: first instant, and first instant after the range.
     """
-    return located_in(_files_near(lake, tags, span), tags, span)
+    return located_in(lake, _files_near(lake, tags, span), tags, span)
 
 
 def located_or_read(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
     """Find stretches as `located` does; if their files are small, read the values in the same go."""
     files = _files_near(lake, tags, span)
     if files["size_bytes"].sum() > lake.layout.at_once:
-        return located_in(files, tags, span)
+        return located_in(lake, files, tags, span)
     far = far_of(files)
-    rows, _ = _near(whole_files(files.sort("first")), _WHOLE, tags, (span[0] - far, span[1] + far))
+    rows, _ = _near(whole_files(files.sort("first")), _WHOLE, tags, (span[0] - far, span[1] + far), _AT_A_TIME)
     return _in_order(Located(_placed(rows, np.arange(rows.height)), (), far, rows))
 
 
-def located_in(files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
+def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
     """Find the stretches of `tags` in a range in some files, from `files_of`. See `located`."""
     far, whole = far_of(files), whole_files(files.sort("first"))  # then rows written in order need no sorting
-    heads, numbers = _near(whole, HEADS, tags, (span[0] - far, span[1] + far))
+    rows = lake.layout.at_once // _HEAD_BYTES
+    heads, numbers = _near(whole, HEADS, tags, (span[0] - far, span[1] + far), rows)
     return _in_order(Located(_placed(heads, numbers), whole, far))
 
 
@@ -106,11 +107,11 @@ def _files_near(lake: LakeDirectory, tags: Sequence[str], span: Span) -> pl.Data
 
 
 def _near(
-    files: Sequence[FileOrGroup], names: Sequence[str], tags: Sequence[str], span: Span
+    files: Sequence[FileOrGroup], names: Sequence[str], tags: Sequence[str], span: Span, at_a_time: int
 ) -> tuple[pl.DataFrame, Integers]:
     """Return columns of the rows of `tags` that touch a range, and their numbers; of other rows few are in memory."""
     found, numbers, passed = [STORED_WAVEFORMS.to_frame().select(names).pipe(with_batch_types)], [], 0
-    for some in _batches(files, _AT_A_TIME if WRITTEN in names else _HEADS_AT_A_TIME):
+    for some in _batches(files, at_a_time):
         rows = read_rows(some, names)
         near = (starts_us(rows) < micros(span[1])) & (last_us(rows) >= micros(span[0]))
         if any(file.tag not in tags for file in some):
@@ -124,7 +125,7 @@ def _near(
 
 def _batches(files: Sequence[FileOrGroup], rows: int) -> Iterator[Sequence[FileOrGroup]]:
     """Yield the files in batches, each with about as many rows or one file."""
-    number = [passed // rows for passed in accumulate((file.rows for file in files), initial=0)]
+    number = [passed // max(rows, 1) for passed in accumulate((file.rows for file in files), initial=0)]
     for _, some in groupby(zip(files, number, strict=False), key=itemgetter(1)):
         yield [file for file, _ in some]
 
