@@ -94,6 +94,8 @@ class ViewJob:
         """
         cursor, opened = self.table.cursor(), self._newest is None
         changes = self._store.changes(cursor)
+        if opened and cursor is None:  # the whole ledger says when the newest sample of each tag is
+            self._newest = {}
         planner = self._planner(limits, changes)
         if opened and cursor and (unseen := self._unseen()):
             passed = self._store.changes(None).filter(pl.col("tag").is_in(unseen))

@@ -12,16 +12,25 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from historian.samples import instants_us, is_in_order
 from historian.stores.protocols import EXTREMES, GAPS
+from historian.times import micros
 from historian.waveforms.batch import WaveformBatch
-from historian.waveforms.cutting import parts
+from historian.waveforms.encoding import decode
 from historian.waveforms.packing import unpack
-from historian.waveforms.timing import SECOND, first_index, last_us, overlaps, starts_us
+from historian.waveforms.timing import (
+    SECOND,
+    Booleans,
+    Floats,
+    Integers,
+    first_index,
+    last_us,
+    overlaps,
+    starts_us,
+)
 
 MEETING: Final = "#meeting"
 """Number of a group of stretches that overlap; which of them counts where is a matter of all their values."""
-_SIDES: Final = ("first", "final")
-"""Names of the intervals in which a stretch begins and ends."""
 _FEW: Final = 16
 """Periods in an interval, up to which stretches are decoded as a whole: cutting them would give as many pieces."""
 
@@ -33,7 +42,9 @@ def extremes_of(pages: Iterable[pl.DataFrame], every: timedelta) -> pl.DataFrame
         pages: columns `tag`, `timestamp`, and either `value` or `low` and `high`, each row within one interval.
         every: length of the intervals.
     """
-    found = [_extremes(_with_extremes(page), every) for page in pages]
+    found = [part for part in (_extremes(_with_extremes(page), every) for page in pages) if not part.is_empty()]
+    if len(found) == 1:
+        return found[0]
     return _extremes(pl.concat([EXTREMES.to_frame(), *found]), every)  # a page may end inside an interval
 
 
@@ -45,11 +56,10 @@ def within_intervals(batch: WaveformBatch, every: timedelta) -> pl.DataFrame:
         every: length of the intervals, which are counted from 1970.
 
     Returns:
-        Columns of `EXTREMES`; `timestamp` is that of the part. Parts without a finite value have nulls.
+        Columns of `EXTREMES`; `timestamp` is that of the part. Parts without a finite value have nulls or are left out.
     """
-    last = pl.Series(last_us(batch)).cast(EXTREMES["timestamp"])
-    crossing = batch.select("timestamp", last=last).select(crosses(every)).to_series()
-    whole, cut = batch.filter(~crossing), batch.filter(crossing)
+    crossing = crosses(starts_us(batch), last_us(batch), every)
+    whole, cut = batch.filter(pl.Series(~crossing)), batch.filter(pl.Series(crossing))
     fine = cut["sample_rate"] * (every / timedelta(microseconds=SECOND)) < _FEW
     found = [whole]
     if not fine.all():
@@ -60,25 +70,32 @@ def within_intervals(batch: WaveformBatch, every: timedelta) -> pl.DataFrame:
     return pl.concat([each.select(EXTREMES.names()) for each in found])
 
 
-def crosses(every: timedelta) -> pl.Expr:
-    """Return an expression for whether a border of an interval cuts a stretch: columns `timestamp` and `last`."""
-    begins, ends = (pl.col(name).dt.truncate(every) for name in ("timestamp", "last"))
-    return begins != ends
+def crosses(first: Integers, last: Integers, every: timedelta) -> Booleans:
+    """Return [stretches] whether a border of an interval cuts each of them.
+
+    Args:
+        first: [stretches] time of the first sample in microseconds since the epoch.
+        last: [stretches] the same of the last one.
+        every: length of the intervals.
+    """
+    cut: Booleans = _interval(first, every) != _interval(last, every)
+    return cut
 
 
-def divided(heads: pl.DataFrame, is_cut: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+def divided(heads: pl.DataFrame, is_cut: Booleans) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Divide stretches into those whose statistics are enough and those whose values may be needed.
 
     Args:
         heads: stretches sorted by (tag, timestamp), with the column `last`.
-        is_cut: whether the values of a stretch are needed, even if it overlaps no other.
+        is_cut: [stretches] whether the values of a stretch are needed, even if it overlaps no other.
 
     Returns:
         The former, and the latter with the column `MEETING`.
     """
-    over = overlaps(heads)
-    needed = over | over.shift(-1, fill_value=False) | heads.select(is_cut).to_series()
-    return heads.filter(~needed), heads.with_columns((~over).cum_sum().alias(MEETING)).filter(needed)
+    over = overlaps(heads).to_numpy()
+    needed = over | np.append(over[1:], [False])[: len(over)] | is_cut
+    meeting = pl.Series(MEETING, np.cumsum(~over))
+    return heads.filter(pl.Series(~needed)), heads.with_columns(meeting).filter(pl.Series(needed))
 
 
 def exceeding(
@@ -96,35 +113,55 @@ def exceeding(
         span: first instant, and first instant after the range.
         every: length of the intervals.
     """
-    start, end = (pl.lit(each, EXTREMES["timestamp"]) for each in span)
-    first = pl.max_horizontal("timestamp", start).dt.truncate(every)
-    final = pl.min_horizontal("last", end - timedelta(microseconds=1)).dt.truncate(every)
-    rows = heads.with_columns(first=first, final=final)
-    for side in _SIDES:
-        found = known.rename({"timestamp": side, "low": f"low_{side}", "high": f"high_{side}"})
-        rows = rows.join(found, on=["tag", side], how="left", maintain_order="left")
-    within = pl.all_horizontal(
-        pl.col("final") - pl.col("first") <= every,  # or it is alone in an interval between these
-        *(pl.col("low") >= pl.col(f"low_{side}") for side in _SIDES),
-        *(pl.col("high") <= pl.col(f"high_{side}") for side in _SIDES),
-    )
-    touches = (pl.col("timestamp") < end) & (pl.col("last") >= start)
-    matters = touches & pl.col("low").is_not_null() & ~within.fill_null(value=False)
-    return rows.filter(matters.any().over(MEETING)).select(heads.columns)
+    start, end = map(micros, span)
+    first, last = starts_us(heads), instants_us(heads["last"])
+    low, high = heads["low"].to_numpy(), heads["high"].to_numpy()  # NaN where there is no finite value
+    intervals = _interval(np.maximum(first, start), every), _interval(np.minimum(last, end - 1), every)
+    within = intervals[1] - intervals[0] <= 1  # or it is alone in an interval between these
+    for interval in intervals:
+        least, most = _known_in(heads["tag"], interval, known, every)
+        within &= (low >= least) & (high <= most)
+    matters = (first < end) & (last >= start) & ~np.isnan(low) & ~within
+    meeting = heads[MEETING].to_numpy()
+    return heads.filter(pl.Series(np.isin(meeting, meeting[matters])))
+
+
+def _known_in(tags: pl.Series, interval: Integers, known: pl.DataFrame, every: timedelta) -> tuple[Floats, Floats]:
+    """Return [stretches] the known extremes of the tags in intervals; NaN where none is known."""
+    places = known.select("tag", "low", "high", interval=pl.Series(_interval(starts_us(known), every)))
+    wanted = pl.DataFrame({"tag": tags, "interval": interval})
+    found = wanted.join(places, on=["tag", "interval"], how="left", maintain_order="left")
+    return found["low"].to_numpy(), found["high"].to_numpy()
 
 
 def _cut_at_borders(cut: pl.DataFrame, every: timedelta) -> pl.DataFrame:
-    """Cut stretches at every border of an interval inside them."""
-    step, rate = every // timedelta(microseconds=1), cut["sample_rate"].to_numpy()
-    first = cut.select(pl.col("timestamp").dt.truncate(every)).to_series().to_physical().to_numpy()
+    """Return the extremes of the parts into which the borders of intervals cut stretches."""
+    step, rate, start = every // timedelta(microseconds=1), cut["sample_rate"].to_numpy(), starts_us(cut)
+    values, offsets = decode(cut)
+    first = _interval(start, every) * step
     intervals = (last_us(cut) - first) // step + 1
     row = np.repeat(np.arange(cut.height), intervals)
     number = np.arange(len(row)) - np.repeat(np.cumsum(intervals) - intervals, intervals)
-    border = first[row] + number * step - starts_us(cut)[row]
-    begin = np.where(number == 0, 0, first_index(border, rate[row]))
-    end = np.minimum(first_index(border + step, rate[row]), cut["count"].to_numpy().astype(np.int64)[row])
-    some = end > begin
-    return parts(cut, row[some], begin[some], (end - begin)[some])
+    border = first[row] + number * step
+    begin = offsets[row] + np.where(number == 0, 0, first_index(border - start[row], rate[row]))
+    holds = np.append(begin[1:], [len(values)]) > begin
+    lowest, highest = values, values
+    if not np.isfinite(values).all():
+        lowest, highest = (np.where(np.isfinite(values), values, each) for each in (np.inf, -np.inf))
+    low, high = np.minimum.reduceat(lowest, begin[holds]), np.maximum.reduceat(highest, begin[holds])
+    found = _summaries(cut["tag"].gather(row[holds]), np.maximum(border, start[row])[holds], low, high)
+    return found.filter(pl.col("low") <= pl.col("high"))
+
+
+def _summaries(tags: pl.Series, instants: Integers, low: Floats, high: Floats) -> pl.DataFrame:
+    """Return columns of `EXTREMES`; instants are microseconds since the epoch."""
+    times = pl.Series(instants).cast(EXTREMES["timestamp"])
+    return pl.DataFrame({"tag": tags, "timestamp": times, "low": low, "high": high})
+
+
+def _interval(instants: Integers, every: timedelta) -> Integers:
+    """Return the number of the interval, counted from 1970, in which each instant lies."""
+    return np.floor_divide(instants, every // timedelta(microseconds=1))
 
 
 def _with_extremes(page: pl.DataFrame) -> pl.DataFrame:
@@ -132,20 +169,21 @@ def _with_extremes(page: pl.DataFrame) -> pl.DataFrame:
 
 
 def _extremes(rows: pl.DataFrame, every: timedelta) -> pl.DataFrame:
-    numbers = rows.select("tag", pl.col("timestamp").dt.truncate(every), "low", "high").drop_nulls("low")
-    groups = _neighbours(numbers).group_by("tag", "timestamp")
-    return groups.agg(pl.col("low").min(), pl.col("high").max()).sort("tag", "timestamp")
-
-
-def _neighbours(numbers: pl.DataFrame) -> pl.DataFrame:
-    """Merge neighbouring rows of one interval: most rows are in order of time, and a hash a row takes longer."""
+    """Return one row for each tag and interval, sorted: most rows are in order of time, and need no hash."""
+    numbers = rows.drop_nulls("low") if rows["low"].null_count() else rows
     if numbers.is_empty():
-        return numbers
-    differs = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in ("tag", "timestamp"))
-    begins = np.flatnonzero(numbers.select(differs.fill_null(value=True)).to_series().to_numpy())
-    low = np.fmin.reduceat(numbers["low"].to_numpy(), begins)
-    high = np.fmax.reduceat(numbers["high"].to_numpy(), begins)
-    return numbers.select("tag", "timestamp")[begins].with_columns(low=pl.Series(low), high=pl.Series(high))
+        return EXTREMES.to_frame()
+    interval, tag = _interval(starts_us(numbers), every), numbers["tag"]
+    differs = (interval[1:] != interval[:-1]) | (tag[1:] != tag[:-1]).to_numpy()
+    begins = np.concatenate(([0], np.flatnonzero(differs) + 1))
+    low, high = (
+        np.fmin.reduceat(numbers["low"].to_numpy(), begins),
+        np.fmax.reduceat(numbers["high"].to_numpy(), begins),
+    )
+    found = _summaries(tag.gather(begins), interval[begins] * (every // timedelta(microseconds=1)), low, high)
+    if is_in_order(found):
+        return found
+    return found.group_by("tag", "timestamp").agg(pl.col("low").min(), pl.col("high").max()).sort("tag", "timestamp")
 
 
 def gaps_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,9 @@ from historian.times import micros
 from historian.waveforms.batch import ITEM_BYTES, WAVEFORM_SCHEMA, WaveformBatch
 from historian.waveforms.encoding import with_statistics
 from historian.waveforms.timing import Integers, first_index, offsets_us, starts_us
+
+_FEW: Final = 16
+"""Number of rows up to which they are replaced one by one: usually the first and the last of each tag."""
 
 
 def cut(batch: WaveformBatch, start: datetime, end: datetime) -> WaveformBatch:
@@ -53,6 +57,17 @@ def parts(frame: pl.DataFrame, row: Integers, first: Integers, count: Integers) 
         count=pl.Series(count, dtype=WAVEFORM_SCHEMA["count"]),
         values=pl.col("values").bin.slice(pl.Series(first * size), pl.Series(count * size)),
     )
-    order = np.arange(taken.height)
-    order[partly] = taken.height + np.arange(len(partly))
-    return pl.concat([taken, with_statistics(sliced)])[order]
+    return _replaced(taken, partly, with_statistics(sliced))
+
+
+def _replaced(frame: pl.DataFrame, rows: Integers, others: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame with some rows, ascending, replaced. Where they are few, the bytes of the rest are not copied."""
+    if len(rows) > _FEW:
+        order = np.arange(frame.height)
+        order[rows] = frame.height + np.arange(len(rows))
+        return pl.concat([frame, others])[order]
+    pieces, done = [], 0
+    for number, row in enumerate(rows.tolist()):
+        pieces += [frame.slice(done, row - done), others.slice(number, 1)]
+        done = row + 1
+    return pl.concat([*pieces, frame.slice(done)], rechunk=True)

@@ -6,6 +6,7 @@ found in `choosing`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -45,6 +46,17 @@ class Decoded(NamedTuple):
     """[samples]"""
     offsets: Integers
     """[rows + 1] index of each row's first value; row i has the values from offsets[i] to offsets[i + 1]."""
+
+
+class _Run(NamedTuple):
+    """Rows that are encoded alike, and whose bytes lie together."""
+
+    first: int
+    last: int
+    """The row after the last one."""
+    encoding: str
+    scale: float
+    divisor: float
 
 
 class _Memory(NamedTuple):
@@ -103,18 +115,48 @@ def decode(frame: pl.DataFrame, out: Floats | None = None) -> Decoded:
         frame: rows with the columns `count`, `encoding`, `scale`, `divisor` and `values`.
         out: [samples] where the values are written; new memory if None, which costs more than decoding.
     """
-    offsets = row_offsets(frame["count"])
-    out = np.empty(offsets[-1]) if out is None else out
-    memory = _memory(frame["values"])
-    for first, last, encoding, scale, divisor in _runs(frame, memory):
-        target = out[offsets[first] : offsets[last]]
-        data, start = memory.data[memory.part[first]], int(memory.start[first])
-        stored = np.frombuffer(data, _DTYPES[encoding], len(target), start)
+    stored = Stored(frame)
+    out = np.empty(len(stored)) if out is None else out
+    stored.decode(0, len(stored), out)
+    return Decoded(out, stored.offsets)
+
+
+class Stored:
+    """The values of several stretches, one after the other, of which any part is decoded at a time."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        """Find where the bytes are.
+
+        Args:
+            frame: rows with the columns `count`, `encoding`, `scale`, `divisor` and `values`.
+        """
+        self.offsets = row_offsets(frame["count"])
+        """[rows + 1] index of each row's first value."""
+        self._memory = _memory(frame["values"])
+        self._runs = list(_runs(frame, self._memory))
+        self._ends = [int(self.offsets[run.last]) for run in self._runs]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return int(self.offsets[-1])
+
+    def decode(self, begin: int, stop: int, out: Floats) -> None:
+        """Write the values from `begin` to `stop` - 1 to `out` as float64."""
+        for run in self._runs[bisect_right(self._ends, begin) :]:
+            first, last = int(self.offsets[run.first]), int(self.offsets[run.last])
+            if first >= stop:
+                return
+            low, high = max(first, begin), min(last, stop)
+            self._decode_run(run, low - first, out[low - begin : high - begin])
+
+    def _decode_run(self, run: _Run, skipped: int, target: Floats) -> None:
+        dtype = _DTYPES[run.encoding]
+        start = int(self._memory.start[run.first]) + skipped * dtype.itemsize
+        stored = np.frombuffer(self._memory.data[self._memory.part[run.first]], dtype, len(target), start)
         with np.errstate(over="ignore"):  # the count that stands for minus zero may have no finite value
-            _convert(stored, scale, divisor, target)
-        if encoding == "int16z":
+            _convert(stored, run.scale, run.divisor, target)
+        if run.encoding == "int16z":
             target[stored == np.iinfo(np.int16).min] = -0.0
-    return Decoded(out, offsets)
 
 
 def with_statistics(frame: pl.DataFrame) -> pl.DataFrame:
@@ -188,8 +230,7 @@ def _convert(stored: Array, scale: float, divisor: float, target: Floats) -> Non
         np.divide(stored if scale == 1.0 else target, divisor, out=target, dtype=np.float64)
 
 
-def _runs(frame: pl.DataFrame, memory: _Memory) -> Iterator[tuple[int, int, str, float, float]]:
-    """Yield first row, last row + 1, encoding, scale and divisor of rows that are encoded alike and lie together."""
+def _runs(frame: pl.DataFrame, memory: _Memory) -> Iterator[_Run]:
     if frame.is_empty():
         return
     encoding, scale, divisor = frame["encoding"], frame["scale"].to_numpy(), frame["divisor"].to_numpy()
@@ -198,4 +239,4 @@ def _runs(frame: pl.DataFrame, memory: _Memory) -> Iterator[tuple[int, int, str,
     together = (memory.part[1:] == memory.part[:-1]) & (memory.start[1:] == ends[:-1])
     borders = [0, *(np.flatnonzero(~(alike & together)) + 1).tolist(), frame.height]
     for first, last in pairwise(borders):
-        yield first, last, encoding[first], scale[first].item(), divisor[first].item()
+        yield _Run(first, last, encoding[first], scale[first].item(), divisor[first].item())

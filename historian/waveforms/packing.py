@@ -103,7 +103,7 @@ def _packed(rows: pl.DataFrame, rates: Mapping[str, float]) -> tuple[pl.DataFram
     """Return the stretches of one tag, and the rows that are too close to the one before."""
     tag = rows.item(0, "tag")
     rate = _valid_rate(tag, rates)
-    runs, dropped = runs_of_rows(rows["timestamp"].to_physical().to_numpy(), SECOND / rate), rows.clear()
+    runs, dropped = runs_of_rows(starts_us(rows), SECOND / rate), rows.clear()
     if len(runs.dropped):
         out = np.zeros(rows.height, bool)
         out[runs.dropped] = True

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from historian.samples import instants_us
+
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -55,7 +57,7 @@ def first_index(offset: Integers, rate: Floats) -> Integers:
 
 def starts_us(frame: pl.DataFrame) -> Integers:
     """Return [rows] the timestamps of stretches as microseconds since the epoch."""
-    return frame["timestamp"].to_physical().to_numpy()
+    return instants_us(frame["timestamp"])
 
 
 def last_us(frame: pl.DataFrame) -> Integers:
@@ -81,7 +83,7 @@ def overlaps(frame: pl.DataFrame) -> pl.Series:
         frame: stretches sorted by (tag, timestamp).
     """
     if _follow_one_another(frame):
-        return pl.repeat(value=False, n=frame.height, dtype=pl.Boolean(), eager=True)
+        return pl.Series(np.zeros(frame.height, np.bool_))
     start = pl.col("timestamp").to_physical()
     end = (start + exact_length()).cum_max().shift().over("tag")
     overlapping = start + slack() < end

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.compute.rows.point_windows import HeldBatch
-from features.compute.rows.vibration_batches import Machine, VibrationBatch, waveform_batches
+from features.compute.rows.vibration_batches import Machine, Signal, VibrationBatch, waveform_batches
 from features.define.catalogue import DEFAULT_GROUPS
-from features.define.spec import Batch, FeatureGroup, FeatureSpec, Floats
+from features.define.spec import Batch, FeatureGroup, FeatureSpec
 from features.windows.stretches import Integers
 from features.windows.tiling import Tiling
 from historian.errors import FeatureError
@@ -42,7 +42,7 @@ def kernel_values(batches: Iterable[VibrationBatch | HeldBatch], groups: Iterabl
 
 
 def waveform_values(
-    samples: Floats,
+    samples: Signal,
     first: Integers,
     tiling: Tiling,
     unit: str,

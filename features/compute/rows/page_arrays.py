@@ -15,7 +15,8 @@ from features.define.spec import Floats
 from features.kernels.scratch import Scratch
 from features.windows.stretches import Booleans, Integers, Stretches
 from historian.quality import is_good
-from historian.waveforms.encoding import decode
+from historian.samples import instants_us
+from historian.waveforms.encoding import Stored
 
 _OF_THREAD: Final = local()
 _NOTHING: Final = slice(0, 0)
@@ -45,6 +46,19 @@ class Held(NamedTuple):
 
     samples: Mapping[str, pl.DataFrame]
     waveforms: Mapping[str, pl.DataFrame]
+
+
+class PageValues:
+    """The values of stretches, decoded where they are needed: a whole page does not fit into the caches."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self._stored = Stored(rows)
+
+    def __getitem__(self, place: slice) -> Floats:
+        """Return the values from `place.start` to `place.stop` - 1; the next ones overwrite them."""
+        found = scratch().array("samples", (place.stop - place.start, 1), np.float64)[:, 0]
+        self._stored.decode(place.start, place.stop, found)
+        return found
 
 
 class PageArrays:
@@ -78,11 +92,9 @@ class PageArrays:
         return TagStretches(self._stretches.part(place), int(self._stretches.offsets[place.start]))
 
     @cached_property
-    def values(self) -> Floats:
-        """The values of the stretches of all tags, one after the other; overwritten by those of the next page."""
-        rows = self._waveforms.rows
-        place = scratch().array("samples of a page", (int(rows["count"].sum()), 1), np.float64)
-        return decode(rows, place[:, 0]).values
+    def values(self) -> PageValues:
+        """The values of the stretches of all tags, one after the other."""
+        return PageValues(self._waveforms.rows)
 
     def since(self, instants: Mapping[str, int]) -> Held:
         """Return each tag's rows at or after an instant, in microseconds since the epoch; of other tags nothing."""
@@ -99,13 +111,15 @@ class PageArrays:
 
     @cached_property
     def _stretches(self) -> Stretches:
-        return Stretches.of(self._waveforms.rows, self.values)
+        rows = self._waveforms.rows
+        needed = int(rows["count"].sum()) if rows["not_finite"].sum() else 0
+        return Stretches.of(rows, self.values[0:needed])
 
 
 def tag_samples(rows: pl.DataFrame) -> TagSamples:
     """Return samples as arrays; `rows` has the columns timestamp, value and quality, in the order of time."""
     good = rows.select(is_good(pl.col("quality"))).to_series().to_numpy()
-    return TagSamples(rows["timestamp"].to_physical().to_numpy(), rows["value"].to_numpy(), good)
+    return TagSamples(instants_us(rows["timestamp"]), rows["value"].to_numpy(), good)
 
 
 def scratch() -> Scratch:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from features.compute.rows.kernel_values import Values, waveform_values
 from features.compute.rows.page_arrays import PageArrays
 from features.compute.rows.point_windows import WaveformPoint
-from features.compute.rows.vibration_batches import Machine
-from features.define.spec import Floats
+from features.compute.rows.vibration_batches import Machine, Signal
 from features.windows.stretches import Integers
 from historian.plant.model import Bearing
 
@@ -40,7 +39,7 @@ def _alike(points: Sequence[WaveformPoint]) -> Iterator[list[WaveformPoint]]:
         left = [each for each, same in zip(left, alike, strict=True) if not same]
 
 
-def _values_of_alike(samples: Floats, points: Sequence[WaveformPoint]) -> Iterator[tuple[str, Values]]:
+def _values_of_alike(samples: Signal, points: Sequence[WaveformPoint]) -> Iterator[tuple[str, Values]]:
     plan, tiling, valid = points[0].plan, points[0].tiling, [point.windows.valid for point in points]
     groups = (*plan.groups.values(), *plan.checks)
     first, shaft, mean, end, bearing, courses = (

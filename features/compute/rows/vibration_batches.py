@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,16 @@ from historian.plant.model import Bearing
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """Samples of a batch, in bytes: in smaller ones the calls of kernels cost more than the arithmetic."""
+_SPARSE: Final = 2
+"""Samples from a batch's first to its last, in those of its windows, above which windows are taken one by one."""
+
+
+class Signal(Protocol):
+    """Samples of which a part is taken at a time: an array, or values that are not decoded yet."""
+
+    def __getitem__(self, place: slice, /) -> Floats:
+        """Return the samples from `place.start` to `place.stop` - 1."""
+        ...
 
 
 class Machine(NamedTuple):
@@ -74,7 +84,7 @@ class VibrationBatch:
 
 
 def waveform_batches(
-    samples: Floats, first: Integers, tiling: Tiling, unit: str, machine: Machine
+    samples: Signal, first: Integers, tiling: Tiling, unit: str, machine: Machine
 ) -> Iterator[VibrationBatch]:
     """Yield complete windows in batches that stay in the caches.
 
@@ -93,8 +103,13 @@ def waveform_batches(
         yield VibrationBatch(waveforms, machine.part(place))
 
 
-def _waveforms(samples: Floats, first: Integers, size: int) -> Floats:
+def _waveforms(samples: Signal, first: Integers, size: int) -> Floats:
     """[samples] -> [windows, size]; windows that follow each other without overlap need no copy."""
-    if np.all(np.diff(first) == size):
-        return samples[first[0] : first[-1] + size].reshape(-1, size)
-    return sliding_window_view(samples, size)[first]
+    begin, stop = int(first.min()), int(first.max()) + size
+    if stop - begin > _SPARSE * len(first) * size:
+        windows = np.empty((len(first), size))
+        for window, start in zip(windows, first.tolist(), strict=True):
+            window[:] = samples[start : start + size]
+        return windows
+    part = samples[begin:stop]
+    return part.reshape(-1, size) if np.all(np.diff(first) == size) else sliding_window_view(part, size)[first - begin]

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
+from historian.samples import instants_us
 from historian.stores.influx.queries import MICROSECOND
 from historian.stores.influx.waveform_lines import HEAD_FIELDS, heads
 from historian.stores.influx.waveforms import Page, Waveforms
@@ -61,8 +62,9 @@ def waveform_extremes(
     found = [EXTREMES.to_frame()]
     for page in waveforms.pages(tags, start, end, HEAD_FIELDS, _STRETCHES):
         alone, meeting = _heads(page)
-        inside = (pl.col("timestamp") >= page.start) & (pl.col("last") < page.end)
-        is_whole = alone.select(inside & ~crosses(every)).to_series()
+        first, last = starts_us(alone), instants_us(alone["last"])
+        inside = (first >= micros(page.start)) & (last < micros(page.end))
+        is_whole = pl.Series(inside & ~crosses(first, last, every))
         known, others = extremes_of([alone.filter(is_whole)], every), alone.filter(~is_whole)
         others, meeting = (exceeding(rows, known, (page.start, page.end), every) for rows in (others, meeting))
         in_page = (cut(WaveformBatch(rows), page.start, page.end) for rows in waveforms.with_values(others))

@@ -22,7 +22,7 @@ _WHOLE: Final = 4
 """Largest number of row groups for which a file in the range is read as a whole: pages are larger than that."""
 _SHORTENED: Final = 1000
 """Largest error of an instant in the statistics, in microseconds; it can only be too early."""
-_PRUNED: Final = ("tag", "timestamp", "last", "quality", "text")
+_PRUNED: Final = ("tag", "timestamp", "quality", "text")
 """Columns whose statistics are used."""
 _EMPTY: Final = {
     "day": pl.Date(),
@@ -171,8 +171,6 @@ def groups_of(path: str) -> Iterator[FileOrGroup]:
         known = {name: group.column(at).statistics for name, at in place.items()}
         lowest, highest = _span(known["tag"], "min", "max")
         first, last = _span(known["timestamp"], "min_raw", "max_raw")
-        if "last" in place:
-            _, last = _span(known["last"], "min_raw", "max_raw")
         best, worst = _span(known["quality"], "min_raw", "max_raw")
         yield FileOrGroup(
             path,

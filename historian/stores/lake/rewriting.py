@@ -14,7 +14,8 @@ from historian.stores.lake.directory import LakeDirectory
 from historian.stores.lake.files import files_of, parts_of, prune, whole_files
 from historian.stores.lake.layout import WRITTEN, stored, stored_waveforms, with_batch_types
 from historian.stores.lake.pages import pages_of
-from historian.stores.lake.stretches import far_of, located_in, read_rows, stretch_pages
+from historian.stores.lake.stretch_rows import read_rows
+from historian.stores.lake.stretches import far_of, located_in, stretch_pages
 from historian.stores.lake.table import LakeTable
 from historian.times import from_micros
 from historian.waveforms.adjoining import joined
@@ -119,7 +120,7 @@ class StretchRows:
         span = _midnight(day), end
         for tags in groups:
             found = located_in(self.lake, files, tags, span)
-            disturbed = self._disturbed(found.heads, files)
+            disturbed = self._disturbed(found.stamped(), files)
             for page in stretch_pages(self.lake, found, span, page_samples=page_rows):
                 yield _stored(page, disturbed)
 
@@ -141,7 +142,7 @@ class StretchRows:
         far = far_of(every)
         span = bounds[0] - far, bounds[1] + far
         others = prune(every.join(files, on="path", how="anti"), own["tag"].to_list(), *span)
-        held = read_rows(whole_files(others), _PLACE, lambda rows: rows)
+        held = read_rows(whole_files(others), _PLACE)
         nearby = (pl.col("timestamp") <= pl.col("end") + far) & (pl.col("last") >= pl.col("begin") - far)
         between = (written > pl.col("oldest")) & (written <= pl.col("newest"))
         return held.join(own, on="tag").filter(nearby & between)["tag"].unique().to_list()

@@ -96,7 +96,10 @@ class LakeStore:
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> Iterator[SampleBatch]:
         """See `Reader.read`."""
         with self._lake.reporting("read"):
-            files = prune(files_of(self._lake.samples), tags, start, end)
+            files = files_of(self._lake.samples)
+            if files.is_empty():  # a lake of waveforms alone
+                return
+            files = prune(files, tags, start, end)
             parts = list(parts_of(files, start, end, self._lake.layout.group_rows))
         for rows in pages_of(self._lake, parts, tags, (start, end), page_rows=self._page_rows):
             yield SampleBatch(rows)  # `unique_rows` guarantees that it is one

@@ -6,36 +6,42 @@ Stretches of different writes may overlap; the newest counts, wherever a page be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from itertools import accumulate, groupby
+from operator import itemgetter
+from typing import Final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from historian.samples import is_in_order
+from historian.samples import instants_us, is_in_order
 from historian.stores.lake.directory import LakeDirectory
-from historian.stores.lake.files import FileOrGroup, files_of, groups_of, prune, whole_files
+from historian.stores.lake.files import FileOrGroup, files_of, prune, whole_files
 from historian.stores.lake.layout import STORED_WAVEFORMS, WRITTEN, with_batch_types
+from historian.stores.lake.stretch_rows import chosen, read_rows, rows_at
 from historian.stores.waveform_pages import page_ranges
 from historian.times import micros
 from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch
 from historian.waveforms.cutting import cut
 from historian.waveforms.joining import newest_wins_waveforms
-from historian.waveforms.timing import runs_of, starts_us
+from historian.waveforms.timing import Integers, last_us, starts_us
 
-HEADS: Final = ("tag", "timestamp", "last", "sample_rate", "count", "low", "high", WRITTEN)
+HEADS: Final = ("tag", "timestamp", "sample_rate", "count", "low", "high")
 """Columns of a stretch that say where it is and summarise it."""
+_ROW: Final = "#row"
+"""Number of a stretch's row, counted through all files one after the other."""
+_WHOLE: Final = (*WAVEFORM_SCHEMA, WRITTEN)
+_SAME: Final = ("tag", "timestamp", "sample_rate", "count")
+"""What repeated writes of a stretch have in common."""
 _FAR: Final = timedelta(hours=1)
 """Longest distance at which one stretch is taken to affect another: stretches slower than that are no waveforms."""
+_HEAD_BYTES: Final = 64
+"""Memory that `HEADS` of a stretch take, about."""
+_AT_A_TIME: Final = 2**11
+"""Rows that are read with their values before those are selected that matter."""
 _ROUNDING: Final = timedelta(microseconds=10)
-_WAITING: Final = 64 * 2**20
-"""Bytes that are read before rows are selected: selecting costs as much for few rows as for many."""
-_CONSTANT: Final = {"tag": "tag", "quality": "quality", "sample_rate": "rate", "count": "size"}
-"""Columns that often have one value in all rows, and the field of `FileOrGroup` that says so."""
 
 Span = tuple[datetime, datetime]
 
@@ -45,25 +51,23 @@ class Located:
     """Where the stretches of a range are. All is of one version of the table."""
 
     heads: pl.DataFrame
-    """Stretches that touch the range or affect what is in it: columns `HEADS`, sorted by (tag, timestamp)."""
+    """Stretches that touch the range or affect what is in it, sorted by (tag, timestamp): columns `HEADS`, `last` (the
+    time of the last sample), and the number of the row."""
     files: Sequence[FileOrGroup]
-    """The files that hold them."""
+    """The files that hold them, in the order in which rows are counted."""
     far: timedelta
     """The distance at which a stretch may affect another."""
-    group_rows: int
-    """Number of rows above which a file is read row group by row group."""
-    groups: dict[str, list[FileOrGroup]] = field(default_factory=dict, compare=False)
-    """Path of a file -> its row groups, of files looked into so far."""
     rows: pl.DataFrame | None = None
-    """All columns of the stretches of small files, read at once; `heads` need not have all of them."""
+    """All columns of the stretches of small files, which were read at once; then rows are counted in these."""
 
-    def parts(self, file: FileOrGroup) -> list[FileOrGroup]:
-        """Return the row groups of a large file, or the file."""
-        if file.rows <= self.group_rows:
-            return [file]
-        if file.path not in self.groups:
-            self.groups[file.path] = list(groups_of(file.path))
-        return self.groups[file.path]
+    def stamped(self) -> pl.DataFrame:
+        """Return `heads` with the column `ingested_at`, in the order of their rows."""
+        return pl.concat([self.heads.sort(_ROW), self.columns([WRITTEN])], how="horizontal")
+
+    def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        """Return columns of the stretches in the order of their rows."""
+        numbers = np.sort(self.heads[_ROW].to_numpy())
+        return rows_at(self.files, numbers, names) if self.rows is None else chosen(self.rows, numbers).select(names)
 
 
 def located(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Located:
@@ -83,9 +87,16 @@ def located_or_read(lake: LakeDirectory, tags: Sequence[str], span: Span) -> Loc
     if files["size_bytes"].sum() > lake.layout.at_once:
         return located_in(lake, files, tags, span)
     far = far_of(files)
-    wanted = _touching(tags, span[0] - far, span[1] + far)
-    rows = read_rows(whole_files(files), [*WAVEFORM_SCHEMA, "last", WRITTEN], lambda rows: rows.filter(wanted))
-    return Located(_in_order(rows.select(HEADS)), (), far, lake.layout.group_stretches, rows=rows)
+    rows, _ = _near(whole_files(files.sort("first")), _WHOLE, tags, (span[0] - far, span[1] + far), _AT_A_TIME)
+    return _in_order(Located(_placed(rows, np.arange(rows.height)), (), far, rows))
+
+
+def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
+    """Find the stretches of `tags` in a range in some files, from `files_of`. See `located`."""
+    far, whole = far_of(files), whole_files(files.sort("first"))  # then rows written in order need no sorting
+    rows = lake.layout.at_once // _HEAD_BYTES
+    heads, numbers = _near(whole, HEADS, tags, (span[0] - far, span[1] + far), rows)
+    return _in_order(Located(_placed(heads, numbers), whole, far))
 
 
 def _files_near(lake: LakeDirectory, tags: Sequence[str], span: Span) -> pl.DataFrame:
@@ -95,25 +106,45 @@ def _files_near(lake: LakeDirectory, tags: Sequence[str], span: Span) -> pl.Data
     return prune(files, tags, span[0] - far, span[1] + far)
 
 
-def located_in(lake: LakeDirectory, files: pl.DataFrame, tags: Sequence[str], span: Span) -> Located:
-    """Find the stretches of `tags` in a range in some files, from `files_of`. See `located`."""
-    far = far_of(files)
-    wanted = _touching(tags, span[0] - far, span[1] + far)
-    whole = whole_files(files)  # these columns are small: there is no need of row groups
-    heads = read_rows(whole, HEADS, lambda rows: rows.filter(wanted))
-    return Located(_in_order(heads), whole, far, lake.layout.group_stretches)
+def _near(
+    files: Sequence[FileOrGroup], names: Sequence[str], tags: Sequence[str], span: Span, at_a_time: int
+) -> tuple[pl.DataFrame, Integers]:
+    """Return columns of the rows of `tags` that touch a range, and their numbers; of other rows few are in memory."""
+    found, numbers, passed = [STORED_WAVEFORMS.to_frame().select(names).pipe(with_batch_types)], [], 0
+    for some in _batches(files, at_a_time):
+        rows = read_rows(some, names)
+        near = (starts_us(rows) < micros(span[1])) & (last_us(rows) >= micros(span[0]))
+        if any(file.tag not in tags for file in some):
+            near &= rows["tag"].is_in(tags).to_numpy()
+        chosen_rows = np.flatnonzero(near)
+        found.append(chosen(rows, chosen_rows))
+        numbers.append(chosen_rows + passed)
+        passed += rows.height
+    return pl.concat(found[-1:] if len(found) == 2 else found), np.concatenate([np.empty(0, np.int64), *numbers])
 
 
-def _touching(tags: Sequence[str], start: datetime, end: datetime) -> pl.Expr:
-    return pl.col("tag").is_in(tags) & (pl.col("timestamp") < end) & (pl.col("last") >= start)
+def _batches(files: Sequence[FileOrGroup], rows: int) -> Iterator[Sequence[FileOrGroup]]:
+    """Yield the files in batches, each with about as many rows or one file."""
+    number = [passed // max(rows, 1) for passed in accumulate((file.rows for file in files), initial=0)]
+    for _, some in groupby(zip(files, number, strict=False), key=itemgetter(1)):
+        yield [file for file, _ in some]
 
 
-def _in_order(heads: pl.DataFrame) -> pl.DataFrame:
+def _placed(heads: pl.DataFrame, numbers: Integers) -> pl.DataFrame:
+    """Return the columns `HEADS` with those that `Located.heads` has in addition."""
+    last = pl.Series("last", last_us(heads)).cast(STORED_WAVEFORMS["last"])
+    return heads.select(HEADS).with_columns(last, pl.Series(_ROW, numbers))
+
+
+def _in_order(found: Located) -> Located:
     """Sort stretches by (tag, timestamp), without repeated writes."""
-    if is_in_order(heads):
-        return heads
-    newest = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
-    return newest.sort("tag", "timestamp")
+    if is_in_order(found.heads):
+        return found
+    heads = found.heads.sort("tag", "timestamp", _ROW)
+    if not is_in_order(heads):
+        newest = found.stamped().sort(WRITTEN).unique(_SAME, keep="last")
+        heads = newest.drop(WRITTEN).sort("tag", "timestamp")
+    return replace(found, heads=heads)
 
 
 def far_of(files: pl.DataFrame) -> timedelta:
@@ -137,66 +168,14 @@ def stretch_pages(lake: LakeDirectory, found: Located, span: Span, *, page_sampl
     Raises:
         StoreUnavailable: a file cannot be read.
     """
-    begins, ends = starts_us(found.heads), found.heads["last"].to_physical().to_numpy()
+    begins, ends = starts_us(found.heads), instants_us(found.heads["last"])
     for first, after in page_ranges(found.heads, *span, page_samples):
         with lake.reporting("read"):
             near = (begins < micros(after + found.far)) & (ends >= micros(first - found.far))
-            heads = found.heads.filter(near)
+            heads = found.heads if near.all() else found.heads.filter(near)
             page = cut(WaveformBatch(resolved(replace(found, heads=heads))), first, after)
         if not page.is_empty():
             yield page
-
-
-def read_rows(
-    parts: Sequence[FileOrGroup], names: Sequence[str], chosen: Callable[[pl.DataFrame], pl.DataFrame]
-) -> pl.DataFrame:
-    """Return the rows of files and row groups that are chosen; of the others, few are in memory at a time.
-
-    Args:
-        parts: files and row groups.
-        names: the columns to read, of `STORED_WAVEFORMS`.
-        chosen: returns the wanted ones of some rows.
-    """
-    same = _constant_columns(parts, names)
-    constants = [pl.lit(value, STORED_WAVEFORMS[name]).alias(name) for name, value in same.items()]
-    found = [pl.DataFrame(schema={name: STORED_WAVEFORMS[name] for name in names})]
-    waiting: list[pa.Table] = []
-
-    def take() -> None:
-        rows = pl.DataFrame(pa.concat_tables(waiting)).with_columns(constants)
-        found.append(chosen(rows).select(names))
-        waiting.clear()
-
-    held = 0
-    for table in _tables(parts, [name for name in names if name not in same]):
-        waiting.append(table)
-        held += table.nbytes
-        if held > _WAITING:
-            take()
-            held = 0
-    if waiting:
-        take()
-    return with_batch_types(pl.concat(found))
-
-
-def _constant_columns(parts: Sequence[FileOrGroup], names: Sequence[str]) -> dict[str, Any]:
-    """Return the columns that have one value in all rows according to the statistics: they need not be read."""
-    known = {
-        name: {getattr(part, attribute) for part in parts} for name, attribute in _CONSTANT.items() if name in names
-    }
-    return {name: values.pop() for name, values in known.items() if len(values) == 1 and None not in values}
-
-
-def _tables(parts: Sequence[FileOrGroup], names: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield the rows of parts in the order of their first instants, so that rows written in order need no sorting."""
-    few: dict[str, Any] = {"columns": list(names), "use_threads": False}
-    files: dict[str, list[FileOrGroup]] = {}
-    for part in sorted(parts, key=lambda part: part.first or 0):
-        files.setdefault(part.path, []).append(part)
-    for path, some in files.items():
-        with pq.ParquetFile(path, pre_buffer=False) as file:  # another thread would read it first
-            for part in some:
-                yield file.read(**few) if part.group is None else file.read_row_group(part.group, **few)
 
 
 def resolved(found: Located) -> pl.DataFrame:
@@ -205,28 +184,4 @@ def resolved(found: Located) -> pl.DataFrame:
     Returns:
         Columns of `WAVEFORM_SCHEMA`, then `ingested_at`, sorted by (tag, timestamp).
     """
-    keys = found.heads.select("tag", "timestamp", WRITTEN)
-
-    def of_heads(rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.join(keys, on=keys.columns, how="semi", maintain_order="left")
-
-    if found.rows is not None:
-        return newest_wins_waveforms(of_heads(found.rows.drop("last")), written=WRITTEN)
-    may_hold = _holders(found.heads)
-    parts = [part for file in found.files if may_hold(file) for part in found.parts(file) if may_hold(part)]
-    return newest_wins_waveforms(read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], of_heads), written=WRITTEN)
-
-
-def _holders(heads: pl.DataFrame) -> Callable[[FileOrGroup], bool]:
-    """Return a function that says whether one of some stretches may begin in a file or row group."""
-    at, tag = starts_us(heads), heads["tag"]
-    starts = {tag[first]: np.sort(at[first:last]) for first, last in runs_of(tag)}
-    none, every = np.empty(0, np.int64), np.sort(at)
-
-    def may_hold(part: FileOrGroup) -> bool:
-        at = every if part.tag is None else starts.get(part.tag, none)
-        first = 0 if part.first is None else np.searchsorted(at, part.first)
-        after = len(at) if part.last is None else np.searchsorted(at, part.last, side="right")
-        return bool(after > first)
-
-    return may_hold
+    return newest_wins_waveforms(found.columns(_WHOLE), written=WRITTEN)

@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import polars as pl
 
+from historian.samples import instants_us
 from historian.stores.lake.directory import LakeDirectory
-from historian.stores.lake.layout import STORED_WAVEFORMS
 from historian.stores.lake.stretches import Span, located, stretch_pages
 from historian.stores.overview import crosses, divided, exceeding, extremes_of, within_intervals, without_gaps
+from historian.times import micros
 from historian.waveforms.batch import WaveformBatch
+from historian.waveforms.timing import Booleans, starts_us
 
 
 def stretch_extremes(
@@ -29,7 +31,7 @@ def stretch_extremes(
     """
     with lake.reporting("read"):
         found = located(lake, tags, span)
-        whole, cut = divided(found.heads, crosses(every) | _outside(span))
+        whole, cut = divided(found.heads, _crossing(found.heads, every) | _outside(found.heads, span))
     known = extremes_of([whole], every)
     yield known
     needed = replace(found, heads=exceeding(cut, known, span, every))
@@ -49,16 +51,21 @@ def stretch_intervals(
         longer_than: distance of samples from which there is a gap.
         page_samples: approximate number of samples in memory at a time.
     """
-    slow = pl.col("sample_rate") * (longer_than / timedelta(seconds=1)) <= 1.1
     with lake.reporting("read"):
         found = located(lake, tags, span)
-        whole, cut = divided(found.heads, slow | _outside(span))
+        slow = found.heads["sample_rate"].to_numpy() * (longer_than / timedelta(seconds=1)) <= 1.1
+        whole, cut = divided(found.heads, slow | _outside(found.heads, span))
     pages = stretch_pages(lake, replace(found, heads=cut), span, page_samples=page_samples)
     covered = whole.select("tag", "timestamp", "last")
     return pl.concat([covered, *(without_gaps(WaveformBatch(page), longer_than) for page in pages)])
 
 
-def _outside(span: Span) -> pl.Expr:
-    """Return an expression for whether an end of a range cuts a stretch, or it lies outside."""
-    start, end = (pl.lit(each, STORED_WAVEFORMS["timestamp"]) for each in span)
-    return (pl.col("timestamp") < start) | (pl.col("last") >= end)
+def _crossing(heads: pl.DataFrame, every: timedelta) -> Booleans:
+    """Return [stretches] whether a border of an interval cuts each of them."""
+    return crosses(starts_us(heads), instants_us(heads["last"]), every)
+
+
+def _outside(heads: pl.DataFrame, span: Span) -> Booleans:
+    """Return [stretches] whether an end of a range cuts each of them, or it lies outside."""
+    cuts: Booleans = (starts_us(heads) < micros(span[0])) | (instants_us(heads["last"]) >= micros(span[1]))
+    return cuts

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from historian.stores.overview import crosses, divided, exceeding, extremes_of, within_intervals
+from historian.times import micros
 from historian.waveforms.batch import WaveformBatch
 from historian.waveforms.cutting import cut
 from historian.waveforms.encoding import HEADS, encode
 from historian.waveforms.joining import newest_wins_waveforms
-from historian.waveforms.timing import last_us
+from historian.waveforms.timing import last_us, starts_us
 from tests.historian.waveforms.rows import at, stretch
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -33,8 +34,10 @@ def test_stretches_within_the_known_extremes_need_not_be_decoded(
     rows = encode(pl.DataFrame(plan, schema=HEADS, orient="row"), values)
     begin, end, every = at(1000 * span[0]), at(1000 * sum(span)), step * MILLISECOND
     heads = rows.unique(["tag", "timestamp", "count"], keep="last", maintain_order=True).sort("tag", "timestamp")
-    heads = heads.with_columns(last=pl.Series(last_us(heads)).cast(pl.Datetime("us", "UTC")))
-    whole, others = divided(heads, crosses(every) | (pl.col("timestamp") < begin) | (pl.col("last") >= end))
+    first, last = starts_us(heads), last_us(heads)
+    heads = heads.with_columns(last=pl.Series(last).cast(pl.Datetime("us", "UTC")))
+    outside = (first < micros(begin)) | (last >= micros(end))
+    whole, others = divided(heads, crosses(first, last, every) | outside)
     known = extremes_of([whole], every)
     some = exceeding(others, known, (begin, end), every)
     decoded = rows.join(some, on=["tag", "timestamp", "count"], how="semi", maintain_order="left")

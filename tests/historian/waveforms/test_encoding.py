@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from historian.errors import InvalidInput
 from historian.waveforms.batch import MAX_BYTES, waveform_batch
-from historian.waveforms.encoding import HEADS, decode, encode
+from historian.waveforms.encoding import HEADS, Stored, decode, encode
 from tests.historian.waveforms.rows import RATES, at, bits, signals, stretch
 
 NOISE = np.random.default_rng(15)
@@ -146,3 +146,15 @@ def test_slices_of_a_frame_decode_as_the_whole() -> None:
     assert [bits(value) for value in decode(frame[2:4]).values] == [
         bits(value) for place in (2, 3) for value in np.arange(place + 1) * 0.1
     ]
+
+
+def test_any_part_of_several_stretches_can_be_decoded() -> None:
+    """It has the bits of the whole, across stretches whose bytes lie apart or are encoded differently."""
+    kinds = [COUNTS[:7] / 6553.6, np.array([5e303, -0.0]), NOISE.normal(size=5), COUNTS[:4].astype(float)]
+    frame = pl.concat([encode(stretch(0, kind).select(HEADS.names()), kind) for kind in kinds])
+    whole, stored = np.concatenate(kinds), Stored(frame)
+    for begin in range(len(whole) + 1):
+        for stop in range(begin, len(whole) + 1):
+            part = np.empty(stop - begin)
+            stored.decode(begin, stop, part)
+            assert part.tobytes() == whole[begin:stop].tobytes()

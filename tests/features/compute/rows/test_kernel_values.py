@@ -33,6 +33,24 @@ def test_batches_give_what_each_window_gives_by_itself() -> None:
         assert values.tolist() == [each[name][0] for each in alone], name
 
 
+def test_windows_far_apart_and_in_any_order_are_taken_one_by_one() -> None:
+    """As of many assets: a batch must not take all samples between its first and its last window."""
+    samples, size = np.random.default_rng(0).normal(size=4096), 16
+    first, tiling = np.array([4000, 7, 2048, 100]), Tiling(size * 1000, size * 1000, 1000.0)
+
+    class Counted:
+        taken = 0
+
+        def __getitem__(self, place: slice) -> Floats:
+            self.taken += place.stop - place.start
+            return samples[place]
+
+    signal = Counted()
+    found = waveform_values(signal, first, tiling, "g")
+    assert signal.taken == len(first) * size
+    assert found["p2p"].tolist() == [np.ptp(samples[start : start + size]) for start in first]
+
+
 def test_a_kernel_may_return_memory_that_it_uses_again() -> None:
     """The values are copied before the memory is reused."""
     memory = np.empty(WINDOWS)
