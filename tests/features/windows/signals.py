@@ -86,7 +86,7 @@ def stored_signals(draw: st.DrawFn) -> tuple[Signal, float]:
         )
         begin += count * period
     rows = pl.concat(parts).with_columns(sample_rate=pl.lit(rate / drift))
-    whole = _without_overlap(rows)
+    whole = _without_overlap(rows, rate)
     edges = sorted({0, EVER, *draw(st.lists(st.integers(START, int(begin) + 1), max_size=4))})
     pieces = [cut(whole, from_micros(a), from_micros(b)) for a, b in pairwise(edges)]
     order = draw(st.permutations(range(len(pieces))))
@@ -100,9 +100,9 @@ def _packed(draw: st.DrawFn, times: Integers, rate: float, random: np.random.Gen
     return Signal(pack(raw("x", times, values, quality=np.where(bad, BAD, 0)), {"x": rate}).batch)
 
 
-def _without_overlap(rows: pl.DataFrame) -> WaveformBatch:
-    """Without stretches that a slower rate has made so long that they overlap the next one."""
+def _without_overlap(rows: pl.DataFrame, rate: float) -> WaveformBatch:
+    """Without stretches that a slower rate than that of the device has made so long that they overlap the next one."""
     kept = rows.sort("timestamp")
     end = pl.col("timestamp").to_physical() + pl.col("count") * 1e6 / pl.col("sample_rate")
-    begin = pl.col("timestamp").to_physical() + 0.5e6 / pl.col("sample_rate")
+    begin = pl.col("timestamp").to_physical() + 0.5e6 / rate
     return WaveformBatch(kept.filter((end.shift().cum_max() <= begin).fill_null(value=True)))
