@@ -22,7 +22,7 @@ from bridge.run.verify.tasks import Task
 from historian.errors import NotConnected
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
-from historian.samples import SampleBatch
+from historian.samples import KEY, SampleBatch, is_in_order
 from historian.stores.protocols import Reader
 from historian.times import micros
 from historian.waveforms.batch import WaveformBatch
@@ -179,9 +179,10 @@ def _at_most(limit: int | None, batches: Iterable[Batch]) -> Iterator[Batch]:
 
 def _in_order(rows: RawRows) -> RawRows:
     """Return the samples grouped by tag, so that normalising need not sort pages that are in order by strings."""
-    if rows.samples.is_empty() or rows.samples["tag"].null_count():
+    samples = rows.samples
+    if samples.is_empty() or any(samples[name].null_count() for name in KEY) or is_in_order(samples):
         return rows
-    by_tag = rows.samples.partition_by("tag", as_dict=True, maintain_order=True)
+    by_tag = samples.partition_by("tag", as_dict=True, maintain_order=True)
     parts = [by_tag[tag] for tag in sorted(by_tag)]
     in_time = [part if part["timestamp"].is_sorted() else part.sort("timestamp", maintain_order=True) for part in parts]
     return rows._replace(samples=pl.concat(in_time))
