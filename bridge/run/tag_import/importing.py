@@ -77,12 +77,21 @@ async def import_catalogue(
         InvalidInput: the driver cannot list tags and no file was given, or the file cannot be read.
         NotConnected: the archive cannot be reached.
     """
-    listed = BrowseReport(read_catalogue(catalogue)) if catalogue else await browse_source(connection, LIMITS)
+    listed = await _listed(connection, catalogue)
     found = proposal_of(listed.variables, rule, listed.missing)
     reported = await _events(connection, start)
     events, lost = events_table(reported.events, found)
     lost += [NotCarried("", "events", each) for each in reported.missing]
     return Imported(completed(listed.variables, VARIABLES), found, events, (*found.not_carried, *lost))
+
+
+async def _listed(connection: ConnectionConfig, catalogue: Path | None) -> BrowseReport:
+    if catalogue:
+        return BrowseReport(read_catalogue(catalogue))
+    driver = connection.driver
+    if not isinstance(driver, Driver) or driver.browse is None:
+        raise InvalidInput(f"the driver of {connection.name} cannot list tags; give a list of them as --catalogue FILE")
+    return await browse_source(connection, LIMITS)
 
 
 async def _events(connection: ConnectionConfig, start: datetime | None) -> EventReport:

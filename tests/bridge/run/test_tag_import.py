@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -179,6 +180,9 @@ def test_a_driver_s_catalogue_and_events_are_read(tmp_path: Path) -> None:
     assert (found.events["asset"].to_list(), len(found.proposal.tags)) == (["c_101"], 3)
     assert [each.why for each in found.not_carried] == ["the rest"]
     assert plant_tables(found.proposal).count("[assets.") == 2
+    dumb = replace(connection, driver=Driver(options=Options, address=Columns))
+    with pytest.raises(InvalidInput, match="--catalogue FILE"):
+        asyncio.run(import_catalogue(dumb, parse_rule(RULE), catalogue=None, start=None))
 
 
 def test_visibility_is_counted_by_asset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

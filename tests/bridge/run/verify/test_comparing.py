@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from bridge.drivers.protocols import Driver, Page
+from bridge.drivers.raw_rows import RawRows
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.quarantine_rows import rejected
 from historian.errors import NotConnected, SourceError
+from historian.plant.connections import ConnectionConfig
 from historian.quality import BAD_NO_DATA
 from historian.stores.memory import MemoryStore
 from historian.times import micros
@@ -58,7 +64,7 @@ def _by_brute_force(ours: list[Row], theirs: list[Row]) -> dict[tuple[str, date]
     return {key: (counts[0], counts[1], counts[2]) for key, counts in found.items()}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(samples, samples, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_exactly_the_tags_and_days_that_differ_are_found(
     edge: Edge, archived: Connections, ours: list[Row], theirs: list[Row], pages: int, random: Any
@@ -111,6 +117,7 @@ def test_a_part_that_cannot_be_read_is_named_and_stops_nothing(
     assert (again.failures, again.samples, flaky.opened) == ([], 120, 2)
 
 
+MIDNIGHT = datetime(2026, 3, 2, tzinfo=T0.tzinfo)
 RATE = 25_600.0  # its period is no whole number of microseconds
 
 
@@ -154,3 +161,39 @@ def test_a_lost_and_a_changed_sample_of_a_waveform_are_found(edge: Edge, archive
     assert (day.missing, day.extra, day.changed) == (1, 0, 1)
     first = micros(datetime(2026, 3, 1, 23, 59, 59, tzinfo=T0.tzinfo))
     assert day.span == (first + round(999e6 / RATE), first + round(2_000e6 / RATE))
+
+
+class Rerounded:
+    """An archive of a waveform with a sample at midnight, whose time it rounds down or, read from there, up."""
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def extents(self) -> dict[str, tuple[datetime, datetime]]:
+        """A second on either side of midnight."""
+        return {"a": (MIDNIGHT - timedelta(seconds=1), MIDNIGHT + timedelta(seconds=1))}
+
+    async def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
+        """A stretch of a hundred samples on each side."""
+        late = timedelta(microseconds=self.up if start > MIDNIGHT - timedelta(seconds=1) else 1 - self.up)
+        first = MIDNIGHT - timedelta(microseconds=1) + late - timedelta(microseconds=4_000)
+        yield Page(RawRows(waveforms=wave("a", first, list(range(200)), 25_000.0)), "a stretch")
+
+    def __init__(self, up: int) -> None:
+        self.up = up
+
+
+@pytest.mark.parametrize("up", [0, 1])
+def test_a_sample_at_the_border_of_two_slices_counts_once(edge: Edge, make_tag: Any, up: int) -> None:
+    """Whichever way either slice rounds its time."""
+    tag = make_tag("a", kind="vibration", sample_rate=25_000.0)
+    driver = Driver(options=BaseModel, address=BaseModel, archive=lambda _: Rerounded(up))
+    store = MemoryStore()
+    first = MIDNIGHT - timedelta(microseconds=4_000)
+    store.write_waveforms(wave("a", first, list(range(200)), 25_000.0), source="old", now=NOW)
+    days = compared(ConnectionConfig("old", driver, None, (tag,), Path()), edge, store, most=1_000).results.days
+    assert [day.is_equal for day in days.values()] == [True, True]
+    assert sum(day.source.summary().count for day in days.values()) == 200
