@@ -30,7 +30,7 @@ def import_tags(
         str,
         typer.Option(
             help="Regular expression with the groups asset and point, and perhaps class, for the path of a tag or else "
-            r"its address: '(?P<asset>[^./]+)[./](?P<point>[^./]+)$'."
+            "its address: '(?P<asset>[^/]+)/(?P<point>[^/]+)$'."
         ),
     ],
     plant: PlantOption = Path("plant.toml"),

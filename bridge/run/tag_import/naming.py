@@ -45,7 +45,7 @@ def parse_rule(text: str) -> NamingRule:
     Raises:
         InvalidInput: it is no regular expression, or lacks the groups `asset` and `point`.
     """
-    example = r"for example '(?P<asset>[^./]+)[./](?P<point>[^./]+)$'"
+    example = "for example '(?P<asset>[^/]+)/(?P<point>[^/]+)$'"
     try:
         pattern = re.compile(text)
     except re.error as error:

@@ -135,7 +135,7 @@ class BothSides:
         parts = [as_rejected(page.rejected) for page in pages if page.rejected is not None]
         rejected = pl.concat([REJECTED.to_frame(), *parts, found.rejected])
         within = pl.col("timestamp").is_null() | _within(task)
-        few = SampleBatch(samples.filter(_within(task))) if self._wider(task)[0] < task.start else samples
+        few = SampleBatch(samples.filter(_within(task)))  # an archive may return more than a range
         return {**sample_signals([few]), **waveform_signals([waveforms])}, rejected.filter(within)
 
     def _stored(self, task: Task, limit: int | None) -> dict[str, Signal]:
