@@ -103,5 +103,5 @@ async def read_again(
     return failures
 
 
-def _silent(name: str, slices: int) -> AbstractContextManager[Callable[[int], None]]:
+def _silent(_: object, slices: int) -> AbstractContextManager[Callable[[int], None]]:
     return nullcontext(lambda _: None)
