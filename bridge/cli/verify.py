@@ -13,8 +13,9 @@ import typer
 from bridge.cli.options import chosen
 from bridge.edge.database import open_edge
 from bridge.run.verify.repair import Policy
-from bridge.run.verify.verification import Order, Verification, verify_archive
+from bridge.run.verify.verification import Order, Verification, verify_archives
 from historian.cli.console import JsonOption, PlantOption, answer, progress
+from historian.errors import SourceError
 from historian.logs import configure_logging
 from historian.plant.load import load_plant
 from historian.stores.open import open_store
@@ -46,24 +47,24 @@ def verify(
     configure_logging()
     loaded, now = load_plant(plant), utc_now()
     first, last = (parse_instant(text, now=now) if text else None for text in (start, end))
-    found: dict[str, Verification] = {}
+    connections = chosen(loaded.archives, [archive] if archive else None, "archives")
     with open_edge(loaded) as edge:
-        for connection in chosen(loaded.archives, [archive] if archive else None, "archives"):
-            with progress(f"verifying {connection.name}", unit="samples", quiet=as_json) as advance:
-                work = verify_archive(
-                    connection,
-                    edge,
-                    open_store(loaded),
-                    order=Order(first, last, policy, dry_run),
-                    report=loaded.state / "verify" / connection.name,
-                    clock=utc_now,
-                    advance=advance,
-                )
-                found[connection.name] = asyncio.run(work)
-    record = {"dry_run": dry_run, "archives": {name: _record(each) for name, each in found.items()}}
-    answer(
-        record, "\n".join(line for each in found.items() for line in _lines(*each, dry_run=dry_run)), as_json=as_json
-    )
+        work = verify_archives(
+            connections,
+            edge,
+            open_store(loaded),
+            order=Order(first, last, policy, dry_run),
+            reports=loaded.state / "verify",
+            clock=utc_now,
+            progress=lambda name: progress(f"verifying {name}", unit="samples", quiet=as_json),
+        )
+        found, unread = asyncio.run(work)
+    archives = {name: _record(each) for name, each in found.items()}
+    record = {"dry_run": dry_run, "archives": archives, "failures": unread}
+    lines = [line for each in found.items() for line in _lines(*each, dry_run=dry_run)]
+    answer(record, "\n".join(lines), as_json=as_json)
+    if unread:
+        raise SourceError("\n".join(unread))
     if not all(each.manifest.equal for each in found.values()):
         raise typer.Exit(1)
 

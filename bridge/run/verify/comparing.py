@@ -78,9 +78,8 @@ class Comparing:
         archive = self._sides.archive
         await self._sides.connected(archive.open)
         try:
-            self.extents = _united(
-                await self._sides.connected(archive.extents), _written(self.store, self.connection), start, end
-            )
+            held = await self._sides.connected(archive.extents)
+            self.extents = _united(held, _written(self.store, self.connection), start, end)
             if isinstance(archive, ReportsProblems):
                 self.problems = list(await self._sides.connected(archive.problems))
             await self._compare(await self._tasks())

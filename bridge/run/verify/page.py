@@ -18,6 +18,7 @@ _MEANING: Final = {
     "quarantined": "the same, with samples of the source in quarantine",
     "differs": "not the same",
 }
+_HEAD: Final = ("tag", "day", "first", "last", "missing", "changed", "only in the store", "written by")
 _WIDTH: Final = 720
 _STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -100,22 +101,14 @@ def _differences(manifest: Manifest) -> str:
     found = [day for day in manifest.days if day.differs_from]
     if not found:
         return ""
-    head = ("tag", "day", "first", "last", "missing", "changed", "only in the store", "written by")
-    rows = [
-        (
-            day.tag,
-            day.day,
-            str(day.differs_from),
-            str(day.differs_until),
-            f"{day.missing:,}",
-            f"{day.changed:,}",
-            f"{day.extra:,}",
-            ", ".join(day.extra_from),
-        )
-        for day in found[:_MOST_ROWS]
-    ]
+    rows = [_difference(day) for day in found[:_MOST_ROWS]]
     more = f"<p>{len(found) - _MOST_ROWS:,} more are in the manifest.</p>" if len(found) > _MOST_ROWS else ""
-    return f"<h2>Differences</h2>{_table(head, rows)}{more}"
+    return f"<h2>Differences</h2>{_table(_HEAD, rows)}{more}"
+
+
+def _difference(day: DayRecord) -> tuple[str, ...]:
+    counts = (f"{count:,}" for count in (day.missing, day.changed, day.extra))
+    return (day.tag, day.day, str(day.differs_from), str(day.differs_until), *counts, ", ".join(day.extra_from))
 
 
 def _unread(manifest: Manifest) -> str:

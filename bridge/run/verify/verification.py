@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from bridge.run.verify.page import page_of
 from bridge.run.verify.reject_file import NAME, RejectFile
 from bridge.run.verify.repair import Policy, Reread, contradictions, read_again, rereads
 from bridge.run.verify.signals import slack_us
-from historian.errors import InvalidInput
+from historian.errors import InvalidInput, SourceError
 from historian.plant.connections import ConnectionConfig
 from historian.stores.protocols import Store
 
@@ -52,6 +53,47 @@ class Verification:
     """Number of samples of the archive that wait in the spool for the store; they count as missing."""
     report: Path
     """Directory of the report."""
+
+
+async def verify_archives(
+    connections: Iterable[ConnectionConfig],
+    edge: Edge,
+    store: Store,
+    *,
+    order: Order,
+    reports: Path,
+    clock: Callable[[], datetime],
+    progress: Callable[[str], AbstractContextManager[Callable[[int], None]]],
+) -> tuple[dict[str, Verification], list[str]]:
+    """Verify archives one after the other; one that cannot be read does not stop the others.
+
+    Args:
+        connections: the archives.
+        edge: the edge database.
+        store: the store.
+        order: what to do.
+        reports: directory of the reports, one an archive.
+        clock: returns the current time.
+        progress: called with an archive's name; its context is a function to call with numbers of samples.
+
+    Returns:
+        The results by name, and why other archives could not be read.
+
+    Raises:
+        StoreUnavailable: the store cannot be read.
+        AccessDenied: the store does not let us write.
+        InvalidInput: a report cannot be written.
+    """
+    found, unread = dict[str, Verification](), list[str]()
+    for each in connections:
+        with progress(each.name) as advance:
+            try:
+                found[each.name] = await verify_archive(
+                    each, edge, store, order=order, report=reports / each.name, clock=clock, advance=advance
+                )
+            except SourceError as error:
+                unread.append(str(error))
+    return found, unread
 
 
 async def verify_archive(

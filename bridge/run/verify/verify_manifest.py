@@ -113,11 +113,15 @@ def mistakes(manifest: Mapping[str, Any], side: str, export: Mapping[str, Sequen
             yield f"{side} {tag['tag']}: {abs(len(samples) - used)} samples are in no day of the manifest"
 
 
+def signature(manifest: Mapping[str, Any]) -> str:
+    """The hash of a manifest."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def all_mistakes(given: argparse.Namespace, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Everything that does not agree: manifest and exports, or one side and the other."""
-    rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    if sha256(text.encode()).hexdigest() != manifest["sha256"]:
+    if manifest["sha256"] != signature(manifest):
         yield "the manifest is not what was written: its hash is another one"
     if not manifest["equal"]:
         yield "the manifest itself says that the sides differ, or that not all could be read"

@@ -114,3 +114,7 @@ def test_what_differs_is_shown_and_is_the_exit_code(plant: Path) -> None:
     assert code == 1
     assert "60 only in the store" in shown
     assert "  not read: archive history: tags.csv row 3: no file has C101.Running" in shown
+    (plant / "history.csv").unlink()
+    code, shown = run("verify", "-p", str(plant), "--json")
+    assert code == 1
+    assert json.loads(shown)["failures"] == [f"archive history: no file matches 'history.csv' in {plant}; check path"]
