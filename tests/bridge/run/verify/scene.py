@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel
 
+from bridge.drivers.protocols import Driver, Page
+from bridge.drivers.raw_rows import RawRows
 from bridge.edge.database import Edge
 from bridge.run.verify.comparing import Comparing
 from bridge.run.verify.verification import Order, Verification, verify_archive
-from historian.plant.connections import ConnectionConfig
+from historian.plant.connections import ConnectionConfig, Tag
 from historian.samples import SCHEMA, normalise
 from historian.stores.memory import MemoryStore
 from historian.waveforms.batch import WaveformBatch, waveform_batch
+from historian.waveforms.cutting import cut
 from historian.waveforms.encoding import HEADS, encode
 
 T0 = datetime(2026, 3, 1, 22, tzinfo=UTC)  # two hours before a day ends
@@ -72,3 +76,31 @@ def verified(
     return asyncio.run(
         verify_archive(connection, edge, store, order=order or Order(), report=report, clock=lambda: NOW)
     )
+
+
+class Waveforms:
+    """An archive of stretches, which it cuts to the range that is read."""
+
+    def __init__(self, stretches: WaveformBatch) -> None:
+        self.stretches = stretches
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def extents(self) -> dict[str, tuple[datetime, datetime]]:
+        """Tag a, from its first sample to two minutes later."""
+        first = self.stretches["timestamp"][0]
+        return {"a": (first, first + 2 * MINUTE)}
+
+    async def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
+        """See `Archive.read`."""
+        yield Page(RawRows(waveforms=cut(self.stretches, start, end)), "stretches")
+
+
+def connected(archive: Any, tag: Tag) -> ConnectionConfig:
+    """A connection to an archive with one tag."""
+    driver = Driver(options=BaseModel, address=BaseModel, archive=lambda _: archive)
+    return ConnectionConfig("old", driver, None, (tag,), Path())

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
-from bridge.drivers.protocols import Driver, Page
+from bridge.drivers.protocols import Page
 from bridge.drivers.raw_rows import RawRows
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.quarantine_rows import rejected
 from historian.errors import NotConnected, SourceError
-from historian.plant.connections import ConnectionConfig
 from historian.quality import BAD_NO_DATA
 from historian.stores.memory import MemoryStore
 from historian.times import micros
@@ -31,6 +28,7 @@ from tests.bridge.run.verify.scene import (
     Connections,
     Row,
     compared,
+    connected,
     frame,
     minutes,
     stored,
@@ -187,10 +185,9 @@ class Rerounded:
 def test_a_sample_at_the_border_of_two_slices_counts_once(edge: Edge, make_tag: Any, up: int) -> None:
     """Whichever way either slice rounds its time."""
     tag = make_tag("a", kind="vibration", sample_rate=25_000.0)
-    driver = Driver(options=BaseModel, address=BaseModel, archive=lambda _: Rerounded(up))
     store = MemoryStore()
     first = MIDNIGHT - timedelta(microseconds=4_000)
     store.write_waveforms(wave("a", first, list(range(200)), 25_000.0), source="old", now=NOW)
-    days = compared(ConnectionConfig("old", driver, None, (tag,), Path()), edge, store, most=1_000).results.days
+    days = compared(connected(Rerounded(up), tag), edge, store, most=1_000).results.days
     assert [day.is_equal for day in days.values()] == [True, True]
     assert sum(day.source.summary().count for day in days.values()) == 200

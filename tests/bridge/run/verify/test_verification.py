@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,19 @@ from bridge.run.verify.verification import Order
 from historian.samples import normalise
 from historian.stores.memory import MemoryStore
 from historian.waveforms.packing import unpack
-from tests.bridge.run.verify.scene import DAY, NOW, T0, Connections, frame, minutes, stored, verified, wave
+from tests.bridge.run.verify.scene import (
+    DAY,
+    NOW,
+    T0,
+    Connections,
+    Waveforms,
+    connected,
+    frame,
+    minutes,
+    stored,
+    verified,
+    wave,
+)
 
 
 def export(path: Path, frames: Iterable[pl.DataFrame]) -> Path:
@@ -134,3 +147,23 @@ def test_the_report_stands_alone(edge: Edge, archived: Connections, tmp_path: Pa
     program = [sys.executable, "-I", "-S", str(tmp_path / "verify_manifest.py"), str(tmp_path / "manifest.json")]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (done.returncode, "the manifest itself says" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(("policy", "changed"), [("keep-first", 1), ("quarantine", 1), ("source-wins", 0)])
+def test_waveforms_are_read_again_around_what_is_held_back(
+    edge: Edge, make_tag: Any, tmp_path: Path, policy: Policy, changed: int
+) -> None:
+    """Lost samples come in, a contradicting one is cut out of its stretch, to the sample."""
+    values, rate = [float(number % 97) for number in range(3_000)], 25_600.0
+    tag = make_tag("a", kind="vibration", sample_rate=rate)
+    store = MemoryStore()
+    for first, last, plus in ((0, 999, 0), (1_000, 2_000, 0), (2_000, 2_001, 1), (2_001, 3_000, 0)):
+        start = T0 + timedelta(microseconds=round(first * 1e6 / rate))
+        store.write_waveforms(
+            wave("a", start, [each + plus for each in values[first:last]], rate), source="old", now=NOW
+        )
+    done = verified(connected(Waveforms(wave("a", T0, values, rate)), tag), edge, store, tmp_path, Order(policy=policy))
+    [day] = done.manifest.days
+    assert (day.missing, day.extra, day.changed, day.store.count) == (0, 0, changed, 3_000)
+    kept = Quarantine(edge).rows()
+    assert kept["count"].to_list() == ([1] if policy == "quarantine" else [])
