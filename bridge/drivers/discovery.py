@@ -1,6 +1,6 @@
-"""What a driver can find out about the other side besides samples: `probe` and `browse`.
+"""What a driver can find out about the other side besides samples: `probe`, `browse` and `events`.
 
-Both are optional and declared in the `Driver`. They connect, read, and disconnect; nothing is ever written or called.
+All are optional and declared in the `Driver`. They connect, read, and disconnect; nothing is ever written or called.
 """
 
 from __future__ import annotations
@@ -48,11 +48,21 @@ class BrowseLimits:
 
 @dataclass(frozen=True)
 class BrowseReport:
-    """The variables of a device or server."""
+    """The variables of a device or server, or the tags of a historian."""
 
     variables: pl.DataFrame
     """A variable a row, in the order of the levels: `address` as the tag list takes it, `path` of names, `type` of the
-    value, and `unit`, `low` and `high` where the server says them."""
+    value, and whichever other columns of `catalogue.VARIABLES` the other side can fill."""
+    missing: tuple[str, ...] = ()
+    """What was left out, and why; empty if nothing was."""
+
+
+@dataclass(frozen=True)
+class EventReport:
+    """What a historian recorded about the plant apart from samples: event frames, alarms, annotations."""
+
+    events: pl.DataFrame
+    """An event a row, whichever columns of `catalogue.EVENTS` the other side can fill."""
     missing: tuple[str, ...] = ()
     """What was left out, and why; empty if nothing was."""
 
@@ -63,3 +73,7 @@ Probe = Callable[[ConnectionConfig], Awaitable[ProbeReport]]
 Browse = Callable[[ConnectionConfig, BrowseLimits], Awaitable[BrowseReport]]
 """Connects and returns the variables of the other side. Raises `NotConnected` if the connection cannot be made or is
 lost. The connection's tags are not used, and need not exist yet."""
+
+Events = Callable[[ConnectionConfig, datetime | None, datetime | None], Awaitable[EventReport]]
+"""Connects and returns the events with start <= t < end; None is the oldest or the newest one. Raises `NotConnected` if
+the connection cannot be made or is lost. The connection's tags are not used, and need not exist yet."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from bridge.drivers.discovery import Browse, Probe
+from bridge.drivers.discovery import Browse, Events, Probe
 from historian.errors import ConfigError
 from historian.plant.connections import ConnectionConfig, Section
 
@@ -165,7 +165,9 @@ class Driver:
     probe: Probe | None = None
     """Asks the other side about itself; None if the driver cannot."""
     browse: Browse | None = None
-    """Lists the variables of the other side; None if it has no list of them."""
+    """Lists the variables of the other side, or the tags of a historian; None if it has no list of them."""
+    events: Events | None = None
+    """Returns event frames, alarms and annotations of a historian; None if it has none, or they cannot be read."""
     interval: Callable[[ConnectionConfig], timedelta | None] | None = None
     """Returns the time between samples of a process tag as configured, or None if it is up to the other side."""
     check_tags: Callable[[ConnectionConfig], None] | None = None

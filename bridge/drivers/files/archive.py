@@ -66,6 +66,17 @@ class FilesArchive:
         """See `ReportsProblems.problems`."""
         return [f"archive {self._connection.name}: {each}" for each in (await asyncio.to_thread(self._found)).problems]
 
+    def names(self) -> tuple[frozenset[str], Sequence[str]]:
+        """Return what addresses could be in the tables, and what cannot be read; reads all files.
+
+        Raises:
+            SourceError: no file matches the path.
+        """
+        if self._options.layout == "waveform":
+            return frozenset(), ["the addresses of waveforms are those of docs/files.md; they are not listed"]
+        found = self._found()
+        return frozenset[str]().union(*(outline.names for outline in found.outlines.values())), found.problems
+
     def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
         """See `Archive.read`.
 

@@ -74,5 +74,6 @@ driver: Final = Driver(
     options=Options,
     address=Columns,
     archive=opened_by("bridge.drivers.files.archive:FilesArchive"),
+    browse=opened_by("bridge.drivers.files.browse:browse"),
     check_tags=check_tags,
 )
