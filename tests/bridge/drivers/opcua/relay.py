@@ -88,6 +88,8 @@ ALLOWED: Final = {
         ua.CreateSubscriptionRequest,
         ua.CreateMonitoredItemsRequest,
         ua.PublishRequest,
+        ua.RepublishRequest,
+        ua.TranslateBrowsePathsToNodeIdsRequest,
     )
 }
 """Services that streaming needs, none of which changes anything in a server but our own session."""
