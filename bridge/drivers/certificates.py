@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -24,8 +23,7 @@ KEY_BITS: Final = 2048
 """Length of the RSA key: what all three security policies of OPC UA accept, and small controllers too."""
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """A certificate and its private key."""
 
     certificate: x509.Certificate

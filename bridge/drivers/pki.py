@@ -84,7 +84,8 @@ class Pki:
 
     def reject(self, certificate: x509.Certificate) -> Path:
         """Keep a refused certificate for a person to look at; return its file."""
-        return _write(self._file("rejected", certificate), der_of(certificate))
+        file = self._file("rejected", certificate)
+        return file if file.exists() else _write(file, der_of(certificate))
 
     def trust(self, given: str) -> x509.Certificate:
         """Trust a certificate from now on.

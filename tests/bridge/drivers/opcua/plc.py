@@ -13,8 +13,11 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 from asyncua import Server, ua
+from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
+from cryptography import x509
 
+from bridge.drivers.certificates import Identity, der_of
 from bridge.drivers.opcua.source import OpcuaSource
 from historian.plant.connections import ConnectionConfig
 from historian.plant.load import load_plant
@@ -22,6 +25,12 @@ from historian.samples import SCHEMA
 from historian.waveforms.packing import unpack
 
 T = TypeVar("T")
+URI: Final = "urn:plant:plc"
+POLICIES: Final = [
+    getattr(ua.SecurityPolicyType, f"{name}_{mode}")
+    for name in ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
+    for mode in ("Sign", "SignAndEncrypt")
+]
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NODES: Final = {
     "de_h": ([0.0], ua.VariantType.Float),
@@ -60,12 +69,16 @@ def connection_of(directory: Path, port: int, rows: Sequence[str] = (), **option
 
 
 class Users:
-    """Knows only one user, whose password it checks."""
+    """Knows only one user, whose password it checks, and counts the attempts."""
+
+    def __init__(self) -> None:
+        self.attempts: list[tuple[str | None, object]] = []
 
     def get_user(
-        self, _: object, username: str | None = None, password: str | None = None, **__: object
+        self, _: object, username: str | None = None, password: str | None = None, certificate: object = None
     ) -> User | None:
         """Returns the user, or None to refuse."""
+        self.attempts.append((username, certificate))
         known = username is None or (username, password) == ("bridge", "s3cret")
         return User(UserRole.User) if known else None
 
@@ -83,8 +96,17 @@ async def _add_line(server: Server, index: int) -> None:
 class Plc:
     """An OPC UA server in a thread of its own, with the nodes of `NODES`, whose values tests set as a device would."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: Identity | None = None) -> None:
+        """Make the server.
+
+        Args:
+            identity: its certificate; it then offers every policy, and None too.
+        """
         self.port = free_port()
+        self.users = Users()
+        self.trusted: list[bytes] | None = None
+        """Certificates of clients that it accepts, in DER; None for all."""
+        self._identity = identity
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -92,10 +114,15 @@ class Plc:
         self._server = self._do(self._made())
 
     async def _made(self) -> Server:
-        server = Server(user_manager=Users())
+        server = Server(user_manager=self.users)
         await server.init()
         server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}")
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        if self._identity is not None:
+            server.set_security_policy([*POLICIES, ua.SecurityPolicyType.NoSecurity])
+            server.iserver.certificate, server.iserver.private_key = self._identity
+            server.set_certificate_validator(self._accept)
+            await server.set_application_uri(URI)
         index = await server.register_namespace("urn:plant")
         for point, (content, kind) in NODES.items():
             node_id = self._nodes[point] = ua.NodeId(f"c101.{point}", index)
@@ -108,6 +135,16 @@ class Plc:
         variant = None if content is None else ua.Variant(content, NODES[point][1])
         value = ua.DataValue(variant, ua.StatusCode(status), T0 + timedelta(seconds=second))
         self._do(self._server.write_attribute_value(self._nodes[point], value))
+
+    async def _accept(self, certificate: x509.Certificate, _: object) -> None:
+        if self.trusted is not None and der_of(certificate) not in self.trusted:
+            raise ServiceError(ua.StatusCodes.BadCertificateUntrusted)
+
+    def use(self, identity: Identity) -> None:
+        """Exchanges the certificate of the server, while it is stopped."""
+        self._server.iserver.certificate, self._server.iserver.private_key = identity
+        self._server.iserver.endpoints.clear()
+        self._server._policies.clear()
 
     def start(self) -> None:
         """Starts the server."""
@@ -136,9 +173,9 @@ class Plc:
 
 
 @asynccontextmanager
-async def connected(connection: ConnectionConfig) -> AsyncIterator[OpcuaSource]:
+async def connected(connection: ConnectionConfig, *, upkeep_s: float = 60.0) -> AsyncIterator[OpcuaSource]:
     """A source, connected while the block runs."""
-    source = OpcuaSource(connection)
+    source = OpcuaSource(connection, upkeep_s=upkeep_s)
     try:
         await source.connect()
         yield source
