@@ -83,13 +83,30 @@ def field_of(content: object, path: str) -> float | str | Composed | None:
     return None if content is None else plain(content)
 
 
-def element_of(content: object) -> float | str | Composed | None:
-    """Return the one element of a list, or of lists in it; None if there is not exactly one."""
-    while isinstance(content, list):
-        if len(content) != 1:
+def element_of(content: object, place: str) -> float | str | Composed | None:
+    """Return one element of a list, or of lists in it; None if it is not there.
+
+    Args:
+        content: the list: the element alone, or all, if the server has ignored that one was requested.
+        place: indices of the element, separated by commas.
+    """
+    for index in map(int, place.split(",")):
+        if not isinstance(content, list) or not content or 1 < len(content) <= index:
             return None
-        content = content[0]
+        content = content[index if len(content) > 1 else 0]
     return None if content is None else plain(content)
+
+
+def range_of(array: NDArray[Any], wanted: str) -> NDArray[Any]:
+    """Return part of an array, which may be that part already.
+
+    Args:
+        array: one-dimensional; all of it, if the server has ignored that a part was requested.
+        wanted: first and last index, as `2:5`.
+    """
+    first, _, last = wanted.partition(":")
+    size = int(last or first) - int(first) + 1
+    return array[int(first) : int(first) + size] if len(array) > size else array
 
 
 def text_of(content: object) -> str:

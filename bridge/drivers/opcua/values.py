@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from bridge.drivers.opcua.clocks import DeviceClocks
 from bridge.drivers.opcua.columns import Columns
-from bridge.drivers.opcua.contents import Composed, are_exact, element_of, field_of, text_of
+from bridge.drivers.opcua.contents import Composed, are_exact, element_of, field_of, range_of, text_of
 from bridge.drivers.opcua.driver import Timestamp
 from bridge.drivers.opcua.heartbeats import Heartbeats
 from bridge.drivers.opcua.stamps import ArrayClock, Stamp
@@ -98,7 +98,7 @@ class RowMaker:
             [channel.tag for channel in channels],
             [channel.heartbeat_us if channel.sample_rate is None else 0 for channel in channels],
         )
-        self._has_elements = any(channel.is_element for channel in channels)
+        self._has_parts = any(channel.index_range for channel in channels)
         self._texts = pl.DataFrame(schema={"handle": pl.UInt32(), "value": pl.Float64(), "text": pl.String()})
 
     def name_states(self, texts: Mapping[int, Mapping[int, str]]) -> None:
@@ -140,7 +140,7 @@ class RowMaker:
 
     def _chosen(self, columns: Columns) -> Columns:
         """Return the columns with the elements and fields that channels name instead of arrays and structures."""
-        if not columns.composed and not self._has_elements:
+        if not columns.composed and not self._has_parts:
             return columns
         found = replace(
             columns,
@@ -154,9 +154,12 @@ class RowMaker:
         for place, content in columns.composed.items():
             _set_part(found, place, content, self._channels[columns.handle[place]])
         for place, array in columns.array.items():
-            if self._channels[columns.handle[place]].is_element:
+            channel = self._channels[columns.handle[place]]
+            if channel.is_element:
                 del found.array[place]
-                _set_part(found, place, array.tolist(), self._channels[columns.handle[place]])
+                _set_part(found, place, array.tolist(), channel)
+            elif channel.index_range and "," not in channel.index_range:
+                found.array[place] = range_of(array, channel.index_range)
         return found
 
     def _arrays(self, columns: Columns) -> Iterator[tuple[int, Channel, NDArray[Any]]]:
@@ -206,7 +209,7 @@ class RowMaker:
 def _set_part(columns: Columns, place: int, content: Any, channel: Channel) -> None:
     """Set one place to the part of a structure or list that the channel names."""
     if channel.is_element:
-        part = element_of(content)
+        part = element_of(content, channel.index_range)
     else:
         part = field_of(content, channel.field) if channel.field else text_of(content)
     if isinstance(part, float):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -52,10 +53,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def connection_of(directory: Path, port: int, rows: Sequence[str] = (), **options: object) -> ConnectionConfig:
-    """A plant with one OPC UA source; rows are `point,address,stamp`, by default one of each node."""
+def connection_of(
+    directory: Path, port: int, rows: Sequence[str] = (), *, columns: str = "stamp", **options: object
+) -> ConnectionConfig:
+    """A plant with one OPC UA source.
+
+    Args:
+        directory: where its files are written.
+        port: of the server.
+        rows: `point,address,stamp` of each tag, by default one of each node. Points `x…` are process
+            values, `s…` with a digit are states.
+        columns: what the rows have instead of `stamp`.
+        options: keys of the source.
+    """
     lines = rows or [f"{point},ns=2;s=c101.{point},first" for point in NODES]
     points = {**POINTS, **{row.split(",")[0]: '{ kind = "process" }' for row in lines if row[:1] == "x"}}
+    points |= {row.split(",")[0]: '{ kind = "state" }' for row in lines if re.match(r"s\d", row)}
     keys = "\n".join(f"{key} = {value!r}" for key, value in {"publishing_interval": "50ms", **options}.items())
     (directory / "plant.toml").write_text(
         "[site]\nname = 'test'\n[classes.compressor.points]\n"
@@ -64,8 +77,30 @@ def connection_of(directory: Path, port: int, rows: Sequence[str] = (), **option
         + f"endpoint = 'opc.tcp://127.0.0.1:{port}'\n{keys}\n"
     )
     tags = [f"c101.{line.split(',')[0]},c101,{line}" for line in lines]
-    (directory / "line1.csv").write_text("\n".join(["tag,asset,point,address,stamp", *tags, ""]))
+    (directory / "line1.csv").write_text("\n".join([f"tag,asset,point,address,{columns}", *tags, ""]))
     return load_plant(directory).sources["line1"]
+
+
+async def _add_others(server: Server, index: int) -> None:
+    """Adds nodes of other kinds where no browse finds them."""
+    views = server.get_node(ua.NodeId(ua.ObjectIds.ViewsFolder))
+    kinds = await server.nodes.enum_data_type.add_data_type(ua.NodeId("mode_t", index), f"{index}:Mode")
+    texts = [ua.LocalizedText(text) for text in ("Off", "Auto", "Manual")]
+    await kinds.add_property(ua.NodeId("mode_t.texts", index), "0:EnumStrings", texts)
+    mode = ua.NodeId("mode", index)
+    await views.add_variable(mode, f"{index}:mode", 1, ua.VariantType.Int32, datatype=kinds.nodeid)
+    step = await views.add_variable(ua.NodeId("step", index), f"{index}:step", 20, ua.VariantType.UInt16)
+    named = [ua.EnumValueType(value, ua.LocalizedText(text)) for value, text in ((10, "Fill"), (20, "Mix"))]
+    await step.add_property(ua.NodeId("step.texts", index), "0:EnumValues", named)
+    contents = {
+        "array": ua.Variant([1.5, 2.5, 3.5], ua.VariantType.Double),
+        "words": ua.Variant(["a", "b"], ua.VariantType.String),
+        "big": ua.Variant(2**60, ua.VariantType.Int64),
+        "bigs": ua.Variant([1, 2**53 + 1], ua.VariantType.Int64),
+        "range": ua.Variant(ua.Range(-1.0, 2.0), ua.VariantType.ExtensionObject),
+    }
+    for name, content in contents.items():
+        await views.add_variable(ua.NodeId(name, index), f"{index}:{name}", content)
 
 
 class Users:
@@ -128,6 +163,7 @@ class Plc:
             node_id = self._nodes[point] = ua.NodeId(f"c101.{point}", index)
             await server.nodes.objects.add_variable(node_id, f"{index}:{point}", content, kind)
         await _add_line(server, index)
+        await _add_others(server, index)
         return server
 
     def say(self, point: str, content: Any, *, second: float, status: int = 0) -> None:

@@ -116,7 +116,7 @@ def test_a_refused_password_is_not_sent_again_for_an_hour_unless_it_changes(tmp_
     guard, now = LoginGuard(options, tmp_path), utc_now()
     guard.check(now)
     refused = guard.refused(NotConnected("no"), now)
-    with pytest.raises(NotConnected, match="^no; it is not tried again before"):
+    with pytest.raises(NotConnected, match=r"^no; it is not tried again before"):
         guard.check(now + PAUSE - timedelta(seconds=1))
     assert "not tried again" in str(refused)
     guard.check(now + PAUSE)
