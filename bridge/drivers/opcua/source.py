@@ -263,7 +263,7 @@ class OpcuaSource:
             self._upkeep.interrupted = ""
             log.info("resumed the session, nothing is lost", source=self._name, after_s=round(silent_s, 1))
             return
-        raise NotConnected(f"{lost}; its session could not be resumed within {limit_s:.0f} s ({reason})")
+        raise NotConnected(f"{lost}; its session could not be resumed within {limit_s:g} s ({reason})")
 
     def _resuming_since(self) -> float:
         """Return when resuming began: before the last attempt, if nothing has been received since."""

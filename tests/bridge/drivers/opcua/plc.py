@@ -182,6 +182,17 @@ class Plc:
         self._server.iserver.endpoints.clear()
         self._server._policies.clear()
 
+    def add(self, point: str, content: float) -> None:
+        """Adds a node that was not there when the server started."""
+        self._nodes[point] = ua.NodeId(f"c101.{point}", 2)
+        folder = self._server.get_node(ua.NodeId(ua.ObjectIds.ViewsFolder))
+        self._do(folder.add_variable(self._nodes[point], f"2:{point}", content))
+
+    def set_service_level(self, level: int) -> None:
+        """Sets how well the server says it can do its work."""
+        value = ua.DataValue(ua.Variant(level, ua.VariantType.Byte))
+        self._do(self._server.write_attribute_value(ua.NodeId(ua.ObjectIds.Server_ServiceLevel), value))
+
     def start(self) -> None:
         """Starts the server."""
         self._do(self._server.start())
