@@ -20,7 +20,7 @@ from historian.times import utc_now
 
 NAMED: Final = 10
 """Number of tags that a message names."""
-CLOCK_OFF: Final = timedelta(seconds=5)
+CLOCK_OFF: Final = timedelta(seconds=30)
 """Difference between the server's clock and ours from which it is reported."""
 DRAIN_S: Final = 2.0
 """Seconds for which an old link is still read, besides two publishing intervals."""
