@@ -193,8 +193,9 @@ class Link:
         return [self._setup.channels[number].tag for number in set(numbers) - set(self.items.refused())]
 
     async def present_values(self) -> Columns:
-        """Read the value of every node that is not refused."""
-        numbers = [n for n, result in enumerate(self.items.results) if result.StatusCode.value < BAD]
+        """Read the value of every node that is not refused; arrays of waveforms are all reported anyway."""
+        single = [n for n, channel in enumerate(self._setup.channels) if channel.sample_rate is None]
+        numbers = [n for n in single if self.items.results[n].StatusCode.value < BAD]
         session, size = self.opened.session, await self._size(_READ_LIMIT)
 
         async def request(part: range) -> list[ua.DataValue]:

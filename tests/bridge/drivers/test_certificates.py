@@ -57,10 +57,13 @@ def issued(
 
 def test_only_a_listed_certificate_is_trusted(server: Identity, other: Identity) -> None:
     """A name or URI that somebody claims is worth nothing."""
-    said = {"uri": URI, "host": "plc.plant", "now": NOW}
-    assert why_untrusted(server.certificate, [], **said) == "it is not trusted"
-    assert why_untrusted(server.certificate, [other.certificate], **said) == "it is not trusted"
-    assert why_untrusted(server.certificate, [other.certificate, server.certificate], **said) == ""
+
+
+    def why(*trusted: x509.Certificate) -> str:
+        return why_untrusted(server.certificate, trusted, uri=URI, host="plc.plant", now=NOW)
+
+    assert why() == why(other.certificate) == "it is not trusted"
+    assert why(other.certificate, server.certificate) == ""
 
 
 def test_a_listed_certificate_must_be_valid_and_of_this_application(server: Identity) -> None:
