@@ -101,15 +101,17 @@ class OpcuaSource:
             return first
         for link in self._upkeep.links():
             link.publishing.acknowledge(self._taken)
+        self._taken = ()  # or an interruption would acknowledge them twice
         while True:
-            self._taken = ()  # or an interruption would acknowledge them twice
             try:
-                self._taken = await self._mailbox.take(check=self._why_closed, every_s=EVERY_S)
+                taken = await self._mailbox.take(check=self._why_closed, every_s=EVERY_S)
             except NotConnected as lost:
                 async with self._changing:
                     await self._resume(lost)
                 continue
-            if not (rows := await asyncio.to_thread(self._decoded, self._taken)).is_empty:
+            rows = await asyncio.to_thread(self._decoded, taken)
+            self._taken = (*self._taken, *taken)
+            if not rows.is_empty:
                 return rows
 
     def heard_at(self) -> datetime | None:
@@ -253,6 +255,7 @@ class OpcuaSource:
             except LoginRefused as error:
                 raise self._login.refused(error, utc_now()) from None
             except SessionLost as error:
+                self._file.forget()
                 raise NotConnected(f"{lost}; {error}, so what changed meanwhile is lost") from None
             except (NotConnected, *FAILURES) as error:
                 reason = str(error)
@@ -261,7 +264,7 @@ class OpcuaSource:
                 continue
             self._file.write(link.saved())
             self._upkeep.interrupted = ""
-            log.info("resumed the session, nothing is lost", source=self._name, after_s=round(silent_s, 1))
+            log.info("resumed the session; what the server has kept arrives late", source=self._name, after_s=round(silent_s, 1))
             return
         raise NotConnected(f"{lost}; its session could not be resumed within {limit_s:g} s ({reason})")
 
