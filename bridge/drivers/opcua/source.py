@@ -264,7 +264,11 @@ class OpcuaSource:
                 continue
             self._file.write(link.saved())
             self._upkeep.interrupted = ""
-            log.info("resumed the session; what the server has kept arrives late", source=self._name, after_s=round(silent_s, 1))
+            log.info(
+                "resumed the session; what the server has kept arrives late",
+                source=self._name,
+                after_s=round(silent_s, 1),
+            )
             return
         raise NotConnected(f"{lost}; its session could not be resumed within {limit_s:g} s ({reason})")
 

@@ -57,6 +57,8 @@ class Upkeep:
         self._task: asyncio.Task[None] | None = None
         self._old: Link | None = None
         self._files = list[tuple[Path, int]]()
+        self._rotation = ""
+        """Why the connection still has our old certificate, although there is a new one."""
         self._said: set[str] = set()
 
     def links(self) -> list[Link]:
@@ -65,7 +67,7 @@ class Upkeep:
 
     def start(self) -> None:
         """Begin, once the source is connected."""
-        self.interrupted, self._files = "", self._stamps()
+        self.interrupted, self._rotation, self._files = "", "", self._stamps()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -79,6 +81,7 @@ class Upkeep:
     def troubles(self, now: datetime) -> list[str]:
         """Return what a person should look into, a sentence each."""
         found = [f"interrupted, the session is being resumed: {self.interrupted}"] if self.interrupted else []
+        found += [self._rotation] if self._rotation else []
         found += self._notices(now)
         with suppress(ConnectionError):
             found += [f"{_some(tags)}: {reason}" for reason, tags in self._source.link.items.reasons().items()]
@@ -123,10 +126,10 @@ class Upkeep:
         try:
             await self._switch(self._source.link.url)
         except NotConnected as error:
-            text = "our new certificate cannot be used yet; the connection with the old one goes on"
-            log.warning(text, source=self._name, reason=str(error))
-            self._files = []
+            self._rotation = f"our new certificate cannot be used yet, and the old one still is: {error}"
+            self._files = []  # to be tried again
         else:
+            self._rotation = ""
             log.info("connected with our new certificate", source=self._name)
 
     async def _better(self) -> None:

@@ -58,7 +58,6 @@ def issued(
 def test_only_a_listed_certificate_is_trusted(server: Identity, other: Identity) -> None:
     """A name or URI that somebody claims is worth nothing."""
 
-
     def why(*trusted: x509.Certificate) -> str:
         return why_untrusted(server.certificate, trusted, uri=URI, host="plc.plant", now=NOW)
 
