@@ -126,4 +126,6 @@ def _words(content: object) -> str:
             return str(content.Name or "")
         case ua.NodeId():
             return str(content.to_string())
+        case ua.StatusCode():
+            return str(content.name)
     return str(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -135,3 +136,30 @@ def test_a_server_that_keeps_the_session_is_resumed(tmp_path: Path, device: Plc)
     speeds = pl.concat(store.read(["c101.speed"], T0 + timedelta(seconds=1), T0 + timedelta(days=36_500)))
     found = speeds.filter(pl.col("value").is_null() | (pl.col("value") > 0)).select("value", "quality").rows()
     assert found == [(1.0, 0), (2.0, 0), (3.0, 0)]
+
+
+def test_a_server_that_was_away_is_streamed_again_at_once(tmp_path: Path, device: Plc) -> None:
+    """Whatever the back-off has become: it would be a minute here. The status has the offset of the server's clock."""
+    store, edge, now = MemoryStore(), Edge(tmp_path / "edge.db"), (datetime.now(UTC) - T0).total_seconds()
+    connection, status = connection_of(tmp_path, device.port, [SPEED], resume="0s"), StatusFile(tmp_path)
+    bridge = Bridge([connection], edge, store, status, wait=lambda _, failures: 0.1 if failures == 1 else 60.0)
+
+    async def until(done: Callable[[], bool]) -> None:
+        while not done():
+            await asyncio.sleep(0.05)
+
+    async def main() -> None:
+        stop, [source] = asyncio.Event(), bridge.sources
+        async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+            group.create_task(bridge.run(stop))
+            await until(lambda: bool(status.bridge().sources) and status.bridge().sources[0].clock_ahead_s is not None)
+            await asyncio.to_thread(device.stop)
+            await until(lambda: "Connect call failed" in source.last_error)
+            await asyncio.to_thread(device.start)
+            device.say("speed", 2.0, second=now)
+            await until(lambda: 2.0 in store.latest(["c101.speed"])["value"].to_list())
+            stop.set()
+
+    asyncio.run(main())
+    edge.close()
+    assert bridge.sources[0].connections == 2
