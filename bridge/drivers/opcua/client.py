@@ -159,16 +159,21 @@ async def _activate(client: Client, former: Former | None) -> None:
         certificate = client.user_certificate
         await client.activate_session(username=client._username, password=client._password, certificate=certificate)
     except ua.UaStatusCodeError as error:
-        if isinstance(error, _REFUSED) and (client._username or client.user_certificate):
-            who = client._username or "of user_certificate"
-            raise LoginRefused(
-                f"{client.server_url.geturl()} refuses the user {who} ({type(error).__name__})"
-            ) from None
-        if former is not None:
-            raise SessionLost(f"the server does not resume the session ({type(error).__name__})") from None
-        with suppress(*FAILURES):  # or the server keeps a session that nobody can use
-            await client.uaclient.close_session(delete_subscriptions=False)
-        raise
+        if former is None:
+            with suppress(*FAILURES):  # or the server keeps a session that nobody can use
+                await client.uaclient.close_session(delete_subscriptions=False)
+        raise _refusal(client, former, error) from None
+
+
+def _refusal(client: Client, former: Former | None, error: ua.UaStatusCodeError) -> Exception:
+    """Return what it means that the server does not activate a session."""
+    user = client._username or ("of user_certificate" if client.user_certificate else "")
+    if isinstance(error, _REFUSED) and user:
+        return LoginRefused(f"{client.server_url.geturl()} refuses the user {user} ({type(error).__name__})")
+    if former is not None:
+        return SessionLost(f"the server does not resume the session ({type(error).__name__})")
+    found: Exception = error
+    return found
 
 
 def _adopt(client: Client, former: Former) -> None:

@@ -35,15 +35,15 @@ async def enumeration_texts(session: UaSession, nodes: Mapping[int, ua.NodeId], 
 
 async def _texts_of(session: UaSession, holders: Sequence[ua.NodeId], size: int) -> dict[object, Texts]:
     """Return the texts that nodes or data types have as properties."""
-    asked = [(holder, name) for holder in holders for name in _LISTS]
-    paths = [browse_path(holder, [ua.QualifiedName(name, 0)]) for holder, name in asked]
+    wanted = [(holder, name) for holder in holders for name in _LISTS]
+    paths = [browse_path(holder, [ua.QualifiedName(name, 0)]) for holder, name in wanted]
 
     async def request(part: range) -> list[ua.BrowsePathResult]:
         answers: list[ua.BrowsePathResult] = await session.translate_browsepaths_to_nodeids([paths[n] for n in part])
         return answers
 
     answers = await in_parts(len(paths), size, request)
-    there = [(pair, answer.Targets[0].TargetId) for pair, answer in zip(asked, answers, strict=True) if answer.Targets]
+    there = [(pair, answer.Targets[0].TargetId) for pair, answer in zip(wanted, answers, strict=True) if answer.Targets]
     nodes = [ua.NodeId(each.Identifier, each.NamespaceIndex, each.NodeIdType) for _, each in there]
     values = await attributes(session, nodes, ua.AttributeIds.Value, size=size)
     texts: dict[object, dict[int, str]] = {}

@@ -85,11 +85,14 @@ class Heartbeats:
         if not chosen.any():
             return SCHEMA.to_frame()
         self._reported[chosen], self._time[chosen] = heard_us, stamp[chosen]
+        return self._repeats(chosen)
+
+    def _repeats(self, chosen: Booleans) -> pl.DataFrame:
         known = pl.Series(self._is_number[chosen])
         frame = pl.DataFrame(
             {
                 "tag": self._tags.filter(pl.Series(chosen)),
-                "timestamp": pl.Series(stamp[chosen]),
+                "timestamp": pl.Series(self._time[chosen]),
                 "value": pl.Series(self._number[chosen]),
                 "text": pl.Series(self._text[chosen].tolist(), dtype=pl.String()),
                 "quality": pl.Series(self._quality[chosen]),

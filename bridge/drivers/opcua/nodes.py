@@ -58,8 +58,8 @@ async def resolved(session: UaSession, addresses: Sequence[NodeAddress], *, size
     paths = [number for number, each in enumerate(addresses) if each.path and each.namespace_in(uris) is not None]
     for first in range(0, len(paths), size):
         part = paths[first : first + size]
-        asked = [_browse_path(addresses[number], addresses[number].namespace_in(uris) or 0) for number in part]
-        for number, answer in zip(part, await session.translate_browsepaths_to_nodeids(asked), strict=True):
+        paths_of_part = [_browse_path(addresses[number], addresses[number].namespace_in(uris) or 0) for number in part]
+        for number, answer in zip(part, await session.translate_browsepaths_to_nodeids(paths_of_part), strict=True):
             places[number] = _target(answer)
     return places
 

@@ -74,10 +74,15 @@ def chosen_endpoint(
         for endpoint in endpoints:
             if endpoint.SecurityMode == _MODES[options.security] and endpoint.SecurityPolicyUri == POLICIES[name].URI:
                 return endpoint, POLICIES[name]
+    raise _less(endpoints, options)
+
+
+def _less(endpoints: Sequence[ua.EndpointDescription], options: Options) -> NotConnected:
+    """Return the error that says what a server offers instead of what is configured."""
     offered = sorted({f"{_policy(each)}/{each.SecurityMode.name.rstrip('_')}" for each in endpoints})
     only = "only None, that is no security" if offered in (["None/None"], []) else ", ".join(offered)
     wanted = f"{options.security} with {options.policy or 'one of ' + ', '.join(POLICIES)}"
-    raise NotConnected(
+    return NotConnected(
         f"cannot connect to {options.endpoint}: the server offers {only}; {wanted} is configured. Enable it on the "
         "server, or change security and policy"
     )

@@ -23,7 +23,7 @@ NAMED: Final = 10
 CLOCK_OFF: Final = timedelta(seconds=30)
 """Difference between the server's clock and ours from which it is reported."""
 DRAIN_S: Final = 2.0
-"""Seconds for which an old link is still read, besides two publishing intervals."""
+"""Seconds for which an old link is still read, in addition to two publishing intervals."""
 
 log = get_logger(__name__)
 

@@ -63,7 +63,7 @@ class Session:
     def __init__(self, uris: Sequence[str], paths: dict[tuple[str, ...], list[int]]) -> None:
         self.uris = uris
         self.paths = paths
-        self.asked = 0
+        self.most = 0
 
     async def read_attributes(self, *_: object) -> list[ua.DataValue]:
         """Reads the namespaces."""
@@ -71,7 +71,7 @@ class Session:
 
     async def translate_browsepaths_to_nodeids(self, paths: list[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
         """Finds nodes."""
-        self.asked = max(self.asked, len(paths))
+        self.most = max(self.most, len(paths))
         return [self._found(path) for path in paths]
 
     def _found(self, path: ua.BrowsePath) -> ua.BrowsePathResult:
@@ -100,7 +100,7 @@ def test_a_path_is_found_by_the_server() -> None:
     session = Session(["ua", "a"], {("1:Line", "0:M"): [9], ("1:Line", "1:N"): [1, 2], ("1:X",): [3]})
     found = places_on(session, "nsu=a;/Line/0:M", "nsu=a;/Line/N", "/1:nowhere", "/1:X")
     assert found == [ua.NodeId(9, 5), SEVERAL, NO_PATH, ua.NodeId(3, 5)]
-    assert session.asked == 1
+    assert session.most == 1
 
 
 PARTS = [
