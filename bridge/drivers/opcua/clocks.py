@@ -82,19 +82,21 @@ class DeviceClocks:
     def _distinct(self, handle: Integers, given: Integers, instead: Integers, content: NDArray[np.int64]) -> Integers:
         """Return the times, others where a channel's value or status changes and its time does not."""
         order = np.argsort(handle, kind="stable")
-        sorted_handle, sorted_given, sorted_content = handle[order], given[order], content[order]
-        is_first = np.diff(sorted_handle, prepend=-1) != 0
-        before = np.where(is_first, self._given[sorted_handle], np.roll(sorted_given, 1))
-        previous = np.where(is_first[:, None], self._content[sorted_handle], np.roll(sorted_content, 1, axis=0))
-        is_same = sorted_given == before
-        repeats = is_same & (sorted_content != previous).any(axis=1)
-        times = sorted_given.copy()
-        if repeats.any():
-            times[repeats] = self._later(sorted_handle[repeats], sorted_given[repeats], instead[order][repeats])
-        self._remember(sorted_handle, sorted_given, sorted_content, is_same, repeats)
-        found = np.empty_like(times)
-        found[order] = times
-        return found
+        by_handle, by_time = handle[order], given[order]
+        is_first = np.diff(by_handle, prepend=-1) != 0
+        is_same = by_time == np.where(is_first, self._given[by_handle], np.roll(by_time, 1))
+        self._unchanged[by_handle[~is_same]] = 0
+        times = given
+        if is_same.any():  # that is rare
+            by_content = content[order]
+            before = np.where(is_first[:, None], self._content[by_handle], np.roll(by_content, 1, axis=0))
+            repeats = is_same & (by_content != before).any(axis=1)
+            places = order[repeats]
+            times = given.copy()
+            times[places] = self._later(handle[places], given[places], instead[places])
+            np.add.at(self._unchanged, handle[places], 1)
+        self._given[handle], self._content[handle] = given, content  # of a channel's values, the last one counts
+        return times
 
     def _later(self, handle: Integers, given: Integers, instead: Integers) -> Integers:
         """Return times that increase within each channel, in order of the channels, and lie after all used before."""
@@ -104,15 +106,6 @@ class DeviceClocks:
         later: Integers = frame.select(pl.col("ahead").cum_max().over("handle")).to_series().to_numpy() + place
         np.maximum.at(self._used, handle, later)
         return later
-
-    def _remember(
-        self, handle: Integers, given: Integers, content: NDArray[np.int64], is_same: Booleans, repeats: Booleans
-    ) -> None:
-        is_last = np.diff(handle, append=-1) != 0
-        self._given[handle[is_last]] = given[is_last]
-        self._content[handle[is_last]] = content[is_last]
-        self._unchanged[handle[~is_same]] = 0
-        np.add.at(self._unchanged, handle[repeats], 1)
 
 
 def _is_plausible(times: Integers, received: Integers) -> Booleans:

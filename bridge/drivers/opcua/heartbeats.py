@@ -61,18 +61,15 @@ class Heartbeats:
         if not len(handle):
             return
         time = samples["timestamp"].to_physical().to_numpy()
-        order = np.argsort(handle, kind="stable")
-        known = np.diff(handle[order], prepend=-1) == 0  # a value's first report may be much older than its arrival
-        known |= self._time[handle[order]] != _NEVER
-        lags = (received - time)[order]
-        np.minimum.at(self._lag, handle[order][known], lags[known])
-        last = order[np.diff(handle[order], append=-1) != 0]
-        which = handle[last]
-        self._number[which] = samples["value"].fill_null(0.0).to_numpy()[last]
-        self._is_number[which] = samples["value"].is_not_null().to_numpy()[last]
-        self._text[which] = samples["text"].to_numpy()[last] if samples["text"].null_count() < samples.height else None
-        self._quality[which] = samples["quality"].to_numpy()[last]
-        self._time[which], self._reported[which] = time[last], received[last]
+        known = self._time[handle] != _NEVER  # a value's first report may be much older than its arrival
+        np.minimum.at(self._lag, handle[known], (received - time)[known])
+        # Of a channel's samples, the last one counts.
+        self._number[handle] = samples["value"].fill_null(0.0).to_numpy()
+        self._is_number[handle] = samples["value"].is_not_null().to_numpy()
+        has_texts = samples["text"].null_count() < samples.height
+        self._text[handle] = samples["text"].to_numpy() if has_texts else None
+        self._quality[handle] = samples["quality"].to_numpy()
+        self._time[handle], self._reported[handle] = time, received
 
     def due(self, heard_us: int) -> pl.DataFrame:
         """Return the repeats that are due: columns of `samples.SCHEMA`.

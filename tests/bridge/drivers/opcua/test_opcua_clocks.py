@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 from asyncua import ua
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.drivers.opcua.clocks import AHEAD_US, BEHIND_US, FROZEN
 from bridge.drivers.opcua.columns import columns_of_values
@@ -146,3 +149,28 @@ def test_a_repeat_is_never_older_than_the_value() -> None:
     heartbeats.clock_lag_us = 2_000_000
     [(_, stamp, *_)] = heartbeats.due(micros(NOW + 60 * SECOND)).rows()
     assert stamp == NOW + 57.5 * SECOND
+
+
+changes_of_tags = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 2)), max_size=12)
+
+
+@given(st.tuples(changes_of_tags, changes_of_tags))
+def test_times_are_those_of_a_loop_over_the_values(batches: Sequence[list[tuple[int, int, int]]]) -> None:
+    """A value keeps its time, unless it differs from the one before and its time does not; across two reads."""
+    maker, at = RowMaker([Channel("a"), Channel("b")]), micros(NOW)
+    last: dict[int, tuple[int, int]] = {}
+    used = dict.fromkeys((0, 1), 0)
+    for batch in filter(None, batches):
+        expected = []
+        for tag, step, content in batch:
+            time = at + step
+            if tag in last and last[tag][0] == time and last[tag][1] != content:
+                used[tag] = max(time + 1, used[tag] + 1, at + 2)
+                expected.append(used[tag])
+            else:
+                expected.append(time)
+            last[tag] = time, content
+        values = [value(float(content), source=NOW + step * MICROSECOND, server=None) for _, step, content in batch]
+        columns = columns_of_values([tag for tag, *_ in batch], values)
+        found = maker.rows(columns, np.full(len(batch), at + 2)).samples["timestamp"]
+        assert found.to_physical().to_list() == expected
