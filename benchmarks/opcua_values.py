@@ -31,7 +31,7 @@ import numpy as np
 import polars as pl
 from asyncua import Client, Server, ua
 
-from bridge.drivers.opcua.client import disconnect, new_client
+from bridge.drivers.opcua.client import disconnect, opened
 from bridge.drivers.opcua.driver import Options
 from bridge.drivers.opcua.source import OpcuaSource
 from historian.plant.load import load_plant
@@ -118,8 +118,8 @@ async def by_handler(port: int, tags: int) -> dict[str, float]:
         def datachange_notification(self, _node: object, value: float, _data: object) -> None:
             values.append(value)
 
-    client: Client = new_client(Options(endpoint=f"opc.tcp://127.0.0.1:{port}"))
-    await client.connect()
+    url = f"opc.tcp://127.0.0.1:{port}"
+    client: Client = (await opened(Options(endpoint=url), url, _ROOT)).client
     nodes = [client.get_node(f"ns=1;s=Tag{number}") for number in range(tags)]
     subscription = await client.create_subscription(250, Handler())
     for first in range(0, tags, _ITEMS_PER_CALL):

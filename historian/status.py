@@ -60,6 +60,10 @@ class SourceStatus:
     """Number of samples that its server marked because its queue had dropped values before them."""
     overflowing: Mapping[str, int] = field(default_factory=dict)
     """The same by tag, of the tags that have most."""
+    troubles: tuple[str, ...] = ()
+    """What a person should look into although samples arrive: certificates, refused nodes, clocks."""
+    clock_ahead_s: float | None = None
+    """By how much its device's clock is ahead of the bridge's, in seconds; None if that is not known."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,8 @@ def _source_problems(name: str, status: SourceStatus | None, now: datetime) -> I
         yield f"source {name}: the bridge has not reported since {_time(status.updated_at)}; it is not running"
     elif status.state != "connected":
         yield f"source {name}: not connected since {_time(status.error_since or status.since)}: {status.last_error}"
+    if status is not None:
+        yield from (f"source {name}: {trouble}" for trouble in status.troubles)
     if status is not None and status.damaged:
         yield f"source {name}: {status.damaged} batches of the spool could not be read and were set aside"
     if status is not None and status.spool_full:

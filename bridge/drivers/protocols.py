@@ -55,6 +55,31 @@ class Audible(Protocol):
 
 
 @runtime_checkable
+class AwaitsReturn(Protocol):
+    """A source that notices when its other side is back, so that no back-off delays the next connection."""
+
+    async def wait_reachable(self, within_s: float) -> None:
+        """Wait after a failed connection; return early if the other side was away and can be reached again.
+
+        Args:
+            within_s: longest time to wait, in seconds.
+        """
+
+
+@runtime_checkable
+class ReportsTroubles(Protocol):
+    """A source that knows of more than whether it is connected: certificates, refused nodes, clocks."""
+
+    def troubles(self) -> Sequence[str]:
+        """Return what a person should look into, a sentence each; empty if there is nothing."""
+        ...
+
+    def clock_ahead(self) -> timedelta | None:
+        """Return by how much the other side's clock is ahead of ours; None if it is not known."""
+        ...
+
+
+@runtime_checkable
 class ReportsEveryChange(Protocol):
     """A source that reports every change of some tags, so that a session covers the time between their samples.
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
 
 from bridge.delivery.retry import wait_after
-from bridge.drivers.protocols import Audible, ReportsEveryChange, open_source
+from bridge.drivers.protocols import Audible, AwaitsReturn, ReportsEveryChange, ReportsTroubles, open_source
 from bridge.drivers.raw_rows import RawRows, joined, overflows
 from bridge.edge.database import Edge
 from bridge.ingest.continuity import CLOCKS, Continuity
@@ -84,6 +84,14 @@ class SourceRunner:
     def clocks(self) -> pl.DataFrame:
         """The state of the tags' clocks: columns of `CLOCKS`; tags with unknown clocks are left out."""
         return self._continuity.clocks.filter(pl.col("last").is_not_null()).select(CLOCKS.names())
+
+    def troubles(self) -> Sequence[str]:
+        """Return what a person should look into, as far as the source knows."""
+        return self._source.troubles() if isinstance(self._source, ReportsTroubles) else ()
+
+    def clock_ahead(self) -> timedelta | None:
+        """Return by how much the device's clock is ahead of ours; None if that is not known."""
+        return self._source.clock_ahead() if isinstance(self._source, ReportsTroubles) else None
 
     async def run(self) -> None:
         """Read until the source ends; cancel to stop earlier."""
@@ -193,7 +201,10 @@ class SourceRunner:
             log.warning(what, source=self.name, reason=reason, retry_in_s=round(wait, 1), exc_info=trace)
         self.last_error, self.error_since = reason, self.error_since or now
         self._enter("waiting")
-        await asyncio.sleep(wait)
+        if isinstance(self._source, AwaitsReturn):
+            await self._source.wait_reachable(wait)
+        else:
+            await asyncio.sleep(wait)
 
     async def _close(self) -> None:
         try:

@@ -197,6 +197,8 @@ class Bridge:
                 spool_full=each.ingest.spool_full,
                 overflows=each.overflows.total(),
                 overflowing=dict(each.overflows.most_common(NAMED)),
+                troubles=tuple(each.troubles()),
+                clock_ahead_s=None if (ahead := each.clock_ahead()) is None else ahead.total_seconds(),
             )
             for each in self.sources
         ]

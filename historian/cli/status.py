@@ -92,11 +92,12 @@ def _text(bridge: BridgeStatus, problems: list[str], now: datetime) -> str:
 def _source(source: SourceStatus, now: datetime) -> str:
     heard = f", last heard {_ago(source.last_heard, now)}" if source.last_heard else ""
     waiting = f", {source.waiting:,} samples ({source.waiting_bytes:,} bytes) in the spool" if source.waiting else ""
+    clock = f", its clock {source.clock_ahead_s:+.1f} s ahead" if source.clock_ahead_s is not None else ""
     lost = f", {source.overflows:,} overflows ({', '.join(source.overflowing)})" if source.overflows else ""
     return (
         f"source {source.name}: {source.state} since {source.since:%Y-%m-%d %H:%M:%S} UTC{heard}, "
         f"{source.connections} connection(s), {source.samples:,} samples, {source.quarantined:,} quarantined"
-        f"{waiting}{lost}"
+        f"{clock}{waiting}{lost}"
     )
 
 

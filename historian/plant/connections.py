@@ -89,6 +89,8 @@ class ConnectionConfig:
     """Directory of `plant.toml`, to which paths in the options are relative."""
     unset: tuple[Problem, ...] = ()
     """One problem for each missing variable."""
+    state: Path | None = None
+    """Directory for what is to survive a restart; None for a connection that keeps nothing."""
 
     def check_variables(self) -> None:
         """Check that the environment has every variable the options refer to; call before the connection is used.

@@ -109,7 +109,7 @@ class _Resolver:
         return Plant(
             site=model.site.name,
             root=self.root,
-            state=self.root / model.site.state,
+            state=self._state(),
             store_url=os.environ.get("PENSTOCK_HISTORIAN", model.historian.url),
             write_features=model.historian.write_features,
             store_token=os.environ.get("PENSTOCK_HISTORIAN_TOKEN", model.historian.token),
@@ -133,7 +133,10 @@ class _Resolver:
         options = self._options(section, name, connections[name], driver) if driver and not unset else None
         if driver is None or self.problems:
             raise ConfigError(self.problems)
-        return ConnectionConfig(name, driver, options, (), self.root, unset)
+        return ConnectionConfig(name, driver, options, (), self.root, unset, self._state())
+
+    def _state(self) -> Path:
+        return self.root / self.model.site.state
 
     def _check_assets(self) -> None:
         for name, asset in self.assets.items():
@@ -170,10 +173,10 @@ class _Resolver:
         options = None if unset else self._options(section, name, written, driver)
         tags = tuple(self._tags(written, driver, (section, name)))
         if unset:
-            return ConnectionConfig(name, driver, None, tags, self.root, unset)
+            return ConnectionConfig(name, driver, None, tags, self.root, unset, self._state())
         if options is None:
             return None
-        connection = ConnectionConfig(name, driver, options, tags, self.root)
+        connection = ConnectionConfig(name, driver, options, tags, self.root, state=self._state())
         self._check_connection(connection, section)
         return connection
 

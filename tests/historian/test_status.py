@@ -56,6 +56,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     [
         (LINE1, STORE, None),
         (None, STORE, "source line1: never streamed; run penstock stream"),
+        (replace(LINE1, troubles=("it is odd",)), STORE, "source line1: it is odd"),
         (replace(LINE1, state="stopped"), STORE, "source line1: stopped at 2026-03-01 00:00:00 UTC"),
         (
             replace(LINE1, updated_at=T0 - STALE - timedelta(seconds=1)),

@@ -63,7 +63,7 @@ class Walk:
 
 async def browse(connection: ConnectionConfig, limits: BrowseLimits) -> BrowseReport:
     """See `discovery.Browse`."""
-    async with session_of(cast(Options, connection.options)) as session:
+    async with session_of(cast(Options, connection.options), connection.root) as session:
         most = await per_call(session, ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse)
         found = await walk(session, ua.NodeId(ua.ObjectIds.ObjectsFolder), limits, size=min(most, NODES_PER_CALL))
         return BrowseReport(await _described(session, found), tuple(found.missing))

@@ -20,13 +20,13 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary, variant_from_binary
 from numpy.typing import NDArray
 
-from bridge.drivers.opcua.contents import NUMBERS, content_of
+from bridge.drivers.opcua.contents import EXACT, NUMBERS, Composed, Content, content_of, text_of
 from bridge.drivers.opcua.messages import DATA_CHANGE, STATUS_CHANGE, UNDECODABLE, Message, parts_of
 from historian.times import micros
 from historian.waveforms.timing import Booleans, Floats, Integers
 
 NEVER: Final = np.iinfo(np.int64).min
-"""In `Columns.time`: neither source nor server gave a time."""
+"""In `Columns.source` and `Columns.server`: no time was given."""
 
 # The bits of a DataValue's encoding mask, in the order of its fields: OPC UA Part 6, 5.2.2.17.
 _VALUE, _STATUS, _SOURCE, _SERVER, _SOURCE_PICO, _SERVER_PICO = 1, 2, 4, 8, 16, 32
@@ -46,7 +46,6 @@ _BYTE: Final = np.dtype("u1")
 _HEAD: Final = np.dtype([("handle", "<u4"), ("mask", "u1")])
 _SCALARS: Final[dict[int, np.dtype[Any]]] = {_BOOLEAN: np.dtype("u1"), **NUMBERS}
 """Number of a built-in type -> its bytes, of those that are one number."""
-_EXACT: Final = 2**53
 _EPOCH_US: Final = 11_644_473_600_000_000
 """Microseconds from 1601, where OPC UA's times begin, to 1970."""
 _YEAR_1602: Final = 315_360_000_000_000
@@ -63,8 +62,10 @@ class Columns:
     """[n] ClientHandle."""
     status: NDArray[np.uint32]
     """[n] StatusCode; 0 is Good."""
-    time: Integers
-    """[n] the source's, else the server's, in microseconds since the epoch; else `NEVER`."""
+    source: Integers
+    """[n] the source's time, in microseconds since the epoch; else `NEVER`."""
+    server: Integers
+    """[n] the server's, likewise."""
     number: Floats
     """[n] the value, if it is a number that float64 can hold."""
     is_number: Booleans
@@ -72,11 +73,13 @@ class Columns:
     """Index -> the value as text, of those that are neither such a number nor an array of numbers nor null."""
     array: dict[int, NDArray[Any]]
     """Index -> the elements of a one-dimensional array of numbers, in its own type."""
+    composed: dict[int, Any]
+    """Index -> a structure or list as asyncua decodes it."""
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """The columns that have an element for every notification."""
-        return self.handle, self.status, self.time, self.number, self.is_number
+        return self.handle, self.status, self.source, self.server, self.number, self.is_number
 
     @classmethod
     def empty(cls, size: int) -> Columns:
@@ -84,11 +87,13 @@ class Columns:
         return cls(
             handle=np.zeros(size, np.uint32),
             status=np.zeros(size, np.uint32),
-            time=np.full(size, NEVER),
+            source=np.full(size, NEVER),
+            server=np.full(size, NEVER),
             number=np.zeros(size),
             is_number=np.zeros(size, np.bool_),
             text={},
             array={},
+            composed={},
         )
 
 
@@ -125,6 +130,7 @@ def joined(parts: Sequence[Columns]) -> Columns:
             mine[first:last] = theirs
         stacked.text.update((first + place, text) for place, text in part.text.items())
         stacked.array.update((first + place, array) for place, array in part.array.items())
+        stacked.composed.update((first + place, content) for place, content in part.composed.items())
         first = last
     return stacked
 
@@ -218,14 +224,14 @@ class _Decoder:
             if name in names:
                 known = rows[name] >= _YEAR_1602
                 times = np.minimum(rows[name][known], _YEAR_9999) // 10 - _EPOCH_US
-                self._columns.time[places[known]] = times
+                getattr(self._columns, name)[places[known]] = times
 
     def _set_numbers(self, places: Integers, values: NDArray[Any]) -> None:
         self._columns.number[places] = values
         self._columns.is_number[places] = True
         if values.dtype.itemsize == 8 and values.dtype.kind in "iu":
-            for index in np.flatnonzero((values > _EXACT) | (values < -_EXACT)).tolist():
-                _set(self._columns, int(places[index]), content_of(ua.Variant(int(values[index]))))
+            for index in np.flatnonzero((values > EXACT) | (values < -EXACT)).tolist():
+                _set(self._columns, int(places[index]), text_of(int(values[index])))
 
 
 def _by_asyncua(message: Message) -> tuple[Columns, str]:
@@ -237,28 +243,29 @@ def _by_asyncua(message: Message) -> tuple[Columns, str]:
             items += part.MonitoredItems
         elif isinstance(part, ua.StatusChangeNotification):
             ended = part.Status.name
-    columns = Columns.empty(len(items))
-    for place, item in enumerate(items):
-        _put(columns, place, item)
-    return columns, ended
+    return columns_of_values([item.ClientHandle for item in items], [item.Value for item in items]), ended
 
 
-def _put(columns: Columns, place: int, item: ua.MonitoredItemNotification) -> None:
-    """Set one place to what asyncua has decoded."""
-    given = item.Value
-    columns.handle[place] = item.ClientHandle
-    columns.status[place] = given.StatusCode.value if given.StatusCode else 0
-    stamps = (given.SourceTimestamp, given.ServerTimestamp)
-    columns.time[place] = next((micros(stamp) for stamp in stamps if stamp and stamp.year > 1601), NEVER)
-    _set(columns, place, content_of(given.Value))
+def columns_of_values(handles: Sequence[int], values: Sequence[ua.DataValue]) -> Columns:
+    """Return values that asyncua has decoded as columns."""
+    columns = Columns.empty(len(values))
+    columns.handle[:] = handles
+    for place, given in enumerate(values):
+        columns.status[place] = given.StatusCode.value if given.StatusCode else 0
+        for times, stamp in ((columns.source, given.SourceTimestamp), (columns.server, given.ServerTimestamp)):
+            times[place] = micros(stamp) if stamp and stamp.year > 1601 else NEVER
+        _set(columns, place, content_of(given.Value))
+    return columns
 
 
-def _set(columns: Columns, place: int, content: float | str | NDArray[Any] | None) -> None:
+def _set(columns: Columns, place: int, content: Content) -> None:
     columns.is_number[place] = isinstance(content, float)
     if isinstance(content, float):
         columns.number[place] = content
     elif isinstance(content, str):
         columns.text[place] = content
+    elif isinstance(content, Composed):
+        columns.composed[place] = content.content
     elif content is not None:
         columns.array[place] = content
 

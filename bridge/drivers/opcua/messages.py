@@ -35,6 +35,10 @@ class Message(NamedTuple):
     notifications: int
     """Number of elements of that array; 0 in a keep-alive."""
     received: datetime
+    available: tuple[int, ...] = ()
+    """Sequence numbers of the messages that the server can send again: those not acknowledged."""
+    link: int = 0
+    """Number of the link on which it arrived."""
 
 
 class Part(NamedTuple):
@@ -54,11 +58,30 @@ def message_of(response: Buffer, received: datetime) -> Message:
     """
     nodeid_from_binary(response)
     struct_from_binary(ua.ResponseHeader, response).ServiceResult.check()
-    body = response.read(len(response))
-    subscription, available = struct.unpack_from("<Ii", body)
-    at = 8 + 4 * max(available, 0) + 1  # past the sequence numbers that can be sent again, and MoreNotifications
+    return _message(response.read(len(response)), received)
+
+
+def republished_of(response: Buffer, subscription: int, received: datetime) -> Message:
+    """Decode the head of the response to a Republish request: a message that was sent before.
+
+    Raises:
+        ua.UaStatusCodeError: the server does not have it any more.
+        struct.error, ua.UaError: it is not such a response.
+    """
+    nodeid_from_binary(response)
+    struct_from_binary(ua.ResponseHeader, response).ServiceResult.check()
+    notification = response.read(len(response))
+    # The same as a publish response without sequence numbers, results and diagnostics.
+    body = struct.pack("<IiB", subscription, 0, 0) + notification + struct.pack("<ii", 0, 0)
+    return _message(body, received)
+
+
+def _message(body: bytes, received: datetime) -> Message:
+    subscription, number = struct.unpack_from("<Ii", body)
+    available = struct.unpack_from(f"<{max(number, 0)}I", body, 8)
+    at = 8 + 4 * len(available) + 1  # past MoreNotifications
     sequence, _, count = struct.unpack_from("<Iqi", body, at)
-    return Message(body, at + 16, subscription, sequence, max(count, 0), received)
+    return Message(body, at + 16, subscription, sequence, max(count, 0), received, available)
 
 
 def parts_of(message: Message) -> Iterator[Part]:

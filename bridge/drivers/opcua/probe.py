@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, cast
 
-from asyncua import ua
+from asyncua import Client, ua
 from asyncua.client.ua_session import UaSession
 
 from bridge.drivers.discovery import Fact, ProbeReport
-from bridge.drivers.opcua.client import CONNECT_S, ITEMS_PER_CALL, attributes, new_client, not_connected, session_of
+from bridge.drivers.opcua.client import CONNECT_S, FAILURES, ITEMS_PER_CALL, attributes, not_connected, session_of
 from bridge.drivers.opcua.driver import Options
 from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig
@@ -33,14 +33,14 @@ async def probe(connection: ConnectionConfig) -> ProbeReport:
     began = time.monotonic()
     try:
         async with asyncio.timeout(CONNECT_S):
-            endpoints = await new_client(options).connect_and_get_server_endpoints()
-    except (OSError, TimeoutError, ua.UaError) as error:
-        raise not_connected(options, error) from None
+            endpoints = await Client(options.endpoint).connect_and_get_server_endpoints()
+    except FAILURES as error:
+        raise not_connected(options.endpoint, error) from None
     facts: dict[str, Fact] = {"endpoint": options.endpoint, "response_s": round(time.monotonic() - began, 4)}
     facts["server"] = endpoints[0].Server.ApplicationName.Text if endpoints else None
     namespaces: list[Mapping[str, Fact]] = []
     try:
-        async with session_of(options) as session:
+        async with session_of(options, connection.root) as session:
             facts |= {"session": "accepted", **await _facts(session)}
             namespaces = await _namespaces(session)
     except NotConnected as error:

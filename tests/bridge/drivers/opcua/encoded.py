@@ -21,10 +21,11 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 SUBSCRIPTION = 7
 
 
-def response(*parts: object, sequence: int = 1) -> bytes:
+def response(*parts: object, sequence: int = 1, available: Sequence[int] = ()) -> bytes:
     """A publish response with these notifications."""
     whole = ua.PublishResponse()
     whole.Parameters.SubscriptionId = SUBSCRIPTION
+    whole.Parameters.AvailableSequenceNumbers = list(available)
     whole.Parameters.NotificationMessage.SequenceNumber = sequence
     whole.Parameters.NotificationMessage.NotificationData = list(parts)
     return bytes(struct_to_binary(whole))

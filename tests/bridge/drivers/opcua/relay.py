@@ -22,6 +22,13 @@ class Relay:
         self.acknowledged: list[int] = []
         """Sequence numbers in the publish requests."""
         self.silent = False
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def cut(self) -> None:
+        """Breaks every connection."""
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
 
     @asynccontextmanager
     async def between(self, port: int, server_port: int) -> AsyncIterator[None]:
@@ -34,6 +41,7 @@ class Relay:
             tasks.append(asyncio.create_task(self._pass_requests(reader, server_writer)))
             tasks.append(asyncio.create_task(self._pass_responses(server_reader, writer)))
             writers.extend((writer, server_writer))
+            self._writers.extend((writer, server_writer))
 
         async with await asyncio.start_server(accept, "127.0.0.1", port):
             yield
@@ -88,6 +96,8 @@ ALLOWED: Final = {
         ua.CreateSubscriptionRequest,
         ua.CreateMonitoredItemsRequest,
         ua.PublishRequest,
+        ua.RepublishRequest,
+        ua.TranslateBrowsePathsToNodeIdsRequest,
     )
 }
 """Services that streaming needs, none of which changes anything in a server but our own session."""

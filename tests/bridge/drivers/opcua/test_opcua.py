@@ -91,15 +91,21 @@ def test_wrong_options_are_found_with_the_plant_file(tmp_path: Path, options: di
 
 
 def test_a_user_is_accepted_and_a_wrong_password_is_reported(tmp_path: Path, device: Plc) -> None:
-    """The error names the endpoint and what the server answered."""
+    """The error names endpoint and user; the same password is not sent again, so that no account is locked."""
 
     async def main() -> None:
         async with connected(connection_of(tmp_path, device.port, username="bridge", password="s3cret")) as source:  # noqa: S106
             await heard(source, 4)
         wrong = OpcuaSource(connection_of(tmp_path, device.port, username="bridge", password="guess"))  # noqa: S106
-        with pytest.raises(NotConnected, match=f"cannot connect to opc.tcp://127.0.0.1:{device.port}: .*User"):
+        with pytest.raises(
+            NotConnected, match=f"opc.tcp://127.0.0.1:{device.port} refuses the user bridge .*not tried again"
+        ):
+            await wrong.connect()
+        await asyncio.to_thread(device.stop)  # who tries again would fail in another way
+        with pytest.raises(NotConnected, match=r"refuses the user bridge .*not tried again"):
             await wrong.connect()
         await wrong.close()
+        await asyncio.to_thread(device.start)
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from asyncua import ua
 from bridge.edge.database import Edge
 from bridge.run.stream import Bridge
 from historian.errors import NotConnected
-from historian.quality import BAD_NOT_CONNECTED
 from historian.status import StatusFile
 from historian.stores.memory import MemoryStore
 from tests.bridge.drivers.opcua.plc import (
@@ -48,7 +48,10 @@ def test_a_server_that_falls_silent_is_noticed(tmp_path: Path, device: Plc) -> N
     port, wire = free_port(), Relay()
 
     async def main() -> None:
-        async with wire.between(port, device.port), connected(connection_of(tmp_path, port, silence="600ms")) as source:
+        async with (
+            wire.between(port, device.port),
+            connected(connection_of(tmp_path, port, silence="600ms", resume="0s")) as source,
+        ):
             await heard(source, 4)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1.5):
@@ -105,8 +108,8 @@ def test_a_slow_reader_slows_the_server_down_and_loses_nothing(tmp_path: Path, d
     assert asyncio.run(main())["value"].to_list() == [float(number) for number in range(1, count + 1)]
 
 
-def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, device: Plc) -> None:
-    """The runner reconnects by itself; the outage is a Bad sample."""
+def test_a_server_that_keeps_the_session_is_resumed(tmp_path: Path, device: Plc) -> None:
+    """Nothing is lost while nobody listens, so that there is no new connection and no Bad sample."""
     store, edge, now = MemoryStore(), Edge(tmp_path / "edge.db"), (datetime.now(UTC) - T0).total_seconds()
     bridge = Bridge([connection_of(tmp_path, device.port, [SPEED])], edge, store, StatusFile(tmp_path))
 
@@ -121,14 +124,42 @@ def test_a_server_that_dies_and_comes_back_is_streamed_again(tmp_path: Path, dev
             device.say("speed", 1.0, second=now)
             await stored(1.0)
             await asyncio.to_thread(device.stop)
+            device.say("speed", 2.0, second=now + 1)
             await asyncio.to_thread(device.start)
-            device.say("speed", 2.0, second=now + 3600)
-            await stored(2.0)
+            device.say("speed", 3.0, second=now + 2)
+            await stored(3.0)
+            stop.set()
+
+    asyncio.run(main())
+    edge.close()
+    assert bridge.sources[0].connections == 1
+    speeds = pl.concat(store.read(["c101.speed"], T0 + timedelta(seconds=1), T0 + timedelta(days=36_500)))
+    found = speeds.filter(pl.col("value").is_null() | (pl.col("value") > 0)).select("value", "quality").rows()
+    assert found == [(1.0, 0), (2.0, 0), (3.0, 0)]
+
+
+def test_a_server_that_was_away_is_streamed_again_at_once(tmp_path: Path, device: Plc) -> None:
+    """Whatever the back-off has become: it would be a minute here. The status has the offset of the server's clock."""
+    store, edge, now = MemoryStore(), Edge(tmp_path / "edge.db"), (datetime.now(UTC) - T0).total_seconds()
+    connection, status = connection_of(tmp_path, device.port, [SPEED], resume="0s"), StatusFile(tmp_path)
+    bridge = Bridge([connection], edge, store, status, wait=lambda _, failures: 0.1 if failures == 1 else 60.0)
+
+    async def until(done: Callable[[], bool]) -> None:
+        while not done():
+            await asyncio.sleep(0.05)
+
+    async def main() -> None:
+        stop, [source] = asyncio.Event(), bridge.sources
+        async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+            group.create_task(bridge.run(stop))
+            await until(lambda: bool(status.bridge().sources) and status.bridge().sources[0].clock_ahead_s is not None)
+            await asyncio.to_thread(device.stop)
+            await until(lambda: "Connect call failed" in source.last_error)
+            await asyncio.to_thread(device.start)
+            device.say("speed", 2.0, second=now)
+            await until(lambda: 2.0 in store.latest(["c101.speed"])["value"].to_list())
             stop.set()
 
     asyncio.run(main())
     edge.close()
     assert bridge.sources[0].connections == 2
-    speeds = pl.concat(store.read(["c101.speed"], T0 + timedelta(seconds=1), T0 + timedelta(days=36_500)))
-    found = speeds.filter(pl.col("value").is_null() | (pl.col("value") > 0)).select("value", "quality").rows()
-    assert found == [(1.0, 0), (None, BAD_NOT_CONNECTED), (2.0, 0)]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.drivers.opcua.columns import NEVER, Columns, columns_of
-from bridge.drivers.opcua.contents import content_of
+from bridge.drivers.opcua.contents import Composed, content_of
 from bridge.drivers.opcua.messages import Message
 from historian.times import micros
 from tests.bridge.drivers.opcua.encoded import changes, message, raw_message, response
@@ -104,16 +104,16 @@ def items(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 def by_asyncua(given_message: Message) -> list[tuple[Any, ...]]:
-    """(handle, status, time, content) of each value, as asyncua decodes them."""
+    """(handle, status, times, content) of each value, as asyncua decodes them."""
     result = struct_from_binary(ua.PublishResult, Buffer(given_message.body))
     found = [item for part in result.NotificationMessage.NotificationData for item in part.MonitoredItems]
     return [(item.ClientHandle, *_fields(item.Value), _plain(content_of(item.Value.Value))) for item in found]
 
 
-def _fields(value: ua.DataValue) -> tuple[int, int]:
+def _fields(value: ua.DataValue) -> tuple[int, int, int]:
     stamps = (value.SourceTimestamp, value.ServerTimestamp)
-    time = next((micros(stamp) for stamp in stamps if stamp and stamp.year > 1601), NEVER)
-    return (value.StatusCode.value if value.StatusCode else 0), time
+    source, server = (micros(stamp) if stamp and stamp.year > 1601 else NEVER for stamp in stamps)
+    return (value.StatusCode.value if value.StatusCode else 0), source, server
 
 
 def by_us(columns: Columns) -> list[tuple[Any, ...]]:
@@ -122,9 +122,11 @@ def by_us(columns: Columns) -> list[tuple[Any, ...]]:
     def content(place: int) -> Any:
         if place in columns.array:
             return columns.array[place]
+        if place in columns.composed:
+            return Composed(columns.composed[place])
         return columns.number[place].item() if columns.is_number[place] else columns.text.get(place)
 
-    heads = zip(columns.handle.tolist(), columns.status.tolist(), columns.time.tolist(), strict=True)
+    heads = zip(*(each.tolist() for each in columns.arrays[:4]), strict=True)
     return [(*head, _plain(content(place))) for place, head in enumerate(heads)]
 
 
@@ -148,7 +150,7 @@ def test_a_notification_that_does_not_say_its_length_is_decoded() -> None:
     """Some old servers write -1; asyncua reads it nevertheless."""
     item = struct.pack("<IBBd", 5, 1, 11, 2.5)
     columns, _ = columns_of(raw_message([item], length=-1))
-    assert by_us(columns) == [(5, 0, NEVER, "2.5")]
+    assert by_us(columns) == [(5, 0, NEVER, NEVER, "2.5")]
 
 
 @pytest.mark.parametrize("cut", [13, 40])
@@ -171,7 +173,7 @@ def test_a_subscription_that_ends_says_why() -> None:
     ended = ua.StatusChangeNotification(Status=ua.StatusCode(ua.StatusCodes.BadTimeout))
     value = ua.DataValue(ua.Variant(1.5), SourceTimestamp=T0)
     columns, why = columns_of(message(response(changes([(3, value)]), ended, changes([(4, value)]))))
-    assert by_us(columns) == [(3, 0, micros(T0), "1.5"), (4, 0, micros(T0), "1.5")]
+    assert by_us(columns) == [(3, 0, micros(T0), NEVER, "1.5"), (4, 0, micros(T0), NEVER, "1.5")]
     assert why == "BadTimeout"
 
 

@@ -54,17 +54,17 @@ def result(sampling: float, queue: int, status: int = 0) -> ua.MonitoredItemCrea
 
 def test_what_the_server_grants_decides() -> None:
     """Whether a tag is complete, and whether its queue overflows between two publishes."""
-    channels = [Channel(name) for name in "abcd"]
-    results = [result(0, 10), result(100, 2), result(100, 3), result(0, 0, BAD_NODE_ID_UNKNOWN)]
-    items = Items(channels, results, publishing_ms=250)
-    assert items.unsampled() == ["a"]
+    channels = [*map(Channel, "abcd"), Channel("e", deadband=0.5)]
+    results = [result(0, 10), result(100, 2), result(100, 3), result(0, 0, BAD_NODE_ID_UNKNOWN), result(0, 10)]
+    items = Items(channels, [ua.NodeId(1, 2)] * 5, results, publishing_ms=250)
+    assert items.unsampled() == ["a"]  # a deadband hides changes
     assert items.too_short() == ["b"]
-    assert items.refused() == [("d", BAD_NODE_ID_UNKNOWN)]
+    assert (items.refused(), items.reasons()) == ([3], {"BadNodeIdUnknown": ["d"]})
     expected = {"publishing_ms": 250, "sampling_ms": 0, "slowest_sampling_ms": 100, "queue": 2}
     assert items.revised() == expected
 
 
 def test_a_server_that_grants_nothing_has_no_range() -> None:
     """All items may be refused."""
-    items = Items([PROCESS], [result(0, 0, BAD_NODE_ID_UNKNOWN)], publishing_ms=250)
+    items = Items([PROCESS], [ua.NodeId(1, 2)], [result(0, 0, BAD_NODE_ID_UNKNOWN)], publishing_ms=250)
     assert items.revised()["queue"] == 0

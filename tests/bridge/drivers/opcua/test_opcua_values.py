@@ -56,7 +56,7 @@ def test_an_array_becomes_one_stretch(
     at, count = from_micros(micros), len(elements)
     given_value = value(elements, ua.VariantType.Float, status=status, at=at)
     first = at - timedelta(microseconds=round((count - 1) * 1e6 / rate) if stamp == "last" else 0)
-    found = rows_of_values([(Channel("v", rate, stamp), given_value)])
+    found = rows_of_values([(Channel("v", rate, stamp), given_value)], received=at)
     assert found.samples.is_empty()
     heads = found.waveforms.select("tag", "timestamp", "sample_rate", "count", "quality").rows()
     assert heads == [("v", first, rate, count, status)]
