@@ -133,6 +133,6 @@ async def to_its_end(work: Callable[[], None]) -> None:
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
-        with suppress(SpoolFull):
+        with suppress(Exception):
             await running
         raise
