@@ -227,21 +227,31 @@ class Backfill:
 
     async def _read(self, piece: Slice) -> None:
         """Read a slice and cover it, except for tags that failed or that may be nowhere."""
-        writer, failure = SliceWriter(self._parts), None
-        async with aclosing(read_ahead(self._timed(piece))) as pages:
-            try:
-                async for page in pages:
-                    await writer.take(page)
-                    await self.courtesy.turn()
-            except TagsNotRead as error:
-                failure = error
-        read = [tag for tag in piece.tags if failure is None or tag not in failure.tags]
-        unseen = self._unseen_of(read)
-        await writer.cover(intervals([tag for tag in read if tag not in unseen], piece.start, piece.end))
+        async with SliceWriter(self._parts) as writer:
+            failure = await self._moved(piece, writer)
+            lost = failure.tags if isinstance(failure, TagsNotRead) else piece.tags if failure else ()
+            read = [tag for tag in piece.tags if tag not in lost]
+            unseen = self._unseen_of(read)
+            await writer.cover(intervals([tag for tag in read if tag not in unseen], piece.start, piece.end))
         if unseen:
             self._unseen.append(Slice(piece.start, piece.end, tuple(unseen)))
         if failure is not None:
             raise failure
+
+    async def _moved(self, piece: Slice, writer: SliceWriter) -> Exception | None:
+        """Give the pages of a slice to its writer; return what ended the reading before its end."""
+        async with aclosing(read_ahead(self._timed(piece))) as pages:
+            while True:
+                try:
+                    page = await anext(pages, None)
+                except NotConnected:
+                    raise
+                except Exception as error:  # noqa: BLE001 (a fault in the driver; what was read before it is written)
+                    return error
+                if page is None:
+                    return None
+                await writer.take(page)
+                await self.courtesy.turn()
 
     async def _timed(self, piece: Slice) -> AsyncGenerator[Page]:
         """Yield the pages of a slice; rest after one that took unusually long."""
@@ -262,4 +272,4 @@ class Backfill:
         for piece in held:
             unseen = self._unseen_of(piece.tags)
             found = [tag for tag in piece.tags if tag not in unseen]
-            await SliceWriter(self._parts).cover(intervals(found, piece.start, piece.end))
+            await self._parts.cover(intervals(found, piece.start, piece.end))

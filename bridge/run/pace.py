@@ -19,11 +19,13 @@ LOOK_S: Final = 1.0
 """Seconds between two looks at whether it may go on, while it may not."""
 BEHIND_S: Final = 5.0
 """Seconds of live samples that may wait in the spool; with more, live data is behind and a backfill rests."""
-SLOWED: Final = 2.0
+SLOWED: Final = 3.0
 """How many times longer than usual a step takes when the other side is busy."""
 
 _STEPS: Final = 32
 """Number of the last steps among which the usual time of one is found."""
+_FEWEST: Final = 5
+"""Number of steps before which it is unknown what is usual."""
 _LONGEST_REST_S: Final = 30.0
 _HOURS: Final = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)(?: (\S+))?")
 
@@ -85,10 +87,10 @@ class Steadiness:
         """Return the seconds to rest after a step that moved some samples; 0 while it takes the usual time."""
         if samples <= 0:
             return 0.0
-        each = took_s / samples
-        usual = sorted(self._per_sample)[len(self._per_sample) // 2] if self._per_sample else each
+        each, known = took_s / samples, sorted(self._per_sample)
         self._per_sample.append(each)
-        return min(took_s, _LONGEST_REST_S) if each > SLOWED * usual else 0.0
+        slow = len(known) >= _FEWEST and each > SLOWED * known[len(known) // 2]
+        return min(took_s, _LONGEST_REST_S) if slow else 0.0
 
 
 class Flow(NamedTuple):

@@ -110,9 +110,16 @@ class Parts:
     coverage: Coverage
     clock: Callable[[], datetime]
 
+    async def cover(self, covered: pl.DataFrame) -> None:
+        """Record intervals, columns of `INTERVALS`, that the store has completely."""
+        await self.ingest.when_there_is_room(lambda: self.coverage.add(covered))
+
 
 class SliceWriter:
-    """Takes the pages of one slice, in the order in which they were read."""
+    """Takes the pages of one slice, in the order in which they were read; `async with` ends what it has begun.
+
+    One write is under way while the next pages are validated.
+    """
 
     def __init__(self, parts: Parts, *, max_memory: int = MAX_MEMORY) -> None:
         """Create a writer of one slice.
@@ -125,6 +132,15 @@ class SliceWriter:
         self._max_memory = max_memory
         self._held: list[Batches] = []
         self._seen = INTERVALS.to_frame()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> SliceWriter:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait([self._writing])
 
     async def take(self, page: Page) -> None:
         """Validate a page, put what is invalid into quarantine, and write the rest or hold it for a larger write.
@@ -137,26 +153,40 @@ class SliceWriter:
         found = await asyncio.to_thread(parts.ingest.validate, page.rows, now=now)
         own = intervals_of(found.batches)
         if overlap(own, self._seen):
-            await self.flush()
+            await self._flush()
+            await self._written()
             found = await self._reconciled(found)
         self._seen = union(pl.concat([self._seen, own]))
         if not found.rejected.is_empty():
             await parts.ingest.quarantine(found.rejected, origin=page.origin, now=now, conflicts=found.conflicts)
         self._held.append(found.batches)
         if sum(each.memory for each in self._held) >= self._max_memory:
-            await self.flush()
+            await self._flush()
 
-    async def flush(self) -> None:
-        """Write what is held."""
+    async def _flush(self) -> None:
+        """Begin to write what is held, once the write before is done."""
         held = [each for each in self._held if not each.is_empty]
         self._held = []
         if held:
-            await self._parts.link.write(held[0] if len(held) == 1 else await asyncio.to_thread(joined, held))
+            batches = held[0] if len(held) == 1 else await asyncio.to_thread(joined, held)
+            await self._written()
+            self._writing = asyncio.create_task(self._parts.link.write(batches))
+
+    async def _written(self) -> None:
+        """Wait for the write under way. Raises what it raises."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                self._writing = writing
+                raise
 
     async def cover(self, covered: pl.DataFrame) -> None:
         """Record intervals, columns of `INTERVALS`, as covered, once everything taken is in the store."""
-        await self.flush()
-        await self._parts.ingest.when_there_is_room(lambda: self._parts.coverage.add(covered))
+        await self._flush()
+        await self._written()
+        await self._parts.cover(covered)
 
     async def _reconciled(self, found: Validated) -> Validated:
         """Reject what contradicts earlier pages, which are in the store.

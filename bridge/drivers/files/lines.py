@@ -49,7 +49,8 @@ def texts(file: ArchiveFile, encoding: str | None) -> Iterator[bytes]:
     """
     with opened(file) as stream:
         head = stream.read(_HEAD_BYTES)
-        yield from _texts(stream, head, encoding_of(head, encoding))
+        known = encoding_of(head, encoding)
+        yield from _texts(stream, head + stream.read(_BLOCK_BYTES), known)
 
 
 def ends_of(file: ArchiveFile, encoding: str | None) -> tuple[bytes, bytes] | None:
@@ -76,7 +77,7 @@ def ends_of(file: ArchiveFile, encoding: str | None) -> tuple[bytes, bytes] | No
 
 
 def _lf(text: bytes) -> bytes:
-    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
 def lines_of(text: bytes, first: int) -> pl.DataFrame:
@@ -136,8 +137,8 @@ def _texts(stream: IO[bytes], head: bytes, encoding: str) -> Iterator[bytes]:
         chunk = chunk if plain else decoder.decode(chunk, final=at_end).encode()
         rest, chunk = rest + chunk, more
         held = b"\r" if rest.endswith(b"\r") and not at_end else b""  # its line feed may follow
-        ends = _lf(rest[: len(rest) - len(held)])
+        ends = _lf(rest.removesuffix(held))
         cut = len(ends) if at_end else ends.rfind(b"\n") + 1
-        if ends[:cut]:
-            yield ends[:cut] if ends[:cut].endswith(b"\n") else ends[:cut] + b"\n"
+        if found := ends[:cut]:
+            yield found if found.endswith(b"\n") else found + b"\n"
         rest = ends[cut:] + held

@@ -50,29 +50,34 @@ def divided_long(rows: pl.DataFrame, tags: Sequence[Tag], options: Options) -> D
         pl.col(value).is_not_null() & pl.col(FAULT).is_null() & (quality == GOOD).fill_null(value=False)
     )
     plain = good.to_series()
-    names = {tag.address: tag.name for tag in tags}
-    address = pl.col(options.tag).cast(pl.String).str.strip_chars()
-    name = address.replace_strict(names, default=None, return_dtype=pl.String)
     chosen = rows if plain.all() else rows.filter(plain)
-    samples = _samples(chosen.select(tag=name, timestamp=INSTANT, value=value))
+    samples = _samples(chosen.select(_names(chosen[options.tag], tags), timestamp=INSTANT, value=value))
     known = samples.drop_nulls("tag") if samples["tag"].null_count() else samples
     return Divided(known, rows.filter(~plain) if chosen.height < rows.height else rows.clear(), tags)
 
 
 def divided_wide(rows: pl.DataFrame, tags: Sequence[Tag], _options: Options) -> Divided:
     """Divide the rows and columns of a wide table; a row whose time cannot be read leaves all of them to a look."""
-    plain = [
-        tag for tag in tags
-        if tag.kind != "state" and tag.address in rows.columns and rows.schema[tag.address].is_float()
-    ]  # fmt: skip
+    schema = rows.schema  # looking it up takes as long as it has columns
+    floats = {name for name, kind in schema.items() if kind.is_float()}
+    plain = [tag for tag in tags if tag.kind != "state" and tag.address in floats]
     if not plain or rows[FAULT].null_count() < rows.height or _are_ambiguous(tags):
         return Divided(SCHEMA.to_frame(), rows, tags)
     columns = rows.select(INSTANT, **{tag.name: tag.address for tag in sorted(plain, key=lambda tag: tag.name)})
     found = columns.unpivot(index=INSTANT, variable_name="tag", value_name="value")
     filled = found.drop_nulls("value") if found["value"].null_count() else found
-    others = [tag for tag in tags if tag not in plain]
+    others = [tag for tag in tags if tag.kind == "state" or tag.address not in floats]
     rest = rows if others else rows.clear()
     return Divided(_samples(filled.rename({INSTANT: "timestamp"})), rest, others)
+
+
+def _names(addresses: pl.Series, tags: Sequence[Tag]) -> pl.Series:
+    """Return the name of the tag of each address, null where there is none; blanks around an address do not count."""
+    names, text = {tag.address: tag.name for tag in tags}, addresses.cast(pl.String)
+    found = text.replace_strict(names, default=None, return_dtype=pl.String)
+    if found.null_count():
+        found = text.str.strip_chars().replace_strict(names, default=None, return_dtype=pl.String)
+    return found.alias("tag")
 
 
 def _samples(rows: pl.DataFrame) -> pl.DataFrame:

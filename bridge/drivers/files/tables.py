@@ -97,11 +97,11 @@ class TableFiles:
             columns = {name: place for name, place in places.items() if place is not None}
         if not columns:
             return outline
-        seen, near = Seen(), within(start, end, INSTANT) | _unforeseen(outline)
+        seen = Seen()
         for piece in self._pieces(table, columns, numeric_columns(options, tags)):
             if not outline.is_exact:
                 seen.add(piece, options.tag if options.layout == "long" else None)
-            for rows in piece.rows.filter(near).iter_slices(max(1, PAGE_CELLS // len(columns))):
+            for rows in _near(piece.rows, outline, start, end).iter_slices(max(1, PAGE_CELLS // len(columns))):
                 yield self._parsed(rows, tags, file.name)
             if piece.malformed.height:
                 yield Parsed(RawRows(), malformed_rows(piece.malformed, origin=file.name))
@@ -165,11 +165,15 @@ class TableFiles:
             )
 
 
-def _unforeseen(outline: Outline) -> pl.Expr:
-    """Return whether a row lies outside what a glance at its file has shown."""
-    if outline.is_exact or outline.span is None:
-        return pl.lit(value=False)
-    return ~pl.col(INSTANT).is_between(outline.span.earliest, outline.span.latest)
+def _near(rows: pl.DataFrame, outline: Outline, start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the rows with start <= instant < end, those without one, and those that a glance has not shown."""
+    first, last = rows[INSTANT].min(), rows[INSTANT].max()
+    if isinstance(first, datetime) and isinstance(last, datetime) and start <= first and last < end:
+        return rows  # copying them takes as long as splitting them
+    near = within(start, end, INSTANT)
+    if not outline.is_exact and outline.span is not None:
+        near = near | ~pl.col(INSTANT).is_between(outline.span.earliest, outline.span.latest)
+    return rows.filter(near)
 
 
 def _opened(file: ArchiveFile, options: Options) -> Table:

@@ -22,10 +22,9 @@ SECOND = timedelta(seconds=1)
 times = st.integers(0, 24 * 60 - 1).map(lambda minute: time(*divmod(minute, 60)))
 
 
-@given(times, times, st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC)))
+@given(times, times, st.integers(0, 366 * 24 * 60).map(lambda minute: T0 + minute * timedelta(minutes=1)))
 def test_hours_begin_where_a_walk_over_the_minutes_finds_them(start: time, end: time, now: datetime) -> None:
     """Also over midnight; the rest ends in the first minute that is within the hours."""
-    now = now.replace(second=0, microsecond=0)
     hours = Hours(start, end, ZoneInfo("UTC"))
 
     def is_open(instant: datetime) -> bool:
@@ -59,11 +58,11 @@ def test_a_rate_is_kept_on_average() -> None:
     assert rest_for_rate(10**9, 1.0, None) == 0.0
 
 
-def test_a_step_that_takes_twice_the_usual_time_is_followed_by_a_rest() -> None:
+def test_a_step_that_takes_thrice_the_usual_time_is_followed_by_a_rest() -> None:
     """It is as long as the step; the usual time is the median, so that one slow step does not become usual."""
     steady = Steadiness()
     assert [steady.rest(100, 1.0) for _ in range(5)] == [0.0] * 5
-    assert steady.rest(100, 3.0) == 3.0
+    assert steady.rest(100, 3.5) == 3.5
     assert steady.rest(100, 1.5) == 0.0
     assert steady.rest(0, 9.0) == 0.0
 

@@ -20,6 +20,7 @@ from historian.errors import SourceError
 
 _FIELDS: Final = "#fields"
 _QUOTED: Final = "#quoted"
+_BEGINNING: Final = 1 << 16
 _MOST_SKIPPED: Final = 1_000
 """Largest number of lines before the first row that are cut off one by one."""
 _SEP_LINE: Final = r"^\u{FEFF}?[sS][eE][pP]=.?$"
@@ -95,9 +96,8 @@ class TextTable:
         skipped = self._options.skip_rows
         start = 1
         for text in self._texts():
-            block = lines_of(text, start)
+            first = self._first_row(text, start)
             start += text.count(b"\n")
-            first = self._counted(self._rows_of(block).filter(pl.col(NUMBER) > skipped).head(1))
             if first.is_empty():
                 continue
             number, line = first.select(NUMBER, LINE).row(0)
@@ -106,6 +106,15 @@ class TextTable:
             names = self._split(first, range(first[_FIELDS].item()), first[_FIELDS].item()).row(0)
             return _Header(line, number, [(name or "").strip() for name in names])
         raise SourceError("it is empty" if not skipped else f"it has no line after the first {skipped}; see skip_rows")
+
+    def _first_row(self, text: bytes, start: int) -> pl.DataFrame:
+        """Return the first row of a text after `skip_rows`; it is looked for at the beginning, where it mostly is."""
+        cut = text.find(b"\n", _BEGINNING) + 1
+        for part in (text[:cut], text) if cut else (text,):
+            rows = self._rows_of(lines_of(part, start)).filter(pl.col(NUMBER) > self._options.skip_rows)
+            if rows.height:
+                break
+        return self._counted(rows.head(1))
 
     def _rows_of(self, block: pl.DataFrame) -> pl.DataFrame:
         """Return the lines of a block that are rows, a header among them."""
