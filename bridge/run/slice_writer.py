@@ -58,6 +58,8 @@ class StoreLink:
         """Number of samples that the store has accepted."""
         self.waits_for = ""
         """Why a write waits for the store; empty while it does not."""
+        self.turn = asyncio.Lock()
+        """Held by whoever uses the store: its object is that of one thread at a time."""
         self._writer = writer
         self._source = source
         self._courtesy = courtesy
@@ -74,9 +76,10 @@ class StoreLink:
         """
         failures = 0
         while True:
-            began = time.monotonic()
             try:
-                await to_its_end(lambda: self._write(batches))
+                async with self.turn:
+                    began = time.monotonic()
+                    await to_its_end(lambda: self._write(batches))
             except AccessDenied:
                 raise
             except Exception as error:  # noqa: BLE001 (whatever a store raises, the samples are in the archive)
@@ -194,4 +197,5 @@ class SliceWriter:
         Raises:
             StoreUnavailable: the store cannot be read.
         """
-        return await asyncio.to_thread(reconciled, found, self._parts.store)
+        async with self._parts.link.turn:
+            return await asyncio.to_thread(reconciled, found, self._parts.store)
