@@ -101,7 +101,7 @@ class Job:
 
     def is_interrupted(self, now: datetime) -> bool:
         """Return whether its worker is dead: the job says that it runs, and nobody has reported for `LEASE`."""
-        return self.state == "running" and (self.reported_at is None or now - self.reported_at > LEASE)
+        return self.state == "running" and now - (self.reported_at or self.created_at) > LEASE
 
     def rate(self, now: datetime) -> float | None:
         """Return the samples per second since it was claimed; None if it does not run."""
