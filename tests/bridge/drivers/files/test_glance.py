@@ -83,12 +83,12 @@ def test_a_glance_gives_the_extent_of_a_file_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_a_row_that_the_ends_do_not_show_is_read_with_its_file(tmp_path: Path, edge: Edge, order: Order) -> None:
-    """The file of the row is read after the one in whose time it is, or before it; both times it is stored."""
+    """It lies in the time of the other file, which is read before it or after it; both times it is stored."""
     first, second = lines(0), lines(ROWS + 100)
-    first[ROWS // 2] = lines(ROWS + 50, count=1)[0]
+    first[ROWS // 2] = f"{(T0 + (ROWS + 200.5) * SECOND).isoformat()},a,-1"
     store, archive = MemoryStore(), archive_of(plant_with_files(tmp_path, ["a"], first, second))
     slices, _ = backfill(archive, edge, store, order)
-    expected = sorted([*range(ROWS), ROWS + 50, *range(ROWS + 100, 2 * ROWS + 100)])
+    expected = [*range(ROWS), *range(ROWS + 100, ROWS + 201), -1, *range(ROWS + 201, 2 * ROWS + 100)]
     expected.remove(ROWS // 2)
     assert (slices, stored(store)) == (2, expected)
     assert backfill(archive_of(tmp_path), edge, store)[0] == 0
