@@ -17,8 +17,9 @@ from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.run.backfill import ATTEMPTS, Backfill
+from bridge.run.courtesy import Limits
 from bridge.run.slices import SLICES, Slice, slices
-from historian.errors import AccessDenied, ConfigError, NotConnected, SourceError, StoreError
+from historian.errors import AccessDenied, ConfigError, NotConnected, SourceError, StoreError, TagsNotRead
 from historian.intervals import INTERVALS, intervals
 from historian.plant.connections import ConnectionConfig
 from historian.samples import SCHEMA
@@ -232,3 +233,36 @@ def test_a_store_that_denies_access_ends_a_backfill(edge: Edge, archived: Connec
     with pytest.raises(AccessDenied, match="the token has expired; what was not written is read again"):
         run(edge, Locked(AccessDenied("the token has expired")), archived("old", [minutes("a", 0, 3000)]))
     assert Coverage(edge).of(["a"], T0, NOW).is_empty()
+
+
+def test_a_tag_that_fails_leaves_the_others_covered(edge: Edge, archived: Connections, make_archive: Any) -> None:
+    """The next backfill reads that tag alone."""
+    frames, store = [minutes("a", 0, 30), minutes("b", 0, 30)], MemoryStore()
+    archive = make_archive(frames, fails={1: TagsNotRead("b: gone", "b")})
+    with pytest.raises(SourceError, match="b: gone"):
+        run(edge, store, archived("old", archive))
+    assert Coverage(edge).of(["a", "b"], T0, NOW)["tag"].to_list() == ["a"]
+    archive.requests.clear()
+    run(edge, store, archived("old", archive))
+    assert [tags for tags, _, _ in archive.requests] == [("b",)]
+    assert stored(store).height == 60
+
+
+def test_several_workers_read_at_once_if_the_archive_allows_it(
+    edge: Edge, archived: Connections, make_archive: Any
+) -> None:
+    """The newest slices first; every one is read once."""
+    archive = make_archive([minutes("a", 0, 300)])
+    archive.concurrent_reads = lambda: 2
+    store = MemoryStore()
+    backfill = Backfill(archived("old", archive), edge, store, limits=Limits(workers=3), clock=lambda: NOW)
+    done: list[int] = []
+
+    async def main() -> None:
+        plan = await backfill.plan(None, None, order="newest")
+        await backfill.run(plan, advance=done.append)
+
+    asyncio.run(main())
+    starts = [start for _, start, _ in archive.requests]
+    assert starts == [T0 + hour * HOUR for hour in (4, 3, 2, 1, 0)]
+    assert (done, stored(store).height) == ([1] * 5, 300)
