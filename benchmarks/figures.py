@@ -41,6 +41,20 @@ def _fleet(key: str, what: str, target: float | None) -> Figure:
     return Figure(f"fleet_5000_{key}", "fleet", "fleet", what, "", target, "s", "lower", "fleet", key, where)
 
 
+def _backfill(layout: str, tags: int) -> Figure:
+    name = f"backfill_files_{layout}"
+    return Figure(
+        name if layout == "long" else f"{name}_{tags}",
+        "backfill_files",
+        "backfill_files",
+        f"a backfill of a CSV file of 5 M samples of {tags} tags, {layout}, into the lake",
+        "`polars.read_csv`, then the lake's write of the same samples",
+        0.5,
+        line=name,
+        where={"tags": tags},
+    )
+
+
 FIGURES: Final = (
     *WAVEFORM_FIGURES,
     *BRIDGE_FIGURES,
@@ -77,6 +91,7 @@ FIGURES: Final = (
         "`query_data_frame` with a pivot",
         5,
     ),
+    *(_backfill(layout, tags) for layout, tags in (("long", 50), ("wide", 50), ("wide", 600))),
     *(_read_memory(samples) for samples in (5_000_000, 10_000_000, 25_000_000, 50_000_000)),
     Figure(
         "features_2048_vs_naive",

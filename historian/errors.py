@@ -6,6 +6,7 @@
       SourceError
         NotConnected         unavailable   the runner reconnects with back-off
         EndOfInput           done          the runner stops reading this source
+        TagsNotRead          unavailable   the backfill goes on; the other tags of the slice count as covered
       SpoolFull              full          the runner stops reading until the sinks have made room
       StoreError
         StoreUnavailable     unavailable   the batch stays in the spool
@@ -78,6 +79,15 @@ class EndOfInput(SourceError):
     """The source has ended permanently; no more rows will come."""
 
     code = "done"
+
+
+class TagsNotRead(SourceError):
+    """Some tags of an archive could not be read in a range; everything of the other tags was."""
+
+    def __init__(self, text: str, tags: Iterable[str]) -> None:
+        super().__init__(text)
+        self.tags = frozenset(tags)
+        """Names of the tags that could not be read."""
 
 
 class SpoolFull(HistorianError):

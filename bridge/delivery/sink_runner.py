@@ -15,28 +15,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import polars as pl
-
 from bridge.delivery.retry import Kind, kind_of, wait_after
-from bridge.drivers.raw_rows import number_of_samples
+from bridge.delivery.writing import Writer
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.quarantine_rows import rejected
 from bridge.edge.spool import STORE, Spool, SpoolItem
-from historian.errors import InvalidBatch
 from historian.logs import get_logger
-from historian.samples import SampleBatch
 from historian.stores.protocols import Sink
 from historian.times import utc_now
-from historian.waveforms.batch import WaveformBatch
 
 EVERY_S: Final = 1.0
 """Seconds for which live samples are collected before a write, so that the store receives fewer and larger writes."""
-REFUSED: Final = "the store refused it"
-
-_Write = Callable[[pl.DataFrame, str, datetime], None]
-"""Writes rows of one kind, given the source and the time."""
 
 log = get_logger(__name__)
 
@@ -84,11 +74,10 @@ class SinkRunner:
         self.denied = asyncio.Event()
         """Set once the sink has failed permanently, so that a person must act."""
         self._edge = edge
-        self._sink = sink
+        self._writer = Writer(sink, Quarantine(edge), name=name)
         self._sources = tuple(sources)
         self._spool = Spool(edge)
         self._coverage = Coverage(edge)
-        self._quarantine = Quarantine(edge)
 
     async def run(
         self, finish: asyncio.Event, *, every: float = EVERY_S, clock: Callable[[], datetime] = utc_now
@@ -136,36 +125,12 @@ class SinkRunner:
         return more
 
     def _forward(self, item: SpoolItem, now: datetime) -> None:
-        samples, waveforms = item.batches
-        written = self._write(samples, self._write_samples, item.source, now)
-        written += self._write(waveforms, self._write_waveforms, item.source, now)
-        self.written[item.source] += written
+        self.written[item.source] += self._writer.write(item.batches, source=item.source, now=now)
         with self._edge.transaction():
             if self.name == STORE:
                 self._coverage.add(item.covered)
             self._spool.delivered(item, sink=self.name)
         self.status.last_write = now
-
-    def _write(self, rows: pl.DataFrame, write: _Write, source: str, now: datetime) -> int:
-        """Write samples or stretches except for those that the sink rejects; return how many samples were written."""
-        if rows.is_empty():
-            return 0
-        try:
-            write(rows, source, now)
-        except InvalidBatch as error:
-            if rows.height in (1, error.dropped):
-                refused = rejected(rows, REFUSED, detail=str(error))
-                self._quarantine.add(refused, source=source, origin=self.name, now=now)
-                return 0
-            half = rows.height // 2
-            return sum(self._write(part, write, source, now) for part in (rows[:half], rows[half:]))
-        return number_of_samples(rows)
-
-    def _write_samples(self, rows: pl.DataFrame, source: str, now: datetime) -> None:
-        self._sink.write(SampleBatch(rows), source=source, now=now)
-
-    def _write_waveforms(self, rows: pl.DataFrame, source: str, now: datetime) -> None:
-        self._sink.write_waveforms(WaveformBatch(rows), source=source, now=now)
 
     def _succeeded(self, now: datetime) -> None:
         if self.status.failures:

@@ -130,6 +130,7 @@ class Archive(Protocol):
         """Yield pages of the samples with start <= timestamp < end, in any order.
 
         Raises:
+            TagsNotRead: some tags could not be read; everything of the others has been yielded, and is covered.
             SourceError: something could not be read; everything readable has been yielded before.
         """
         ...
@@ -169,6 +170,35 @@ class ReportsProblems(Protocol):
 
         Raises:
             SourceError: the archive cannot be read at all.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsConcurrently(Protocol):
+    """An archive that may serve several reads at the same time, over one `open`."""
+
+    def concurrent_reads(self) -> int:
+        """Return the largest number of reads that may run at the same time; of any other archive it is one."""
+        ...
+
+
+@runtime_checkable
+class LearnsByReading(Protocol):
+    """An archive that is outlined by a glance at its parts, and known exactly once these have been read.
+
+    A backfill of its whole time calls `outlook` in place of `extents`, so that nothing is read twice. Rows outside what
+    `outlook` returned are yielded by the read that finds them, whatever its range.
+    """
+
+    async def outlook(self) -> Mapping[str, Extent]:
+        """Return what `extents` returns, as far as a glance shows it."""
+        ...
+
+    def unseen(self, tags: Collection[str]) -> Collection[str]:
+        """Return those of `tags` that no part which has been looked at or read so far has.
+
+        Time does not count as covered for them: they may be nowhere, because an address is wrong.
         """
         ...
 

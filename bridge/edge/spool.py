@@ -156,7 +156,7 @@ class Spool:
             batches, marks = self._parts(source, first, last, now)
         covered = union(pl.concat([INTERVALS.to_frame(), *marks]))
         count = sum(each.total for each in batches)
-        return SpoolItem(source, first, last, count, _joined(batches), covered, len(chosen) < len(waiting))
+        return SpoolItem(source, first, last, count, joined(batches), covered, len(chosen) < len(waiting))
 
     def delivered(self, item: SpoolItem, *, sink: str = STORE) -> None:
         """Move the sink's cursor past an item, and delete what every sink has."""
@@ -315,7 +315,7 @@ def _read(row: Sequence[Any]) -> tuple[Batches, pl.DataFrame | None] | Exception
     return Batches(SampleBatch(samples), WaveformBatch(stretches)), covered
 
 
-def _joined(batches: Sequence[Batches]) -> Batches:
+def joined(batches: Sequence[Batches]) -> Batches:
     """Return several batches as one, in which the newest sample and the newest stretch count."""
     samples = [each.samples for each in batches if each.samples.height]
     waveforms = [each.waveforms for each in batches if each.waveforms.height]

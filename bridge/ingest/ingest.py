@@ -96,7 +96,7 @@ class Ingest:
             appended.append(number)
             self.samples += found.batches.total
 
-        await self._when_there_is_room(append)
+        await self.when_there_is_room(append)
         return appended[-1]
 
     async def quarantine(self, rows: pl.DataFrame, *, origin: str, now: datetime, conflicts: int = 0) -> None:
@@ -108,13 +108,13 @@ class Ingest:
             self.quarantined += number_of_samples(complete)
             self.conflicts += conflicts
 
-        await self._when_there_is_room(add)
+        await self.when_there_is_room(add)
 
-    async def _when_there_is_room(self, work: Callable[[], None]) -> None:
+    async def when_there_is_room(self, work: Callable[[], None]) -> None:
         """Run the work, and run it again while the spool or its disk is full."""
         while True:
             try:
-                await _to_its_end(work)
+                await to_its_end(work)
             except SpoolFull as error:
                 if not self.spool_full:
                     log.warning("reading waits for the spool", source=self.name, reason=str(error))
@@ -127,12 +127,12 @@ class Ingest:
                 return
 
 
-async def _to_its_end(work: Callable[[], None]) -> None:
+async def to_its_end(work: Callable[[], None]) -> None:
     """Run blocking work in a thread to completion, even if the caller is cancelled meanwhile."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
-        with suppress(SpoolFull):
+        with suppress(Exception):
             await running
         raise

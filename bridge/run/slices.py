@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
@@ -15,6 +15,9 @@ from historian.intervals import gaps
 SLICES: Final = 64
 """Largest number of slices of equal length; a slice is a step of progress, and what an interruption can cost."""
 SHORTEST_SLICE: Final = timedelta(hours=1)
+
+Order = Literal["oldest", "newest"]
+"""Which slice is read first."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,16 @@ class Slice:
     tags: tuple[str, ...]
 
 
-def slices(covered: pl.DataFrame, wanted: pl.DataFrame, *, starts: Sequence[datetime] = ()) -> list[Slice]:
-    """Return the slices still to be read, in order of time.
+def slices(
+    covered: pl.DataFrame, wanted: pl.DataFrame, *, starts: Sequence[datetime] = (), order: Order = "oldest"
+) -> list[Slice]:
+    """Return the slices still to be read.
 
     Args:
         covered: columns of `INTERVALS`.
         wanted: at most one interval per tag, columns of `INTERVALS`.
         starts: where slices begin, in order, as the archive proposes; of equal length if empty.
+        order: whether the oldest slice comes first or the newest.
     """
     if wanted.is_empty():
         return []
@@ -49,7 +55,7 @@ def slices(covered: pl.DataFrame, wanted: pl.DataFrame, *, starts: Sequence[date
             # Only the extent of the gaps: what the store has already is not read again.
             first, last = inside.select(pl.col("start").min().clip(begin), pl.col("end").max().clip(None, stop)).row(0)
             found.append(Slice(first, last, tuple(inside["tag"].unique().sort())))
-    return found
+    return found if order == "oldest" else found[::-1]
 
 
 def _equal(start: datetime, end: datetime) -> list[datetime]:

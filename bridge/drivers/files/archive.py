@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from glob import glob
 from typing import Final, NamedTuple, cast
@@ -16,6 +17,7 @@ from bridge.drivers.files.names import nearest
 from bridge.drivers.files.opening import ArchiveFile, members
 from bridge.drivers.files.options import Options
 from bridge.drivers.files.tables import TableFiles
+from bridge.drivers.files.values import Parsed
 from bridge.drivers.files.waveforms import WaveformFiles
 from bridge.drivers.protocols import Extent, Page
 from bridge.drivers.threads import in_thread
@@ -26,6 +28,8 @@ from historian.plant.connections import ConnectionConfig, Tag
 _INSTANT: Final = timedelta(microseconds=1)
 _MOST_NEAR: Final = 20
 """Number of missing tags for which the nearest names are looked up, which takes time with many names."""
+
+_MOST_READS: Final = 4
 
 log = get_logger(__name__)
 
@@ -49,6 +53,7 @@ class FilesArchive:
         self._connection = connection
         self._options = cast(Options, connection.options)
         self._outlines: dict[tuple[str, int, int], Outline | str] = {}
+        self._known: _Found | None = None
         check_tags(connection)
 
     async def open(self) -> None:
@@ -62,9 +67,25 @@ class FilesArchive:
         found, (first, end) = await asyncio.to_thread(self._extent)
         return {tag.name: (first, end) for tag in self._connection.tags if tag.name not in found.absent}
 
+    async def outlook(self) -> Mapping[str, Extent]:
+        """See `LearnsByReading.outlook`. Reads the ends of large files of text, and what `extents` reads of others."""
+        found, (first, end) = await asyncio.to_thread(self._extent, glance=True)
+        return {tag.name: (first, end) for tag in self._connection.tags if tag.name not in found.absent}
+
+    def unseen(self, tags: Collection[str]) -> Collection[str]:
+        """See `LearnsByReading.unseen`."""
+        outlines = [] if self._known is None else self._known.outlines.values()
+        nowhere = frozenset.intersection(*(outline.unseen for outline in outlines)) if outlines else frozenset()
+        return {tag.name for tag in self._connection.tags if tag.name in tags and tag.address in nowhere}
+
+    def concurrent_reads(self) -> int:
+        """See `ReadsConcurrently.concurrent_reads`: each file is parsed by several cores already."""
+        return _MOST_READS
+
     async def problems(self) -> Sequence[str]:
         """See `ReportsProblems.problems`."""
-        return [f"archive {self._connection.name}: {each}" for each in (await asyncio.to_thread(self._found)).problems]
+        found = await asyncio.to_thread(self._found, glance=True)
+        return [f"archive {self._connection.name}: {each}" for each in found.problems]
 
     def names(self) -> tuple[frozenset[str], Sequence[str]]:
         """Return what addresses could be in the tables, and what cannot be read; reads all files.
@@ -101,8 +122,8 @@ class FilesArchive:
             listed = "\n".join(failures)
             raise SourceError(f"archive {self._connection.name}: what could be read was read, but not\n{listed}")
 
-    def _extent(self) -> tuple[_Found, Extent]:
-        found, failures = self._found(), list[str]()
+    def _extent(self, *, glance: bool = False) -> tuple[_Found, Extent]:
+        found, failures = self._found(glance=glance), list[str]()
         spans = [outline.span for outline in found.outlines.values() if outline.span]
         if not spans or len(found.absent) == len(self._connection.tags):
             nothing = "it has no times that can be read" if not spans else "it has none of the tags"
@@ -119,13 +140,13 @@ class FilesArchive:
         return found, (min(first, default=earliest), max(last, default=latest) + _INSTANT)
 
     def _slice_starts(self, start: datetime, end: datetime) -> list[datetime]:
-        spans = [outline.span for outline in self._found().outlines.values()]
+        spans = [outline.span for outline in self._listed().outlines.values()]
         return starts_between([span for span in spans if span is not None and span.overlaps(start, end)])
 
     def _pages(self, tags: Sequence[Tag], start: datetime, end: datetime, failures: list[str]) -> Iterator[Page]:
         """Yield the pages of all readable files; problems within them are added to `failures`."""
         layout = self._layout()
-        for file, outline in self._found().outlines.items():
+        for file, outline in list(self._listed().outlines.items()):
             if outline.span is None or not outline.span.overlaps(start, end):
                 continue
             held = [tag for tag in tags if tag.address not in outline.absent]
@@ -133,27 +154,44 @@ class FilesArchive:
                 absent = sorted({tag.address for tag in tags} & outline.absent)
                 log.info("a file lacks some of the tags", source=self._connection.name, file=file.name, absent=absent)
             try:
-                for rows, rejected in layout.pages(file, held, start, end) if held else ():
-                    yield Page(rows, file.name, rejected)
+                if held:
+                    exact = yield from _pages_of(file, layout.pages(file, outline, held, start, end))
+                    self._learn(file, exact)
             except Exception as error:  # noqa: BLE001 (as in `_outline`)
                 failures.append(_describe(file, error))
 
     def _layout(self) -> Layout:
         return WaveformFiles(self._options) if self._options.layout == "waveform" else TableFiles(self._options)
 
-    def _found(self) -> _Found:
-        """Return the files with their outlines, which are cached while a file does not change."""
+    def _listed(self) -> _Found:
+        """Return the files as they were found last; looking for them before every slice would take too long."""
+        return self._known or self._found(glance=True)
+
+    def _learn(self, file: ArchiveFile, exact: Outline) -> None:
+        """Remember what reading all of a file has shown."""
+        if self._known is not None:
+            self._known.outlines[file] = exact
+        with suppress(OSError):
+            self._outlines[_state_of(file)] = exact
+
+    def _found(self, *, glance: bool = False) -> _Found:
+        """Return the files with their outlines, which are cached while a file does not change.
+
+        Args:
+            glance: whether outlines that are not exact will do.
+        """
         outlines, problems = dict[ArchiveFile, Outline](), list[str]()
         layout = self._layout()
         for file in self._files(problems):
-            outline = self._outline(layout, file)
+            outline = self._outline(layout, file, glance=glance)
             if isinstance(outline, Outline):
                 outlines[file] = outline
                 problems.extend(f"{file.name}: {each}" for each in outline.problems)
             else:
                 problems.append(outline)
         absent = self._absent(outlines, problems) if outlines else frozenset[str]()
-        return _Found(outlines, problems, absent)
+        self._known = _Found(outlines, problems, absent)
+        return self._known
 
     def _absent(self, outlines: Mapping[ArchiveFile, Outline], problems: list[str]) -> frozenset[str]:
         """Return the names of the tags that no file has, and describe them."""
@@ -187,19 +225,37 @@ class FilesArchive:
             )
             yield from (each for each in found if each not in unknown)
 
-    def _outline(self, layout: Layout, file: ArchiveFile) -> Outline | str:
+    def _outline(self, layout: Layout, file: ArchiveFile, *, glance: bool) -> Outline | str:
         """Return the file's outline, or why there is none."""
         try:
-            state = file.path.stat()
+            key = _state_of(file)
         except OSError as error:
             return _describe(file, error)
-        key = (file.name, state.st_size, state.st_mtime_ns)
-        if key not in self._outlines:
+        known = self._outlines.get(key)
+        if known is None or not (glance or isinstance(known, str) or known.is_exact):
             try:
-                self._outlines[key] = layout.outline(file, self._connection.tags)
+                known = (layout.glance if glance else layout.outline)(file, self._connection.tags)
             except Exception as error:  # noqa: BLE001 (what a library raises for a damaged file is anybody's guess)
-                self._outlines[key] = _describe(file, error)
-        return self._outlines[key]
+                known = _describe(file, error)
+            self._outlines[key] = known
+        return known
+
+
+def _state_of(file: ArchiveFile) -> tuple[str, int, int]:
+    """Return what changes when a file does. Raises `OSError` if it is gone."""
+    state = file.path.stat()
+    return file.name, state.st_size, state.st_mtime_ns
+
+
+def _pages_of(file: ArchiveFile, parsed: Generator[Parsed, None, Outline]) -> Generator[Page, None, Outline]:
+    """Yield the pages of a file, and return its outline."""
+    while True:
+        try:
+            rows, rejected = next(parsed)
+        except StopIteration as end:
+            exact: Outline = end.value
+            return exact
+        yield Page(rows, file.name, rejected)
 
 
 def _describe(file: ArchiveFile, error: Exception) -> str:

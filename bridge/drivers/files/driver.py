@@ -32,8 +32,10 @@ Integers of WAV files are counts of the converter, of which the tag list's `scal
 A file that cannot be read, a file whose format nothing says, and a tag whose address is in no file are named by each
 backfill; they hold up nothing else. Once they are mended, `penstock backfill --again` reads what they had.
 
-A backfill reads each table once, page by page: its slices begin where files begin, and files whose times overlap share
-one. An interruption costs the slice that was being read, so a long history is better kept in several files.
+A backfill parses each table once, page by page: its slices begin where files begin, and files whose times overlap share
+one. It is planned by a glance at both ends of large files of text; rows that the ends do not show are read with their
+file. With --start or --end all times are looked at first. An interruption costs the slice that was being read, so a
+long history is better kept in several files.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
 
@@ -15,8 +15,8 @@ from historian.plant.connections import Tag
 PAGE_CELLS: Final = 4_000_000
 """Approximate number of samples in a page: 250 MB in memory while they are processed."""
 
-MOST_SLICES: Final = 64
-"""Largest number of slices to propose: each is a transaction of the edge database and a look at every file."""
+MOST_SLICES: Final = 4_096
+"""Largest number of slices to propose: each is a transaction of the edge database and a look at the list of files."""
 
 
 class Span(NamedTuple):
@@ -56,6 +56,20 @@ class Outline(NamedTuple):
     """What addresses could be in it, for messages."""
     problems: tuple[str, ...] = ()
     """Why it has some of them not as samples."""
+    is_exact: bool = True
+    """Whether nothing of the file is outside its span, and it has all addresses that are not `absent`."""
+    unseen: frozenset[str] = frozenset()
+    """Addresses that were not seen in it; those `absent` among them."""
+
+    def after(self, span: Span | None, names: Set[str]) -> Outline:
+        """Return the exact outline once the whole file has been read.
+
+        Args:
+            span: the span of its rows.
+            names: the names in its column of tags.
+        """
+        absent = self.unseen - names
+        return Outline(span, absent, self.names | names, self.problems, unseen=absent)
 
 
 class Layout(Protocol):
@@ -69,10 +83,21 @@ class Layout(Protocol):
         """
         ...
 
-    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
+    def glance(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
+        """Return what the file has as far as a look at its ends shows; what `outline` returns if that shows nothing.
+
+        Raises:
+            SourceError: as `outline` does.
+        """
+        ...
+
+    def pages(
+        self, file: ArchiveFile, outline: Outline, tags: Sequence[Tag], start: datetime, end: datetime
+    ) -> Generator[Parsed, None, Outline]:
         """Yield the file's samples of `tags` with start <= timestamp < end, and every row whose time cannot be parsed.
 
-        Tags that the file does not have are left out: `outline` names them.
+        Tags that the file does not have are left out: `outline` names them. If the outline is that of a glance, rows
+        outside its span are yielded too. Returns the exact outline.
 
         Raises:
             SourceError: something in the file cannot be read; everything else in it has been yielded before.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from os import SEEK_END
 from typing import IO, Final
 
 import polars as pl
@@ -20,6 +21,10 @@ REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 
 _BLOCK_BYTES: Final = 32 << 20
 _HEAD_BYTES: Final = 4096
+END_BYTES: Final = 256 << 10
+"""Bytes that a glance reads at each end of a file; of a file of four times as many or fewer it reads everything."""
+_OF_ONE_BYTE: Final = ("cp125", "iso8859", "ascii", "latin")
+"""Beginnings of the names of encodings in which every byte is a character, in addition to UTF-8."""
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -32,23 +37,57 @@ _NEVER: Final = "\x01"
 """A separator that no text holds."""
 
 
-def blocks(file: ArchiveFile, encoding: str | None) -> Iterator[pl.DataFrame]:
-    """Yield the lines of a file, some megabytes at a time: columns `LINE` and `NUMBER`. Lines end at CR, LF or both.
+def texts(file: ArchiveFile, encoding: str | None) -> Iterator[bytes]:
+    """Yield a file as UTF-8, some megabytes at a time; each part is whole lines, and every line ends with LF.
 
     Args:
-        file: a file of text.
-        encoding: what it was written in; a byte order mark or UTF-8 if None. Other bytes become `REPLACED`.
+        file: a file of text, whose lines end with CR, LF or both.
+        encoding: what it was written in; a byte order mark or UTF-8 if None.
 
     Raises:
         SourceError: it is no text in that encoding.
     """
-    first = 1
     with opened(file) as stream:
         head = stream.read(_HEAD_BYTES)
-        for text in _texts(stream, head, encoding_of(head, encoding)):
-            lines = _lines(text)
-            yield lines.with_row_index(NUMBER, offset=first)
-            first += lines.height
+        known = encoding_of(head, encoding)
+        yield from _texts(stream, head + stream.read(_BLOCK_BYTES), known)
+
+
+def ends_of(file: ArchiveFile, encoding: str | None) -> tuple[bytes, bytes] | None:
+    """Return the first and the last lines of a large file as `texts` would yield them.
+
+    Args:
+        file: a file of text.
+        encoding: what it was written in; a byte order mark or UTF-8 if None.
+
+    Returns:
+        Some thousand lines each; None if the file is small, packed, or cannot be read from anywhere in it.
+    """
+    if file.is_packed or file.most_bytes < 4 * END_BYTES:
+        return None
+    with file.path.open("rb") as stream:
+        head = stream.read(END_BYTES)
+        known = encoding_of(head[:_HEAD_BYTES], encoding)
+        if not known.startswith(("utf-8", *_OF_ONE_BYTE)):
+            return None
+        stream.seek(-END_BYTES, SEEK_END)
+        first, last = (_lf(each.decode(known, "replace").encode()) for each in (head, stream.read()))
+    inner, outer = first.rfind(b"\n") + 1, last.find(b"\n") + 1
+    return (first[:inner], last[outer:].rstrip(b"\n") + b"\n") if inner and outer else None
+
+
+def _lf(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
+
+
+def lines_of(text: bytes, first: int) -> pl.DataFrame:
+    """Return the lines of a text: columns `LINE` and `NUMBER`.
+
+    Args:
+        text: whole lines as `texts` yields them; bytes that are not UTF-8 become `REPLACED`.
+        first: number of its first line.
+    """
+    return _lines(text).with_row_index(NUMBER, offset=first)
 
 
 def _lines(text: bytes) -> pl.DataFrame:
@@ -98,8 +137,8 @@ def _texts(stream: IO[bytes], head: bytes, encoding: str) -> Iterator[bytes]:
         chunk = chunk if plain else decoder.decode(chunk, final=at_end).encode()
         rest, chunk = rest + chunk, more
         held = b"\r" if rest.endswith(b"\r") and not at_end else b""  # its line feed may follow
-        ends = (rest[: len(rest) - len(held)]).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        ends = _lf(rest.removesuffix(held))
         cut = len(ends) if at_end else ends.rfind(b"\n") + 1
-        if ends[:cut]:
-            yield ends[:cut] if ends[:cut].endswith(b"\n") else ends[:cut] + b"\n"
+        if found := ends[:cut]:
+            yield found if found.endswith(b"\n") else found + b"\n"
         rest = ends[cut:] + held

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final
 
 import polars as pl
 
@@ -13,17 +14,22 @@ from bridge.drivers.files.formats.excel import ExcelTable
 from bridge.drivers.files.formats.parquet import ParquetTable
 from bridge.drivers.files.formats.tables import Piece, Table
 from bridge.drivers.files.formats.text import TextTable
-from bridge.drivers.files.layout import PAGE_CELLS, Outline, Span, within
+from bridge.drivers.files.layout import PAGE_CELLS, Outline, within
 from bridge.drivers.files.names import no_column, place_of
 from bridge.drivers.files.opening import ArchiveFile
 from bridge.drivers.files.options import Options
+from bridge.drivers.files.plain_rows import divided_long, divided_wide, numeric_columns
+from bridge.drivers.files.seen import Seen
 from bridge.drivers.files.times import FAULT, GIVEN, INSTANT, ROW, with_instants
 from bridge.drivers.files.values import Parsed, malformed_rows, parse_cells
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import SourceError
 from historian.plant.connections import Tag
+from historian.samples import SCHEMA
 from historian.state_values import state_of_number
 
+_ENDS: Final = 2
+"""Pieces of a glance: the beginning of a file and its end."""
 _TIME, _CLOCK, _ZONE = "#time", "#clock", "#zone"
 """Names in a piece of the columns of the timestamp and of its time zone."""
 
@@ -34,37 +40,54 @@ class TableFiles:
     def __init__(self, options: Options) -> None:
         self._options = options
 
+    def glance(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
+        """See `Layout.glance`; reads the ends of a large file of text, and everything of another one."""
+        if (
+            self._options.format_of(file.name) == "text"
+            and (table := TextTable(file, self._options, glance=True)).is_glance
+        ):
+            with suppress(SourceError):
+                if self._options.layout == "long":
+                    self._check_values(table)
+                seen = self._seen(table, with_names=self._options.layout == "long")
+                if seen.pieces_with_times == _ENDS:
+                    return self._tags_of(table, tags, seen, is_exact=False)
+        return self.outline(file, tags)
+
     def outline(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
         """See `Layout.outline`; reads the timestamps, and in long tables the names of tags."""
-        options, table = self._options, _opened(file, self._options)
-        is_long = options.layout == "long"
-        columns = self._places(table, [options.tag]) if is_long else {}
+        table, is_long = _opened(file, self._options), self._options.layout == "long"
         if is_long:
             self._check_values(table)
-        found, names, faults = _Ends(), set[str](), list[tuple[int, str, str]]()
-        for piece in self._pieces(table, columns):
-            found = found.with_rows(piece.rows)
-            faults.extend(_first_faults(piece) if not faults else ())
-            if is_long:
-                tagged = piece.rows.get_column(options.tag).cast(pl.String).str.strip_chars()
-                names.update(tagged.drop_nulls().unique().to_list())
-        if found.span is None and faults:
-            row, given, fault = faults[0]
+        seen = self._seen(table, with_names=is_long)
+        if seen.span is None and seen.faults:
+            row, given, fault = seen.faults[0]
             raise SourceError(f'none of its rows can be read; row {row}: "{given}": {fault}')
-        return self._tags_of(table, tags, names, found.span)
+        return self._tags_of(table, tags, seen)
 
-    def _tags_of(self, table: Table, tags: Sequence[Tag], names: set[str], span: Span | None) -> Outline:
+    def _seen(self, table: Table, *, with_names: bool) -> Seen:
+        """Return what the times of a table show, and the names in its column of tags."""
+        tag, seen = self._options.tag if with_names else None, Seen()
+        for piece in self._pieces(table, self._places(table, [tag] if tag else [])):
+            seen.add(piece, tag)
+        return seen
+
+    def _tags_of(self, table: Table, tags: Sequence[Tag], seen: Seen, *, is_exact: bool = True) -> Outline:
         """Return which of the tags a table has: names in its column of tags, or columns that can be samples."""
         addresses = {tag.address for tag in tags}
         if self._options.layout == "long":
-            return Outline(span, frozenset(addresses - names), frozenset(names))
+            unseen = frozenset(addresses - seen.names)
+            absent = unseen if is_exact else frozenset[str]()
+            return Outline(seen.span, absent, frozenset(seen.names), is_exact=is_exact, unseen=unseen)
         places = {each: place for each in addresses if (place := place_of(table.names, each)) is not None}
         refused = {each: refusal for each, place in places.items() if (refusal := table.refusal(place))}
         columns = {name for name in table.names if name and name not in self._options.timestamps}
-        absent = addresses - (places.keys() - refused.keys())
-        return Outline(span, frozenset(absent), frozenset(columns), tuple(refused.values()))
+        absent = frozenset(addresses - (places.keys() - refused.keys()))
+        return Outline(seen.span, absent, frozenset(columns), tuple(refused.values()), is_exact, absent)
 
-    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
+    def pages(
+        self, file: ArchiveFile, outline: Outline, tags: Sequence[Tag], start: datetime, end: datetime
+    ) -> Generator[Parsed, None, Outline]:
         """See `Layout.pages`."""
         options, table = self._options, _opened(file, self._options)
         if options.layout == "long":
@@ -72,20 +95,34 @@ class TableFiles:
         else:
             places = {tag.address: place_of(table.names, tag.address) for tag in tags}
             columns = {name: place for name, place in places.items() if place is not None}
-        cells_of = long_cells if options.layout == "long" else wide_cells
         if not columns:
-            return
-        # The cells of a sheet are numbers, which fastexcel writes with a point.
-        dialect = Dialect() if options.format_of(file.name) == "excel" else options
-        for piece in self._pieces(table, columns):
-            for rows in piece.rows.filter(within(start, end, INSTANT)).iter_slices(max(1, PAGE_CELLS // len(columns))):
-                yield parse_cells(
-                    cells_of(rows, tags, options), origin=file.name, dialect=dialect, quality=options.grading
-                )
+            return outline
+        seen = Seen()
+        for piece in self._pieces(table, columns, numeric_columns(options, tags)):
+            if not outline.is_exact:
+                seen.add(piece, options.tag if options.layout == "long" else None)
+            for rows in _near(piece.rows, outline, start, end).iter_slices(max(1, PAGE_CELLS // len(columns))):
+                yield self._parsed(rows, tags, file.name)
             if piece.malformed.height:
                 yield Parsed(RawRows(), malformed_rows(piece.malformed, origin=file.name))
+        return outline if outline.is_exact else outline.after(seen.span, seen.names)
+
+    def _parsed(self, rows: pl.DataFrame, tags: Sequence[Tag], origin: str) -> Parsed:
+        """Return rows as samples and rejected rows; most need no look at each cell."""
+        options = self._options
+        is_long = options.layout == "long"
+        plain = (divided_long if is_long else divided_wide)(rows, tags, options)
+        if plain.rows.is_empty():
+            return Parsed(RawRows(plain.samples), pl.DataFrame())
+        # The cells of a sheet are numbers, which fastexcel writes with a point.
+        dialect = Dialect() if options.format_of(origin) == "excel" else options
+        cells = (long_cells if is_long else wide_cells)(plain.rows, plain.tags, options)
+        found = parse_cells(cells, origin=origin, dialect=dialect, quality=options.grading)
+        return Parsed(RawRows(pl.concat([plain.samples, found.rows.samples.cast(SCHEMA)])), found.rejected)
 
     def _check_values(self, table: Table) -> None:
+        """Refuse a long table without its columns, or whose values can be no samples."""
+        self._places(table, [self._options.tag])
         places = self._places(table, self._long_columns())
         if refusals := [refusal for name in self._options.values if (refusal := table.refusal(places[name]))]:
             raise SourceError("; ".join(refusals))
@@ -101,7 +138,7 @@ class TableFiles:
             raise no_column(missing, table.names, key)
         return {name: place for name, place in places.items() if place is not None}
 
-    def _pieces(self, table: Table, columns: dict[str, int]) -> Iterator[Piece]:
+    def _pieces(self, table: Table, columns: dict[str, int], numeric: Collection[str] = frozenset()) -> Iterator[Piece]:
         """Yield the pieces of the table with `INSTANT`, `FAULT` and `GIVEN`."""
         options = self._options
         times = self._places(table, options.timestamps, "timestamp")
@@ -109,7 +146,7 @@ class TableFiles:
         if options.timezone_column:
             own[_ZONE] = self._places(table, [options.timezone_column], "timezone_column")[options.timezone_column]
         names = list(own)[: len(times)]
-        for rows, malformed in table.pieces({**own, **columns}):
+        for rows, malformed in table.pieces({**own, **columns}, numeric=numeric):
             timed = with_instants(rows, names, options.rule, _ZONE if options.timezone_column else None)
             self._check_days(timed, table.names)
             yield Piece(timed.drop(list(own)), malformed)
@@ -128,28 +165,15 @@ class TableFiles:
             )
 
 
-def _first_faults(piece: Piece) -> list[tuple[int, str, str]]:
-    """Return the number, the text and the fault of the first row without a time and of the first that is no row."""
-    timeless = piece.rows.filter(pl.col(FAULT).is_not_null()).select(ROW, GIVEN, FAULT)
-    return [*timeless.head(1).rows(), *piece.malformed.select(ROW, GIVEN, FAULT).head(1).rows()]
-
-
-class _Ends(NamedTuple):
-    """The first and the last instant of rows."""
-
-    first: datetime | None = None
-    last: datetime | None = None
-
-    def with_rows(self, rows: pl.DataFrame) -> _Ends:
-        """Return the ends of more rows."""
-        found = [self.first, self.last, rows[INSTANT].min(), rows[INSTANT].max()]
-        known = [instant for instant in found if isinstance(instant, datetime)]
-        return _Ends(min(known, default=None), max(known, default=None))
-
-    @property
-    def span(self) -> Span | None:
-        """The span of all rows; None if there are none."""
-        return None if self.first is None or self.last is None else Span(self.first, self.last)
+def _near(rows: pl.DataFrame, outline: Outline, start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the rows with start <= instant < end, those without one, and those that a glance has not shown."""
+    first, last = rows[INSTANT].min(), rows[INSTANT].max()
+    if isinstance(first, datetime) and isinstance(last, datetime) and start <= first and last < end:
+        return rows  # copying them takes as long as splitting them
+    near = within(start, end, INSTANT)
+    if not outline.is_exact and outline.span is not None:
+        near = near | ~pl.col(INSTANT).is_between(outline.span.earliest, outline.span.latest)
+    return rows.filter(near)
 
 
 def _opened(file: ArchiveFile, options: Options) -> Table:

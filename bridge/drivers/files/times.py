@@ -24,6 +24,8 @@ GIVEN: Final = "#given"
 
 
 _LAST_YEAR: Final = 2200
+_FEW: Final = 1_000
+"""Number of rows below which it is not worth finding those that repeat a time."""
 PLACEHOLDER: Final = (
     f"the timestamp is a placeholder: a year before {FIRST_YEAR} or after {_LAST_YEAR} is the zero or the end of a "
     "clock"
@@ -31,6 +33,8 @@ PLACEHOLDER: Final = (
 _ISO_ZONED: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
 _ISO_LOCAL: Final = "%Y-%m-%dT%H:%M:%S%.f"
 _ISO: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?$"
+_ISO_UTC: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
+"""What nearly all exports of UTC have: read in a quarter of the time of the other variants."""
 _LOOSE: Final = (
     (r"\s*(?:UTC|GMT|Utc|z)$", "Z"),
     (r"^(\d{4}-\d\d-\d\d)[\sTt]+", "${1}T"),
@@ -73,6 +77,9 @@ def with_instants(
         SourceError: times have no zone and `rule` has none.
     """
     given = frame.get_column(columns[0])
+    if len(columns) == 1 and zones is None and (heads := _heads(given)) is not None:
+        read_once = with_instants(frame.filter(heads).select(columns), columns, rule)
+        return frame.hstack(_repeated(read_once, heads.cast(pl.UInt32).cum_sum() - 1))
     if len(columns) > 1:
         given = frame.select(
             pl.concat_str(pl.col(columns).cast(pl.String).str.strip_chars(), separator=" ")
@@ -95,6 +102,23 @@ def with_instants(
         fault = _faults(instant, text, read, placeholder, rule)
         quoted = text.zip_with(instant.is_null(), quoted)
     return frame.with_columns(instant.alias(INSTANT), fault.alias(FAULT), quoted.alias(GIVEN))
+
+
+def _heads(given: pl.Series) -> pl.Series | None:
+    """Return which rows have another text than the row before; None if most have, so that each is read by itself."""
+    if given.dtype != pl.String or len(given) < _FEW:
+        return None
+    heads = given.ne_missing(given.shift())
+    heads = heads.scatter(0, values=True)
+    return heads if (heads.sum() or 0) * 2 <= len(given) else None
+
+
+def _repeated(read_once: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """Return `INSTANT`, `FAULT` and `GIVEN` of the row at each place."""
+    if read_once[FAULT].null_count() < read_once.height:
+        return read_once.select(INSTANT, FAULT, GIVEN)[places]
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(places))
+    return pl.DataFrame({INSTANT: read_once[INSTANT].gather(places), FAULT: nothing, GIVEN: nothing})
 
 
 def _check_zone(naive: pl.Series, text: pl.Series, rule: TimeRule) -> None:
@@ -170,6 +194,9 @@ def _read(given: pl.Series, text: pl.Series, rule: TimeRule) -> _Read:
 def _iso(text: pl.Series, absent: pl.Series) -> _Read:
     """Read ISO 8601 and its usual variants: no seconds, blanks, UTC in words, offsets of hours, the basic form."""
     iso = text.str.replace(" ", "T", literal=True)
+    if iso.str.contains(_ISO_UTC).all():
+        times = iso.str.to_datetime(_ISO_LOCAL.removesuffix("%.f") + "Z", time_unit="us", strict=False)
+        return _Read(times.dt.replace_time_zone("UTC"), _nothing(len(text)), absent)
     plain = iso.str.contains(_ISO)
     if not plain.fill_null(value=True).all():
         odd = text.filter(~plain.fill_null(value=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -60,20 +60,27 @@ class WaveformFiles:
         span = None
         if isinstance(earliest, datetime) and isinstance(latest, datetime) and isinstance(slack, timedelta):
             span = Span(earliest, latest, slack)
-        return Outline(span, frozenset(absent), frozenset(names))
+        return Outline(span, frozenset(absent), frozenset(names), unseen=frozenset(absent))
 
-    def pages(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
+    def glance(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
+        """See `Layout.glance`; an outline reads no samples."""
+        return self.outline(file, tags)
+
+    def pages(
+        self, file: ArchiveFile, outline: Outline, tags: Sequence[Tag], start: datetime, end: datetime
+    ) -> Generator[Parsed, None, Outline]:
         """See `Layout.pages`; messages name a burst by its row, or by its value in the column `row`."""
         addresses = list(dict.fromkeys(tag.address for tag in tags))
         if not self._is_parquet(file):
             yield from self._one_burst(file, tags, start, end)
-            return
+            return outline
         bursts = _with_slack(self._times(file, addresses), tags)
         instant, slack = pl.col(INSTANT), pl.col("slack")
         near = instant.is_null() | ((instant - slack < end) & (instant + slack >= start))
         groups = bursts.filter(near)[GROUP].unique().to_list()
         for table in burst_pages(file, addresses, bursts.filter(pl.col(GROUP).is_in(groups)).drop("slack")):
             yield from self._page(table, tags, file.name, start, end)
+        return outline
 
     def _one_burst(self, file: ArchiveFile, tags: Sequence[Tag], start: datetime, end: datetime) -> Iterator[Parsed]:
         addresses, source = list(dict.fromkeys(tag.address for tag in tags)), self._signal_file(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,19 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import Spool
 from bridge.run.backfill import ATTEMPTS, Backfill
+from bridge.run.courtesy import Limits
 from bridge.run.slices import SLICES, Slice, slices
-from historian.errors import AccessDenied, ConfigError, NotConnected, SourceError, StoreError, StoreUnavailable
+from historian.errors import AccessDenied, ConfigError, NotConnected, SourceError, StoreError, TagsNotRead
 from historian.intervals import INTERVALS, intervals
 from historian.plant.connections import ConnectionConfig
 from historian.samples import SCHEMA
 from historian.stores.memory import MemoryStore
-from historian.stores.protocols import Reader, Store
+from historian.stores.protocols import Reader
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
@@ -112,7 +111,7 @@ def test_an_archive_comes_into_the_store_completely(edge: Edge, archived: Connec
     frames = [minutes("a", 0, 100), minutes("b", 50, 100), minutes("a", 100, 50)]
     backfill = run(edge, store, archived("old", frames))
     assert_frame_equal(stored(store), pl.concat(frames).sort("tag", "timestamp"))
-    assert backfill.store.written == {"old": 250}
+    assert backfill.link.written == 250
     covered = intervals(["a", "b"], T0, T0 + 149 * MINUTE + timedelta(microseconds=1))
     assert_frame_equal(Coverage(edge).of(["a", "b"], T0, NOW), covered)
 
@@ -183,11 +182,12 @@ def test_an_archive_that_is_lost_for_a_while_is_opened_again(
     assert (backfill.ingest.conflicts, backfill.ingest.quarantined) == (0, 0)
 
 
-def test_a_backfill_with_the_store_down_keeps_what_it_read(edge: Edge, archived: Connections, make_store: Any) -> None:
-    """Nothing is covered, so that the next run may read it again."""
+def test_a_backfill_with_the_store_down_covers_nothing(edge: Edge, archived: Connections, make_store: Any) -> None:
+    """It gives up after some attempts, says why, and the next run reads it again."""
     store, connection = make_store(), archived("old", [minutes("a", 0, 100)])
     store.down = True
-    run(edge, store, connection)
+    with pytest.raises(SourceError, match="archive old: waiting for the store, in vain: the store is down"):
+        run(edge, store, connection)
     assert Coverage(edge).of(["a"], T0, NOW).is_empty()
     store.down = False
     run(edge, store, connection)
@@ -229,42 +229,40 @@ class Locked:
 
 
 def test_a_store_that_denies_access_ends_a_backfill(edge: Edge, archived: Connections) -> None:
-    """Otherwise it would fill the spool and then wait for ever."""
-    with pytest.raises(AccessDenied, match="the token has expired; what was read stays in the spool"):
+    """Waiting would not help: a person must act."""
+    with pytest.raises(AccessDenied, match="the token has expired; what was not written is read again"):
         run(edge, Locked(AccessDenied("the token has expired")), archived("old", [minutes("a", 0, 3000)]))
     assert Coverage(edge).of(["a"], T0, NOW).is_empty()
 
 
-def test_pages_that_overlap_do_not_wait_for_ever_for_a_store_that_is_down(edge: Edge, archived: Connections) -> None:
-    """They cannot be compared with the store's content; the backfill reports this and resumes when run again."""
-    backfill = Backfill(
-        archived("old", [minutes("a", 0, 10), minutes("a", 5, 10)]),
-        edge,
-        cast(Store, Locked(StoreUnavailable("the store is down"))),  # as much of one as a backfill calls
-        clock=lambda: NOW,
-        wait=lambda _, __: 0.0,
-    )
+def test_a_tag_that_fails_leaves_the_others_covered(edge: Edge, archived: Connections, make_archive: Any) -> None:
+    """The next backfill reads that tag alone."""
+    frames, store = [minutes("a", 0, 30), minutes("b", 0, 30)], MemoryStore()
+    archive = make_archive(frames, fails={1: TagsNotRead("b: gone", "b")})
+    with pytest.raises(SourceError, match="b: gone"):
+        run(edge, store, archived("old", archive))
+    assert Coverage(edge).of(["a", "b"], T0, NOW)["tag"].to_list() == ["a"]
+    archive.requests.clear()
+    run(edge, store, archived("old", archive))
+    assert [tags for tags, _, _ in archive.requests] == [("b",)]
+    assert stored(store).height == 60
+
+
+def test_several_workers_read_at_once_if_the_archive_allows_it(
+    edge: Edge, archived: Connections, make_archive: Any
+) -> None:
+    """The newest slices first; every one is read once."""
+    archive = make_archive([minutes("a", 0, 300)])
+    archive.concurrent_reads = lambda: 2
+    store = MemoryStore()
+    backfill = Backfill(archived("old", archive), edge, store, limits=Limits(workers=3), clock=lambda: NOW)
+    done: list[int] = []
 
     async def main() -> None:
-        async with asyncio.timeout(30):
-            await backfill.run(await backfill.plan(None, None), advance=lambda _: None)
+        plan = await backfill.plan(None, None, order="newest")
+        await backfill.run(plan, advance=done.append)
 
-    with pytest.raises(SourceError, match="archive old: waiting for the store, in vain: the store is down"):
-        asyncio.run(main())
-    assert Coverage(edge).of(["a"], T0, NOW).is_empty()
-
-
-def test_a_damaged_batch_leaves_its_slice_uncovered(edge: Edge, archived: Connections, make_store: Any) -> None:
-    """The next backfill reads it again, and then nothing is missing."""
-    store, connection = make_store(), archived("old", [minutes("a", 0, 30)])
-    store.down = True
-    run(edge, store, connection)
-    with edge.transaction() as database:
-        database.execute("UPDATE spool SET payload = x'00' WHERE rows > 0")
-    store.down = False
-    finish = asyncio.Event()
-    finish.set()
-    asyncio.run(SinkRunner(edge, store, ["old"]).run(finish))
-    assert (Spool(edge).waiting(), Coverage(edge).of(["a"], T0, NOW).height) == ({}, 0)
-    run(edge, store, connection)
-    assert_frame_equal(stored(store), minutes("a", 0, 30))
+    asyncio.run(main())
+    starts = [start for _, start, _ in archive.requests]
+    assert starts == [T0 + hour * HOUR for hour in (4, 3, 2, 1, 0)]
+    assert (done, stored(store).height) == ([1] * 5, 300)

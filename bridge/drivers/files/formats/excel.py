@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class ExcelTable:
         """See `Table.refusal`; text is refused cell by cell."""
         return ""
 
-    def pieces(self, columns: Mapping[str, int]) -> Iterator[Piece]:
+    def pieces(self, columns: Mapping[str, int], *, numeric: Collection[str] = ()) -> Iterator[Piece]:
         """See `Table.pieces`; a sheet is one piece."""
         header = self._first_row if self._options.has_header else self._first_row - 1
         first = header + self._options.skip_rows_after_header

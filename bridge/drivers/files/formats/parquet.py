@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ class ParquetTable:
             return f"{name} holds times, not numbers"
         return f'{name} holds lists, which are for layout = "waveform"' if pa.types.is_nested(kind) else ""
 
-    def pieces(self, columns: Mapping[str, int]) -> Iterator[Piece]:
+    def pieces(self, columns: Mapping[str, int], *, numeric: Collection[str] = ()) -> Iterator[Piece]:
         """See `Table.pieces`; numbers and times keep their types."""
         paths = {name: self.names[place] for name, place in columns.items()}
         size, first = min(_BATCH * 8, max(1, PAGE_CELLS // max(1, len(columns)))), 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import polars as pl
@@ -34,11 +34,12 @@ class Table(Protocol):
         """Return why the values of a column can be no samples; empty if they can."""
         ...
 
-    def pieces(self, columns: Mapping[str, int]) -> Iterator[Piece]:
+    def pieces(self, columns: Mapping[str, int], *, numeric: Collection[str] = ()) -> Iterator[Piece]:
         """Yield the rows in pieces of bounded size.
 
         Args:
             columns: name in the result -> place of the column, counted from 0.
+            numeric: those of them that may become Float64 where all of their fields are numbers.
 
         Raises:
             SourceError: the rest cannot be read; what could be read has been yielded before.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
 import polars as pl
 
 from bridge.drivers.files.fields import Lines
+from bridge.drivers.files.formats.plain_text import shape_of, split
 from bridge.drivers.files.formats.tables import MALFORMED, Piece
-from bridge.drivers.files.lines import LINE, NUMBER, REPLACED, blocks
+from bridge.drivers.files.lines import LINE, NUMBER, REPLACED, ends_of, lines_of, texts
 from bridge.drivers.files.opening import ArchiveFile
 from bridge.drivers.files.options import Options
 from bridge.drivers.files.times import FAULT, GIVEN, ROW
@@ -19,6 +20,9 @@ from historian.errors import SourceError
 
 _FIELDS: Final = "#fields"
 _QUOTED: Final = "#quoted"
+_BEGINNING: Final = 1 << 16
+_MOST_SKIPPED: Final = 1_000
+"""Largest number of lines before the first row that are cut off one by one."""
 _SEP_LINE: Final = r"^\u{FEFF}?[sS][eE][pP]=.?$"
 """What Excel writes first to say its separator."""
 
@@ -34,10 +38,17 @@ class _Header(NamedTuple):
 class TextTable:
     """The `Table` in a file of text. Rows are numbered as lines, from 1."""
 
-    def __init__(self, file: ArchiveFile, options: Options) -> None:
+    def __init__(self, file: ArchiveFile, options: Options, *, glance: bool = False) -> None:
+        """Name the table in a file; with `glance`, only the ends of a large file are read, where that is possible."""
         self._file = file
         self._options = options
         self._lines = Lines(options)
+        self._ends = ends_of(file, options.encoding) if glance else None
+
+    @property
+    def is_glance(self) -> bool:
+        """Whether only the ends of the file are read; numbers of rows are then those of its beginning."""
+        return self._ends is not None
 
     @property
     def names(self) -> Sequence[str]:
@@ -48,24 +59,45 @@ class TextTable:
         """See `Table.refusal`; text is refused cell by cell."""
         return ""
 
-    def pieces(self, columns: Mapping[str, int]) -> Iterator[Piece]:
+    def pieces(self, columns: Mapping[str, int], *, numeric: Collection[str] = ()) -> Iterator[Piece]:
         """See `Table.pieces`."""
+        header, first = self._header, 1
+        begin = header.number + self._options.skip_rows_after_header
+        shape = shape_of(self._options, header.names, header.line, self._options.timestamps)
+        for text in self._texts():
+            count = text.count(b"\n")
+            skipped = max(0, begin - first + 1)
+            plain = None
+            if shape is not None and skipped <= _MOST_SKIPPED:
+                plain = split(_without(text, skipped), shape, columns, numeric, first + skipped)
+            if plain is not None:
+                yield Piece(plain)
+            else:
+                yield from self._by_line(text, first, columns)
+            first += count
+
+    def _by_line(self, text: bytes, first: int, columns: Mapping[str, int]) -> Iterator[Piece]:
+        """Yield the rows of text that is not plain, looked at line by line."""
         header = self._header
-        first = header.number + self._options.skip_rows_after_header
-        for block in blocks(self._file, self._options.encoding):
-            lines = self._rows_of(block).filter((pl.col(NUMBER) > first) & (pl.col(LINE) != header.line))
-            other = lines.filter(self._is_header(header))
-            rows = lines.filter(pl.col(NUMBER) < other[NUMBER].min()) if other.height else lines
-            yield self._divided(rows, columns)
-            if other.height:
-                number, text = other.row(0)
-                raise SourceError(f"row {number} is another header: {text[:100]}; divide the file there")
+        begin = header.number + self._options.skip_rows_after_header
+        lines = self._rows_of(lines_of(text, first)).filter((pl.col(NUMBER) > begin) & (pl.col(LINE) != header.line))
+        other = lines.filter(self._is_header(header))
+        rows = lines.filter(pl.col(NUMBER) < other[NUMBER].min()) if other.height else lines
+        yield self._divided(rows, columns)
+        if other.height:
+            number, found = other.row(0)
+            raise SourceError(f"row {number} is another header: {found[:100]}; divide the file there")
+
+    def _texts(self) -> Iterator[bytes]:
+        yield from self._ends or texts(self._file, self._options.encoding)
 
     @cached_property
     def _header(self) -> _Header:
         skipped = self._options.skip_rows
-        for block in blocks(self._file, self._options.encoding):
-            first = self._counted(self._rows_of(block).filter(pl.col(NUMBER) > skipped).head(1))
+        start = 1
+        for text in self._texts():
+            first = self._first_row(text, start)
+            start += text.count(b"\n")
             if first.is_empty():
                 continue
             number, line = first.select(NUMBER, LINE).row(0)
@@ -74,6 +106,15 @@ class TextTable:
             names = self._split(first, range(first[_FIELDS].item()), first[_FIELDS].item()).row(0)
             return _Header(line, number, [(name or "").strip() for name in names])
         raise SourceError("it is empty" if not skipped else f"it has no line after the first {skipped}; see skip_rows")
+
+    def _first_row(self, text: bytes, start: int) -> pl.DataFrame:
+        """Return the first row of a text after `skip_rows`; it is looked for at the beginning, where it mostly is."""
+        cut = text.find(b"\n", _BEGINNING) + 1
+        for part in (text[:cut], text) if cut else (text,):
+            rows = self._rows_of(lines_of(part, start)).filter(pl.col(NUMBER) > self._options.skip_rows)
+            if rows.height:
+                break
+        return self._counted(rows.head(1))
 
     def _rows_of(self, block: pl.DataFrame) -> pl.DataFrame:
         """Return the lines of a block that are rows, a header among them."""
@@ -165,3 +206,11 @@ class TextTable:
                 f'row {row}, column "{name}": "{text}" has bytes that are not {encoding}; '
                 'say encoding = "cp1252", or what the file was written in'
             )
+
+
+def _without(text: bytes, lines: int) -> bytes:
+    """Return a text without its first lines."""
+    start = 0
+    for _ in range(lines):
+        start = text.find(b"\n", start) + 1 or len(text)
+    return text[start:] if start else text

@@ -145,7 +145,7 @@ spans = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 8)), min_size=1, 
 @given(spans)
 @example([(0, 8), (1, 1), (3, 1)])
 def test_no_proposed_slice_begins_inside_a_file(files: list[tuple[int, int]]) -> None:
-    """Each file lies in one slice, and there are never more than 64."""
+    """Each file lies in one slice, and there are never more than 4,096."""
     known = [Span(T0 + first * HOUR, T0 + (first + length) * HOUR) for first, length in files]
     starts = starts_between(known)
     assert starts == sorted(set(starts))
@@ -154,7 +154,8 @@ def test_no_proposed_slice_begins_inside_a_file(files: list[tuple[int, int]]) ->
     assert [(span, start) for span in known for start in starts if span.earliest < start <= span.latest] == []
 
 
-def test_many_files_become_few_slices() -> None:
-    """A hundred files apart from each other share 50 slices."""
-    known = [Span(T0 + number * HOUR, T0 + number * HOUR) for number in range(100)]
-    assert starts_between(known) == [T0 + number * HOUR for number in range(0, 100, 2)]
+def test_a_slice_is_a_file_unless_there_are_thousands() -> None:
+    """Files apart from each other have a slice each; of more than 4,096, neighbours share one."""
+    known = [Span(T0 + number * HOUR, T0 + number * HOUR) for number in range(MOST_SLICES + 1)]
+    assert starts_between(known[:-1]) == [span.earliest for span in known[:-1]]
+    assert starts_between(known) == [span.earliest for span in known[::2]]

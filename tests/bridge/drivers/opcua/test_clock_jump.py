@@ -89,7 +89,7 @@ def test_the_years_between_are_backfilled(tmp_path: Path, ntp: Path) -> None:
     async def backfill() -> int:
         task = Backfill(plant.archives["history"], edge, store)
         await task.run(await task.plan(None, None), advance=lambda _: None)
-        return task.store.written.total()
+        return task.link.written
 
     asyncio.run(stream())
     covered = Coverage(edge).of(["p1.level"], datetime(1960, 1, 1, tzinfo=UTC), datetime.now(UTC))
