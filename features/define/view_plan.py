@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from math import ceil
@@ -154,10 +154,16 @@ class Era(NamedTuple):
 class ViewPlan:
     """What a view computes, for every point and asset."""
 
+    plant: Plant = field(repr=False)
     view: View
     points: tuple[PointPlan, ...]
-    assets: tuple[AssetPlan, ...]
-    """Every asset of the view's class, sorted by name."""
+    names: tuple[str, ...]
+    """Of its assets: all of the view's class, sorted."""
+
+    @cached_property
+    def assets(self) -> tuple[AssetPlan, ...]:
+        """The plans of its assets, resolved when they are first needed: thousands take a while."""
+        return tuple(_asset_plan(self.plant, self.view, asset, self.points) for asset in self.names)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -181,8 +187,7 @@ def view_plan(plant: Plant, view: View) -> ViewPlan:
     names = Counter(column.name for plan in plans for column in plan.columns)
     if repeated := [name for name, count in names.items() if count > 1]:
         raise ConfigError(f"{view.name}: several groups have the column {', '.join(repeated)}; leave out one of them")
-    assets = tuple(_asset_plan(plant, view, asset, plans) for asset in plant.assets_of(view.asset_class))
-    return ViewPlan(view, plans, assets)
+    return ViewPlan(plant, view, plans, plant.assets_of(view.asset_class))
 
 
 def _asset_plan(plant: Plant, view: View, asset: str, points: tuple[PointPlan, ...]) -> AssetPlan:
