@@ -99,7 +99,7 @@ class AssetPlan:
     """The tags that fill points of the view, in the order of these points."""
     speed: SpeedTag | None
     fixed_rpm: float | None
-    """The speed the plant file gives the asset, where no tag measures it."""
+    """The speed the plant file gives the asset: used where no tag measures it, else compared with the tag's."""
     window: timedelta
     hop: timedelta
     eras: tuple[Era, ...] = ()
@@ -138,8 +138,10 @@ class AssetPlan:
         """Return the plan without the tags that have no samples; `names` are those that have."""
         if all(tag.name in names for tag in self.sample_tags):
             return self
-        speed = self.speed if self.speed and self.speed.name in names else None
-        return replace(self, tags=tuple(tag for tag in self.tags if tag.name in names), speed=speed)
+        tags = tuple(tag for tag in self.tags if tag.name in names)
+        if self.speed and self.speed.name not in names:  # a tag measures the speed: the fixed one does not stand in
+            return replace(self, tags=tags, speed=None, fixed_rpm=None)
+        return replace(self, tags=tags)
 
 
 class Era(NamedTuple):
@@ -232,7 +234,7 @@ def _plan_at(
         points=view.points,
         tags=tuple(_point_tag(plan, tag, since, changed) for plan, tag in filled if tag),
         speed=_speed_tag(view, speed, since.get("speed_tag")) if speed else None,
-        fixed_rpm=None if speed or turns else plant.asset_at(asset, instant).speed_rpm,
+        fixed_rpm=None if turns else plant.asset_at(asset, instant).speed_rpm,
         window=view.window,
         hop=view.hop,
     )

@@ -76,6 +76,12 @@ def ranges_of(point: Point, name: str, asset: Asset) -> tuple[tuple[datetime, tu
     return (held[0], *changes) if changes else ()
 
 
+def speeds_of(asset: Asset) -> tuple[tuple[datetime, float | None], ...]:
+    """Return `Tag.fixed_rpm` of an asset's speed tag: its fixed speeds, oldest first; empty if it never has one."""
+    held = tuple((era.since, era.asset.speed_rpm) for era in eras_of(asset))
+    return held if any(rpm for _, rpm in held) else ()
+
+
 class TagFacts(TypedDict):
     """The facts about a tag's point that an asset may have instead of its class: fields of `Tag`."""
 

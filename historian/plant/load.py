@@ -19,7 +19,7 @@ from historian.plant.alarms import unknown_sets
 from historian.plant.connections import ConnectionConfig, DriverSpec, Section, Tag
 from historian.plant.document import Document, problems_of, read_unset_toml, readable_message
 from historian.plant.drivers import find_driver
-from historian.plant.facts import eras_of, facts_at, ranges_of
+from historian.plant.facts import eras_of, facts_at, ranges_of, speeds_of
 from historian.plant.feature_sets import complaints, view_of
 from historian.plant.model import Connection, PlantFile, TagRow
 from historian.plant.plant import Plant, View
@@ -262,6 +262,7 @@ class _Resolver:
             listed=listed,
             ranges=ranges_of(point, row.point, self.assets[row.asset]),
             since=row.since,
+            fixed_rpm=speeds_of(self.assets[row.asset]) if point.kind == "speed" else (),
             **facts_at(point, row.point, asset),
         )
 

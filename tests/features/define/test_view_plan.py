@@ -144,7 +144,7 @@ def turning(*bearings: Bearing | None, speed: bool = True) -> Plant:
 
 
 def test_an_asset_has_the_tags_that_fill_its_points_and_where_its_speed_comes_from() -> None:
-    """Bearings and whether they are possible; a fixed speed only where no tag measures it."""
+    """Bearings and whether they are possible; the fixed speed is not used instead of a tag without samples."""
     view = vibration("de_h", "nde_h", features=("envelope",), speed="speed")
     found = view_plan(turning(CWRU, MISFIT, None), view).assets
     assert [each.asset for each in found] == ["p1", "p2", "p3"]
@@ -157,6 +157,11 @@ def test_an_asset_has_the_tags_that_fill_its_points_and_where_its_speed_comes_fr
     fixed = Asset.model_validate({"class": "compressor", "speed_rpm": 1500})
     (alone,) = view_plan(replace(turning(CWRU, speed=False), assets={"p1": fixed}), view).assets
     assert (alone.speed, alone.fixed_rpm, alone.points) == (None, 1500.0, ("de_h", "nde_h"))
+    (both,) = view_plan(replace(turning(CWRU), assets={"p1": fixed}), view).assets
+    assert (both.speed is None, both.fixed_rpm) == (False, 1500.0)
+    assert both.with_samples({"p1.speed", "p1.de_h"}) == both
+    silent = both.with_samples({"p1.de_h"})
+    assert (silent.speed, silent.fixed_rpm) == (None, None)
 
 
 def test_a_window_looks_back_as_far_as_any_of_its_tags_needs() -> None:
