@@ -57,7 +57,7 @@ layout = "waveform"
     ids=["agrees", "in Hz", "stands", "a column", "contradicts", "contradicts in Hz"],
 )
 def test_a_stated_speed_is_a_sample_and_is_compared(
-    tmp_path: Path, stated: dict[str, object], unit: str, problem: str | None
+    tmp_path: Path, stated: dict[str, float | list[float]], unit: str, problem: str | None
 ) -> None:
     """It is compared with the fixed speed of its time; the samples are read whatever the comparison says."""
     plant = machine(tmp_path, "RPM", unit=unit)
@@ -65,7 +65,7 @@ def test_a_stated_speed_is_a_sample_and_is_compared(
 
     pages, failures = read_all(archive_of(plant))
 
-    mean = float(np.mean(stated["RPM"]))  # type: ignore[arg-type]  # a number or a list of them
+    mean = float(np.mean(stated["RPM"]))
     found = batch_of(pages).filter(tag="a.speed").select("timestamp", "value").rows()
     assert found == [(START, pytest.approx(mean))]
     assert batch_of(pages).filter(tag="a.de").height == 2
