@@ -90,7 +90,7 @@ def _compiled(directory: Path) -> dict[str, str]:
 
 def serving(directory: Path) -> int:
     """Peak memory in MiB of `penstock serve` once it has answered with an asset's features."""
-    command = [_PENSTOCK, "serve", "--port", "0", "--json"]
+    command = [str(_PENSTOCK), "serve", "--port", "0", "--json"]
     with subprocess.Popen(
         command, cwd=directory, env=_compiled(directory), stdout=subprocess.PIPE, text=True
     ) as server:
