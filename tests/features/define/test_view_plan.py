@@ -14,9 +14,9 @@ import pytest
 
 from features.compute.rows.kernel_values import waveform_values
 from features.define.catalogue import PROCESS, SPECTRAL, TIME, find_group
+from features.define.history import history_of
 from features.define.quality_columns import WAVEFORM
 from features.define.spec import FeatureSpec
-from features.define.history import history_of
 from features.define.view_plan import view_plan
 from features.windows.tiling import Tiling
 from historian.errors import ConfigError
