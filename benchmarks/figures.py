@@ -36,9 +36,9 @@ def _peak_memory(name: str, script: str, what: str, **size: int) -> Figure:
     )
 
 
-def _fleet(key: str, what: str, target: float | None) -> Figure:
+def _fleet(key: str, what: str, target: float | None = None, *, unit: str = "s") -> Figure:
     where = {"assets": 5_000}
-    return Figure(f"fleet_5000_{key}", "fleet", "fleet", what, "", target, "s", "lower", "fleet", key, where)
+    return Figure(f"fleet_5000_{key}", "fleet", "fleet", what, "", target, unit, "lower", "fleet", key, where)
 
 
 def _backfill(layout: str, tags: int) -> Figure:
@@ -216,7 +216,10 @@ FIGURES: Final = (
     _fleet("compute", "`penstock compute` with nothing new, 5,000 assets with 10,000 tags, from start to end", 3),
     _fleet("apply", "`penstock apply` with nothing changed, the same", 5),
     _fleet("follow", "the first round of `compute --follow`, with all that it opens, the same", 5),
-    _fleet("round", "a later round with nothing new, the same", None),
+    _fleet("round", "a later round with nothing new, the same"),
+    _fleet("compute_mib", "peak memory of `penstock compute` with nothing new, the same", unit="MiB"),
+    _fleet("apply_mib", "peak memory of `penstock apply` with nothing changed, the same", unit="MiB"),
+    _fleet("serve_mib", "peak memory of `penstock serve` after its first answer with features, the same", unit="MiB"),
     Figure(
         "pit_small_vs_dask",
         "point_in_time",

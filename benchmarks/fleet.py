@@ -2,8 +2,9 @@
 
     python -m benchmarks.fleet --assets 5000
 
-Prints the seconds of `penstock compute` and of `penstock apply`, each run a second time, with the start of Python and
-its imports; and those of `compute --follow` from the loaded plant file to the end of its first round, and of a second
+Prints the seconds and the peak memory of `penstock compute` and of `penstock apply`, each run a second time, with the
+start of Python and its imports, and the peak memory of `penstock serve` once it has answered with features; and the
+seconds of `compute --follow` from the loaded plant file to the end of its first round, and of a second
 round. With `--assets 20000` they show how time grows.
 """
 
@@ -11,23 +12,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Final
 
+import httpx
 import polars as pl
 
+from benchmarks.memory import peak_of
 from features.compute.follow import plant_follower
 from historian.plant.load import load_plant
 from historian.samples import SCHEMA, normalise
 from historian.stores.open import open_store
 from historian.times import utc_now
 
+_LOOK_S: Final = 0.02
+_MIB: Final = 2**20
 _PENSTOCK: Final = Path(sys.executable).with_name("penstock")
 _POINTS: Final = ("load", "oil")
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,11 +69,39 @@ def write_fleet(directory: Path, assets: int) -> None:
     open_store(load_plant(directory)).write(batch, source="fleet", now=_START + timedelta(hours=1))
 
 
-def seconds_of(directory: Path, command: str) -> tuple[float, float]:
-    """Run a command in the fleet's directory; how long it takes, and its CPU time."""
-    begun, used = perf_counter(), _children()
-    subprocess.run([_PENSTOCK, command], cwd=directory, check=True, stdout=subprocess.DEVNULL)
-    return perf_counter() - begun, _children() - used
+def cost_of(directory: Path, command: str) -> tuple[float, float, int]:
+    """Run a command in the fleet's directory; how long it takes, its CPU time, and its peak memory in MiB."""
+    begun, used, peak = perf_counter(), _children(), 0
+    with subprocess.Popen(
+        [_PENSTOCK, command], cwd=directory, env=_compiled(directory), stdout=subprocess.DEVNULL
+    ) as run:
+        while run.poll() is None:
+            peak = max(peak, peak_of(run.pid))
+            sleep(_LOOK_S)
+    assert run.returncode == 0
+    return perf_counter() - begun, _children() - used, peak // _MIB
+
+
+def _compiled(directory: Path) -> dict[str, str]:
+    """The environment of a command that finds modules compiled, as in an installed package, once it has run before."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(directory / "bytecode")}
+
+
+def serving(directory: Path) -> int:
+    """Peak memory in MiB of `penstock serve` once it has answered with an asset's features."""
+    command = [str(_PENSTOCK), "serve", "--port", "0", "--json"]
+    with subprocess.Popen(
+        command, cwd=directory, env=_compiled(directory), stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            url = json.loads(server.stdout.readline())["url"]
+            body = {"feature_service": "pump", "entities": {"asset": ["p00000"]}}
+            httpx.post(f"{url}/get-online-features", json=body, timeout=120).raise_for_status()
+            return peak_of(server.pid) // _MIB
+        finally:
+            server.terminate()
 
 
 def _children() -> float:
@@ -94,11 +128,12 @@ def main() -> None:
         directory = Path(temporary)
         write_fleet(directory, assets)
         for command in ("compute", "apply"):
-            seconds_of(directory, command)
-        found = {}
+            cost_of(directory, command)
+        found: dict[str, float] = {}
         for command in ("compute", "apply"):
-            found[command], found[f"{command}_cpu"] = seconds_of(directory, command)
+            found[command], found[f"{command}_cpu"], found[f"{command}_mib"] = cost_of(directory, command)
         found["follow"], found["round"] = following(directory)
+        found["serve_mib"] = serving(directory)
     print(json.dumps({"name": "fleet", "assets": assets, **{name: round(each, 2) for name, each in found.items()}}))
 
 

@@ -1,7 +1,9 @@
-"""What a file or a server states about a sample rate, compared with the plant file. Pure.
+"""What a file or a server states about a sample rate or a speed, compared with the plant file. Pure.
 
 Whoever reads such a statement (a WAV header, a property of a TDMS channel, a node of a server) compares it here and
-reports the contradiction. Stretches are stored at the stated rate: their windows then have the reason `rate`.
+reports the contradiction. Stretches are stored at the stated rate: their windows then have the reason `rate`. A stated
+speed is a sample of the speed tag: windows in which it contradicts the fixed speed have the reason
+`speed_contradicted`.
 """
 
 from __future__ import annotations
@@ -10,12 +12,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 RATE_TOLERANCE: Final = 0.002
 """Relative difference up to which sample rates agree: clocks drift by less, and headers round to fewer digits."""
+SPEED_TOLERANCE: Final = 0.02
+"""Relative difference up to which speeds agree: beyond it, the search for lines of shaft and bearing misses them."""
+RPM_PER: Final[Mapping[str, float]] = {"rpm": 1.0, "Hz": 60.0}
+"""rpm per unit of a speed point."""
 _FRACTION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)")
 
 
@@ -43,22 +49,31 @@ Rate = Annotated[
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two statements about the sample rate of a tag, of which one must be wrong."""
+    """Two statements about the sample rate or the speed of a tag, of which one must be wrong."""
 
     tag: str
     stated: float
-    """Hz."""
+    """Hz of a rate, rpm of a speed."""
     configured: float
-    """Hz, what the plant file says."""
+    """The same by the plant file."""
     by: str
     """Who states it: `the file`, `its source`."""
+    what: Literal["sample rate", "speed"] = "sample rate"
 
     def __str__(self) -> str:
         """Return it as a sentence, with what to do."""
+        unit, remedy = _OF[self.what]
         return (
-            f"{self.tag}: {self.by} states a sample rate of {self.stated:.6g} Hz, plant.toml {self.configured:.6g} Hz; "
-            "correct sample_rate, or the address if these are samples of another sensor"
+            f"{self.tag}: {self.by} states a {self.what} of {self.stated:.6g} {unit}, plant.toml {self.configured:.6g} "
+            f"{unit}; correct {remedy}"
         )
+
+
+_OF: Final = {
+    "sample rate": ("Hz", "sample_rate, or the address if these are samples of another sensor"),
+    "speed": ("rpm", "speed_rpm, or leave the tag out of this list if the file is wrong"),
+}
+"""What is stated -> its unit, and what to do."""
 
 
 def rate_contradiction(tag: str, *, stated: float, configured: float, by: str) -> Contradiction | None:
@@ -76,6 +91,23 @@ def rate_contradiction(tag: str, *, stated: float, configured: float, by: str) -
     if abs(stated - configured) <= RATE_TOLERANCE * configured:
         return None
     return Contradiction(tag, stated, configured, by)
+
+
+def speed_contradiction(tag: str, *, stated: float, configured: float, by: str) -> Contradiction | None:
+    """Compare a stated speed with the fixed speed that the plant file gives the asset.
+
+    Args:
+        tag: name of the speed tag.
+        stated: rpm.
+        configured: rpm, `Asset.speed_rpm` at that time.
+        by: who states it.
+
+    Returns:
+        The contradiction; None if they agree within `SPEED_TOLERANCE`.
+    """
+    if abs(stated - configured) <= SPEED_TOLERANCE * configured:
+        return None
+    return Contradiction(tag, stated, configured, by, "speed")
 
 
 def rate_contradictions(stated: Iterable[tuple[str, float]], rates: Mapping[str, float]) -> set[Contradiction]:

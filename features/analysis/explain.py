@@ -254,7 +254,7 @@ def _versions(subject: _Subject) -> dict[str, Any]:
 
 def _again(store: Reader, subject: _Subject, now: datetime) -> dict[str, Any]:
     """Return the value that the samples of now give, by the same code as in `penstock compute`."""
-    plan = replace(subject.table.plan, assets=(subject.plan,))
+    plan = replace(subject.table.plan, names=(subject.plan.asset,))
     names = [tag.name for tag in subject.plan.sample_tags]
     newest = dict(store.latest(names).select("tag", "timestamp").iter_rows())
     planner = Planner(store, plan, newest, now, budget(MEMORY, 1))

@@ -126,7 +126,9 @@ def _facts(
     if any("speed" in each for each in uses.values()):
         tag = plant.tag_at(asset, view.speed, instant) if view.speed else None
         measured = tag and [tag.name, tag.unit, format_duration(tag.max_staleness)]
-        facts |= {"speed_tag": measured} if measured else {"speed_rpm": plant.asset_at(asset, instant).speed_rpm}
+        fixed = plant.asset_at(asset, instant).speed_rpm
+        facts |= {"speed_tag": measured} if measured else {}
+        facts |= {"speed_rpm": fixed} if fixed or not measured else {}
     return facts
 
 

@@ -59,7 +59,7 @@ class PointPlan:
         found = {spec.name: facts_of(name, group, spec) for name, group in self.groups.items() for spec in group.specs}
         return {**found, "clipped": frozenset({"range"})} if self.point.kind == "vibration" else found
 
-    @property
+    @cached_property
     def uses(self) -> frozenset[Fact]:
         """The facts that its columns depend on."""
         used: set[Fact] = {"tag", "speed"} if self.shows_speed else {"tag"}

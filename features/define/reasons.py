@@ -49,8 +49,8 @@ REASONS: Final[Mapping[Reason, str]] = {
     "stale": "in part of the window no sample was younger than max_staleness",
     "no_speed": "for less than 80 % of the window the speed is Good, fresh and above zero, or there is none at all",
     "speed_varies": "the speed varies by more than 2 % of its mean in the window",
-    "speed_contradicted": "the spectrum has multiples of a speed more than 2 % off the given one, and hardly "
-    "any of the given one",
+    "speed_contradicted": "the speed tag's speed and the asset's fixed one differ by more than 2 %; or the spectrum "
+    "has multiples of a speed more than 2 % off the given one, and hardly any of the given one",
     "geometry": "no bearing is given, or its balls do not fit its pitch circle",
     "unit": "velocity cannot be had from the point's unit, which is neither g nor m/s²",
     "constant": "all samples of the window are equal",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from math import ceil
@@ -99,7 +99,7 @@ class AssetPlan:
     """The tags that fill points of the view, in the order of these points."""
     speed: SpeedTag | None
     fixed_rpm: float | None
-    """The speed the plant file gives the asset, where no tag measures it."""
+    """The speed the plant file gives the asset: used where no tag measures it, else compared with the tag's."""
     window: timedelta
     hop: timedelta
     eras: tuple[Era, ...] = ()
@@ -138,8 +138,10 @@ class AssetPlan:
         """Return the plan without the tags that have no samples; `names` are those that have."""
         if all(tag.name in names for tag in self.sample_tags):
             return self
-        speed = self.speed if self.speed and self.speed.name in names else None
-        return replace(self, tags=tuple(tag for tag in self.tags if tag.name in names), speed=speed)
+        tags = tuple(tag for tag in self.tags if tag.name in names)
+        if self.speed and self.speed.name not in names:  # a tag measures the speed: the fixed one does not stand in
+            return replace(self, tags=tags, speed=None, fixed_rpm=None)
+        return replace(self, tags=tags)
 
 
 class Era(NamedTuple):
@@ -154,10 +156,16 @@ class Era(NamedTuple):
 class ViewPlan:
     """What a view computes, for every point and asset."""
 
+    plant: Plant = field(repr=False)
     view: View
     points: tuple[PointPlan, ...]
-    assets: tuple[AssetPlan, ...]
-    """Every asset of the view's class, sorted by name."""
+    names: tuple[str, ...]
+    """Of its assets: all of the view's class, sorted."""
+
+    @cached_property
+    def assets(self) -> tuple[AssetPlan, ...]:
+        """The plans of its assets, resolved when they are first needed: thousands take a while."""
+        return tuple(_asset_plan(self.plant, self.view, asset, self.points) for asset in self.names)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -181,8 +189,7 @@ def view_plan(plant: Plant, view: View) -> ViewPlan:
     names = Counter(column.name for plan in plans for column in plan.columns)
     if repeated := [name for name, count in names.items() if count > 1]:
         raise ConfigError(f"{view.name}: several groups have the column {', '.join(repeated)}; leave out one of them")
-    assets = tuple(_asset_plan(plant, view, asset, plans) for asset in plant.assets_of(view.asset_class))
-    return ViewPlan(view, plans, assets)
+    return ViewPlan(plant, view, plans, plant.assets_of(view.asset_class))
 
 
 def _asset_plan(plant: Plant, view: View, asset: str, points: tuple[PointPlan, ...]) -> AssetPlan:
@@ -227,7 +234,7 @@ def _plan_at(
         points=view.points,
         tags=tuple(_point_tag(plan, tag, since, changed) for plan, tag in filled if tag),
         speed=_speed_tag(view, speed, since.get("speed_tag")) if speed else None,
-        fixed_rpm=None if speed or turns else plant.asset_at(asset, instant).speed_rpm,
+        fixed_rpm=None if turns else plant.asset_at(asset, instant).speed_rpm,
         window=view.window,
         hop=view.hop,
     )

@@ -24,7 +24,6 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.fft import ifft, next_fast_len, rfft
 
 from features.define.spec import Complexes, Floats, ratio
 from features.kernels.lines import LOBE, at, floor, near, strongest, tone
@@ -89,6 +88,8 @@ def envelopes(transform: Complexes, size: int, sample_rate: float, shaft: Floats
 
 def _spectrum(band: Complexes, size: int) -> Floats:
     """Return [windows, K/2] A_k, and twice the mean at DC, of the band [windows, K]."""
+    from scipy.fft import ifft, next_fast_len, rfft  # takes half a second, which every command would wait for
+
     count = band.shape[1]
     if count < 2:
         return np.zeros((len(band), 1))

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.fft import ifft, next_fast_len
 
 from features.define.spec import Complexes, Floats, ratio
 
@@ -74,6 +73,8 @@ def _tree(top: int) -> Iterator[int]:
 
 def _kurtoses(bands: Complexes) -> Floats:
     """Return [windows, bands] the kurtosis K of bands [windows, bands, lines]; NaN where a band has no power."""
+    from scipy.fft import ifft, next_fast_len  # takes half a second, which every command would wait for
+
     length = next_fast_len(bands.shape[2])
     envelope = ifft(bands, length, axis=2)
     square = np.square(envelope.real)

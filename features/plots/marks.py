@@ -69,13 +69,14 @@ def turning(store: Reader, plant: Plant, tag: Tag, found: Snapshot) -> Turning:
     end, length = np.array([micros(found.end)]), micros(found.end) - micros(found.start)
     instant = found.end - timedelta(microseconds=1)
     source, bearing = _speed_tag(plant, tag, instant), (plant.tag_at(tag.asset, tag.point, instant) or tag).bearing
+    fixed_rpm = plant.asset_at(tag.asset, instant).speed_rpm
     if source is None:
-        speeds = fixed_speeds(plant.asset_at(tag.asset, instant).speed_rpm, end)
+        speeds = fixed_speeds(fixed_rpm, end)
         return Turning(float(speeds.shaft[0]), bearing, _lack(speeds), speeds.sources[0] or "")
     pages = list(store.read([source.name], found.start - source.max_staleness, found.end))
     samples = tag_samples(pl.concat(pages) if pages else empty_batch())
     held = held_speeds(samples, source.unit, staleness=microseconds(source.max_staleness))
-    speeds = measured_speeds(held, end, length=length)
+    speeds = measured_speeds(held, end, length=length, fixed_rpm=fixed_rpm)
     standstill = f"the shaft stands still, by {source.name}" if _is_zero(held, end, length) else ""
     return Turning(float(speeds.shaft[0]), bearing, standstill or _lack(speeds), speeds.sources[0] or "")
 

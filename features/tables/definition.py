@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -73,7 +73,7 @@ class Definition:
 
     def to_json(self) -> str:
         """Return the form that is stored as the table's description."""
-        return written(asdict(self))
+        return written({**_fields(self), "provenance": [*map(_fields, self.provenance)]})
 
     @property
     def features(self) -> Mapping[str, int]:
@@ -176,7 +176,7 @@ def definition_of(plant: Plant, plan: ViewPlan) -> Definition:
     """
     view = plan.view
     features = {column.name: column.spec.version for column in plan.columns}
-    assets = {each.asset: _digests(history_of(plant, view, plan.uses, each.asset)) for each in plan.assets}
+    assets = {name: _digests(history_of(plant, view, plan.uses, name)) for name in plan.names}
     return Definition(
         window=format_duration(view.window),
         hop=format_duration(view.hop),
@@ -187,6 +187,11 @@ def definition_of(plant: Plant, plan: ViewPlan) -> Definition:
         },
         provenance=(Provenance(0, features, assets),),
     )
+
+
+def _fields(each: Definition | Provenance) -> dict[str, Any]:
+    """Return the fields by name; `asdict` would copy the facts of every asset."""
+    return {field.name: getattr(each, field.name) for field in fields(each)}
 
 
 def _digests(history: Sequence[Held]) -> Digests:

@@ -10,6 +10,7 @@ lose nor repeat them. By what rows were computed is in the table's description (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -325,14 +326,13 @@ class FeatureTable:
 
 
 def _open(path: Path, empty: pl.DataFrame, definition: Definition) -> DeltaTable:
-    arrow = empty.to_arrow().schema
-    try:
-        return DeltaTable.create(
-            path,
-            schema=arrow,
-            mode="ignore",
-            description=definition.to_json(),
-            configuration=CONFIGURATION,
-        )
-    except CommitFailedError:
-        return DeltaTable(path)  # another process created it at the same time
+    if not DeltaTable.is_deltatable(str(path)):
+        with suppress(CommitFailedError):  # another process created it at the same time
+            return DeltaTable.create(
+                path,
+                schema=empty.to_arrow().schema,
+                mode="ignore",
+                description=definition.to_json(),
+                configuration=CONFIGURATION,
+            )
+    return DeltaTable(path)

@@ -51,6 +51,8 @@ class Tag:
     """The point's limits of velocity RMS."""
     ranges: tuple[tuple[datetime, tuple[float, float] | None], ...] = ()
     """Range and from when it holds, oldest first; empty if it has always been the same."""
+    fixed_rpm: tuple[tuple[datetime, float | None], ...] = ()
+    """Of a speed tag: the fixed speed that the plant file gives the asset as well, and from when, oldest first."""
     since: datetime | None = None
     """From when on it fills the point, UTC; None for ever, or as long as no other tag is known to have filled it."""
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
-from historian.plant.connections import Tag
-from historian.plant.model import Asset, Bearing, Change, Point, PointFacts
+from historian.plant.model import Asset, Bearing, Change, Point, PointFacts, Zones
 
 ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 """The instant before all dates: facts without `since` hold from it on."""
@@ -31,7 +29,7 @@ class Era(NamedTuple):
 
 def eras_of(asset: Asset) -> tuple[Era, ...]:
     """Return an asset's eras, oldest first: one without changes, else one more for each instant of a change."""
-    eras = [Era(ALWAYS, asset.model_copy(update={"changes": ()}))]
+    eras = [Era(ALWAYS, asset.model_copy(update={"changes": ()}) if asset.changes else asset)]
     for change in sorted(asset.changes, key=lambda each: each.since):
         after = Era(change.since, _changed(eras[-1].asset, change))
         eras = [*(each for each in eras if each.since != change.since), after]
@@ -51,7 +49,9 @@ def point_of(point: Point, name: str, asset: Asset) -> Point:
         name: its name.
         asset: the asset, as it is at some instant.
     """
-    given = asset.points.get(name, PointFacts())
+    given = asset.points.get(name)
+    if given is None:
+        return point
     update = {key: value for key in PointFacts.model_fields if (value := getattr(given, key)) is not None}
     return point.model_copy(update=update) if update else point
 
@@ -69,22 +69,39 @@ def ranges_of(point: Point, name: str, asset: Asset) -> tuple[tuple[datetime, tu
         name: its name.
         asset: the asset, with its changes.
     """
+    if not asset.changes:
+        return ()
     held = [(era.since, point_of(point, name, era.asset).range) for era in eras_of(asset)]
     changes = [later for earlier, later in pairwise(held) if earlier[1] != later[1]]
     return (held[0], *changes) if changes else ()
 
 
-def tag_with_facts(tag: Tag, point: Point, asset: Asset) -> Tag:
-    """Return a tag with the facts about its point that the asset has.
+def speeds_of(asset: Asset) -> tuple[tuple[datetime, float | None], ...]:
+    """Return `Tag.fixed_rpm` of an asset's speed tag: its fixed speeds, oldest first; empty if it never has one."""
+    held = tuple((era.since, era.asset.speed_rpm) for era in eras_of(asset))
+    return held if any(rpm for _, rpm in held) else ()
+
+
+class TagFacts(TypedDict):
+    """The facts about a tag's point that an asset may have instead of its class: fields of `Tag`."""
+
+    range: tuple[float, float] | None
+    states: Mapping[str, float | str]
+    zones: Zones | None
+    bearing: Bearing | None
+
+
+def facts_at(point: Point, name: str, asset: Asset) -> TagFacts:
+    """Return the facts about a point of an asset.
 
     Args:
-        tag: the tag.
-        point: the point that it fills, as its class describes it.
+        point: the point, as its class describes it.
+        name: its name.
         asset: the asset, as it is at some instant.
     """
-    held = point_of(point, tag.point, asset)
-    bearing = bearing_of(asset, tag.point) if tag.kind == "vibration" else None
-    return replace(tag, range=held.range, states=held.states, zones=held.zones, bearing=bearing)
+    held = point_of(point, name, asset)
+    bearing = bearing_of(asset, name) if point.kind == "vibration" else None
+    return {"range": held.range, "states": held.states, "zones": held.zones, "bearing": bearing}
 
 
 def _changed(asset: Asset, change: Change) -> Asset:

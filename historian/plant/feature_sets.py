@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Final
 
 from historian.errors import ConfigError, near_misses
 from historian.plant.feature_groups import GroupNeeds, groups_of, needs_of, point_kind
 from historian.plant.model import BANDS, Asset, AssetClass, Facts, FeatureSet, Point
 from historian.plant.plant import View
+from historian.stated import RPM_PER
 from historian.times import format_duration
-
-SPEED_UNITS: Final = ("rpm", "Hz")
 
 
 def view_of(
@@ -108,7 +106,7 @@ def _speed(asset_class: AssetClass, features: FeatureSet) -> Iterator[str]:
     if speed is None or speed.kind != "speed":
         known = [name for name, point in asset_class.points.items() if point.kind == "speed"]
         yield f"speed {features.speed!r} is no point of kind speed{near_misses(features.speed, known)}"
-    elif speed.unit not in SPEED_UNITS:
+    elif speed.unit not in RPM_PER:
         yield f"speed {features.speed!r} is in {speed.unit or 'no unit'}; give the point the unit rpm or Hz"
     if all(asset_class.points[name].kind != "vibration" for name in features.points):
         yield "speed is for vibration points"

@@ -237,7 +237,9 @@ class Facts(Model):
         {}, description="Bearing by vibration point, if the asset has several; takes precedence over bearing."
     )
     speed_rpm: float | None = Field(
-        None, gt=0, description="Fixed speed of the shaft in rpm; used if no tag fills the speed point."
+        None,
+        gt=0,
+        description="Fixed speed of the shaft in rpm; used without a speed tag, else compared with it.",
     )
     points: dict[Name, PointFacts] = Field(
         {}, description="Range, states and zones by point, where the class's differ."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from historian.plant.connections import ConnectionConfig, Tag
-from historian.plant.facts import ALWAYS, Era, era_at, eras_of, tag_with_facts
+from historian.plant.facts import ALWAYS, Era, era_at, eras_of, facts_at
 from historian.plant.model import BANDS, Asset, AssetClass, Band
 
 
@@ -77,7 +77,7 @@ class Plant:
         if not found or asset not in self._eras:
             return next(reversed(found), None)
         held = self.asset_at(asset, instant)
-        return tag_with_facts(found[-1], self.classes[held.asset_class].points[point], held)
+        return replace(found[-1], **facts_at(self.classes[held.asset_class].points[point], point, held))
 
     def asset_at(self, asset: str, instant: datetime) -> Asset:
         """Return an asset with the facts that held at an instant."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +16,9 @@ from historian.plant.model import TagRow
 
 PlacedRow = tuple[str, dict[str | None, str | list[str]]]
 """The place of a row as in a spreadsheet (`row 2` is the first below the header), and its cells by column."""
+
+_COMMON: Final = frozenset(TagRow.model_fields)
+"""The columns that every tag list may have."""
 
 _Row = TypeVar("_Row", bound=BaseModel)
 
@@ -54,8 +57,8 @@ def parse_row(cells: Mapping[str | None, str | list[str]], driver: DriverSpec) -
     if None in cells:
         raise InvalidInput("has more cells than the header has columns; quote cells that contain commas")
     given = {str(key): cell for key, cell in cells.items() if isinstance(cell, str) and cell.strip()}
-    common = {key: cell for key, cell in given.items() if key in TagRow.model_fields}
-    own = {key: cell for key, cell in given.items() if key not in TagRow.model_fields}
+    common = {key: cell for key, cell in given.items() if key in _COMMON}
+    own = {key: cell for key, cell in given.items() if key not in _COMMON}
     problems: list[Problem] = []
     row, options = _parsed(TagRow, common, problems), _parsed(driver.address, own, problems)
     if row is None or options is None:

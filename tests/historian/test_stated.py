@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from historian.plant.model import Point
-from historian.stated import parse_rate, rate_contradiction, rate_contradictions
+from historian.stated import parse_rate, rate_contradiction, rate_contradictions, speed_contradiction
 
 
 def test_a_rate_may_be_a_fraction() -> None:
@@ -25,6 +25,15 @@ def test_rates_that_differ_by_more_than_clocks_do_are_a_contradiction() -> None:
         "m1.de: m1.wav states a sample rate of 48000 Hz, plant.toml 12000 Hz; correct sample_rate, or the address "
         "if these are samples of another sensor"
     )
+
+
+def test_speeds_that_differ_by_more_than_a_search_for_lines_allows_are_a_contradiction() -> None:
+    """The Case Western Reserve file that says 1,732 rpm where the machine turned 1,772."""
+    found = [speed_contradiction("m1.speed", stated=rpm, configured=1772, by="the file") for rpm in (1737, 1807, 1732)]
+    assert [str(each) for each in found if each] == [
+        "m1.speed: the file states a speed of 1732 rpm, plant.toml 1772 rpm; correct speed_rpm, or leave the tag out "
+        "of this list if the file is wrong"
+    ]
 
 
 def test_each_rate_of_a_tag_is_reported_once() -> None:

@@ -17,6 +17,11 @@
                 .uff, .unv: the whole file                   the number of its data set 58, from 1
                 .csv, .txt: the whole file, no header        its column's number, from 1
 
+A tag of kind speed in a waveform archive is the speed that the file states: one number, or a column or channel of them
+that hardly varies (.mat: X105RPM; .tdms: also a property, @RPM of the file or group/channel@RPM). It becomes one
+sample, at the start of the file. A speed that contradicts the asset's speed_rpm by more than 2 % is named by each
+backfill, and windows get the reason speed_contradicted.
+
 Tables are text (.csv, .txt), Parquet or a sheet of Excel (.xlsx, .xlsm, .xlsb, .xls, .ods). Each file may be packed
 (.gz, .bz2, .zst, .zip, whose members are files too). `format` says what files of other suffixes are. docs/files.md
 shows the keys for the exports of each historian; `options.Options` has all of them.
@@ -26,8 +31,9 @@ declared vocabulary, a time that the clock change makes ambiguous, and a time be
 with file, row, text and reason. Times without a zone need `timezone`.
 
 The sample rate of a waveform is that of its point. If a file says another one (WAV, TDMS, universal files, a column of
-seconds in text), the tag is not read from it. So is a burst that overlaps another one of its tag by a tenth or more.
-Integers of WAV files are counts of the converter, of which the tag list's `scale` makes units.
+seconds in text, in MATLAB what the key `rate` names), the tag is not read from it. Neither is a burst that overlaps
+another one of its tag by a tenth or more. Integers of WAV files are counts of the converter, of which the tag list's
+`scale` makes units.
 
 A file that cannot be read, a file whose format nothing says, and a tag whose address is in no file are named by each
 backfill; they hold up nothing else. Once they are mended, `penstock backfill --again` reads what they had.
@@ -45,17 +51,15 @@ from typing import Final, cast
 from bridge.drivers.files.options import Columns, Options
 from bridge.drivers.protocols import Driver, opened_by
 from historian.errors import ConfigError, Problem
-from historian.plant.connections import ConnectionConfig
+from historian.plant.connections import ConnectionConfig, Tag
 
 
 def check_tags(connection: ConnectionConfig) -> None:
     """Check the tags. Raises `ConfigError` for tags that the layout cannot provide."""
     options, problems = cast(Options, connection.options), []
     for tag in connection.tags if options.layout == "waveform" else ():
-        if tag.sample_rate is None:
-            problems.append(
-                Problem(*tag.listed, f"has no sample rate: waveforms fill vibration points, not {tag.kind} ones")
-            )
+        if text := _unfit(tag, options):
+            problems.append(Problem(*tag.listed, text))
         if _counts_columns(options) and not tag.address.lstrip("#").isdecimal():
             problems.append(
                 Problem(
@@ -64,6 +68,19 @@ def check_tags(connection: ConnectionConfig) -> None:
             )
     if problems:
         raise ConfigError(problems)
+
+
+def _unfit(tag: Tag, options: Options) -> str:
+    """Return why a waveform file cannot fill the tag's point; empty if it can."""
+    if tag.sample_rate is not None:
+        return ""
+    if tag.kind != "speed":
+        return f"has no sample rate: waveforms fill vibration points, not {tag.kind} ones"
+    if options.format_of(options.path) == "parquet":
+        return 'is a speed: read it from the same files by a second archive with layout = "wide"'
+    return (
+        'is a speed, stated for the start of a file; stamp = "last" leaves that open' if options.stamp == "last" else ""
+    )
 
 
 def _counts_columns(options: Options) -> bool:

@@ -111,6 +111,9 @@ class Options(Times, Dialect):
         description="waveform, text: number of a column of seconds, with which the sample rate must agree; empty if "
         "column 1, which rises evenly, is none.",
     )
+    rate: str | None = Field(
+        None, description="waveform, .mat: where a file states its sample rate in Hz, to be compared: bearing.sr."
+    )
     start: datetime | None = Field(
         None, description="waveform: start of a file that has no time, neither in it nor in its name."
     )
@@ -152,6 +155,8 @@ class Options(Times, Dialect):
             allowed = " or ".join(f'layout = "{each}"' for each in _LAYOUTS[kind])
             what = "waveforms" if self.layout != "waveform" else "tables"
             raise ValueError(f"{suffixes(self.path)[0] or kind} files hold {what}; write {allowed}")
+        if self.rate is not None and kind != "matlab":
+            raise ValueError("rate is for MATLAB files; other formats state their sample rate themselves")
         self._check_start(kind)
         if self.layout != "long" and self.quality is not None:
             raise ValueError(f"quality is a column of long tables; layout {self.layout!r} has none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,6 +22,7 @@ from bridge.drivers.files.names import no_column
 from bridge.drivers.files.opening import ArchiveFile, whole
 from bridge.drivers.files.options import Options
 from bridge.drivers.files.starts import start_of
+from bridge.drivers.files.stated_speeds import speed_problems, stated_speeds, within_range
 from bridge.drivers.files.times import FAULT, GIVEN, INSTANT, ROW, with_instants
 from bridge.drivers.files.values import Parsed
 from bridge.drivers.raw_rows import RawRows
@@ -60,7 +62,18 @@ class WaveformFiles:
         span = None
         if isinstance(earliest, datetime) and isinstance(latest, datetime) and isinstance(slack, timedelta):
             span = Span(earliest, latest, slack)
-        return Outline(span, frozenset(absent), frozenset(names), unseen=frozenset(absent))
+        problems = tuple(self._wrong_speeds(file, tags, bursts))
+        return Outline(span, frozenset(absent), frozenset(names), problems, unseen=frozenset(absent))
+
+    def _wrong_speeds(self, file: ArchiveFile, tags: Sequence[Tag], head: pl.DataFrame) -> Iterator[str]:
+        """Yield how the speeds that the file states contradict the plant file; only what states them is read."""
+        compared = [tag for tag in tags if tag.fixed_rpm and not self._is_parquet(file)]
+        if compared:
+            found = self._signal_file(file).signals([tag.address for tag in compared]).values
+            for tag in compared:
+                if tag.address in found:
+                    speeds = stated_speeds(head, found[tag.address], tag, file.name).rows.samples
+                    yield from speed_problems(tag, speeds)
 
     def glance(self, file: ArchiveFile, tags: Sequence[Tag]) -> Outline:
         """See `Layout.glance`; an outline reads no samples."""
@@ -86,20 +99,34 @@ class WaveformFiles:
         addresses, source = list(dict.fromkeys(tag.address for tag in tags)), self._signal_file(file)
         said = None if self._options.start_pattern or self._options.start else source.held(addresses).start
         head, found = start_of(file, self._options, said), source.signals(addresses)
-        wrong = list(_contradictions(tags, found.rates))
+        rates = {**self._stated_rates(source, addresses), **found.rates}
+        wrong = list(_contradictions(tags, rates))
         right = [tag for tag in tags if tag.name not in {each.tag for each in wrong}]
         table = head.hstack([pl.Series(address, [values]) for address, values in found.values.items()])
         yield from self._page(table, right, file.name, start, end)
+        for tag in right:
+            if tag.sample_rate is None and tag.address in found.values:
+                yield within_range(stated_speeds(head, found.values[tag.address], tag, file.name), start, end)
         problems = [*found.problems, *map(str, wrong)]
         if wrong and isinstance(source, TextSignals) and self._options.elapsed is None:
             problems.append('or say elapsed = "" if column 1 is no time')
         if problems:
             raise SourceError("; ".join(problems))
 
+    def _stated_rates(self, source: SignalFile, addresses: Sequence[str]) -> dict[str, float]:
+        """Return the sample rate that the file states where the key `rate` says, for all addresses."""
+        if self._options.rate is None:
+            return {}
+        stated = source.signals([self._options.rate])
+        if problems := [*stated.problems, *([] if stated.values else [f"there is no {self._options.rate}"])]:
+            raise SourceError(f"{'; '.join(problems)}; see rate")
+        return dict.fromkeys(addresses, float(stated.values[self._options.rate][0]))
+
     def _page(
         self, table: pl.DataFrame, tags: Sequence[Tag], origin: str, start: datetime, end: datetime
     ) -> Iterator[Parsed]:
-        parts = [self._stretches(table, tag, origin) for tag in tags if tag.address in table.columns]
+        waveforms = [tag for tag in tags if tag.sample_rate and tag.address in table.columns]
+        parts = [self._stretches(table, tag, origin) for tag in waveforms]
         if parts:
             stretches = pl.concat([part.rows.waveforms for part in parts])
             rows = RawRows(waveforms=cut(WaveformBatch(stretches), start, end))
@@ -152,6 +179,6 @@ def _contradictions(tags: Sequence[Tag], rates: Mapping[str, float]) -> Iterator
 
 def _with_slack(bursts: pl.DataFrame, tags: Sequence[Tag]) -> pl.DataFrame:
     """Add the `slack` around the times of bursts in which their samples lie, and those of bursts that overlap them."""
-    slowest = min(tag.sample_rate or 1.0 for tag in tags)
+    slowest = min((tag.sample_rate for tag in tags if tag.sample_rate), default=math.inf)
     slack = (2 * pl.col(LONGEST) * 1e6 / slowest).ceil().clip(0, _LONGEST_US)
     return bursts.with_columns(slack=slack.cast(pl.Int64).cast(pl.Duration("us")))

@@ -91,7 +91,7 @@ def _shaft_speed(arrays: PageArrays, plan: AssetPlan) -> ShaftSpeed:
     length, speed = microseconds(plan.window), plan.speed
     if speed is None:
         return ShaftSpeed(None, "", 0, plan.fixed_rpm, length)
-    return ShaftSpeed(arrays.samples(speed.name), speed.unit, speed.max_staleness, None, length)
+    return ShaftSpeed(arrays.samples(speed.name), speed.unit, speed.max_staleness, plan.fixed_rpm, length)
 
 
 def _rows(arrays: PageArrays, points: Sequence[HeldPoint | WaveformPoint], wanted: Sequence[Wanted]) -> Rows:

@@ -65,7 +65,9 @@ def _waveform_quality(found: WaveformPoint, values: Values) -> tuple[Values, Wav
             numbers[spec.name][extreme] = _nothing(numbers[spec.name])
     flags = _waveform_flags(found, numbers)
     speed = found.speeds.faults if plan.shows_speed and "speed" not in found.changed else {}
-    codes = {**found.windows.faults, **on_all_windows(flags, valid), **speed, **_changed(found)}
+    codes = {**found.windows.faults, **on_all_windows(flags, valid), **_changed(found)}
+    for code, holds in speed.items():  # a contradiction is of the spectrum, of the plant file, or of both
+        codes[code] = holds | codes[code] if code in codes else holds
     reason = reason_texts(codes, len(valid))
     everywhere = {name: _on_all_windows(each, valid, _nothing(each)) for name, each in numbers.items()}
     return everywhere, WaveformQuality(found.windows, reason, found.tiling, everywhere["clipped"], found.speeds)
@@ -76,9 +78,11 @@ def _waveform_flags(found: WaveformPoint, numbers: Values) -> Flags:
     if not any(is_missing(each).any() for each in numbers.values()):
         return {}
     count = len(numbers["extreme"])
+    speed = {code: holds[found.windows.valid] for code, holds in found.speeds.faults.items()}
+    by_spectrum = numbers["contradicted"] == 1 if "contradicted" in numbers else np.zeros(count, np.bool_)
     known: Flags = {
-        **{code: holds[found.windows.valid] for code, holds in found.speeds.faults.items()},
-        "speed_contradicted": numbers["contradicted"] == 1 if "contradicted" in numbers else np.zeros(count, np.bool_),
+        **speed,
+        "speed_contradicted": speed["speed_contradicted"] | by_spectrum,
         "geometry": ~found.has_geometry[found.windows.valid],
         "unit": np.full(count, found.plan.point.unit not in ACCELERATION),
         "constant": numbers["constant"] == 1,

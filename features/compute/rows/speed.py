@@ -19,9 +19,8 @@ from features.define.spec import Floats
 from features.kernels.angles import SpeedCourse
 from features.kernels.process import LEAST_GOOD_SHARE, Holds, held_windows, holds
 from features.windows.stretches import Integers
+from historian.stated import RPM_PER, SPEED_TOLERANCE
 
-PER_UNIT: Final = {"rpm": 1.0, "Hz": 60.0}
-"""rpm per unit of a speed point."""
 MOST_VARIATION: Final = 0.02
 
 
@@ -62,7 +61,7 @@ class ShaftSpeed:
     staleness: int
     """For how many microseconds a sample holds at most."""
     fixed_rpm: float | None
-    """Used without a speed tag."""
+    """Used without a speed tag; with one, what the tag is compared with."""
     length: int
     """Of a window, in microseconds."""
 
@@ -79,7 +78,7 @@ class ShaftSpeed:
         """Return the speed in windows; `end` is [windows] their ends in microseconds since the epoch."""
         if self._held is None:
             return fixed_speeds(self.fixed_rpm, end)
-        return measured_speeds(self._held, end, length=self.length)
+        return measured_speeds(self._held, end, length=self.length, fixed_rpm=self.fixed_rpm)
 
 
 def fixed_speeds(rpm: float | None, end: Integers) -> Speeds:
@@ -89,13 +88,9 @@ def fixed_speeds(rpm: float | None, end: Integers) -> Speeds:
         rpm: the asset's fixed speed; None if the plant file gives none.
         end: [windows] their ends.
     """
-    given = np.full(len(end), np.nan if rpm is None else rpm)
-    return Speeds(
-        given,
-        np.full(len(end), "asset", np.object_),
-        {"no_speed": np.isnan(given), "speed_varies": np.zeros(len(end), np.bool_)},
-        given,
-    )
+    given, never = np.full(len(end), np.nan if rpm is None else rpm), np.zeros(len(end), np.bool_)
+    faults: Flags = {"no_speed": np.isnan(given), "speed_varies": never, "speed_contradicted": never}
+    return Speeds(given, np.full(len(end), "asset", np.object_), faults, given)
 
 
 def held_speeds(samples: TagSamples, unit: str, *, staleness: int) -> Holds:
@@ -106,25 +101,32 @@ def held_speeds(samples: TagSamples, unit: str, *, staleness: int) -> Holds:
         unit: of the values, rpm or Hz; any other gives no speed.
         staleness: for how many microseconds a sample holds at most.
     """
-    rpm = samples.values * PER_UNIT.get(unit, np.nan)
+    rpm = samples.values * RPM_PER.get(unit, np.nan)
     return holds(samples.times, rpm, samples.good & ~np.isnan(rpm), staleness=staleness)
 
 
-def measured_speeds(held: Holds, end: Integers, *, length: int) -> Speeds:
+def measured_speeds(held: Holds, end: Integers, *, length: int, fixed_rpm: float | None = None) -> Speeds:
     """Return the speeds of windows by what a speed tag held.
+
+    Where the plant file gives a fixed speed as well and it is more than 2 % off, nobody knows which one is right:
+    neither is used.
 
     Args:
         held: in rpm.
         end: [windows] their ends, in microseconds since the epoch.
         length: of each, in microseconds.
+        fixed_rpm: the asset's fixed speed; None if the plant file gives none.
     """
     everywhere = np.ones(len(end), np.bool_)
     batch = held_windows(held, end, everywhere, length=length)
     unknown = (batch.good_share < LEAST_GOOD_SHARE) | ~(batch.mean > 0)
     varies = ~unknown & (batch.variation > MOST_VARIATION * batch.mean)
-    rpm = np.where(unknown | varies, np.nan, batch.mean)
+    fixed = np.nan if fixed_rpm is None else fixed_rpm
+    contradicted = ~unknown & ~varies & (np.abs(batch.mean - fixed) > SPEED_TOLERANCE * fixed)
+    rpm = np.where(unknown | varies | contradicted, np.nan, batch.mean)
     source, known = np.full(len(end), "tag", np.object_), np.where(unknown, np.nan, batch.mean)
-    return Speeds(rpm, source, {"no_speed": unknown, "speed_varies": varies}, known)
+    faults: Flags = {"no_speed": unknown, "speed_varies": varies, "speed_contradicted": contradicted}
+    return Speeds(rpm, source, faults, known)
 
 
 def joined_speeds(parts: Sequence[Speeds]) -> Speeds:

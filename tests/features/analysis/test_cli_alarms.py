@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from features.analysis.replay import replay
 from features.training.events import read_events
+from features.training.label_rules import LabelRule
+from features.training.rule_labels import rule_labels
 from historian.errors import ConfigError, InvalidInput
 from historian.plant.load import load_plant
 from historian.plant.plant import Plant
 from tests.commands import record_of
 from tests.features.feature_rows import append_rows
 
+START = datetime(2026, 3, 1, tzinfo=UTC)
 ALARMS = """
 [classes.compressor.alarms.shock]
 feature = "vibration:de_h_kurtosis"
@@ -50,6 +55,23 @@ def test_a_replay_counts_firings_and_hours_before_each_failure(plant: Plant, tmp
     events = read_events(out, alarmed.assets)
     assert events.select("asset", "kind").rows() == [("c101", "shock"), ("c101", "shock")]
     assert events["happened_at"].dt.second().to_list() == [50, 50]
+    assert labels_of(out, alarmed) == [False, True, True]
+
+
+def labels_of(fired: Path, plant: Plant) -> list[bool]:
+    """Labels of a rule whose failures are firings: does the alarm fire within 20 s, from 10 s, 30 s and 40 s on?"""
+    times = [START + timedelta(seconds=at) for at in (10, 30, 40)]
+    rule = LabelRule.model_validate(
+        {
+            "events": fired.name,
+            "assets": ["c101"],
+            "target": {"kind": "horizon", "horizon": "20s", "failures": ["shock"]},
+            "times": {"view": "compressor_vibration"},
+        }
+    )
+    grid = pl.DataFrame({"asset": "c101", "event_timestamp": times}).cast({"event_timestamp": pl.Datetime("us", "UTC")})
+    found = rule_labels(grid, read_events(fired, plant.assets), rule, until=START + timedelta(hours=1))
+    return found.labels.sort("event_timestamp")[rule.target.name].to_list()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from features.compute.rows.kernel_values import waveform_values
 from features.define.catalogue import PROCESS, SPECTRAL, TIME, find_group
+from features.define.history import history_of
 from features.define.quality_columns import WAVEFORM
 from features.define.spec import FeatureSpec
 from features.define.view_plan import view_plan
@@ -144,7 +145,7 @@ def turning(*bearings: Bearing | None, speed: bool = True) -> Plant:
 
 
 def test_an_asset_has_the_tags_that_fill_its_points_and_where_its_speed_comes_from() -> None:
-    """Bearings and whether they are possible; a fixed speed only where no tag measures it."""
+    """Bearings and whether they are possible; the fixed speed is not used instead of a tag without samples."""
     view = vibration("de_h", "nde_h", features=("envelope",), speed="speed")
     found = view_plan(turning(CWRU, MISFIT, None), view).assets
     assert [each.asset for each in found] == ["p1", "p2", "p3"]
@@ -157,6 +158,23 @@ def test_an_asset_has_the_tags_that_fill_its_points_and_where_its_speed_comes_fr
     fixed = Asset.model_validate({"class": "compressor", "speed_rpm": 1500})
     (alone,) = view_plan(replace(turning(CWRU, speed=False), assets={"p1": fixed}), view).assets
     assert (alone.speed, alone.fixed_rpm, alone.points) == (None, 1500.0, ("de_h", "nde_h"))
+    (both,) = view_plan(replace(turning(CWRU), assets={"p1": fixed}), view).assets
+    assert (both.speed is None, both.fixed_rpm) == (False, 1500.0)
+    assert both.with_samples({"p1.speed", "p1.de_h"}) == both
+    silent = both.with_samples({"p1.de_h"})
+    assert (silent.speed, silent.fixed_rpm) == (None, None)
+
+
+def test_rows_depend_on_a_fixed_speed_that_is_compared_with_the_tag() -> None:
+    """So its correction makes them stale; an asset without one depends on the tag alone."""
+    view, site = vibration("de_h", features=("envelope",), speed="speed"), turning(CWRU)
+    fixed = Asset.model_validate({"class": "compressor", "speed_rpm": 1500})
+    facts = []
+    for assets in (site.assets, {"p1": fixed}):
+        of = replace(site, assets=assets)
+        facts.append(history_of(of, view, view_plan(of, view).uses, "p1")[0].facts)
+    assert [each.get("speed_rpm") for each in facts] == [None, 1500]
+    assert facts[0] == {name: value for name, value in facts[1].items() if name != "speed_rpm"}
 
 
 def test_a_window_looks_back_as_far_as_any_of_its_tags_needs() -> None:

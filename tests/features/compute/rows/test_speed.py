@@ -61,6 +61,18 @@ def test_a_speed_that_is_too_old_is_not_used() -> None:
     assert found["de_h_reason"].to_list() == [None, "no_speed", "no_speed"]
 
 
+@pytest.mark.parametrize(("speed", "rpm"), [(1528, 1528), (1532, None), (1469, None), (3000, None)])
+def test_a_measured_speed_is_compared_with_the_fixed_one(speed: float, rpm: float | None) -> None:
+    """A file that states 1,732 rpm and a plant file of 1,500 cannot both be right: what needs the speed is missing."""
+    de_h = tag("de_h", bearing=CWRU)
+    of_view = view("de_h", features=TURNING, speed="speed")
+    known = dial(SPEED, [speed] * 4)
+    row = only(rows(of_view, waveform(de_h), known, tags=(de_h, SPEED), facts={"speed_rpm": 1500}))
+    assert row["de_h_rpm"] == (pytest.approx(rpm) if rpm else None)
+    assert row["de_h_reason"] == (None if rpm else "speed_contradicted")
+    assert (row["de_h_order_1x"] is None, row["de_h_ses_bpfi_amp"] is None) == (rpm is None, rpm is None)
+
+
 def test_a_window_uses_no_speed_of_its_future() -> None:
     """A speed reported at or after its end changes nothing."""
     de_h = tag("de_h", bearing=CWRU)
