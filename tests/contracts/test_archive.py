@@ -18,7 +18,7 @@ from bridge.drivers.protocols import Archive, Extent, Page, ProposesSlices, Repo
 from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig
 from historian.samples import SCHEMA
-from tests.contracts.archive_kinds import HARNESSES, SERVERS
+from tests.contracts.archive_kinds import HARNESSES, SERVERS, kinds
 from tests.contracts.archives import (
     ABSENT,
     CHANGED,
@@ -66,7 +66,7 @@ class Filled(NamedTuple):
         return in_order(self.history.filter(pl.col("tag").is_in(tags), within))
 
 
-@pytest.fixture(scope="module", params=sorted(HARNESSES))
+@pytest.fixture(scope="module", params=kinds(HARNESSES))
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Filled:
     """An archive of each kind."""
     harness = HARNESSES[request.param](request, tmp_path_factory.mktemp(request.param))
@@ -236,7 +236,7 @@ def test_proposed_slices_are_in_order_and_within_the_range(filled: Filled) -> No
     assert all(EVER[0] <= start < EVER[1] for start in starts)
 
 
-@pytest.mark.parametrize("filled", sorted(SERVERS), indirect=True)
+@pytest.mark.parametrize("filled", kinds(SERVERS), indirect=True)
 def test_a_lost_server_is_reported_and_can_be_reopened(filled: Filled) -> None:
     """Every call on a server that is gone raises `NotConnected`; once it is back, the same archive opens again."""
     server = cast(ServerHarness, filled.harness)

@@ -46,7 +46,7 @@ server's views.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -56,6 +56,8 @@ from bridge.drivers.protocols import Driver, opened_by
 from bridge.drivers.sql.address import DatabaseAddress, parse_address
 from bridge.drivers.sql.clock import Form
 from bridge.drivers.sql.statements import parameters
+from historian.errors import ConfigError, Problem
+from historian.plant.connections import ConnectionConfig
 from historian.plant.keys import Model
 from historian.times import Duration, Instant
 
@@ -152,8 +154,20 @@ class Columns(Model):
     """The driver adds no column to the tag list."""
 
 
+def _check(connection: ConnectionConfig) -> None:
+    """Check the addresses without the libraries of databases."""
+    problems = [
+        Problem(*tag.listed, f"the address {tag.address!r} has no path behind the provider; write [provider]folder/tag")
+        for tag in connection.tags
+        if tag.address.strip().endswith("]")
+    ]
+    if problems and connection.options is not None and cast(Options, connection.options).profile == "ignition":
+        raise ConfigError(problems)
+
+
 driver: Final = Driver(
     options=Options,
     address=Columns,
     archive=opened_by("bridge.drivers.sql.archive:SqlArchive"),
+    check_tags=_check,
 )
