@@ -210,7 +210,9 @@ class AvevaHarness(SqlHarness):
         newest = history.group_by("tag").agg(pl.col("timestamp").max()).select("tag", times, zone=pl.lit("UTC"))
         self.database.insert("Tag", newest.select("tag"))
         self.database.insert("Live", newest)
-        rows = history.select("tag", times, "value", "text", pl.col("quality").replace_strict(_DA))
+        is_edited = (pl.col("quality") == 0) & (pl.col("value") > 5)
+        detail = pl.when(is_edited).then(202).otherwise(pl.col("quality").replace_strict(_DA))
+        rows = history.select("tag", times, "value", "text", detail.alias("quality"))
         for mode in (
             ("Full", "Latest", "UTC", "Extended"),
             ("Cyclic", "Latest", "UTC", "Extended"),
