@@ -55,19 +55,9 @@ def postgresql() -> Iterator[SqlServer]:
     as_user: Command = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if as_user:
         shutil.chown(directory, "postgres")
-    made: Command = [
-        *as_user,
-        programs / "initdb",
-        "-D",
-        directory / "data",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--locale=C",
-        "-N",
-    ]
-    subprocess.run([*made, "-U", "postgres"], check=True, stdout=subprocess.DEVNULL)
+    form = ["-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-U", "postgres"]
+    made: Command = [*as_user, programs / "initdb", "-D", directory / "data", *form]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
     (directory / "data" / "pg_hba.conf").write_text(
         "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\nhost all reader 127.0.0.1/32 scram-sha-256\n"
     )
@@ -75,20 +65,7 @@ def postgresql() -> Iterator[SqlServer]:
     control: Command = [*as_user, programs / "pg_ctl", "-D", directory / "data", "-l", directory / "log", "-w"]
     subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
     try:
-        client = (
-            "psql",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(port),
-            "-U",
-            "postgres",
-            "-q",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-f",
-            "-",
-        )
+        client = tuple(f"psql -h 127.0.0.1 -p {port} -U postgres -q -v ON_ERROR_STOP=1".split())
         server = SqlServer("postgresql", port, client)
         server.run(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}';", "postgres")
         yield server

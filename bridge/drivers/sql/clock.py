@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from bridge.drivers.sql.statements import Value
+from bridge.drivers.sql.statements import Form, Value
 from historian.errors import SourceError
 from historian.times import from_micros, micros
 
-Form = Literal["timestamp", "text", "epoch-s", "epoch-ms", "epoch-us", "epoch-ns"]
 _NS: Final = {"epoch-s": 10**9, "epoch-ms": 10**6, "epoch-us": 10**3, "epoch-ns": 1}
 """Form -> nanoseconds of its unit."""
 _CHANGE: Final = timedelta(hours=3)

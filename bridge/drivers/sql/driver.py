@@ -54,8 +54,7 @@ from bridge.drivers.files.vocabulary import Quality
 from bridge.drivers.files.zones import is_zone
 from bridge.drivers.protocols import Driver, opened_by
 from bridge.drivers.sql.address import DatabaseAddress, parse_address
-from bridge.drivers.sql.clock import Form
-from bridge.drivers.sql.statements import parameters
+from bridge.drivers.sql.statements import Form, parameters
 from historian.errors import ConfigError, Problem
 from historian.plant.connections import ConnectionConfig
 from historian.plant.keys import Model

@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+Form = Literal["timestamp", "text", "epoch-s", "epoch-ms", "epoch-us", "epoch-ns"]
+"""What a column of times holds."""
 Value = int | str | datetime
 """A bound value; a datetime without a zone is one of the database's own local time."""
 
