@@ -66,6 +66,9 @@ class Options(Model):
         "or 100 arrays.",
     )
     silence: Duration = Field(timedelta(seconds=10), description="Reconnect after this long without any message.")
+    history_slice: Duration = Field(
+        timedelta(days=1), description="An archive's history is read in slices of this length."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Options:
@@ -102,6 +105,7 @@ driver: Final = Driver(
     options=Options,
     address=Address,
     source=opened_by("bridge.drivers.opcua.source:OpcuaSource"),
+    archive=opened_by("bridge.drivers.opcua.history_archive:OpcuaArchive"),
     probe=opened_by("bridge.drivers.opcua.probe:probe"),
     browse=opened_by("bridge.drivers.opcua.browse:browse"),
     interval=lambda connection: cast(Options, connection.options).sampling_interval or None,

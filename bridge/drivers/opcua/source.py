@@ -15,15 +15,15 @@ from asyncua.client.ua_session import UaSession
 from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.client import ABANDONED_S, CONNECT_S, disconnect, new_client, not_connected, per_call
 from bridge.drivers.opcua.columns import columns_of, joined
-from bridge.drivers.opcua.driver import Address, Options, check_node_ids
+from bridge.drivers.opcua.driver import Options, check_node_ids
 from bridge.drivers.opcua.items import Items, item_request
 from bridge.drivers.opcua.messages import Message
 from bridge.drivers.opcua.publishing import Publishing
-from bridge.drivers.opcua.values import Channel, RowMaker, bad_rows
+from bridge.drivers.opcua.values import RowMaker, bad_rows, channel_of
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import NotConnected
 from historian.logs import get_logger
-from historian.plant.connections import ConnectionConfig, Tag
+from historian.plant.connections import ConnectionConfig
 from historian.times import micros, utc_now
 
 RESPONSES: Final = 64
@@ -45,7 +45,7 @@ class OpcuaSource:
         self._name = connection.name
         self._options = Options.model_validate(connection.options)
         self._nodes = [ua.NodeId.from_string(tag.address) for tag in connection.tags]
-        self._channels = [_channel(tag) for tag in connection.tags]
+        self._channels = [channel_of(tag) for tag in connection.tags]
         self._client: Client | None = None
         self._requests: asyncio.Task[None] | None = None
         self._unsampled: list[str] = []
@@ -160,7 +160,3 @@ def _subscription(options: Options) -> ua.CreateSubscriptionParameters:
         MaxNotificationsPerPublish=0,
         PublishingEnabled=True,
     )
-
-
-def _channel(tag: Tag) -> Channel:
-    return Channel(tag.name, tag.sample_rate, Address.model_validate(tag.options).stamp)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -27,8 +27,10 @@ from numpy.typing import NDArray
 
 from bridge.drivers.opcua.columns import NEVER, Columns
 from bridge.drivers.opcua.contents import text_of
+from bridge.drivers.opcua.driver import Address
 from bridge.drivers.opcua.stamps import ArrayClock, Stamp
 from bridge.drivers.raw_rows import RawRows
+from historian.plant.connections import Tag
 from historian.quality import BAD, BAD_NO_DATA
 from historian.samples import SCHEMA
 from historian.times import micros
@@ -50,6 +52,11 @@ class Channel:
     sample_rate: float | None = None
     stamp: Stamp = "first"
     """Whether an array's timestamp is that of its first or of its last element."""
+
+
+def channel_of(tag: Tag) -> Channel:
+    """Return how to decode the values of a tag."""
+    return Channel(tag.name, tag.sample_rate, cast(Address, tag.options).stamp)
 
 
 class _Burst(NamedTuple):

@@ -1,0 +1,143 @@
+"""The archive over the history that an OPC UA server keeps; `bridge.drivers.opcua.driver` is its manual."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Final, cast
+
+import numpy as np
+from asyncua import Client, ua
+
+from bridge.drivers.opcua.client import CONNECT_S, disconnect, new_client, not_connected
+from bridge.drivers.opcua.columns import Columns
+from bridge.drivers.opcua.driver import Options, check_node_ids
+from bridge.drivers.opcua.history import paging_of, read_history
+from bridge.drivers.opcua.history_reading import Paging, Reading
+from bridge.drivers.opcua.publishing import Send
+from bridge.drivers.opcua.values import RowMaker, channel_of
+from bridge.drivers.protocols import Extent, Page
+from historian.errors import NotConnected, SourceError
+from historian.plant.connections import ConnectionConfig
+from historian.times import EPOCH, from_micros, micros
+
+EARLIEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""Times outside are those of clocks that nobody has set."""
+_HINTS: Final = {
+    "BadUserAccessDenied": "; give the user the right to read history",
+    "BadHistoryOperationUnsupported": "; switch its history on in the server",
+    "BadNodeIdUnknown": "; check its address",
+}
+
+
+class OpcuaArchive:
+    """An `Archive` over one OPC UA session."""
+
+    def __init__(self, connection: ConnectionConfig) -> None:
+        """Check the addresses. Raises `ConfigError` for those that are not node ids."""
+        check_node_ids(connection)
+        self._name = connection.name
+        self._options = cast(Options, connection.options)
+        self._tags = connection.tags
+        self._nodes = [ua.NodeId.from_string(tag.address) for tag in connection.tags]
+        self._channels = [channel_of(tag) for tag in connection.tags]
+        self._client: Client | None = None
+        self._problems: list[str] = []
+
+    async def open(self) -> None:
+        """See `Archive.open`."""
+        client = self._client = new_client(self._options)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await client.connect()
+                if client.uaclient.protocol is None:
+                    raise OSError("the server closed the connection")
+                self._send: Send = client.uaclient.protocol.send_request
+                self._paging: Paging = await paging_of(client.uaclient.session)
+        except (OSError, TimeoutError, ua.UaError) as error:
+            raise not_connected(self._options, error) from None
+
+    async def extents(self) -> Mapping[str, Extent]:
+        """See `Archive.extents`: two requests, of the oldest and of the newest value of each node."""
+        everything = range(len(self._tags))
+        oldest, failures = await self._ends(everything, newest=False)
+        newest, more = await self._ends(list(oldest), newest=True)
+        empty = [number for number in everything if number not in oldest and number not in failures]
+        reasons = {**failures, **more, **dict.fromkeys(empty, "the server has no values of it")}
+        self._problems = [self._problem(number, reason) for number, reason in sorted(reasons.items())]
+        instant = timedelta(microseconds=1)
+        return {
+            self._tags[number].name: (from_micros(oldest[number]), from_micros(newest[number]) + instant)
+            for number in newest
+        }
+
+    async def problems(self) -> Sequence[str]:
+        """See `ReportsProblems.problems`: the nodes without history."""
+        return [f"archive {self._name}: {each}" for each in self._problems]
+
+    async def slice_starts(self, start: datetime, end: datetime) -> Sequence[datetime]:
+        """See `ProposesSlices.slice_starts`: some servers collect a whole range before they return its first page."""
+        length = self._options.history_slice
+        first = EPOCH + (start - EPOCH) // length * length
+        return [first + number * length for number in range(1, -((first - end) // length))]
+
+    async def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
+        """See `Archive.read`; a page has one response's values of several nodes.
+
+        An array belongs to the range that its timestamp is in.
+
+        Raises:
+            SourceError: the history of a node could not be read completely; everything readable was yielded before.
+        """
+        wanted, span = set(tags), (micros(start), micros(end))
+        readings = [
+            Reading(number, self._nodes[number], span, self._paging)
+            for number, tag in enumerate(self._tags)
+            if tag.name in wanted
+        ]
+        maker = RowMaker(self._channels)
+        async with aclosing(self._pages(readings)) as pages:
+            async for columns in pages:
+                rows = await asyncio.to_thread(maker.rows, columns, np.zeros(len(columns.time), np.int64))
+                yield Page(rows, f"HistoryRead from {self._options.endpoint}")
+        if failures := [self._problem(each.number, each.failure) for each in readings if each.failure]:
+            listed = "\n".join(failures)
+            raise SourceError(f"archive {self._name}: what could be read was read, but not\n{listed}")
+
+    async def close(self) -> None:
+        """See `Archive.close`."""
+        client, self._client = self._client, None
+        if client is not None:
+            await disconnect(client)
+
+    async def _ends(self, numbers: Sequence[int], *, newest: bool) -> tuple[dict[int, int], dict[int, str]]:
+        """Return the time of the oldest or newest value of nodes, and why that of others could not be read."""
+        span = (micros(EARLIEST), micros(LATEST))
+        readings = [
+            Reading(number, self._nodes[number], span, self._paging, newest_first=newest, only_one=True)
+            for number in numbers
+        ]
+        found: dict[int, int] = {}
+        async with aclosing(self._pages(readings)) as pages:
+            async for columns in pages:
+                found |= dict(zip(columns.handle.tolist(), columns.time.tolist(), strict=True))
+        return found, {each.number: each.failure for each in readings if each.failure}
+
+    async def _pages(self, readings: Sequence[Reading]) -> AsyncGenerator[Columns]:
+        """Yield what `read_history` does, without empty pages."""
+        if self._client is None:
+            raise NotConnected(f"archive {self._name} is not open")
+        async with aclosing(read_history(self._send, readings, self._paging)) as pages:
+            async for columns in pages:
+                if len(columns.time):
+                    yield columns
+        for each in readings:
+            if each.untimed and not each.failure:
+                each.failure = f"{each.untimed:,} values have no timestamp"
+
+    def _problem(self, number: int, reason: str) -> str:
+        tag = self._tags[number]
+        return f"{' '.join(tag.listed)}: {tag.name} ({tag.address}): {reason}{_HINTS.get(reason, '')}"
