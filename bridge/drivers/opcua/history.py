@@ -30,6 +30,8 @@ VALUES: Final = 10_000
 TIMEOUT_S: Final = 60.0
 """Longest time to wait for a page: servers read them from disk."""
 RELEASE_S: Final = 2.0
+_SMALL: Final = 65_536
+"""Bytes of values up to which decoding takes no longer than handing it to a thread."""
 
 _CODES: Final = ua.StatusCodes
 _LOST_POINT: Final = frozenset({_CODES.BadContinuationPointInvalid, _CODES.BadNoContinuationPoints})
@@ -115,7 +117,8 @@ async def _page(send: Send, batch: Sequence[Reading], paging: Paging) -> Columns
         raise NotConnected(f"the server stopped answering while history was read: {error or 'no answer'}") from None
     except (struct.error, IndexError, ValueError, ua.UaError) as error:
         raise NotConnected(f"a response to HistoryRead cannot be decoded ({error})") from None
-    pages = await asyncio.to_thread(_decoded, results)
+    in_thread = sum(result.end - result.start for result in results) > _SMALL
+    pages = await asyncio.to_thread(_decoded, results) if in_thread else _decoded(results)
     return joined([_taken(each, *page, paging) for each, page in zip(batch, pages, strict=True)])
 
 

@@ -22,7 +22,7 @@ from historian.waveforms.timing import Integers
 
 IDLE: Final = 100
 """Number of pages in a row without a new value after which reading goes on by time, without the continuation point."""
-RESTARTS: Final = 3
+RESTARTS: Final = 5
 """Number of times in a row that reading may go on by time without finding a new value."""
 MOST_AT_ONCE: Final = 1_000_000
 """Most values to request of a node whose values have the same time."""
@@ -38,8 +38,8 @@ class Paging:
     """Most values of a node in a response."""
     gives_points: bool = False
     """Whether it has ever returned a continuation point; then it returns one wherever it cuts at a limit of its own."""
-    whole: int = 0
-    """Largest number of values that it has returned without cutting, as a request after it has shown."""
+    longest: int = 0
+    """Largest number of values in a page so far: a shorter page has not been cut at a limit of the server."""
 
 
 class Reading:
@@ -76,13 +76,15 @@ class Reading:
         """Number of values without any timestamp, which are left out."""
         (self._start, self._end), self._paging, self._backwards = span, paging, newest_first
         self._only_one, self._most = only_one, 1 if only_one else paging.most
-        self._from = self._end if newest_first else self._start
+        self._from = self._end - 1 if newest_first else self._start
         self._timestamps = ua.TimestampsToReturn.Source
         self._last: int | None = None
         self._seen: Counter[tuple[object, ...]] = Counter()
         """Values at the border that have been returned."""
         self._idle = self._restarts = self._cut_at = 0
-        self._stepped = self._crowded = False
+        self._stepped = False
+        self._crowded: int | None = None
+        """A time of which the server has returned as many values as it returns in a page."""
 
     @property
     def wanted(self) -> Range:
@@ -104,6 +106,7 @@ class Reading:
             return Columns.empty(0)
         self.untimed += untimed
         before, size = self._last, len(columns.time)
+        self._paging.longest = max(self._paging.longest, size)
         fresh = self._fresh(columns)
         advanced = self._last != before
         if advanced:
@@ -120,6 +123,8 @@ class Reading:
     def restart(self, reason: str) -> None:
         """Go on by time, because the continuation point cannot be used; give up if that has not helped before."""
         self._restarts += 1
+        if self._restarts > 1:  # more values may have the same time than a page holds
+            self._widen()
         self.point, self._cut_at = b"", 0
         self._from = self._border()
         if self._restarts > RESTARTS:
@@ -152,30 +157,32 @@ class Reading:
 
     def _end_page(self, size: int) -> None:
         """Decide after a page with new values and without a continuation point whether it was the last one."""
-        if self._crowded:
-            at = format_instant(from_micros(self._border()))
+        if self._crowded is not None:
+            at = format_instant(from_micros(self._crowded))
             self.failure = (
-                f"the server returns at most {size:,} values and no continuation point, so some at {at} may be missing"
+                f"the server returns no more than {self._cut_at:,} values of one time; some of {at} are missing"
             )
-        cut = size >= self._most or (not self._paging.gives_points and size > self._paging.whole)
+        cut = size >= self._most or (not self._paging.gives_points and size >= self._paging.longest)
         self._from, self._cut_at, self.done = self._border(), size, not cut
-        self._stepped = self._crowded = False
+        self._stepped, self._crowded = False, None
 
     def _end_confirmation(self, size: int) -> None:
         """Decide after a request from the last time on that has found nothing new."""
         if self._cut_at and size >= self._most and self._most < MOST_AT_ONCE:
-            self._most = min(4 * self._most, MOST_AT_ONCE)  # all of the page has the same time
+            self._widen()  # all of the page has the same time
         elif self._cut_at and size >= self._cut_at and not self._stepped:
-            self._stepped, self._crowded = True, size > 1
-            self._from += -1 if self._backwards else 1
+            self._stepped, self._crowded = True, self._last if size > 1 else None
+            self._from += -2 if self._backwards else 1
         else:
-            self._paging.whole = max(self._paging.whole, self._cut_at)
             self.done = True
+
+    def _widen(self) -> None:
+        self._most = min(4 * self._most, MOST_AT_ONCE)
 
     def _border(self) -> int:
         """Return from which time on to read again; times are cut to microseconds, downwards."""
         if self._last is None:
-            return self._end if self._backwards else self._start
+            return self._end - 1 if self._backwards else self._start
         return self._last + 1 if self._backwards else self._last
 
     def _fresh(self, columns: Columns) -> Columns:
