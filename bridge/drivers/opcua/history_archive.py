@@ -10,6 +10,7 @@ from typing import Final, cast
 
 import numpy as np
 from asyncua import Client, ua
+from asyncua.common.utils import Buffer
 
 from bridge.drivers.opcua.client import CONNECT_S, disconnect, new_client, not_connected
 from bridge.drivers.opcua.columns import Columns
@@ -45,6 +46,8 @@ class OpcuaArchive:
         self._nodes = [ua.NodeId.from_string(tag.address) for tag in connection.tags]
         self._channels = [channel_of(tag) for tag in connection.tags]
         self._client: Client | None = None
+        self._send: Send = _not_open
+        self._paging = Paging(1, 1)
         self._problems: list[str] = []
 
     async def open(self) -> None:
@@ -55,8 +58,8 @@ class OpcuaArchive:
                 await client.connect()
                 if client.uaclient.protocol is None:
                     raise OSError("the server closed the connection")
-                self._send: Send = client.uaclient.protocol.send_request
-                self._paging: Paging = await paging_of(client.uaclient.session)
+                self._send = client.uaclient.protocol.send_request
+                self._paging = await paging_of(client.uaclient.session)
         except (OSError, TimeoutError, ua.UaError) as error:
             raise not_connected(self._options, error) from None
 
@@ -109,7 +112,7 @@ class OpcuaArchive:
 
     async def close(self) -> None:
         """See `Archive.close`."""
-        client, self._client = self._client, None
+        client, self._client, self._send = self._client, None, _not_open
         if client is not None:
             await disconnect(client)
 
@@ -128,8 +131,6 @@ class OpcuaArchive:
 
     async def _pages(self, readings: Sequence[Reading]) -> AsyncGenerator[Columns]:
         """Yield what `read_history` does, without empty pages."""
-        if self._client is None:
-            raise NotConnected(f"archive {self._name} is not open")
         async with aclosing(read_history(self._send, readings, self._paging)) as pages:
             async for columns in pages:
                 if len(columns.time):
@@ -141,3 +142,7 @@ class OpcuaArchive:
     def _problem(self, number: int, reason: str) -> str:
         tag = self._tags[number]
         return f"{' '.join(tag.listed)}: {tag.name} ({tag.address}): {reason}{_HINTS.get(reason, '')}"
+
+
+async def _not_open(*_: object, **__: object) -> Buffer:
+    raise NotConnected("the archive is not open")

@@ -144,7 +144,7 @@ def test_a_server_that_is_lost_is_not_connected(historian: HistorianPlc, tmp_pat
         with pytest.raises(NotConnected, match=r"cannot connect to opc.tcp://127.0.0.1"):
             await archive.open()
         await archive.close()
-        with pytest.raises(NotConnected, match="archive old is not open"):
+        with pytest.raises(NotConnected, match="the archive is not open"):
             await archive.extents()
 
     asyncio.run(attempt())
