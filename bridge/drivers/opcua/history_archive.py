@@ -20,9 +20,10 @@ from bridge.drivers.opcua.history_reading import Paging, Reading
 from bridge.drivers.opcua.publishing import Send
 from bridge.drivers.opcua.values import RowMaker, channel_of
 from bridge.drivers.protocols import Extent, Page
+from bridge.drivers.slicing import starts_every
 from historian.errors import NotConnected, SourceError
 from historian.plant.connections import ConnectionConfig
-from historian.times import EPOCH, from_micros, micros
+from historian.times import from_micros, micros
 
 EARLIEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -83,9 +84,7 @@ class OpcuaArchive:
 
     async def slice_starts(self, start: datetime, end: datetime) -> Sequence[datetime]:
         """See `ProposesSlices.slice_starts`: some servers collect a whole range before they return its first page."""
-        length = self._options.history_slice
-        first = EPOCH + (start - EPOCH) // length * length
-        return [first + number * length for number in range(1, -((first - end) // length))]
+        return starts_every(self._options.history_slice, start, end)
 
     async def read(self, tags: Sequence[str], start: datetime, end: datetime) -> AsyncGenerator[Page]:
         """See `Archive.read`; a page has one response's values of several nodes.
