@@ -1,4 +1,4 @@
-"""Archives behind networks for the contract suite: OPC UA history, and simulators of PI Web API and Proficy."""
+"""Archives behind REST for the contract suite: simulators of PI Web API and of Proficy Historian."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from historian.plant.connections import ConnectionConfig
 from tests.bridge.drivers.pi_web_api.simulator import PiWebApi, Point, event
 from tests.bridge.drivers.proficy.simulator import Proficy, Stored
+from tests.contracts.archives import connection_of
 
 _SYSTEM: Final = {0x80000000: "Calc Failed", 0x800A0000: "I/O Timeout", 0x809B0000: "No Data"}
 _QUALITIES: Final = {0: 3, 0x40000000: 1, 0x80000000: 0, 0x809B0000: 2}
@@ -96,8 +97,6 @@ class ProficyHarness:
 
 
 def _connection(directory: Path, table: str, tags: Collection[str]) -> ConnectionConfig:
-    from tests.contracts.archives import connection_of  # which lists this module's harnesses
-
     return connection_of(directory, table, {tag: {"address": tag} for tag in tags})
 
 

@@ -5,7 +5,7 @@ To add one, write a class with what `ArchiveHarness` lists, in a module of its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -90,14 +90,6 @@ class FilesHarness:
     def most_rows(self, page_rows: int) -> int:
         """Of a page of the driver's own size."""
         return max(page_rows, 1_000_000)
-
-
-Create = Callable[[pytest.FixtureRequest, Path], ArchiveHarness]
-"""Creates a harness with an empty directory of its own; the request gives fixtures such as servers."""
-SERVERS: Final[Mapping[str, Callable[[pytest.FixtureRequest, Path], ServerHarness]]] = {}
-"""Name -> harness of a historian behind a server."""
-HARNESSES: Final[Mapping[str, Create]] = {"files": FilesHarness, **SERVERS}
-"""Name -> harness of every archive."""
 
 
 def connection_of(directory: Path, table: str, tags: Mapping[str, Mapping[str, str]]) -> ConnectionConfig:

@@ -17,16 +17,15 @@ from bridge.drivers.protocols import Archive, Extent, Page, ProposesSlices, Repo
 from historian.errors import NotConnected
 from historian.plant.connections import ConnectionConfig
 from historian.samples import SCHEMA
+from tests.contracts.archive_kinds import HARNESSES, SERVERS
 from tests.contracts.archives import (
     ABSENT,
     CHANGED,
     GRADED,
-    HARNESSES,
     NIGHT,
     NUMBERS,
     OLD,
     SECOND,
-    SERVERS,
     T0,
     ArchiveHarness,
     ServerHarness,

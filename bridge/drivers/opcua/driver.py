@@ -66,6 +66,7 @@ class Options(Model):
         "or 100 arrays.",
     )
     silence: Duration = Field(timedelta(seconds=10), description="Reconnect after this long without any message.")
+    history_page: int = Field(10_000, ge=1, description="Most values of a node in one page of history.")
     history_slice: Duration = Field(
         timedelta(days=1), description="An archive's history is read in slices of this length."
     )

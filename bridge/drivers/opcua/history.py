@@ -25,8 +25,6 @@ from historian.quality import BAD
 
 NODES: Final = 20
 """Most nodes in a request: a response holds a page of each."""
-VALUES: Final = 10_000
-"""Most values of a node in a response."""
 TIMEOUT_S: Final = 60.0
 """Longest time to wait for a page: servers read them from disk."""
 RELEASE_S: Final = 2.0
@@ -63,13 +61,18 @@ _GONE: Final = frozenset(
 """Errors of a whole request after which only a new session helps."""
 
 
-async def paging_of(session: UaSession) -> Paging:
-    """Return the server's limits for HistoryRead, and ours where it has none or larger ones."""
+async def paging_of(session: UaSession, page: int) -> Paging:
+    """Return the server's limits for HistoryRead, and ours where it has none or larger ones.
+
+    Args:
+        session: the session.
+        page: most values of a node in a response.
+    """
     limit = ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerHistoryReadData
     nodes = await per_call(session, limit)
     values = [ua.NodeId(ua.ObjectIds.HistoryServerCapabilities_MaxReturnDataValues)]
     [most] = await attributes(session, values, ua.AttributeIds.Value, size=1)
-    return Paging(min(nodes, NODES), min(most, VALUES) if isinstance(most, int) and most > 0 else VALUES)
+    return Paging(min(nodes, NODES), min(most, page) if isinstance(most, int) and most > 0 else page)
 
 
 async def read_history(send: Send, readings: Sequence[Reading], paging: Paging) -> AsyncGenerator[Columns]:

@@ -49,7 +49,7 @@ class OpcuaArchive:
         self._client: Client | None = None
         self._send: Send = _not_open
         self._paging = Paging(1, 1)
-        self._problems: list[str] = []
+        self._missing: dict[int, str] = {}
 
     async def open(self) -> None:
         """See `Archive.open`."""
@@ -60,7 +60,7 @@ class OpcuaArchive:
                 if client.uaclient.protocol is None:
                     raise OSError("the server closed the connection")
                 self._send = client.uaclient.protocol.send_request
-                self._paging = await paging_of(client.uaclient.session)
+                self._paging = await paging_of(client.uaclient.session, self._options.history_page)
         except (OSError, TimeoutError, ua.UaError) as error:
             raise not_connected(self._options, error) from None
 
@@ -70,8 +70,7 @@ class OpcuaArchive:
         oldest, failures = await self._ends(everything, newest=False)
         newest, more = await self._ends(list(oldest), newest=True)
         empty = [number for number in everything if number not in oldest and number not in failures]
-        reasons = {**failures, **more, **dict.fromkeys(empty, "the server has no values of it")}
-        self._problems = [self._problem(number, reason) for number, reason in sorted(reasons.items())]
+        self._missing = {**failures, **more, **dict.fromkeys(empty, "the server has no values of it")}
         instant = timedelta(microseconds=1)
         return {
             self._tags[number].name: (from_micros(oldest[number]), from_micros(newest[number]) + instant)
@@ -80,7 +79,9 @@ class OpcuaArchive:
 
     async def problems(self) -> Sequence[str]:
         """See `ReportsProblems.problems`: the nodes without history."""
-        return [f"archive {self._name}: {each}" for each in self._problems]
+        return [
+            f"archive {self._name}: {self._problem(number, reason)}" for number, reason in sorted(self._missing.items())
+        ]
 
     async def slice_starts(self, start: datetime, end: datetime) -> Sequence[datetime]:
         """See `ProposesSlices.slice_starts`: some servers collect a whole range before they return its first page."""
@@ -98,7 +99,7 @@ class OpcuaArchive:
         readings = [
             Reading(number, self._nodes[number], span, self._paging)
             for number, tag in enumerate(self._tags)
-            if tag.name in wanted
+            if tag.name in wanted and number not in self._missing
         ]
         maker = RowMaker(self._channels)
         async with aclosing(self._pages(readings)) as pages:

@@ -124,7 +124,10 @@ class RestArchive:
             SourceError: the samples of a tag could not be read completely; everything readable was yielded before.
         """
         finest = self._history.finest
-        begin, stop = _written(EPOCH + (start - EPOCH) // finest * finest), _written(EPOCH - (EPOCH - end) // finest * finest)
+        begin, stop = (
+            _written(EPOCH + (start - EPOCH) // finest * finest),
+            _written(EPOCH - (EPOCH - end) // finest * finest),
+        )
         wanted = [tag for tag in self._tags if tag.name in set(tags) - self._missing.keys()]
         readings = [Reading(tag, begin, self._sizes.samples) for tag in wanted]
         waiting = list(readings)

@@ -10,7 +10,6 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
-from asyncua.server.history import HistoryManager
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
 
 Value = tuple[datetime, float | str | None, int]
@@ -79,6 +78,8 @@ class AwkwardHistory:
 
     def _result(self, given: ua.HistoryReadValueId, parameters: ua.HistoryReadParameters) -> ua.HistoryReadResult:
         node, details = given.NodeId.to_string(), parameters.HistoryReadDetails
+        if node not in self.values:
+            return _failed(ua.StatusCodes.BadNodeIdUnknown)
         if node in self.errors:
             return _failed(self.errors[node])
         if self.times == "refusing" and parameters.TimestampsToReturn is not ua.TimestampsToReturn.Server:
@@ -120,18 +121,6 @@ class AwkwardHistory:
         variant = None if content is None else ua.Variant(content)
         stamps = (at, None) if self.times == "source" else (None, at)
         return ua.DataValue(variant, ua.StatusCode(status), *stamps)
-
-
-class AwkwardManager(HistoryManager):  # type: ignore[misc]  # asyncua is not typed
-    """The history of an asyncua server."""
-
-    def __init__(self, server: Any, history: AwkwardHistory) -> None:
-        super().__init__(server)
-        self.history = history
-
-    async def read_history(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
-        """Returns what the awkward history answers."""
-        return self.history.answer(params)
 
 
 def _within(values: Sequence[Value], details: ua.ReadRawModifiedDetails) -> list[Value]:

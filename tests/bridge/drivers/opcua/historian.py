@@ -8,6 +8,7 @@ from typing import Any
 from asyncua import ua
 from asyncua.server.history import HistoryManager
 
+from tests.bridge.drivers.opcua.awkward_history import AwkwardHistory
 from tests.bridge.drivers.opcua.plc import NODES, Plc
 
 
@@ -52,3 +53,20 @@ class _History(HistoryManager):  # type: ignore[misc]  # asyncua is not typed
         if code := self.failing.get(rv.NodeId, 0):
             return ua.HistoryReadResult(StatusCode=ua.StatusCode(code))
         return await super()._read_history(details, rv)
+
+
+class AwkwardPlc(Plc):
+    """A `Plc` with an awkward history."""
+
+    def __init__(self, history: AwkwardHistory) -> None:
+        super().__init__()
+        self._server.iserver.history_manager = _AwkwardManager(self._server.iserver, history)
+
+
+class _AwkwardManager(HistoryManager):  # type: ignore[misc]  # asyncua is not typed
+    def __init__(self, server: Any, history: AwkwardHistory) -> None:
+        super().__init__(server)
+        self._awkward = history
+
+    async def read_history(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
+        return self._awkward.answer(params)

@@ -14,20 +14,14 @@ from typing import Any, Final
 
 from tests.bridge.drivers.rest_server import Request, Response, RestServer
 
-RECORDED: Final = frozenset(
-    [
-        "startTime",
-        "endTime",
-        "boundaryType",
-        "maxCount",
-        "includeFilteredValues",
-        "timeZone",
-        "desiredUnits",
-        "filterExpression",
-        "selectedFields",
-        "associations",
-    ]
-)
+_RANGE: Final = frozenset({"startTime", "endTime", "boundaryType", "maxCount", "timeZone"})
+RECORDED: Final = _RANGE | {
+    "includeFilteredValues",
+    "desiredUnits",
+    "filterExpression",
+    "selectedFields",
+    "associations",
+}
 PARAMETERS: Final[Mapping[str, frozenset[str]]] = {
     "/piwebapi/dataservers": frozenset({"selectedFields", "webIdType"}),
     "/piwebapi/points": frozenset({"path", "selectedFields", "webIdType"}),
