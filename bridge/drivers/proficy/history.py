@@ -13,7 +13,7 @@ import polars as pl
 from bridge.drivers.proficy.driver import SEPARATOR, Options, check_tags
 from bridge.drivers.proficy.values import rows_of
 from bridge.drivers.rest.archive import RestArchive, Sizes
-from bridge.drivers.rest.client import Refused, RestClient, secret_of
+from bridge.drivers.rest.client import LoginRefused, Refused, RestClient, message_of, secret_of
 from historian.errors import NotConnected, SourceError
 from historian.plant.connections import ConnectionConfig, Tag
 
@@ -127,17 +127,18 @@ class _Token(httpx.Auth):
 
 
 def _token_of(response: httpx.Response) -> str:
-    """Return the token of a login's answer; empty if it was refused, so that the request is refused as well.
+    """Return the token of a login's answer.
 
     Raises:
+        LoginRefused: there is none.
         NotConnected: the server cannot say now.
     """
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
         raise NotConnected(f"{response.url} gives no token now: {response.status_code} {response.reason_phrase}")
-    try:
-        return str(response.json().get("access_token", "")) if response.is_success else ""
-    except (ValueError, AttributeError):
-        return ""
+    found = response.json() if response.is_success else {}
+    if not found.get("access_token"):
+        raise LoginRefused(f"{response.status_code}: {message_of(response.content)}")
+    return str(found["access_token"])
 
 
 def _auth(options: Options, connection: ConnectionConfig) -> httpx.Auth | None:

@@ -45,6 +45,10 @@ class Refused(SourceError):
         self.status = status
 
 
+class LoginRefused(SourceError):
+    """The server refuses the login."""
+
+
 def secret_of(value: SecretStr | None, file: str | None, *, root: Path, key: str) -> str:
     """Return a secret that is given as `${NAME}` or as a file; empty if neither is.
 
@@ -110,15 +114,12 @@ class RestClient:
         Raises:
             NotConnected: the server cannot be reached, or is busy for too long.
             Refused: it refuses this request.
-            SourceError: it refuses the login, or answers something else than JSON.
+            LoginRefused: it refuses the login, now or before.
+            SourceError: it answers something else than JSON.
         """
         response = await self._patiently(path, parameters)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            self._refused = (
-                f"{self.url} refuses the login (401); correct user and password, then start again. "
-                "It is not tried again, so that no account is locked"
-            )
-            raise SourceError(self._refused)
+            raise self._refuse("401")
         if not response.is_success:
             raise Refused(f"{_named(response.status_code)}: {message_of(response.content)}", response.status_code)
         try:
@@ -146,13 +147,23 @@ class RestClient:
         if self._client is None:
             raise NotConnected(f"{self.url} is not open")
         if self._refused:
-            raise SourceError(self._refused)
+            raise LoginRefused(self._refused)
         try:
             return await self._client.get(
                 self.url + path, params=httpx.QueryParams(list(parameters)), extensions=dict(self._name)
             )
+        except LoginRefused as error:
+            raise self._refuse(str(error)) from None
         except httpx.TransportError as error:
             raise NotConnected(f"cannot reach {self.url}: {_reason(error)}") from None
+
+    def _refuse(self, answer: str) -> LoginRefused:
+        """Send no more requests; return the error that says why."""
+        self._refused = (
+            f"{self.url} refuses the login ({answer}); correct user and password, then start again. "
+            "It is not tried again, so that no account is locked"
+        )
+        return LoginRefused(self._refused)
 
 
 def message_of(body: bytes) -> str:
