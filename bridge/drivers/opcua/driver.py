@@ -66,6 +66,13 @@ class Options(Model):
         "or 100 arrays.",
     )
     silence: Duration = Field(timedelta(seconds=10), description="Reconnect after this long without any message.")
+    fill_outages: DurationOrZero = Field(
+        timedelta(days=1),
+        description="Longest outage of a live source whose values are read from the server's history; 0s for none.",
+    )
+    history_lag: Duration = Field(
+        timedelta(seconds=5), description="How long after its time a value is sure to be in the server's history."
+    )
     history_page: int = Field(10_000, ge=1, description="Most values of a node in one page of history.")
     history_slice: Duration = Field(
         timedelta(days=1), description="An archive's history is read in slices of this length."

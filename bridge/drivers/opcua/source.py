@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,10 +16,12 @@ from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.client import ABANDONED_S, CONNECT_S, disconnect, new_client, not_connected, per_call
 from bridge.drivers.opcua.columns import columns_of, joined
 from bridge.drivers.opcua.driver import Options, check_node_ids
+from bridge.drivers.opcua.history_missed import read_missed
 from bridge.drivers.opcua.items import Items, item_request
 from bridge.drivers.opcua.messages import Message
 from bridge.drivers.opcua.publishing import Publishing
 from bridge.drivers.opcua.values import RowMaker, bad_rows, channel_of
+from bridge.drivers.protocols import Page
 from bridge.drivers.raw_rows import RawRows
 from historian.errors import NotConnected
 from historian.logs import get_logger
@@ -85,6 +87,36 @@ class OpcuaSource:
     def complete_tags(self) -> Collection[str]:
         """See `ReportsEveryChange.complete_tags`: the tags that the server does not sample."""
         return self._unsampled
+
+    @property
+    def longest_outage(self) -> timedelta:
+        """See `KeepsHistory.longest_outage`."""
+        return self._options.fill_outages
+
+    @property
+    def history_lag(self) -> timedelta:
+        """See `KeepsHistory.history_lag`."""
+        return self._options.history_lag
+
+    async def read_missed(
+        self, start: datetime, end: datetime, take: Callable[[Page], Awaitable[None]]
+    ) -> Collection[str]:
+        """See `KeepsHistory.read_missed`."""
+        client = self._client
+        if client is None or client.uaclient.protocol is None:
+            raise NotConnected(f"lost {self._options.endpoint}")
+        nodes = list(zip(self._nodes, self._channels, strict=True))
+        try:
+            return await read_missed(
+                client.uaclient.session,
+                client.uaclient.protocol.send_request,
+                nodes,
+                (start, end),
+                take,
+                page=self._options.history_page,
+            )
+        except (OSError, TimeoutError, ua.UaError) as error:
+            raise not_connected(self._options, error) from None
 
     async def close(self) -> None:
         """See `Source.close`."""

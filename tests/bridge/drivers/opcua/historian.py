@@ -24,6 +24,11 @@ class HistorianPlc(Plc):
         """Adds values (source timestamp, value, status code) to the history of a node, which then has one."""
         self._do(self._remember(self._nodes[point], NODES[point][1], values))
 
+    def say_at(self, point: str, content: Any, at: datetime) -> None:
+        """Sets the current value of a node with its source time."""
+        value = ua.DataValue(ua.Variant(content, NODES[point][1]), ua.StatusCode(0), at)
+        self._do(self._server.write_attribute_value(self._nodes[point], value))
+
     def fail(self, point: str, code: int) -> None:
         """Lets each HistoryRead of a node fail with a status code; 0 for no failure."""
         self._history.failing[self._nodes[point]] = code
