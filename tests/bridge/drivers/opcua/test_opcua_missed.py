@@ -61,14 +61,14 @@ def test_missed_values_are_read_and_covered(historian: HistorianPlc, edge: Edge,
             first = await asyncio.to_thread(say, 1)
             await stored(1.0)
         for number in (2, 3, 4):
-            await asyncio.to_thread(say, number)
+            missed = await asyncio.to_thread(say, number)
         async with Relay().between(port, historian.port):
             await stored(3.0)
-            last = await asyncio.to_thread(say, 5)
+            await asyncio.to_thread(say, 5)
             await stored(5.0)
             stop.set()
             await running
-        return first, last
+        return first, missed
 
     async def limited() -> tuple[datetime, datetime]:
         async with asyncio.timeout(30):
