@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.servers import Server, influx1, influx2, set_up2, shim
+from tests.sql_servers import SqlServer, mariadb, postgresql
 from tests.warm.programs import warm_programs
 
 import_module("features")  # before any test imports Feast: docs/decisions/0006
@@ -91,3 +92,17 @@ def influx2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     set_up2(server)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[SqlServer]:
+    """PostgreSQL."""
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlServer]:
+    """MariaDB."""
+    with mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server

@@ -27,3 +27,12 @@ def find_driver(name: str) -> DriverSpec:
         raise ValueError(f"unknown driver {name!r}{near_misses(name, found.names)}")
     driver: DriverSpec = found[name].load()
     return driver
+
+
+def driver_module(name: str) -> str:
+    """Return the name of the module that an installed driver is in.
+
+    Raises:
+        KeyError: there is no such driver.
+    """
+    return entry_points(group=_GROUP)[name].module

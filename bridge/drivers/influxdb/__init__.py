@@ -1,0 +1,1 @@
+"""The `influxdb` driver: databases of InfluxDB, whoever wrote them, as archives."""

@@ -1,0 +1,1 @@
+"""The `sql` driver: historians that keep their samples in a relational database."""
