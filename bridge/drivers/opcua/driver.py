@@ -1,4 +1,4 @@
-"""OPC UA: live samples by subscription to nodes of a server.
+"""OPC UA: live samples by subscription to nodes of a server, and the history that it keeps.
 
 In `plant.toml`:
 
@@ -16,6 +16,10 @@ Read-only: no Write and no Call is ever sent. A node that does not exist becomes
 others. A connection counts as lost when nothing, not even a keep-alive, has arrived for the time `silence`; the runner
 then makes a new one, with a new client and a new subscription. If a server's queue overflowed, the next sample's
 quality has the Overflow bit set. Messages are neither signed nor encrypted.
+
+After a lost connection, what was missed is read from the history of the nodes that have one, up to `fill_outages`; only
+what that proves counts as covered. In a table `[archives.NAME]` with the same keys, the history is an archive for
+backfills. docs/archives-historians.md has the rights that this needs, and what it does where servers page badly.
 
 `penstock probe line1` shows endpoints, product, clock and limits of the server; `penstock browse line1 --csv FILE`
 lists its variables with the addresses that a tag list takes.
@@ -47,7 +51,7 @@ _UINT16, _UINT32 = 2**16, 2**32
 
 
 class Options(Model):
-    """The driver's keys in `[sources.NAME]`."""
+    """The driver's keys in `[sources.NAME]` and `[archives.NAME]`."""
 
     endpoint: str = Field(pattern=r"^opc\.tcp://[^/\s]+", examples=["opc.tcp://10.0.4.12:4840"])
     username: str | None = None
