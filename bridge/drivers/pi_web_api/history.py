@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, cast
 
-import httpx
 import polars as pl
 
 from bridge.drivers.pi_web_api.driver import Options, check_tags, path_of
 from bridge.drivers.pi_web_api.values import rows_of
 from bridge.drivers.rest.archive import RestArchive, Sizes
-from bridge.drivers.rest.client import Refused, RestClient, secret_of
+from bridge.drivers.rest.client import Auth, Refused, RestClient, bearer, secret_of
 from historian.errors import SourceError
 from historian.plant.connections import ConnectionConfig, Tag
 
@@ -112,21 +111,12 @@ def _answers(
     return answers
 
 
-def _auth(options: Options, connection: ConnectionConfig) -> httpx.Auth | tuple[str, str] | None:
+def _auth(options: Options, connection: ConnectionConfig) -> Auth | None:
     token = secret_of(options.token, options.token_file, root=connection.root, key="token")
     if token:
-        return _Bearer(token)
+        return bearer(token)
     password = secret_of(options.password, options.password_file, root=connection.root, key="password")
     return (options.username, password) if options.username is not None else None
-
-
-class _Bearer(httpx.Auth):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def auth_flow(self, request: httpx.Request) -> Any:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
 
 
 def archive_of(connection: ConnectionConfig) -> RestArchive:

@@ -13,7 +13,7 @@ import polars as pl
 from bridge.drivers.proficy.driver import SEPARATOR, Options, check_tags
 from bridge.drivers.proficy.values import rows_of
 from bridge.drivers.rest.archive import RestArchive, Sizes
-from bridge.drivers.rest.client import LoginRefused, Refused, RestClient, message_of, secret_of
+from bridge.drivers.rest.client import Auth, LoginRefused, Refused, RestClient, message_of, secret_of
 from historian.errors import NotConnected, SourceError
 from historian.plant.connections import ConnectionConfig, Tag
 
@@ -101,8 +101,6 @@ def _answers(tags: Sequence[Tag], data: Sequence[Mapping[str, Any]]) -> list[pl.
 class _Token(httpx.Auth):
     """Logs in by OAuth 2 (RFC 6749, 4.3 and 4.4), and once more when a token has expired."""
 
-    requires_response_body = True
-
     def __init__(self, url: str, client: tuple[str, str], user: tuple[str, str] | None) -> None:
         self._url, self._client = url, client
         self._form = {"grant_type": "client_credentials"}
@@ -141,7 +139,7 @@ def _token_of(response: httpx.Response) -> str:
     return str(found["access_token"])
 
 
-def _auth(options: Options, connection: ConnectionConfig) -> httpx.Auth | None:
+def _auth(options: Options, connection: ConnectionConfig) -> Auth | None:
     if options.client_id is None:
         return None
     root = connection.root

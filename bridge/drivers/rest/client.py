@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -35,6 +35,8 @@ _QUOTED: Final = 300
 """Characters of a server's message that ours quotes."""
 
 Parameters = Sequence[tuple[str, str]]
+Auth = httpx.Auth | tuple[str, str] | Callable[[httpx.Request], httpx.Request]
+"""How to log in, as httpx takes it: user and password, or what puts a token into a request."""
 
 
 class Refused(SourceError):
@@ -71,12 +73,20 @@ def secret_of(value: SecretStr | None, file: str | None, *, root: Path, key: str
         raise ConfigError(f"{key}_file: {root / file} cannot be read: {error}") from None
 
 
+def bearer(token: str) -> Auth:
+    """Return what puts a token into each request."""
+
+    def authorized(request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return authorized
+
+
 class RestClient:
     """Reads JSON from one server."""
 
-    def __init__(
-        self, url: str, *, tls: Tls | None, root: Path, table: str, auth: httpx.Auth | tuple[str, str] | None = None
-    ) -> None:
+    def __init__(self, url: str, *, tls: Tls | None, root: Path, table: str, auth: Auth | None = None) -> None:
         """Create it without connecting.
 
         Args:

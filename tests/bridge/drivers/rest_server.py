@@ -51,7 +51,6 @@ class RestServer:
     def start(self) -> None:
         """Listens, the second time on the same port."""
         server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
-        server.daemon_threads = True
         if self._secure is not None:
             server.socket = self._secure.wrap_socket(server.socket, server_side=True)
         self.port, self._server = server.server_address[1], server

@@ -53,7 +53,7 @@ class PiWebApi:
         self,
         points: Mapping[str, Point],
         *,
-        login: tuple[str, str] | None = None,
+        login: tuple[str, str] | str | None = None,
         limit_is_total: bool = False,
         secure: ssl.SSLContext | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class PiWebApi:
         """Answers one request."""
         if request.method != "GET":
             return _error(405, f"the requested resource does not support http method '{request.method}'")
-        if self._login is not None and request.authorization != _basic(*self._login):
+        if self._login is not None and request.authorization != _authorization(self._login):
             return _error(401, "Authorization has been denied for this request.")
         if self.busy:
             return self.busy.pop(0)
@@ -155,8 +155,11 @@ def _web_id(name: str) -> str:
     return "P0" + base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
 
 
-def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+def _authorization(login: tuple[str, str] | str) -> str:
+    """Of a user and password, or of a token."""
+    if isinstance(login, str):
+        return f"Bearer {login}"
+    return "Basic " + base64.b64encode(":".join(login).encode()).decode()
 
 
 def _error(status: int, message: str) -> Response:

@@ -183,6 +183,14 @@ def test_basic_over_tls_with_the_plants_own_authority(tmp_path: Path, certificat
         assert len(pi.server.requests) == before
 
 
+def test_a_token_instead_of_a_user(tmp_path: Path, certificates: Path) -> None:
+    """As a proxy in front of PI Web API may want it."""
+    points = {"a": Point(items=[event(stamped(0), 1.0)])}
+    with simulated(points, login="t0ken", secure=_server_context(certificates)) as pi:
+        config = connection(tmp_path, pi, keys='token = "t0ken"', tls=f'tls = {{ ca = "{certificates}/ca.pem" }}')
+        assert samples(read(config)[0])["value"].to_list() == [1.0]
+
+
 def test_a_password_is_not_sent_without_encryption(tmp_path: Path) -> None:
     """`penstock check` says so."""
     with simulated({"a": Point()}) as pi, pytest.raises(ConfigError, match="sent over https only"):
