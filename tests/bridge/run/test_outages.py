@@ -119,13 +119,17 @@ def test_an_outage_is_filled_and_covered(edge: Edge, tags: list[Tag], tmp_path: 
     assert covered.filter(tag="b").height == 2
 
 
-def test_an_outage_that_cannot_be_filled_stays_a_gap(edge: Edge, tags: list[Tag], tmp_path: Path) -> None:
-    """What was read is stored, but nothing of it counts as covered; live values go on."""
+def test_an_outage_that_cannot_be_filled_stays_a_gap(
+    edge: Edge, tags: list[Tag], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was read is stored, but nothing of it counts as covered; the reason is logged, and live values go on."""
     clock = Clock()
     source = Remembering(script(clock), raw(*(("a", s, s) for s in range(61))), errors=[ValueError("broken")])
     store = streamed(edge, source, tags, tmp_path, clock)
     assert good(store, "a") == [0.0, 1.0, 2.0, 3.0, 60.0, 61.0]
     assert Coverage(edge).of(["a"], T0 - DAY, T0 + DAY).height == 2
+    assert "an outage could not be filled from the history" in caplog.text
+    assert "ValueError: broken" in caplog.text
 
 
 def test_an_outage_is_filled_after_the_next_one_if_the_first_filling_was_cut_off(

@@ -172,8 +172,10 @@ def test_only_a_page_that_may_have_been_cut_is_confirmed() -> None:
 
 def test_continuation_points_are_released_when_reading_ends_early() -> None:
     """A server has few of them."""
-    history = AwkwardHistory({"ns=1;s=a": values_at(*range(9)), "ns=1;s=b": values_at(*range(9))})
-    found, _ = read(history, only_one=True, newest_first=True)
+    values = {"ns=1;s=a": values_at(*range(9)), "ns=1;s=b": values_at(*range(9))}
+    history = AwkwardHistory(values, points=1, refuses_points=True)
+    found, readings = read(history, nodes=1, only_one=True, newest_first=True)
+    assert failures(readings) == ["", ""]
     assert found == {name: [values[-1]] for name, values in history.values.items()}
     assert (history.released, history.held) == (2, {})
 
