@@ -41,9 +41,26 @@ def _fleet(key: str, what: str, target: float | None) -> Figure:
     return Figure(f"fleet_5000_{key}", "fleet", "fleet", what, "", target, "s", "lower", "fleet", key, where)
 
 
+def _backfill(source: str, label: str, into: str, store: str) -> Figure:
+    return Figure(
+        f"backfill_{source}" if into == "lake" else f"backfill_{source}_to_influx",
+        "backfill_databases",
+        "backfill_databases",
+        f"`penstock backfill` of a day of 20 tags at 1 Hz from {label} into {store}",
+        "the slower of reading alone and writing alone",
+        0.8,
+        line=f"backfill_{source}",
+        where={"into": into},
+    )
+
+
+_DATABASES: Final = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "influx1": "InfluxDB 1.6"}
+_STORES: Final = {"lake": "the lake", "influx1": "InfluxDB 1.6"}
+
 FIGURES: Final = (
     *WAVEFORM_FIGURES,
     *BRIDGE_FIGURES,
+    *(_backfill(*source, *store) for source in _DATABASES.items() for store in _STORES.items()),
     Figure(
         "serialise_vs_dataframe",
         "influx",

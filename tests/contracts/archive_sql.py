@@ -19,7 +19,7 @@ from tests.sql_servers import PASSWORD, SqlServer
 
 _DA: Final = {0: 192, UNCERTAIN: 64, BAD: 0, BAD_NOT_CONNECTED: 8}
 """StatusCode -> quality of OPC DA, in which Ignition and AVEVA write it."""
-_IGNITION: Final = """
+IGNITION_TABLES: Final = """
 CREATE TABLE sqlth_drv (id INTEGER PRIMARY KEY, name VARCHAR(255), provider VARCHAR(255));
 CREATE TABLE sqlth_scinfo (id INTEGER PRIMARY KEY, scname VARCHAR(255), drvid INTEGER);
 CREATE TABLE sqlth_sce (scid INTEGER, start_time BIGINT, end_time BIGINT, rate INTEGER);
@@ -30,7 +30,7 @@ CREATE TABLE sqlth_partitions (pname VARCHAR(64), drvid INTEGER, start_time BIGI
 INSERT INTO sqlth_drv VALUES (1, 'gw', 'north');
 INSERT INTO sqlth_scinfo VALUES (1, '_exempt_', 1), (2, 'default', 1);
 """
-_SAMPLES: Final = (
+SAMPLES_TABLE: Final = (
     "CREATE TABLE {name} (tagid INTEGER NOT NULL, intvalue BIGINT, floatvalue DOUBLE PRECISION, "
     "stringvalue VARCHAR(255), datevalue TIMESTAMP NULL, dataintegrity INTEGER, t_stamp BIGINT NOT NULL, "
     "PRIMARY KEY (tagid, t_stamp));"
@@ -122,7 +122,7 @@ class IgnitionHarness(SqlHarness):
 
     def fill(self, history: pl.DataFrame) -> None:
         """The first half of each tag has an id that was retired since."""
-        self.database.run(_IGNITION)
+        self.database.run(IGNITION_TABLES)
         tags = sorted(history["tag"].unique())
         retired = [f"({100 + n}, '{self.path(tag)}', 2, 0, 0, 0, 1)" for n, tag in enumerate(tags)]
         current = [f"({n}, '{self.path(tag)}', 2, {1 + ('text' in tag)}, 0, 1, NULL)" for n, tag in enumerate(tags)]
@@ -145,7 +145,7 @@ class IgnitionHarness(SqlHarness):
         )
         for (name,), part in table.partition_by("month", as_dict=True, include_key=False).items():
             low, high = part.select(low=pl.col("t_stamp").min(), high=pl.col("t_stamp").max()).row(0)
-            self.database.run(_SAMPLES.format(name=f"sqlt_data_1_{name}"))
+            self.database.run(SAMPLES_TABLE.format(name=f"sqlt_data_1_{name}"))
             self.database.insert(f"sqlt_data_1_{name}", part)
             listed = f"('sqlt_data_1_{name}', 1, {low}, {high}, 0, 0)"
             self.database.run(f"INSERT INTO sqlth_partitions VALUES {listed}, {listed};")
@@ -210,7 +210,9 @@ class AvevaHarness(SqlHarness):
         newest = history.group_by("tag").agg(pl.col("timestamp").max()).select("tag", times, zone=pl.lit("UTC"))
         self.database.insert("Tag", newest.select("tag"))
         self.database.insert("Live", newest)
-        rows = history.select("tag", times, "value", "text", pl.col("quality").replace_strict(_DA))
+        is_edited = (pl.col("quality") == 0) & (pl.col("value") > 5)
+        detail = pl.when(is_edited).then(202).otherwise(pl.col("quality").replace_strict(_DA))
+        rows = history.select("tag", times, "value", "text", detail.alias("quality"))
         for mode in (
             ("Full", "Latest", "UTC", "Extended"),
             ("Cyclic", "Latest", "UTC", "Extended"),

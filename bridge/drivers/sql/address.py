@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 Engine = Literal["postgresql", "mariadb", "sqlite", "sqlserver"]
 
 _SCHEMES: Final[Mapping[str, Engine]] = {
-    "postgresql": "postgresql", "postgres": "postgresql", "mariadb": "mariadb", "mysql": "mariadb", "sqlite": "sqlite",
+    "postgresql": "postgresql", "postgres": "postgresql", "mariadb": "mariadb", "sqlite": "sqlite",
     "sqlserver": "sqlserver", "mssql": "sqlserver",
 }  # fmt: skip
 _PORTS: Final[Mapping[Engine, int]] = {"postgresql": 5432, "mariadb": 3306, "sqlserver": 1433}

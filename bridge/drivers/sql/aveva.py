@@ -23,6 +23,8 @@ from historian.plant.connections import Tag
 from historian.samples import SCHEMA
 
 _QUALITY: Final = Quality(column="QualityDetail", kind="opc-da")
+_GOOD, _REVISED = 192, 202
+"""QualityDetail of good values, and of those that were edited later."""
 _TAGS_AT_A_TIME: Final = 24
 _MARGIN: Final = timedelta(seconds=1)
 _RAW: Final = "wwRetrievalMode = 'Full' AND wwVersion = 'Latest' AND wwTimeZone = 'UTC' AND wwQualityRule = 'Extended'"
@@ -112,5 +114,5 @@ def _cells(rows: pl.DataFrame) -> pl.DataFrame:
         number=number,
         word=pl.when(number.is_null()).then(pl.col("vValue").cast(pl.String)),
         timestamp="at",
-        grade=pl.col("QualityDetail").cast(pl.String),
+        grade=pl.col("QualityDetail").replace(_REVISED, _GOOD).cast(pl.String),
     )

@@ -40,7 +40,9 @@ _LOST: Final = re.compile(r"08...|57P0[123]|53300|HYT0.")
 _DENIED: Final = re.compile(
     r"authentication failed|no password supplied|does not exist|Access denied|Login failed", re.I
 )
-_SLOW: Final = re.compile(r"57014|70100|HY008|max_statement_time|query execution was interrupted", re.I)
+_SLOW: Final = re.compile(
+    r"57014|70100|HY008|max_statement_time|query execution was interrupted|statement timeout", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -195,14 +197,20 @@ def _meaning(access: Access, text: str, *, connecting: bool) -> SourceError:
     state, peer = found[1] if found else "", access.address.peer
     if connecting and _DENIED.search(text):
         return SourceError(f"{peer} does not accept us: {said}; check url and password")
-    if connecting or _LOST.fullmatch(state) or not (state or access.address.engine == "sqlite"):
-        return NotConnected(f"{peer} cannot be reached: {said}")
     if _SLOW.search(text):
         return SourceError(
             f"{peer}: a statement took longer than the time-out: {said}; it may lack an index on the timestamp, or "
             "give it more time with timeout"
         )
+    if connecting or _LOST.fullmatch(state) or (not state and _is_cut_off(access, text)):
+        return NotConnected(f"{peer} cannot be reached: {said}")
     return SourceError(f"{peer} refuses a statement: {said}")
+
+
+def _is_cut_off(access: Access, text: str) -> bool:
+    """Whether an error without SQLSTATE is one of the connection: libpq quotes what the server said as ERROR."""
+    said_by_server = "ERROR:" in text and "terminating connection" not in text
+    return access.address.engine != "sqlite" and not said_by_server
 
 
 def _odbc() -> ModuleType:

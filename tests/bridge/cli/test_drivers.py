@@ -45,7 +45,7 @@ def test_drivers_are_listed_with_what_they_are_for() -> None:
 def test_a_manual_is_readable() -> None:
     """Manual, keys with their defaults, and sample follow one another."""
     text = CliRunner().invoke(app, ["drivers", "show", "sql"]).stdout
-    parts = ("`ignition`: a path", "  page_rows  ", "(default 1m)", "[archives.ignition]\n", "tag,asset")
+    parts = ("`ignition`: a path", "(default 1m)", "  page_rows  ", "[archives.ignition]\n", "tag,asset")
     places = [text.rindex(part) for part in parts]
     assert places == sorted(places)
 
