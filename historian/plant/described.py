@@ -39,7 +39,9 @@ def keys_of(schema: Mapping[str, Any]) -> list[Key]:
 
 def _default(schema: Mapping[str, Any]) -> str:
     default = schema.get("default")
-    if isinstance(default, str) and _DURATION.fullmatch(default):  # pydantic writes durations as ISO 8601, we as people do
+    if isinstance(default, str) and _DURATION.fullmatch(
+        default
+    ):  # pydantic writes durations as ISO 8601, we as people do
         default = format_duration(TypeAdapter(timedelta).validate_python(default))
     return "" if default in (None, "") else str(default)
 
