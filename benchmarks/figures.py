@@ -41,7 +41,7 @@ def _fleet(key: str, what: str, target: float | None = None, *, unit: str = "s")
     return Figure(f"fleet_5000_{key}", "fleet", "fleet", what, "", target, unit, "lower", "fleet", key, where)
 
 
-def _backfill(layout: str, tags: int) -> Figure:
+def _files_backfill(layout: str, tags: int) -> Figure:
     name = f"backfill_files_{layout}"
     return Figure(
         name if layout == "long" else f"{name}_{tags}",
@@ -55,7 +55,7 @@ def _backfill(layout: str, tags: int) -> Figure:
     )
 
 
-def _backfill(source: str, label: str, into: str, store: str) -> Figure:
+def _database_backfill(source: str, label: str, into: str, store: str) -> Figure:
     return Figure(
         f"backfill_{source}" if into == "lake" else f"backfill_{source}_to_influx",
         "backfill_databases",
@@ -74,7 +74,7 @@ _STORES: Final = {"lake": "the lake", "influx1": "InfluxDB 1.6"}
 FIGURES: Final = (
     *WAVEFORM_FIGURES,
     *BRIDGE_FIGURES,
-    *(_backfill(*source, *store) for source in _DATABASES.items() for store in _STORES.items()),
+    *(_database_backfill(*source, *store) for source in _DATABASES.items() for store in _STORES.items()),
     Figure(
         "serialise_vs_dataframe",
         "influx",
@@ -108,7 +108,7 @@ FIGURES: Final = (
         "`query_data_frame` with a pivot",
         5,
     ),
-    *(_backfill(layout, tags) for layout, tags in (("long", 50), ("wide", 50), ("wide", 600))),
+    *(_files_backfill(layout, tags) for layout, tags in (("long", 50), ("wide", 50), ("wide", 600))),
     *(_read_memory(samples) for samples in (5_000_000, 10_000_000, 25_000_000, 50_000_000)),
     Figure(
         "features_2048_vs_naive",

@@ -90,10 +90,10 @@ async def serve(port: int, tags: int, rate: int) -> None:
             await asyncio.sleep(max(0.0, start + sent / rate - time.monotonic()))
 
 
-def server_command(port: int, tags: int, rate: int) -> list[str]:
-    """Return how to start the server."""
+def server_command(port: int, tags: int, rate: int, *, history: int = 0) -> list[str]:
+    """Return how to start the server; the first `history` tags have one, if it is node-opcua."""
     if shutil.which("node") and _NODE_PEER.exists() and "NPEER" in os.environ:
-        options = ["--port", port, "--tags", tags, "--rate", rate, "--tick", round(_TICK_S * 1000), "--hist", 0]
+        options = ["--port", port, "--tags", tags, "--rate", rate, "--tick", round(_TICK_S * 1000), "--hist", history]
         return ["node", str(_NODE_PEER), *map(str, options)]
     options = ["--serve", port, "--tags", tags, "--rate", rate]
     return [sys.executable, "-m", "benchmarks.opcua_values", *map(str, options)]

@@ -62,6 +62,14 @@ BRIDGE_FIGURES: Final = (
         10,
     ),
     Figure(
+        "opcua_history_cpu_vs_asyncua",
+        "opcua_history",
+        "opcua_history",
+        "reading the history of an OPC UA server as an archive, up to raw rows, CPU time of the client",
+        "asyncua's `read_raw_history`",
+        5,
+    ),
+    Figure(
         "bridge_core_share",
         "opcua_values",
         "opcua_values",

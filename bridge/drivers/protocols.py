@@ -6,7 +6,7 @@ A driver is a module, or a folder of modules, with one `Driver` registered under
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -102,6 +102,39 @@ class Page:
     rejected: pl.DataFrame | None = None
     """Rows that cannot be samples or stretches, columns of `REJECTED` without those that do not apply; they go to
     quarantine."""
+
+
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """A source whose other side remembers values, so that those of an outage can be read after it."""
+
+    @property
+    def longest_outage(self) -> timedelta:
+        """Longest outage that is to be filled; zero for none."""
+        ...
+
+    @property
+    def history_lag(self) -> timedelta:
+        """How long after its time a value is sure to be in the history."""
+        ...
+
+    async def read_missed(
+        self, start: datetime, end: datetime, take: Callable[[Page], Awaitable[None]]
+    ) -> Collection[str]:
+        """Read the samples with start <= timestamp < end from the history, while live ones are read too.
+
+        Args:
+            start: the first instant.
+            end: the first instant after the range.
+            take: called with each page.
+
+        Returns:
+            The tags whose history has been read completely; those without one, or with a failure, are left out.
+
+        Raises:
+            NotConnected: the connection is lost.
+        """
+        ...
 
 
 Extent = tuple[datetime, datetime]

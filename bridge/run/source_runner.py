@@ -22,6 +22,7 @@ from bridge.ingest.continuity import CLOCKS, Continuity
 from bridge.ingest.ingest import Ingest
 from bridge.ingest.session_coverage import Marks, SessionCoverage
 from bridge.ingest.validation import Validated
+from bridge.run.outages import OutageFiller
 from historian.errors import EndOfInput, NotConnected
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
@@ -72,6 +73,7 @@ class SourceRunner:
         """Tag -> number of its samples that the server marked because its queue had dropped values before them."""
         self._source = open_source(connection)
         self._continuity = Continuity(connection.tags, clocks)
+        self._outages = OutageFiller(self._source, self.ingest, clock)
         self._clock = clock
         self._wait = wait
         self._failures = 0
@@ -103,10 +105,12 @@ class SourceRunner:
                     self._enter("ended")
                     return
                 except Exception as error:  # noqa: BLE001 - a fault in one driver must not stop the other sources
+                    await self._outages.end()
                     await self._mark()
                     await self._close()
                     await self._failed(error)
         finally:
+            await self._outages.end()
             await self._close()
             await self._mark()
 
@@ -114,6 +118,7 @@ class SourceRunner:
         """Connect, and read until the connection is lost."""
         if self._interrupted_at is not None:
             outage = RawRows(self._continuity.interrupted(self._interrupted_at))
+            self._outages.interrupted(outage.samples, self._interrupted_at)
             now = self._clock()
             await self.ingest.enqueue(self.ingest.validate(outage, now=now), origin=self.name, now=now)
             self._interrupted_at, self._read_since_mark = None, False
@@ -121,6 +126,7 @@ class SourceRunner:
         await self._source.connect()
         self._connected()
         coverage = SessionCoverage(self._complete_tags(), began=self._clock())
+        self._outages.begin(lambda: self._continuity.clocks)
         while True:
             rows = await self._source.read()
             self._heard()
@@ -130,6 +136,7 @@ class SourceRunner:
     async def _take(self, rows: RawRows, coverage: SessionCoverage) -> None:
         """Make rows durable, now and then together with what has been covered."""
         now = self._clock()
+        self._outages.follow(rows)
 
         def validated() -> tuple[Validated, pl.DataFrame]:
             repeats = self._continuity.follow(rows, now=now)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
 
 from historian.times import format_duration
+
+_DURATION: Final = re.compile(r"P(\d+D)?(T.+)?")
 
 
 class Key(NamedTuple):
@@ -36,7 +39,9 @@ def keys_of(schema: Mapping[str, Any]) -> list[Key]:
 
 def _default(schema: Mapping[str, Any]) -> str:
     default = schema.get("default")
-    if isinstance(default, str) and default.startswith("PT"):  # pydantic writes durations as ISO 8601, we as people do
+    if isinstance(default, str) and _DURATION.fullmatch(
+        default
+    ):  # pydantic writes durations as ISO 8601, we as people do
         default = format_duration(TypeAdapter(timedelta).validate_python(default))
     return "" if default in (None, "") else str(default)
 

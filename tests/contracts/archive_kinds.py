@@ -10,6 +10,8 @@ from typing import Final
 import pytest
 
 from tests.contracts.archive_influx import ExportHarness, InfluxHarness
+from tests.contracts.archive_opcua import OpcuaHarness
+from tests.contracts.archive_rest import PiHarness, ProficyHarness
 from tests.contracts.archive_sql import AvevaHarness, IgnitionHarness, TableHarness
 from tests.contracts.archives import ArchiveHarness, FilesHarness, ServerHarness
 
@@ -20,6 +22,9 @@ SERVERS: Final[Mapping[str, Callable[[pytest.FixtureRequest, Path], ServerHarnes
     "ignition-postgresql": partial(IgnitionHarness, engine="postgresql"),
     "influx1": partial(InfluxHarness, kind="influx1"),
     "influx2": partial(InfluxHarness, kind="influx2"),
+    "opcua-history": OpcuaHarness,
+    "pi-web-api": PiHarness,
+    "proficy": ProficyHarness,
     "table-mariadb": partial(TableHarness, engine="mariadb"),
     "table-postgresql": partial(TableHarness, engine="postgresql"),
 }

@@ -44,6 +44,9 @@ _ARRAY: Final = 0x80
 """Bit of a Variant's encoding byte; a matrix has a second bit for its dimensions."""
 _BYTE: Final = np.dtype("u1")
 _HEAD: Final = np.dtype([("handle", "<u4"), ("mask", "u1")])
+"""What is before the value in a MonitoredItemNotification."""
+_BARE: Final = np.dtype([("mask", "u1")])
+"""The same of a DataValue on its own, as history has it."""
 _SCALARS: Final[dict[int, np.dtype[Any]]] = {_BOOLEAN: np.dtype("u1"), **NUMBERS}
 """Number of a built-in type -> its bytes, of those that are one number."""
 _EPOCH_US: Final = 11_644_473_600_000_000
@@ -80,6 +83,11 @@ class Columns:
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """The columns that have an element for every notification."""
         return self.handle, self.status, self.source, self.server, self.number, self.is_number
+
+    @property
+    def time(self) -> Integers:
+        """[n] the source's time, else the server's, else `NEVER`."""
+        return np.where(self.source == NEVER, self.server, self.source)
 
     @classmethod
     def empty(cls, size: int) -> Columns:
@@ -135,14 +143,52 @@ def joined(parts: Sequence[Columns]) -> Columns:
     return stacked
 
 
-class _Decoder:
-    """Decodes the body of one DataChangeNotification."""
+def selected(columns: Columns, chosen: Booleans) -> Columns:
+    """Return the notifications that are chosen, in order."""
+    if chosen.all():
+        return columns
+    kept = np.flatnonzero(chosen)
+    places = (
+        dict(zip(kept.tolist(), range(len(kept)), strict=True))
+        if columns.text or columns.array or columns.composed
+        else {}
+    )
+    taken = Columns.empty(len(kept))
+    for mine, theirs in zip(taken.arrays, columns.arrays, strict=True):
+        mine[:] = theirs[kept]
+    taken.text.update((places[place], text) for place, text in columns.text.items() if place in places)
+    taken.array.update((places[place], array) for place, array in columns.array.items() if place in places)
+    taken.composed.update((places[place], content) for place, content in columns.composed.items() if place in places)
+    return taken
 
-    def __init__(self, body: bytes, start: int, end: int) -> None:
+
+def data_values(body: bytes, start: int, end: int) -> Columns:
+    """Decode an array of DataValues, as HistoryData has it: OPC UA Part 11, 6.6.2. All handles are 0.
+
+    Args:
+        body: the response that holds it.
+        start: where the array's length begins.
+        end: where the array ends.
+
+    Raises:
+        Exception: neither this decoder nor asyncua's can read it; whatever asyncua raises.
+    """
+    try:
+        return _Decoder(body, start, end, _BARE).columns()
+    except UNDECODABLE:
+        values = struct_from_binary(ua.HistoryData, Buffer(body, start, end - start)).DataValues
+        return columns_of_values([0] * len(values), values)
+
+
+class _Decoder:
+    """Decodes the body of one DataChangeNotification, or the DataValues of one HistoryData."""
+
+    def __init__(self, body: bytes, start: int, end: int, head: np.dtype[Any] = _HEAD) -> None:
         (count,) = struct.unpack_from("<i", body, start)
-        if count * _HEAD.itemsize > end - start:
+        if count * head.itemsize > end - start:
             raise ValueError(f"{count:,} values cannot be in {end - start:,} bytes")
         self._body, self._start, self._end = body, start + 4, end
+        self._head, self._before = head, head.itemsize - 1
         self._columns = Columns.empty(max(count, 0))
         self._longer: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         """Mask -> index, start and start of what follows the value, of values of variable length."""
@@ -156,48 +202,50 @@ class _Decoder:
                 self._decode_alike(code, places, starts[places])
         for mask, values in self._longer.items():
             places, begins, tails = np.array(values).T
-            self._columns.handle[places] = self._records(begins, _HEAD)["handle"]
+            self._set_handles(places, self._records(begins, self._head))
             self._set_tails(places, self._records(tails, _tail(mask)))
         return self._columns
 
     def _layouts(self) -> tuple[Integers, Integers]:
         """Return where each value begins, and a number for how it is encoded; decode those of variable length."""
-        body, at = self._body, self._start
+        body, at, before = self._body, self._start, self._before
         starts, codes = list[int](), list[int]()
         for place in range(len(self._columns.handle)):
-            mask = body[at + 4] & _DEFINED
-            code = mask | body[at + 5] << 8 if mask & _VALUE else mask
+            mask = body[at + before] & _DEFINED
+            code = mask | body[at + before + 1] << 8 if mask & _VALUE else mask
             starts.append(at)
             codes.append(code)
             size = _SIZES.get(code)
-            at = self._decode_longer(place, at) if size is None else at + size
+            at = self._decode_longer(place, at) if size is None else at + before + size
         if at > self._end:
             raise ValueError(f"the values end {at - self._end} bytes after their notification")
         return np.array(starts, np.int64), np.array(codes, np.int64)
 
     def _decode_alike(self, code: int, places: Integers, starts: Integers) -> None:
         """Decode values of one layout of fixed length."""
-        rows = self._records(starts, _layout(code))
-        self._columns.handle[places] = rows["handle"]
+        rows = self._records(starts, _layout(code, self._head))
+        self._set_handles(places, rows)
         self._set_tails(places, rows)
         if code >> 8:
             self._set_numbers(places, rows["value"] != 0 if code >> 8 == _BOOLEAN else rows["value"])
 
     def _decode_longer(self, place: int, at: int) -> int:
         """Decode a value of variable length, but not what follows it; return where the next one begins."""
-        body, mask, kind = self._body, self._body[at + 4] & _DEFINED, self._body[at + 5]
+        head = at
+        at += self._before
+        body, mask, kind = self._body, self._body[at] & _DEFINED, self._body[at + 1]
         item = NUMBERS.get(kind & ~_ARRAY) if kind & _ARRAY else _BYTE if kind == _STRING else None
-        (length,) = struct.unpack_from("<i", body, at + 6)
-        begin = at + 10
+        (length,) = struct.unpack_from("<i", body, at + 2)
+        begin = at + 6
         if item is None or length < 0:
-            end = self._decode_by_asyncua(place, at + 5)
+            end = self._decode_by_asyncua(place, at + 1)
         elif kind == _STRING:
             end = begin + length
             self._columns.text[place] = body[begin:end].decode("utf-8", "replace")
         else:
             end = begin + length * item.itemsize
             self._columns.array[place] = np.frombuffer(body, item, length, begin)
-        self._longer[mask].append((place, at, end))
+        self._longer[mask].append((place, head, end))
         return end + _tail(mask).itemsize
 
     def _decode_by_asyncua(self, place: int, at: int) -> int:
@@ -214,6 +262,10 @@ class _Decoder:
         places = starts[:, None] + np.arange(layout.itemsize)
         records: NDArray[Any] = np.frombuffer(self._body, np.uint8)[places].view(layout)[:, 0]
         return records
+
+    def _set_handles(self, places: Integers, rows: NDArray[Any]) -> None:
+        if "handle" in (rows.dtype.names or ()):
+            self._columns.handle[places] = rows["handle"]
 
     def _set_tails(self, places: Integers, rows: NDArray[Any]) -> None:
         """Set status and time from records with the fields of `_tail`."""
@@ -277,12 +329,12 @@ def _tail(mask: int) -> np.dtype[Any]:
 
 
 @cache
-def _layout(code: int) -> np.dtype[Any]:
-    """Return a MonitoredItemNotification of fixed length, by its mask and, above it, the type of its value."""
+def _layout(code: int, head: np.dtype[Any] = _BARE) -> np.dtype[Any]:
+    """Return a value of fixed length with its head, by its mask and, above it, the type of its value."""
     mask, kind = code & 0xFF, code >> 8
     value = [("kind", "u1")] if mask & _VALUE else []
     value += [("value", _SCALARS[kind].str)] if kind else []
-    return np.dtype([*_HEAD.descr, *value, *_tail(mask).descr])
+    return np.dtype([*head.descr, *value, *_tail(mask).descr])
 
 
 _SIZES: Final = {
@@ -290,4 +342,4 @@ _SIZES: Final = {
     for mask in range(_DEFINED + 1)
     for kind in ((0, *_SCALARS) if mask & _VALUE else (0,))
 }
-"""Code of a layout of fixed length -> its bytes."""
+"""Code of a layout of fixed length -> its bytes from the mask on."""

@@ -1,4 +1,4 @@
-"""OPC UA: live samples by subscription to nodes of a server. The manual is docs/opcua.md.
+"""OPC UA: live samples by subscription, and the history that a server keeps. The manual is docs/opcua.md.
 
 In `plant.toml`:
 
@@ -21,6 +21,10 @@ and does not affect the others. A connection counts as interrupted when nothing,
 the time `silence`. Its session is then resumed, with everything that the server has kept; if that fails for the time
 `resume`, or the server has forgotten the session, the runner makes a new one. If a server's queue overflowed, the next
 sample's quality has the Overflow bit set.
+
+After a lost connection, what was missed is read from the history of the nodes that have one, up to `fill_outages`; only
+what that proves counts as covered. In a table `[archives.NAME]` with the same keys, the history is an archive for
+backfills. docs/archives-historians.md has the rights that this needs, and what it does where servers page badly.
 
 `penstock probe line1` shows endpoints, product, clock and limits of the server; `penstock browse line1 --csv FILE`
 lists its variables with the addresses that a tag list takes.
@@ -52,7 +56,7 @@ Url = Annotated[str, Field(pattern=r"^opc\.tcp://[^/\s]+")]
 
 
 class Options(Model):
-    """The driver's keys in `[sources.NAME]`."""
+    """The driver's keys in `[sources.NAME]` and `[archives.NAME]`."""
 
     endpoint: Url = Field(examples=["opc.tcp://10.0.4.12:4840"])
     standby: tuple[Url, ...] = Field(
@@ -85,6 +89,17 @@ class Options(Model):
     silence: Duration = Field(timedelta(seconds=10), description="Interrupted after this long without any message.")
     resume: DurationOrZero = Field(
         timedelta(seconds=60), description="How long to try to resume an interrupted session; 0s to make a new one."
+    )
+    fill_outages: DurationOrZero = Field(
+        timedelta(days=1),
+        description="Longest outage of a live source whose values are read from the server's history; 0s for none.",
+    )
+    history_lag: Duration = Field(
+        timedelta(seconds=5), description="How long after its time a value is sure to be in the server's history."
+    )
+    history_page: int = Field(10_000, ge=1, description="Most values of a node in one page of history.")
+    history_slice: Duration = Field(
+        timedelta(days=1), description="An archive's history is read in slices of this length."
     )
     heartbeat: DurationOrZero | None = Field(
         None,
@@ -157,6 +172,7 @@ driver: Final = Driver(
     options=Options,
     address=Address,
     source=opened_by("bridge.drivers.opcua.source:OpcuaSource"),
+    archive=opened_by("bridge.drivers.opcua.history_archive:OpcuaArchive"),
     probe=opened_by("bridge.drivers.opcua.probe:probe"),
     browse=opened_by("bridge.drivers.opcua.browse:browse"),
     interval=lambda connection: cast(Options, connection.options).sampling_interval or None,

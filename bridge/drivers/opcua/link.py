@@ -161,7 +161,7 @@ class Link:
         """
         former = saved.former if saved is not None else self.opened.former()
         self._opened = await opened(self._setup.options, self.url, self._setup.root, former)
-        send = self._send()
+        send = self.send()
         if saved is None:
             self.publishing.rebind(send, mailbox)
         else:
@@ -265,7 +265,8 @@ class Link:
         nodes = [ua.NodeId(number) for number in numbers]
         return await attributes(self.opened.session, nodes, ua.AttributeIds.Value, size=len(nodes))
 
-    def _send(self) -> Any:
+    def send(self) -> Any:
+        """Return what sends a request through the connection."""
         protocol = self.opened.client.uaclient.protocol
         if protocol is None:
             raise ConnectionError("the server closed the connection")
@@ -273,7 +274,7 @@ class Link:
 
     def _new_publishing(self, mailbox: Mailbox[Message], *, taken_over: bool = False) -> Publishing:
         keep_alives = self._setup.has_heartbeats
-        return Publishing(self._send(), mailbox, link=self._number, keep_alives=keep_alives, taken_over=taken_over)
+        return Publishing(self.send(), mailbox, link=self._number, keep_alives=keep_alives, taken_over=taken_over)
 
     def _start(self, mailbox: Mailbox[Message]) -> None:
         mailbox.silence_s = self.silence_s

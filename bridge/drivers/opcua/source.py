@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,9 +13,18 @@ import numpy as np
 from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.opcua.addresses import parse
 from bridge.drivers.opcua.channels import channel_of
-from bridge.drivers.opcua.client import FAILURES, LoginRefused, SessionLost, Unreachable, disconnect, opened
+from bridge.drivers.opcua.client import (
+    FAILURES,
+    LoginRefused,
+    SessionLost,
+    Unreachable,
+    disconnect,
+    not_connected,
+    opened,
+)
 from bridge.drivers.opcua.columns import columns_of, joined
 from bridge.drivers.opcua.driver import Options, check_addresses
+from bridge.drivers.opcua.history_missed import read_missed
 from bridge.drivers.opcua.link import HEALTHY, Link, Setup
 from bridge.drivers.opcua.login import LoginGuard
 from bridge.drivers.opcua.messages import Message
@@ -24,6 +33,7 @@ from bridge.drivers.opcua.saved import Saved, SavedFile
 from bridge.drivers.opcua.security import is_exposed
 from bridge.drivers.opcua.upkeep import Upkeep
 from bridge.drivers.opcua.values import RowMaker, bad_rows
+from bridge.drivers.protocols import Page
 from bridge.drivers.raw_rows import RawRows
 from bridge.drivers.raw_rows import joined as joined_rows
 from historian.errors import NotConnected
@@ -138,6 +148,26 @@ class OpcuaSource:
     def clock_ahead(self) -> timedelta | None:
         """See `ReportsTroubles.clock_ahead`."""
         return self._upkeep.clock_ahead
+
+    @property
+    def longest_outage(self) -> timedelta:
+        """See `KeepsHistory.longest_outage`."""
+        return self._options.fill_outages
+
+    @property
+    def history_lag(self) -> timedelta:
+        """See `KeepsHistory.history_lag`."""
+        return self._options.history_lag
+
+    async def read_missed(
+        self, start: datetime, end: datetime, take: Callable[[Page], Awaitable[None]]
+    ) -> Collection[str]:
+        """See `KeepsHistory.read_missed`."""
+        link = self.link
+        try:
+            return await read_missed(link, self._channels, (start, end), take, page=self._options.history_page)
+        except FAILURES as error:
+            raise not_connected(link.url, error) from None
 
     async def close(self) -> None:
         """See `Source.close`."""

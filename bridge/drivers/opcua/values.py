@@ -88,9 +88,15 @@ class _Burst(NamedTuple):
 class RowMaker:
     """Makes raw rows of the values of one source; it remembers what came before."""
 
-    def __init__(self, channels: Sequence[Channel]) -> None:
-        """Start a source whose handles are the indices of `channels`."""
+    def __init__(self, channels: Sequence[Channel], *, from_history: bool = False) -> None:
+        """Start a source whose handles are the indices of `channels`.
+
+        Args:
+            channels: how to decode the values of each tag.
+            from_history: whether the values are read from a history, whose times are final.
+        """
         self._channels = channels
+        self._from_history = from_history
         self._tags = pl.Series("tag", [channel.tag for channel in channels], pl.String())
         self._arrays_clock = ArrayClock()
         self.clocks = DeviceClocks([channel.timestamp for channel in channels])
@@ -121,7 +127,7 @@ class RowMaker:
             IndexError: a value is of no channel.
         """
         columns = self._chosen(columns)
-        time = self.clocks.times(columns, received)
+        time = columns.time if self._from_history else self.clocks.times(columns, received)
         quality = columns.status.copy()
         texts = {place: text for place, text in columns.text.items() if quality[place] < BAD}
         is_burst = np.zeros(len(time), np.bool_)
@@ -135,7 +141,8 @@ class RowMaker:
             else:
                 quality[place] = BAD_NO_DATA
         samples = self._samples(columns, time, quality, texts, ~is_burst)
-        self.heartbeats.follow(columns.handle[~is_burst].astype(np.int64), samples, received[~is_burst])
+        if not self._from_history:
+            self.heartbeats.follow(columns.handle[~is_burst].astype(np.int64), samples, received[~is_burst])
         return RawRows(samples, _stretches(bursts))
 
     def _chosen(self, columns: Columns) -> Columns:

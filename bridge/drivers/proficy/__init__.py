@@ -1,0 +1,1 @@
+"""The `proficy` driver: archives of GE Proficy Historian through its REST interface."""
