@@ -21,7 +21,8 @@ import numpy as np
 import polars as pl
 
 from bridge.edge.database import Edge
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.batches import Batches
+from bridge.edge.spool import Spool
 from historian.samples import SCHEMA, SampleBatch, sample_batch
 from historian.stores.influx.address import parse_address
 from historian.stores.influx.store import InfluxStore

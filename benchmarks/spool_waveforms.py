@@ -20,7 +20,8 @@ import numpy.typing as npt
 import polars as pl
 
 from bridge.edge.database import Edge
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.batches import Batches
+from bridge.edge.spool import Spool
 from historian.waveforms.batch import WaveformBatch, waveform_batch
 from historian.waveforms.encoding import HEADS, encode
 

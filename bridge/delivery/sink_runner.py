@@ -19,11 +19,12 @@ import polars as pl
 
 from bridge.delivery.retry import Kind, kind_of, wait_after
 from bridge.drivers.raw_rows import number_of_samples
+from bridge.edge.batches import SpoolItem
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.quarantine_rows import rejected
-from bridge.edge.spool import STORE, Spool, SpoolItem
+from bridge.edge.spool import STORE, Spool
 from historian.errors import InvalidBatch
 from historian.logs import get_logger
 from historian.samples import SampleBatch

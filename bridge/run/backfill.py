@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 import polars as pl
+from pydantic import ByteSize
 
 from bridge.delivery.retry import wait_after
 from bridge.delivery.sink_runner import SinkRunner
@@ -29,6 +30,7 @@ from historian.errors import AccessDenied, NotConnected, SourceError, StoreUnava
 from historian.intervals import INTERVALS, intervals, overlap, union
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
+from historian.plant.model import SpoolBounds
 from historian.stores.protocols import Store
 from historian.times import utc_now
 
@@ -59,7 +61,7 @@ class Backfill:
     ) -> None:
         """Create the archive without opening it. Raises `ConfigError` if the connection's configuration cannot work."""
         self.name = connection.name
-        self.ingest = Ingest(connection, edge, live=False, max_bytes=SPOOL_BYTES)
+        self.ingest = Ingest(connection, edge, live=False, bounds=SpoolBounds(max_size=ByteSize(SPOOL_BYTES)))
         self.store = SinkRunner(edge, store, [connection.name], wait=wait)
         self._archive = open_archive(connection)
         self._tags = [tag.name for tag in connection.tags]

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from bridge.edge.batches import Batches
 from bridge.edge.database import Edge
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from historian.samples import SCHEMA, newest_wins, sample_batch
 from historian.waveforms.batch import empty_waveforms, waveform_batch
 from tests.bridge.edge.batches import SAMPLE, T0, bursts, numbered, samples
