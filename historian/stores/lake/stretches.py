@@ -211,7 +211,9 @@ def resolved(found: Located) -> pl.DataFrame:
         return rows.join(keys, on=keys.columns, how="semi", maintain_order="left")
 
     if found.rows is not None:
-        return newest_wins_waveforms(of_heads(found.rows.drop("last")), written=WRITTEN)
+        rows = found.rows.drop("last")
+        wanted = rows if rows.height == found.heads.height else of_heads(rows)  # live, all of them are
+        return newest_wins_waveforms(wanted, written=WRITTEN)
     may_hold = _holders(found.heads)
     parts = [part for file in found.files if may_hold(file) for part in found.parts(file) if may_hold(part)]
     return newest_wins_waveforms(read_rows(parts, [*WAVEFORM_SCHEMA, WRITTEN], of_heads), written=WRITTEN)

@@ -28,8 +28,8 @@ from historian.waveforms.batch import WAVEFORM_SCHEMA, waveform_batch
 
 t0 = datetime(2026, 3, 1, tzinfo=UTC)
 batch = sample_batch(pl.DataFrame([("a", t0, 1.0, None, 0)], schema=SCHEMA, orient="row"))
-stretches = [("a", t0 + n * timedelta(seconds=1), 8_192.0, 8_192, "float32", 1.0, 1.0, bytes(32_768), 0.0, 0.0, 0.0, 0, 0)
-             for n in range(3)]
+second = (8_192.0, 8_192, "float32", 1.0, 1.0, bytes(32_768), 0.0, 0.0, 0.0, 0, 0)
+stretches = [("a", t0 + number * timedelta(seconds=1), *second) for number in range(3)]
 waveforms = waveform_batch(pl.DataFrame(stretches, schema=WAVEFORM_SCHEMA, orient="row"))
 edge = Edge(Path(sys.argv[1]) / "edge.db")
 spool = Spool(edge)

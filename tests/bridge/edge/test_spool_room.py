@@ -57,7 +57,7 @@ def delivered(spool: Spool, *, sink: str = "store") -> pl.DataFrame | None:
     item = spool.oldest("s", now=T0, sink=sink)
     if item is not None:
         spool.delivered(item, sink=sink)
-    return item and item.batches.samples
+    return item.batches.samples if item is not None else None
 
 
 def test_the_oldest_are_discarded_and_counted(edge: Edge) -> None:

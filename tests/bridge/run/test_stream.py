@@ -265,7 +265,26 @@ def test_a_source_is_not_read_while_the_spool_is_full(
 
     first, later = asyncio.run(main())
     assert 0 < first == later < count
+    assert bridge.sources[0].ingest.refused == 1
     assert_frame_equal(stored(store.memory), healthy_rows(count))
+
+
+def test_a_full_spool_may_discard_the_oldest_instead(
+    edge: Edge, live: Connections, make_store: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading goes on, the newest samples are stored, and the others are counted; the log says how long room lasts."""
+    store, clock, lines = make_store(), Clock(), list[Any]()
+    store.down = True
+    for number in range(9):
+        lines += [clock.at(number), raw(("a", number, float(number)))]
+    lines.append(lambda: setattr(store, "down", False))
+    bounds = SpoolBounds(max_age=timedelta(seconds=3), when_full="discard-oldest")
+    with caplog.at_level("INFO"):
+        run(bridge_of(edge, store, [live("s", lines)], tmp_path, clock, bounds=bounds))
+    assert_frame_equal(stored(store.memory), raw(*(("a", number, float(number)) for number in range(5, 9))))
+    [status] = StatusFile(tmp_path).bridge().sources
+    assert (status.discarded, status.samples, status.waiting, status.refused) == (5, 9, 0, 0)
+    assert "without the store the spool lasts" in caplog.text
 
 
 def test_a_batch_in_progress_is_finished_when_the_bridge_stops(edge: Edge, live: Connections, tmp_path: Path) -> None:
