@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from bridge.drivers.raw_rows import number_of_samples
-from historian.samples import SampleBatch, empty_batch, newest_wins, sample_batch
-from historian.waveforms.batch import WaveformBatch, empty_waveforms, waveform_batch
+from historian.samples import SampleBatch, empty_batch, newest_wins
+from historian.waveforms.batch import WaveformBatch, empty_waveforms
 from historian.waveforms.joining import newest_wins_waveforms
 
 _SAMPLE_BYTES: Final = 48
@@ -57,10 +57,13 @@ class SpoolItem:
 
 
 def joined(batches: Sequence[Batches]) -> Batches:
-    """Return several batches as one, in which the newest sample and the newest stretch count."""
+    """Return several batches as one, in which the newest sample and the newest stretch count.
+
+    Rows of valid batches make a valid one, so they are not checked again.
+    """
     samples = [each.samples for each in batches if each.samples.height]
     waveforms = [each.waveforms for each in batches if each.waveforms.height]
     return Batches(
-        sample_batch(newest_wins(pl.concat(samples))) if samples else empty_batch(),
-        waveform_batch(newest_wins_waveforms(pl.concat(waveforms))) if waveforms else empty_waveforms(),
+        SampleBatch(newest_wins(pl.concat(samples))) if samples else empty_batch(),
+        WaveformBatch(newest_wins_waveforms(pl.concat(waveforms))) if waveforms else empty_waveforms(),
     )

@@ -140,9 +140,8 @@ class Room:
 
     def _discard(self, source: str, last: int) -> int:
         """Delete rows up to an id, and count them for each sink that has not had them; return how many there were."""
-        gone = (source, last)
         with self._edge.transaction() as database:
-            [(count,)] = self._edge.rows("SELECT count(*) FROM spool WHERE source = ? AND id <= ?", gone)
+            [(count,)] = self._edge.rows("SELECT count(*) FROM spool WHERE source = ? AND id <= ?", (source, last))
             database.execute(
                 "INSERT OR IGNORE INTO cursors SELECT name, source, 0, accepted - rows, 0, 0 FROM sinks, spool_totals "
                 "WHERE source = ?",

@@ -110,8 +110,9 @@ def _touching(tags: Sequence[str], start: datetime, end: datetime) -> pl.Expr:
 
 def _in_order(heads: pl.DataFrame) -> pl.DataFrame:
     """Sort stretches by (tag, timestamp), without repeated writes."""
-    if is_in_order(heads):
-        return heads
+    ordered = heads if is_in_order(heads) else heads.sort("tag", "timestamp")
+    if is_in_order(ordered):
+        return ordered
     newest = heads.sort(WRITTEN).unique(["tag", "timestamp", "sample_rate", "count"], keep="last")
     return newest.sort("tag", "timestamp")
 
