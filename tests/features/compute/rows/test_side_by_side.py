@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import hypothesis.strategies as st
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 
 from features.compute.rows.page_arrays import TagStretches
 from features.compute.rows.side_by_side import placed_windows
@@ -27,6 +27,9 @@ tags = st.tuples(
     st.tuples(st.integers(-20_000, 60_000), st.integers(0, 100_000), st.integers(-30_000, 30_000)),
 )
 Tag = tuple[int, list[tuple[int, int]], int, tuple[int, int, int]]
+
+TWO: list[Tag] = [(0, [(60, 0)], 99, (0, 60_000, 0)), (0, [(60, 0)], 99, (30_000, 30_000, 0))]
+"""The same signal twice, of which other windows are wanted."""
 
 
 def signal_of(begin: int, parts: list[tuple[int, int]], bad: int) -> Stretches:
@@ -56,8 +59,9 @@ def same(found: Windows, wanted: Windows, shift: int) -> None:
 
 
 @given(st.lists(tags, min_size=1, max_size=5), st.sampled_from([0, FAR]))
-@example([(0, [(40, 0)], 99, (0, 40_000, 0))] * 3, FAR)
-@settings(max_examples=60)
+@example(TWO, 0)
+@example(TWO, FAR)
+@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_windows_are_those_of_each_tag_by_itself(drawn: list[Tag], reach: int) -> None:
     """Whatever gaps and ranges they have; also where the ranges reach too far to be moved apart together."""
     signals = [signal_of(begin, parts, bad) for begin, parts, bad, _ in drawn]
