@@ -52,7 +52,7 @@ def overhead() -> None:
             batches = [_response(number, values) for number in range(_RESPONSES)]
             appending = _cpu(partial(_append, spool, batches))
             [(pages,)] = edge.rows("PRAGMA page_count")
-            segments = sum(file.stat().st_size for file in (Path(root) / "spool").iterdir())
+            segments = sum(file.stat().st_size for file in Path(root).glob("spool/*/*"))
             edge.close()
         samples = sum(int(batch["count"].sum()) for batch in batches)
         ratio = (4096 * pages + segments) / (samples * values.itemsize)

@@ -53,7 +53,8 @@ class Edge:
             self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self._connection.executescript(_SETTINGS)
             migrate(self._connection)
-            self.segments = Segments(path.with_name("spool"), self._end_of)
+            [(name,)] = self.rows("SELECT directory FROM segments")
+            self.segments = Segments(path.with_name("spool") / name, self._end_of)
         except (OSError, sqlite3.Error, HistorianError) as error:
             raise HistorianError(
                 f"the edge database {path} cannot be opened: {error}; "

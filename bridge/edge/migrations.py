@@ -120,8 +120,11 @@ ALTER TABLE quarantine ADD COLUMN "values" BLOB;
 ALTER TABLE quarantine_totals ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
 """
 
-# Large batches in segments; what was discarded for lack of room, by sink; how many bytes came in lately.
+# Large batches in segments, in a directory that no other database has; what was discarded for lack of room, by sink;
+# how many bytes came in lately.
 _V4: Final = """
+CREATE TABLE segments (directory TEXT NOT NULL);
+INSERT INTO segments VALUES (lower(hex(randomblob(8))));
 ALTER TABLE spool ADD COLUMN segment TEXT;
 ALTER TABLE spool ADD COLUMN position INTEGER;
 ALTER TABLE spool ADD COLUMN length INTEGER;

@@ -57,7 +57,7 @@ class Segments:
         """Use a directory, which need not exist yet, and reclaim what no writer holds and no row refers to.
 
         Args:
-            directory: where the files are; nothing else is in it.
+            directory: where the files are; nothing else is in it, and no other database has it.
             ends: looks into the database.
         """
         self._directory = directory
@@ -133,7 +133,7 @@ class Segments:
         self._writers[source] = writer = _Writer(draft.with_suffix(".seg").name, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         draft.rename(self._directory / writer.name)
-        for each in (self._directory, self._directory.parent):
+        for each in (self._directory, *self._directory.parents[:2]):
             _sync_directory(each)
         return writer
 

@@ -51,7 +51,7 @@ def appended(spool: Spool, *firsts: int) -> None:
 
 def files(path: Path) -> list[Path]:
     """The segments on disk."""
-    return sorted(path.with_name("spool").iterdir()) if path.with_name("spool").exists() else []
+    return sorted(path.parent.glob("spool/*/*"))
 
 
 def firsts_of(edge: Edge) -> list[float]:
@@ -119,6 +119,17 @@ def test_what_no_row_refers_to_is_cut_off_when_it_is_opened_again(path: Path) ->
     segment.with_name("begun.new").touch()
     with opened(path) as edge:
         assert [each.stat().st_size for each in files(path)] == [size]
+        assert firsts_of(edge) == [0]
+
+
+def test_a_database_that_was_moved_away_keeps_its_segments(path: Path) -> None:
+    """An empty one that takes its place has others, and deletes none that it does not know."""
+    with opened(path) as edge:
+        appended(Spool(edge), 0)
+    away = path.rename(path.with_name("away.db"))
+    with opened(path) as edge:
+        appended(Spool(edge), 1)
+    with opened(away) as edge:
         assert firsts_of(edge) == [0]
 
 

@@ -157,7 +157,7 @@ def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
     found = pl.concat(drained(Spool(edge), "s", rows=10))
     assert (Spool(edge).damaged(), Spool(edge).waiting()) == ({}, {})
     edge.close()
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert list(tmp_path.glob("spool/*/*")) == []
     # The last one may have been accepted without our having heard of it.
     assert len(reported) <= accepted <= len(reported) + 1
     assert_frame_equal(found, numbered(0, accepted))

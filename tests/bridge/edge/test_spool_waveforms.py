@@ -68,6 +68,6 @@ def test_a_waveform_takes_little_more_on_disk_than_its_values(tmp_path: Path, en
         frames = [bursts(3 * number, 3, encoding=encoding, tag=tag) for tag in ("a", "b", "c", "d")]
         Spool(edge).append(Batches(waveforms=waveform_batch(pl.concat(frames))), source="s", now=T0)
     [(after,)] = edge.rows("PRAGMA page_count")
-    segments = sum(file.stat().st_size for file in tmp_path.glob("spool/*"))
+    segments = sum(file.stat().st_size for file in tmp_path.glob("spool/*/*"))
     edge.close()
     assert 4_096 * (after - before) + segments <= 1.15 * size * 20 * 12 * 2_560
