@@ -265,7 +265,7 @@ def test_a_source_is_not_read_while_the_spool_is_full(
 
     first, later = asyncio.run(main())
     assert 0 < first == later < count
-    assert bridge.sources[0].ingest.refused == 1
+    assert bridge.sources[0].ingest.refused >= 1
     assert_frame_equal(stored(store.memory), healthy_rows(count))
 
 
