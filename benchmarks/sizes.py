@@ -20,8 +20,9 @@ import httpx
 import numpy as np
 import polars as pl
 
+from bridge.edge.batches import Batches
 from bridge.edge.database import Edge
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from historian.samples import SCHEMA, SampleBatch, sample_batch
 from historian.stores.influx.address import parse_address
 from historian.stores.influx.store import InfluxStore
@@ -97,7 +98,8 @@ def main() -> None:
             spool = Spool(edge)
             for first in range(500):  # a poll of all tags of a device, each in a batch of its own
                 spool.append(Batches(samples(first, 1)), source="line1", now=_START)
-        report("spool_sample_bytes", size_of(root, "edge.db*"), 500 * len(_TAGS))
+        spooled = size_of(root, "edge.db*") + size_of(root / "spool")
+        report("spool_sample_bytes", spooled, 500 * len(_TAGS))
         for name, number in (("influx_sample_bytes", 0), ("influx_waveform_bytes", 1)):
             directory = root / name
             directory.mkdir()

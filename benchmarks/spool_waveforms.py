@@ -1,4 +1,4 @@
-"""Waveforms in the edge database: bytes on disk per byte of values, and the CPU time of a sample on its way through.
+"""Waveforms in the spool: bytes on disk per byte of values, and the CPU time of a sample on its way through.
 
 As an OPC UA source delivers them: every 250 ms, 0.1 s of 25.6 kHz at a time and channel. Prints JSON lines. Run it with
 `python -m benchmarks.spool_waveforms`.
@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from bridge.edge.batches import Batches
 from bridge.edge.database import Edge
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from historian.waveforms.batch import WaveformBatch, waveform_batch
 from historian.waveforms.encoding import HEADS, encode
 
@@ -51,9 +52,10 @@ def overhead() -> None:
             batches = [_response(number, values) for number in range(_RESPONSES)]
             appending = _cpu(partial(_append, spool, batches))
             [(pages,)] = edge.rows("PRAGMA page_count")
+            segments = sum(file.stat().st_size for file in Path(root).glob("spool/*/*"))
             edge.close()
         samples = sum(int(batch["count"].sum()) for batch in batches)
-        ratio = 4096 * pages / (samples * values.itemsize)
+        ratio = (4096 * pages + segments) / (samples * values.itemsize)
         _print("spool_waveform_overhead", ratio=ratio, values=name, samples=samples, ns_per_sample=appending / samples)
 
 

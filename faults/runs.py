@@ -15,10 +15,11 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from bridge.delivery.sink_runner import SinkRunner
+from bridge.edge.batches import Batches
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from bridge.run.backfill import Backfill
 from bridge.run.courtesy import Limits
 from faults.archives import CHANGE, COUNT, MINUTE, TAGS, Step, connection_of, truth, write_plant

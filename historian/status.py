@@ -56,6 +56,10 @@ class SourceStatus:
     damaged: int = 0
     """Number of its batches in the spool that could not be read and were set aside."""
     spool_full: bool = False
+    refused: int = 0
+    """Number of batches that had to wait because the spool or its disk was full."""
+    discarded: int = 0
+    """Number of its samples that a full spool discarded before the store had them."""
     overflows: int = 0
     """Number of samples that its server marked because its queue had dropped values before them."""
     overflowing: Mapping[str, int] = field(default_factory=dict)
@@ -197,6 +201,8 @@ def _source_problems(name: str, status: SourceStatus | None, now: datetime) -> I
         yield from (f"source {name}: {trouble}" for trouble in status.troubles)
     if status is not None and status.damaged:
         yield f"source {name}: {status.damaged} batches of the spool could not be read and were set aside"
+    if status is not None and status.discarded:
+        yield f"source {name}: {status.discarded:,} samples were discarded by the full spool before the store had them"
     if status is not None and status.spool_full:
         yield f"source {name}: the spool is full; reading waits for the store"
 

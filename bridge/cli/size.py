@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.run.sizing import CHANNEL_HZ, AssetSize, PlantSize, size_of
+from bridge.run.sizing import CHANNEL_HZ, AssetSize, PlantSize, SourceSize, size_of
 from historian.cli.console import JsonOption, PlantOption, answer
 from historian.cli.options import parse_duration_option
 from historian.plant.load import load_plant
@@ -44,7 +44,7 @@ def size(
 def _record(found: PlantSize) -> dict[str, object]:
     return {
         "assets": [_asset(each) for each in found.assets],
-        "sources": [{**asdict(each), "hours_until_full": each.hours_until_full} for each in found.sources],
+        "sources": [_source(each) for each in found.sources],
         "cores": found.cores,
         "costs": asdict(found.costs),
     }
@@ -52,6 +52,11 @@ def _record(found: PlantSize) -> dict[str, object]:
 
 def _asset(size: AssetSize) -> dict[str, object]:
     return {**asdict(size), "gb_per_day": size.gb_per_day, "gb_per_year": size.gb_per_year}
+
+
+def _source(size: SourceSize) -> dict[str, object]:
+    figures = {"spool_bytes_per_s": size.spool_bytes_per_s, "hours_until_full": size.hours_until_full}
+    return {"source": size.source, **figures}
 
 
 def _lines(found: PlantSize) -> Iterator[str]:

@@ -43,7 +43,7 @@ def stream(
     connections = chosen(loaded.sources, source, "sources")
     started = time.monotonic()
     with open_edge(loaded) as edge, progress("streaming", unit="samples", quiet=as_json) as advance:
-        bridge = Bridge(connections, edge, open_store(loaded), StatusFile(loaded.state))
+        bridge = Bridge(connections, edge, open_store(loaded), StatusFile(loaded.state), bounds=loaded.spool)
         report = asyncio.run(_until_stopped(bridge, seconds, advance))
     record = {**asdict(report), "seconds": round(time.monotonic() - started, 3)}
     answer(record, _text(record), as_json=as_json)

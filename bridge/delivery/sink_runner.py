@@ -17,10 +17,11 @@ from typing import Final
 
 from bridge.delivery.retry import Kind, kind_of, wait_after
 from bridge.delivery.writing import Writer
+from bridge.edge.batches import SpoolItem
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import STORE, Spool, SpoolItem
+from bridge.edge.spool import STORE, Spool
 from historian.logs import get_logger
 from historian.stores.protocols import Sink
 from historian.times import utc_now

@@ -9,9 +9,9 @@ from typing import Final
 import polars as pl
 
 from bridge.drivers.raw_rows import number_of_samples
+from bridge.edge.batches import Batches
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.quarantine_rows import rejected
-from bridge.edge.spool import Batches
 from historian.errors import InvalidBatch
 from historian.samples import SampleBatch
 from historian.stores.protocols import Sink

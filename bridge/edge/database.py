@@ -1,19 +1,22 @@
 """The edge database, one SQLite file: everything that must survive a power cut on the machine next to the plant.
 
-It holds the spool, coverage and the quarantine (`bridge.edge.migrations` has the tables). Several processes may use it
-at once; a `stream` and a `backfill` run at the same time.
+It holds the spool, coverage and the quarantine (`bridge.edge.migrations` has the tables); large batches of the spool
+are in segment files next to it (`bridge.edge.segments`). Several processes may use it at once; a `stream` and a
+`backfill` run at the same time.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from bridge.edge.migrations import migrate
+from bridge.edge.recent import Recent
+from bridge.edge.segments import Segments
 from historian.errors import HistorianError, SpoolFull
 from historian.plant.plant import Plant
 
@@ -24,6 +27,8 @@ PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA journal_size_limit = 67108864;
 """
+
+_END: Final = "SELECT coalesce(max(position + length), 0) FROM spool WHERE segment = ?"
 
 _TRANSIENT: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR)
 """SQLite errors after which the same transaction may succeed later."""
@@ -40,11 +45,16 @@ class Edge:
         """
         self._lock = threading.RLock()
         self._depth = 0
+        self._committed: list[Callable[[], object]] = []
+        self.recent = Recent()
+        """The newest rows of the spool, in memory."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self._connection.executescript(_SETTINGS)
             migrate(self._connection)
+            [(name,)] = self.rows("SELECT directory FROM segments")
+            self.segments = Segments(path.with_name("spool") / name, self._end_of)
         except (OSError, sqlite3.Error, HistorianError) as error:
             raise HistorianError(
                 f"the edge database {path} cannot be opened: {error}; "
@@ -67,11 +77,22 @@ class Edge:
                 if self._depth == 1:
                     self._connection.execute("COMMIT")
             except BaseException:
-                if self._depth == 1 and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if self._depth == 1:
+                    self._committed.clear()
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
                 raise
             finally:
                 self._depth -= 1
+            if self._depth == 0:
+                self._run_committed()
+
+    def after_commit(self, work: Callable[[], object]) -> None:
+        """Do something once the transaction under way is durable, and never if it fails; now if there is none."""
+        with self._lock:
+            self._committed.append(work)
+            if self._depth == 0:
+                self._run_committed()
 
     def rows(self, query: str, parameters: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query; within a transaction, as seen from inside it."""
@@ -79,9 +100,20 @@ class Edge:
             return self._connection.execute(query, tuple(parameters)).fetchall()
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database and its segments."""
+        self.segments.close()
         with self._lock:
             self._connection.close()
+
+    def _run_committed(self) -> None:
+        work, self._committed = self._committed, []
+        for each in work:
+            each()
+
+    def _end_of(self, segment: str) -> int:
+        """Return where the last frame of a segment ends that a row refers to, once whoever writes rows is done."""
+        with self.transaction():
+            return int(self.rows(_END, [segment])[0][0])
 
 
 @contextmanager

@@ -120,6 +120,21 @@ ALTER TABLE quarantine ADD COLUMN "values" BLOB;
 ALTER TABLE quarantine_totals ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
 """
 
+# Large batches in segments, in a directory that no other database has; what was discarded for lack of room, by sink;
+# how many bytes came in lately.
+_V4: Final = """
+CREATE TABLE segments (directory TEXT NOT NULL);
+INSERT INTO segments VALUES (lower(hex(randomblob(8))));
+ALTER TABLE spool ADD COLUMN segment TEXT;
+ALTER TABLE spool ADD COLUMN position INTEGER;
+ALTER TABLE spool ADD COLUMN length INTEGER;
+CREATE INDEX spool_by_segment ON spool (segment, position, length) WHERE segment IS NOT NULL;
+ALTER TABLE cursors ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cursors ADD COLUMN discarded_to INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE spool_totals ADD COLUMN rate_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE spool_totals ADD COLUMN rate_since INTEGER;
+"""
+
 
 def _to_1(connection: sqlite3.Connection) -> None:
     _run(connection, _V1)
@@ -139,7 +154,11 @@ def _to_3(connection: sqlite3.Connection) -> None:
     _run(connection, _V3)
 
 
-_STEPS: Final = (_to_1, _to_2, _to_3)
+def _to_4(connection: sqlite3.Connection) -> None:
+    _run(connection, _V4)
+
+
+_STEPS: Final = (_to_1, _to_2, _to_3, _to_4)
 VERSION: Final = len(_STEPS)
 
 

@@ -3,7 +3,7 @@
 What `append` has accepted survives a crash, a power cut and a store that is down for hours. Each sink has a cursor per
 source, and a batch is deleted once the cursors of all sinks have passed it. Counts and sizes are kept as running
 totals, so that no call takes longer as the queue grows. A row that cannot be read is set aside and counted; it never
-blocks the rows behind it.
+blocks the rows behind it. What a source may take of the disk is bounded (`bridge.edge.spool_room`).
 
 A row of the spool holds samples and stretches of waveforms; what is counted are samples, also those of stretches.
 """
@@ -11,87 +11,50 @@ A row of the spool holds samples and stretches of waveforms; what is counted are
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import polars as pl
 
-from bridge.drivers.raw_rows import number_of_samples
+from bridge.edge.batches import Batches, SpoolItem, joined
 from bridge.edge.database import Edge
-from bridge.edge.frames import pack, pack_samples, pack_waveforms, unpack, unpack_samples, unpack_waveforms
-from historian.errors import SpoolFull
+from bridge.edge.segments import SEGMENT_BYTES
+from bridge.edge.spool_room import Lasting, Rate, Room
+from bridge.edge.spool_rows import (
+    INLINE_BYTES,
+    Contents,
+    Parts,
+    ReadRow,
+    delete_rows,
+    insert_row,
+    parts_to_store,
+    readable_rows,
+)
 from historian.intervals import INTERVALS, union
-from historian.logs import get_logger
-from historian.samples import SCHEMA, SampleBatch, empty_batch, newest_wins, sample_batch
+from historian.plant.model import SpoolBounds
 from historian.times import from_micros, micros
-from historian.waveforms.batch import WAVEFORM_SCHEMA, WaveformBatch, empty_waveforms, waveform_batch
-from historian.waveforms.joining import newest_wins_waveforms
 
 STORE: Final = "store"
 """The sink that every database has: the historian store."""
-MAX_BYTES: Final = 8 << 30
-"""Largest size of one source's batches, in bytes: about eleven hours of two 25.6 kHz points in float32."""
 MAX_MEMORY: Final = 48 << 20
 """Approximate size in memory of the batches joined into one write: a million samples, or 12 million of a waveform in
 float32."""
 MAX_JOINED: Final = 2_000
 """Largest number of batches joined into one write."""
-
-_SAMPLE_BYTES: Final = 48
-"""Approximate bytes of a sample in memory."""
-
-log = get_logger(__name__)
-
-
-class Batches(NamedTuple):
-    """Samples and stretches that were accepted together."""
-
-    samples: SampleBatch = empty_batch()
-    waveforms: WaveformBatch = empty_waveforms()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is neither a sample nor a stretch."""
-        return self.samples.is_empty() and self.waveforms.is_empty()
-
-    @property
-    def total(self) -> int:
-        """How many samples there are, also in stretches."""
-        return self.samples.height + number_of_samples(self.waveforms)
-
-    @property
-    def memory(self) -> int:
-        """Approximate size in memory, in bytes."""
-        return _SAMPLE_BYTES * self.samples.height + int(self.waveforms["values"].bin.size().sum())
-
-
-@dataclass(frozen=True)
-class SpoolItem:
-    """The oldest samples and stretches of a source that have not been delivered to a sink yet."""
-
-    source: str
-    first: int
-    last: int
-    """Ids of the first and last spool row it was made of, both included."""
-    rows: int
-    """Number of samples in these rows, repeats included."""
-    batches: Batches
-    covered: pl.DataFrame
-    """Intervals that are completely in the store once this item has been written to it."""
-    more: bool
-    """Whether more batches of the source wait after this item."""
+_SEGMENTS: Final = 16
+"""Smallest number of segments in the room of a source: what is delivered of one is freed with the rest of it."""
 
 
 class Spool:
     """The queue of every source, in the edge database."""
 
-    def __init__(self, edge: Edge, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, edge: Edge, *, bounds: SpoolBounds | None = None) -> None:
+        bounds = bounds or SpoolBounds()
         self._edge = edge
-        self._max_bytes = max_bytes
+        self._room = Room(edge, bounds)
+        self._segment_bytes = min(SEGMENT_BYTES, bounds.max_size // _SEGMENTS)
 
     def append(
         self,
@@ -119,25 +82,22 @@ class Spool:
         Raises:
             SpoolFull: nothing was accepted; the source has reached its bound, or the disk is full.
         """
-        payload = b"" if batches.samples.is_empty() else pack_samples(batches.samples)
-        waveforms = b"" if batches.waveforms.is_empty() else pack_waveforms(batches.waveforms)
-        marks = b"" if covered is None or covered.is_empty() else pack(covered)
-        parts = (payload, waveforms, marks)
-        count, size = batches.total, sum(map(len, parts))
-        with self._edge.transaction() as database:
-            self._check_room(source, size)
-            inserted = database.execute(
-                "INSERT INTO spool (source, accepted_at, rows, size, memory, covers_since, checksum, "
-                "payload, waveforms, covered) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (source, micros(now), count, size, batches.memory, covers_since, _checksum(*parts), *parts),
-            )
-            database.execute(
-                "INSERT INTO spool_totals VALUES (?, ?, ?, ?, ?) ON CONFLICT (source) DO UPDATE SET "
-                "accepted = accepted + excluded.accepted, rows = rows + excluded.rows, bytes = bytes + excluded.bytes, "
-                "last_accepted_at = excluded.last_accepted_at",
-                (source, count, count, size, micros(now)),
-            )
-        return inserted.lastrowid or 0
+        contents = Contents(batches, covered)
+        parts = parts_to_store(contents)
+        self._room.check(source, parts.size, now)
+        segments, place = self._edge.segments, None
+        if parts.size >= INLINE_BYTES:  # outside the transaction, so that others can write meanwhile
+            place = segments.append(source, parts, segment_bytes=self._segment_bytes)
+        try:
+            with self._edge.transaction():
+                self._room.make(source, parts.size, now)
+                number = insert_row(self._edge, contents, parts, place, source=source, now=now, since=covers_since)
+                self._count(source, batches.total, parts, now)
+        except BaseException:
+            if place is not None:
+                segments.take_back(source, place)
+            raise
+        return number
 
     def oldest(
         self, source: str, *, now: datetime, sink: str = STORE, max_memory: int = MAX_MEMORY
@@ -153,28 +113,22 @@ class Spool:
                 return None
             chosen = _one_write(waiting, max_memory)
             first, last = chosen[0][0], chosen[-1][0]
-            batches, marks = self._parts(source, first, last, now)
+            rows = list(readable_rows(self._edge, source, first, last, now))
+            marks = [marks for row in rows if (marks := self._covered(row, source, sink)) is not None]
+        batches = [row.contents.batches for row in rows]
         covered = union(pl.concat([INTERVALS.to_frame(), *marks]))
         count = sum(each.total for each in batches)
         return SpoolItem(source, first, last, count, joined(batches), covered, len(chosen) < len(waiting))
 
     def delivered(self, item: SpoolItem, *, sink: str = STORE) -> None:
         """Move the sink's cursor past an item, and delete what every sink has."""
-        with self._edge.transaction() as database:
-            self._advance(sink, item.source, item.last, item.rows)
+        with self._edge.transaction():
+            self._advance(item, sink)
             [(everywhere,)] = self._edge.rows(
                 "SELECT min(coalesce(position, 0)) FROM sinks LEFT JOIN cursors ON sink = name AND source = ?",
                 [item.source],
             )
-            done = (item.source, everywhere)
-            [(rows, size)] = self._edge.rows(
-                "SELECT coalesce(sum(rows), 0), coalesce(sum(size), 0) FROM spool WHERE source = ? AND id <= ?", done
-            )
-            database.execute("DELETE FROM spool WHERE source = ? AND id <= ?", done)
-            database.execute(
-                "UPDATE spool_totals SET rows = rows - ?, bytes = bytes - ? WHERE source = ?",
-                (rows, size, item.source),
-            )
+            delete_rows(self._edge, item.source, everywhere)
 
     def register(self, *sinks: str) -> None:
         """Set the sinks that batches wait for. A new sink receives what is in the spool now, and all later batches."""
@@ -206,6 +160,15 @@ class Spool:
         """Return the number of bytes in the spool, by source."""
         return dict(self._edge.rows("SELECT source, bytes FROM spool_totals ORDER BY source"))
 
+    def discarded(self, *, sink: str = STORE) -> dict[str, int]:
+        """Return the number of samples that were discarded before the sink had them, by source."""
+        query = "SELECT source, discarded FROM cursors WHERE sink = ? AND discarded > 0 ORDER BY source"
+        return dict(self._edge.rows(query, [sink]))
+
+    def lasts(self, estimated: Mapping[str, float], *, now: datetime) -> dict[str, Lasting]:
+        """Return how long the room of each source lasts while no sink takes anything; see `Room.lasts`."""
+        return self._room.lasts(estimated, now=now)
+
     def damaged(self) -> dict[str, int]:
         """Return the number of batches that could not be read and were set aside, by source."""
         return dict(self._edge.rows("SELECT source, count(*) FROM spool_damaged GROUP BY source ORDER BY source"))
@@ -214,115 +177,54 @@ class Spool:
         """Return number and memory of the first batches that wait for the sink, one more than one write may join."""
         return self._edge.rows(
             "SELECT id, memory FROM spool WHERE source = ? AND id > ? ORDER BY id LIMIT ?",
-            (source, self._position(sink, source), MAX_JOINED + 1),
+            (source, self._cursor(sink, source)[0], MAX_JOINED + 1),
         )
 
-    def _parts(self, source: str, first: int, last: int, now: datetime) -> tuple[list[Batches], list[pl.DataFrame]]:
-        """Return the batches of the readable rows and what they cover; set the other rows aside."""
-        readable = list(self._readable(source, first, last, now))
-        covered = [
-            marks
-            for number, relies_on, _, marks in readable
-            if marks is not None and not self._damaged_between(source, relies_on, number)
-        ]
-        return [batches for _, _, batches, _ in readable], covered
-
-    def _readable(
-        self, source: str, first: int, last: int, now: datetime
-    ) -> Iterator[tuple[int, int, Batches, pl.DataFrame | None]]:
-        """Yield number, first number its coverage relies on, batches and coverage of each row that can be read."""
-        kept = self._edge.rows(
-            "SELECT id, coalesce(covers_since, id), checksum, CAST(payload AS BLOB), CAST(waveforms AS BLOB), "
-            "CAST(covered AS BLOB) FROM spool WHERE source = ? AND id BETWEEN ? AND ? ORDER BY id",
-            (source, first, last),
-        )
-        for number, relies_on, *row in kept:
-            found = _read(row)
-            if isinstance(found, Exception):
-                self._set_aside(source, number, found, now)
-            else:
-                yield number, relies_on, *found
-
-    def _damaged_between(self, source: str, first: int, last: int) -> bool:
+    def _covered(self, row: ReadRow, source: str, sink: str) -> pl.DataFrame | None:
+        """Return what a row covers, unless a batch that this relies on was set aside or discarded."""
+        if row.contents.covered is None or row.relies_on <= self._cursor(sink, source)[1]:
+            return None
         query = "SELECT 1 FROM spool_damaged WHERE source = ? AND id BETWEEN ? AND ? LIMIT 1"
-        return bool(self._edge.rows(query, (source, first, last)))
+        damaged = self._edge.rows(query, (source, row.relies_on, row.number))
+        return None if damaged else row.contents.covered
 
-    def _set_aside(self, source: str, number: int, error: Exception, now: datetime) -> None:
-        """Move a row out of the queue; its bytes are kept in case somebody can still decode them."""
-        reason = f"{type(error).__name__}: {error}"
+    def _cursor(self, sink: str, source: str) -> tuple[int, int]:
+        """Return the ids up to which a sink has everything, and up to which batches were discarded that it missed."""
+        query = "SELECT position, discarded_to FROM cursors WHERE sink = ? AND source = ?"
+        return next(iter(self._edge.rows(query, (sink, source))), (0, 0))
+
+    def _advance(self, item: SpoolItem, sink: str) -> None:
         with self._edge.transaction() as database:
-            [(rows, size)] = self._edge.rows("SELECT rows, size FROM spool WHERE id = ?", [number])
-            database.execute(
-                "INSERT INTO spool_damaged SELECT id, source, accepted_at, rows, ?, ?, payload, waveforms FROM spool "
-                "WHERE id = ?",
-                (reason, micros(now), number),
-            )
-            database.execute("DELETE FROM spool WHERE id = ?", [number])
-            database.execute(
-                "UPDATE spool_totals SET rows = rows - ?, bytes = bytes - ? WHERE source = ?", (rows, size, source)
-            )
-            database.execute(
-                "UPDATE cursors SET delivered = delivered + ? WHERE source = ? AND position < ?", (rows, source, number)
-            )
-        log.error("a batch of the spool cannot be read and was set aside", source=source, batch=number, reason=reason)
-
-    def _position(self, sink: str, source: str) -> int:
-        found = self._edge.rows("SELECT position FROM cursors WHERE sink = ? AND source = ?", (sink, source))
-        return int(found[0][0]) if found else 0
-
-    def _advance(self, sink: str, source: str, position: int, rows: int) -> None:
-        with self._edge.transaction() as database:
-            if position <= self._position(sink, source):  # another process has delivered it as well
+            position, discarded_to = self._cursor(sink, item.source)
+            if item.last <= position:  # another process has delivered it as well
                 return
+            [(rows,)] = self._edge.rows(
+                "SELECT coalesce(sum(rows), 0) FROM spool WHERE source = ? AND id > ? AND id <= ?",
+                (item.source, position, item.last),
+            )
+            # What was discarded while the item was under way has been delivered after all.
+            saved = item.rows - rows if item.first <= discarded_to else 0
             database.execute(
-                "INSERT INTO cursors SELECT ?, source, ?, accepted - rows + ? FROM spool_totals WHERE source = ? "
-                "ON CONFLICT (sink, source) DO UPDATE SET position = excluded.position, delivered = delivered + ?",
-                (sink, position, rows, source, rows),
+                "INSERT INTO cursors SELECT ?, source, ?, accepted - rows + ?, 0, 0 FROM spool_totals WHERE source = ? "
+                "ON CONFLICT (sink, source) DO UPDATE SET position = excluded.position, delivered = delivered + ?, "
+                "discarded = discarded - ?",
+                (sink, item.last, rows, item.source, rows, saved),
             )
 
-    def _check_room(self, source: str, size: int) -> None:
-        found = self._edge.rows("SELECT bytes FROM spool_totals WHERE source = ?", [source])
-        taken = int(found[0][0]) if found else 0
-        # An empty spool accepts a batch larger than the bound: refusing it for ever would stop the source.
-        if taken and taken + size > self._max_bytes:
-            raise SpoolFull(
-                f"the spool holds {taken:,} bytes of {source} and may hold {self._max_bytes:,}; "
-                "it drains as soon as the store can be written"
+    def _count(self, source: str, count: int, parts: Parts, now: datetime) -> None:
+        """Add a batch to the totals of its source."""
+        at, size = micros(now), parts.size
+        query = "SELECT rate_bytes, rate_since, last_accepted_at FROM spool_totals WHERE source = ?"
+        known = [row for row in self._edge.rows(query, [source]) if None not in row]
+        rate = Rate(*known[0]).plus(size, at) if known else Rate(0, at, at)
+        with self._edge.transaction() as database:
+            database.execute(
+                "INSERT INTO spool_totals VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source) DO UPDATE SET "
+                "accepted = accepted + excluded.accepted, rows = rows + excluded.rows, bytes = bytes + excluded.bytes, "
+                "last_accepted_at = excluded.last_accepted_at, rate_bytes = excluded.rate_bytes, "
+                "rate_since = excluded.rate_since",
+                (source, count, count, size, at, rate.size, rate.since),
             )
-
-
-def _checksum(*parts: bytes) -> int:
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-    return checksum
-
-
-def _read(row: Sequence[Any]) -> tuple[Batches, pl.DataFrame | None] | Exception:
-    """Return the batches and the covered intervals of one row, or the reason why it cannot be read."""
-    checksum, payload, waveforms, marks = row
-    if checksum is not None and checksum != _checksum(payload, waveforms, marks):
-        return ValueError("its checksum is wrong")
-    try:
-        samples = unpack_samples(payload) if payload else empty_batch()
-        stretches = unpack_waveforms(waveforms) if waveforms else empty_waveforms()
-        covered = unpack(marks) if marks else None
-    except Exception as error:  # noqa: BLE001 - whatever a decoder makes of damaged bytes
-        return error
-    sound = samples.schema == SCHEMA and stretches.schema == WAVEFORM_SCHEMA
-    if not sound or (covered is not None and covered.schema != INTERVALS):
-        return ValueError("its columns are not those of a batch")
-    return Batches(SampleBatch(samples), WaveformBatch(stretches)), covered
-
-
-def joined(batches: Sequence[Batches]) -> Batches:
-    """Return several batches as one, in which the newest sample and the newest stretch count."""
-    samples = [each.samples for each in batches if each.samples.height]
-    waveforms = [each.waveforms for each in batches if each.waveforms.height]
-    return Batches(
-        sample_batch(newest_wins(pl.concat(samples))) if samples else empty_batch(),
-        waveform_batch(newest_wins_waveforms(pl.concat(waveforms))) if waveforms else empty_waveforms(),
-    )
 
 
 def _one_write(waiting: Sequence[tuple[int, int]], max_memory: int) -> Sequence[tuple[int, int]]:

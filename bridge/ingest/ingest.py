@@ -17,13 +17,14 @@ from bridge.drivers.raw_rows import RawRows, number_of_samples
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.quarantine_rows import as_rejected
-from bridge.edge.spool import MAX_BYTES, Spool
+from bridge.edge.spool import Spool
 from bridge.ingest.contracts.limits import contract_of
 from bridge.ingest.transforms import pipeline
 from bridge.ingest.validation import Validated, packed, rates_of, validated
 from historian.errors import SpoolFull
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
+from historian.plant.model import SpoolBounds
 from historian.stated import Contradiction, rate_contradictions
 
 FULL_WAIT_S: Final = 0.5
@@ -34,17 +35,21 @@ log = get_logger(__name__)
 class Ingest:
     """Moves the rows of one source or archive into the spool and the quarantine, and counts them."""
 
-    def __init__(self, connection: ConnectionConfig, edge: Edge, *, live: bool, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, connection: ConnectionConfig, edge: Edge, *, live: bool, bounds: SpoolBounds | None = None
+    ) -> None:
         self.name = connection.name
         self.samples = self.quarantined = self.conflicts = 0
         """Numbers of samples, those in stretches included."""
         self.spool_full = False
         """Whether reading waits for the spool to drain."""
+        self.refused = 0
+        """How many batches had to wait for it."""
         self._rules = contract_of(connection.tags, live=live)
         self._rates = rates_of(connection.tags)
         self._transforms = pipeline(connection.tags)
         self._contradictions: set[Contradiction] = set()
-        self._spool = Spool(edge, max_bytes=max_bytes)
+        self._spool = Spool(edge, bounds=bounds)
         self._quarantine = Quarantine(edge)
 
     def validate(self, rows: RawRows, *, now: datetime) -> Validated:
@@ -117,6 +122,7 @@ class Ingest:
                 await to_its_end(work)
             except SpoolFull as error:
                 if not self.spool_full:
+                    self.refused += 1
                     log.warning("reading waits for the spool", source=self.name, reason=str(error))
                 self.spool_full = True
                 await asyncio.sleep(FULL_WAIT_S)

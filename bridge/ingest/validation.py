@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from bridge.drivers.raw_rows import RawRows, number_of_samples
+from bridge.edge.batches import Batches
 from bridge.edge.quarantine_rows import REJECTED, rejected
-from bridge.edge.spool import Batches
 from bridge.ingest.contracts.rules import Rule, apply_rules, apply_waveform_rules
 from historian.plant.connections import Tag
 from historian.quality import is_bad

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from bridge.drivers.raw_rows import RawRows
+from bridge.edge.batches import Batches
 from bridge.edge.quarantine_rows import rejected
-from bridge.edge.spool import Batches
 from bridge.ingest.validation import CONFLICT, Validated
 from historian.intervals import INTERVALS
 from historian.samples import KEY, SampleBatch, normalise

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 from bridge.drivers.protocols import Driver
-from bridge.edge.spool import MAX_BYTES
 from historian.plant.connections import ConnectionConfig, Tag
+from historian.plant.model import SpoolBounds
 from historian.plant.plant import Plant
 from historian.stores.urls import is_influx
 
@@ -70,11 +70,14 @@ class SourceSize:
 
     source: str
     spool_bytes_per_s: float
+    bounds: SpoolBounds
 
     @property
     def hours_until_full(self) -> float:
-        """Hours until its part of the spool is full."""
-        return MAX_BYTES / self.spool_bytes_per_s / 3600
+        """Hours until its part of the spool is full, or its oldest batch too old."""
+        seconds = self.bounds.max_size / self.spool_bytes_per_s
+        age = self.bounds.max_age
+        return (seconds if age is None else min(seconds, age.total_seconds())) / 3600
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,22 @@ def size_of(plant: Plant, *, duty: float, bits: int, process_every: timedelta) -
     return PlantSize(
         assets=tuple(_asset(name, live[name], rates, costs) for name in plant.assets),
         sources=tuple(
-            SourceSize(name, sum(_spool_bytes(tag, rates, costs) for tag in connection.tags))
+            SourceSize(name, sum(_spool_bytes(tag, rates, costs) for tag in connection.tags), plant.spool)
             for name, connection in plant.sources.items()
             if connection.tags
         ),
         cores=sum(rates[tag.name] for tag in waveforms) / CHANNEL_HZ / costs.channels_per_core,
         costs=costs,
     )
+
+
+def spool_rate(connection: ConnectionConfig) -> float:
+    """Return the bytes a second that a source is expected to bring into the spool, before any were measured.
+
+    Vibration counts as continuous float32, other tags as one sample a second where the driver does not determine it.
+    """
+    rates = {tag.name: _rate(connection, tag, duty=1, process_every=timedelta(seconds=1)) for tag in connection.tags}
+    return sum(_spool_bytes(tag, rates, LAKE) for tag in connection.tags)
 
 
 def _costs(plant: Plant, bits: int) -> Costs:

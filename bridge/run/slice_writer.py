@@ -17,8 +17,9 @@ import polars as pl
 from bridge.delivery.retry import wait_after
 from bridge.delivery.writing import Writer
 from bridge.drivers.protocols import Page
+from bridge.edge.batches import Batches, joined
 from bridge.edge.coverage import Coverage
-from bridge.edge.spool import MAX_MEMORY, Batches, joined
+from bridge.edge.spool import MAX_MEMORY
 from bridge.ingest.ingest import Ingest, to_its_end
 from bridge.ingest.validation import Validated
 from bridge.run.courtesy import Courtesy

@@ -26,6 +26,7 @@ from bridge.run.outages import OutageFiller
 from historian.errors import EndOfInput, NotConnected
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
+from historian.plant.model import SpoolBounds
 from historian.status import Connection
 from historian.times import utc_now
 
@@ -47,6 +48,7 @@ class SourceRunner:
         wait: Callable[[Exception, int], float] = wait_after,
         heard_before: datetime | None = None,
         clocks: pl.DataFrame | None = None,
+        bounds: SpoolBounds | None = None,
     ) -> None:
         """Create the source without connecting.
 
@@ -57,12 +59,13 @@ class SourceRunner:
             wait: seconds to wait after an error, given the number of errors in a row.
             heard_before: when an earlier run last heard from the source, if there was one.
             clocks: the state of the tags' clocks at the end of that run: columns of `CLOCKS`.
+            bounds: how much the spool may hold of it.
 
         Raises:
             ConfigError: the connection's configuration cannot work.
         """
         self.name = connection.name
-        self.ingest = Ingest(connection, edge, live=True)
+        self.ingest = Ingest(connection, edge, live=True, bounds=bounds)
         self.connections = 0
         self.state: Connection = "connecting"
         self.since = clock()

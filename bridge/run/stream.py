@@ -15,10 +15,12 @@ from bridge.delivery.sink_runner import SinkRunner
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
+from bridge.run.sizing import spool_rate
 from bridge.run.source_runner import NAMED, SourceRunner
 from historian.errors import AccessDenied, HistorianError
 from historian.logs import get_logger
 from historian.plant.connections import ConnectionConfig
+from historian.plant.model import SpoolBounds
 from historian.status import TAGS, SinkStatus, SourceStatus, StatusFile
 from historian.stores.protocols import Sink
 from historian.times import utc_now
@@ -72,6 +74,7 @@ class Bridge:
         *,
         clock: Callable[[], datetime] = utc_now,
         wait: Callable[[Exception, int], float] = wait_after,
+        bounds: SpoolBounds | None = None,
     ) -> None:
         """Create the runners without connecting.
 
@@ -82,13 +85,15 @@ class Bridge:
             status: receives the status, and has that of the previous run.
             clock: returns the current time.
             wait: seconds to wait after an error before reconnecting, given the number of errors in a row.
+            bounds: how much the spool may hold of each source.
 
         Raises:
             ConfigError: the configuration of a connection cannot work.
         """
         self._status_file = status
         self._clock = clock
-        self._spool, self._quarantine = Spool(edge), Quarantine(edge)
+        self._spool, self._quarantine = Spool(edge, bounds=bounds), Quarantine(edge)
+        self._expected = {each.name: spool_rate(each) for each in connections}
         heard, clocks = self._heard_before(), self._status_file.tags()
         self.sources = [
             SourceRunner(
@@ -98,6 +103,7 @@ class Bridge:
                 wait=wait,
                 heard_before=heard.get(each.name),
                 clocks=clocks.filter(source=each.name),
+                bounds=bounds,
             )
             for each in connections
         ]
@@ -122,6 +128,7 @@ class Bridge:
             AccessDenied: the store does not let us write; what was read stays in the spool.
         """
         self._quarantine.expire(now=self._clock())
+        self._log_room()
         finish = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.store.run(finish, clock=self._clock))
@@ -136,6 +143,17 @@ class Bridge:
         if self.store.status.state == "permanent":
             raise AccessDenied(f"{self.store.status.last_error}; what was read stays in the spool")
         return self.report()
+
+    def _log_room(self) -> None:
+        """Log how long the spool holds out for each source if the store is away from now on."""
+        for source, lasting in self._spool.lasts(self._expected, now=self._clock()).items():
+            log.info(
+                "without the store the spool lasts",
+                source=source,
+                hours=round(lasting.time.total_seconds() / 3600, 1),
+                bytes_per_s=round(lasting.bytes_per_s),
+                rate="measured" if lasting.is_measured else "expected",
+            )
 
     def report(self) -> StreamReport:
         """Return the result so far."""
@@ -179,6 +197,7 @@ class Bridge:
 
     def _source_statuses(self, now: datetime, *, stopped: bool) -> list[SourceStatus]:
         waiting, sizes, damaged = self._spool.waiting(), self._spool.sizes(), self._spool.damaged()
+        discarded = self._spool.discarded()
         return [
             SourceStatus(
                 name=each.name,
@@ -195,6 +214,8 @@ class Bridge:
                 waiting_bytes=sizes.get(each.name, 0),
                 damaged=damaged.get(each.name, 0),
                 spool_full=each.ingest.spool_full,
+                refused=each.ingest.refused,
+                discarded=discarded.get(each.name, 0),
                 overflows=each.overflows.total(),
                 overflowing=dict(each.overflows.most_common(NAMED)),
                 troubles=tuple(each.troubles()),

@@ -40,8 +40,15 @@ class Partition:
     @property
     def start(self) -> datetime:
         """The instant from which samples are read."""
-        begin = self.wanted.after if self.begin is None else min(self.wanted.after, self.begin)
-        return from_micros(begin) - self.plan.read_lookback
+        return from_micros(self._first_end) - self.plan.read_lookback
+
+    @property
+    def _first_end(self) -> int:
+        """An instant before which no window of the range ends, in microseconds since the epoch."""
+        if self.plan.is_epoch:
+            hop = microseconds(self.plan.hop)
+            return (self.wanted.after // hop + 1) * hop
+        return self.wanted.after if self.begin is None else min(self.wanted.after, self.begin)
 
     @property
     def end(self) -> datetime:

@@ -125,6 +125,11 @@ class AssetPlan:
                 yield Era(max(era.after, after), min(era.until, until), era.plan)
 
     @property
+    def is_epoch(self) -> bool:
+        """Whether windows end on the grid of the hop, and not where bursts make them."""
+        return all(tag.plan.settings.align == "epoch" for tag in self.tags)
+
+    @property
     def lookback(self) -> timedelta:
         """How far before its end a window needs samples of any of the tags."""
         return max(tag.lookback for tag in self.sample_tags)

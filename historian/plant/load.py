@@ -131,6 +131,7 @@ class _Resolver:
             online_url=model.online.url,
             online_password=os.environ.get("PENSTOCK_ONLINE_PASSWORD", model.online.password),
             served_for=model.online.log,
+            spool=model.spool,
             classes=model.classes,
             assets=self.assets,
             sources={name: connection for name, connection in sources.items() if connection},

@@ -10,7 +10,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from historian.plant.alarms import Alarm
 from historian.plant.keys import Model, Name
@@ -71,6 +71,24 @@ class Online(Model):
         if url and not re.fullmatch(r"rediss?://([^:@/]+@)?[^@/]+(/\d+)?(\?\S*)?", url):
             raise ValueError("write redis://HOST:6379/0, or rediss:// for TLS; the password goes into password")
         return url
+
+
+class SpoolBounds(Model):
+    """How much a bridge may keep on its disk of each source while the store cannot be written."""
+
+    max_size: ByteSize = Field(
+        ByteSize(8 << 30),
+        gt=0,
+        description="Bytes of one source's batches, such as 8GiB: eleven hours of two 25.6 kHz points in float32.",
+    )
+    max_age: Duration | None = Field(
+        None, description="Age of the oldest batch that waits, such as 3d; only max_size counts if absent."
+    )
+    when_full: Literal["refuse-new", "discard-oldest"] = Field(
+        "refuse-new",
+        description="refuse-new: live sources are not read until there is room. discard-oldest: the oldest batches of "
+        "the source are discarded and counted. Archives always wait.",
+    )
 
 
 class Zones(Model):
@@ -299,6 +317,7 @@ class PlantFile(Model):
     site: Site
     historian: Historian = Historian(url="")
     online: Online = Online(url="")
+    spool: SpoolBounds = SpoolBounds()
     classes: dict[Name, AssetClass] = Field(min_length=1, description="Asset classes, by name.")
     assets: dict[Name, Asset] = Field(min_length=1, description="Assets, by name.")
     sources: dict[Name, Connection] = Field({}, description="Live connections, by name.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Literal
 
 from historian.plant.connections import ConnectionConfig, Tag
 from historian.plant.facts import ALWAYS, Era, era_at, eras_of, facts_at
-from historian.plant.model import BANDS, Asset, AssetClass, Band
+from historian.plant.model import BANDS, Asset, AssetClass, Band, SpoolBounds
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Plant:
     online_password: str = ""
     served_for: timedelta | None = None
     """How long served values are kept; None if they are not logged."""
+    spool: SpoolBounds = field(default_factory=SpoolBounds)
+    """How much a bridge may keep on its disk."""
 
     def tag_of(self, asset: str, point: str) -> Tag | None:
         """Return the tag that fills `point` of `asset`, the newest one; None if no tag list has one."""

@@ -123,8 +123,9 @@ def newest_wins_waveforms(frame: pl.DataFrame, *, written: str | None = None) ->
     Returns:
         Stretches sorted by (tag, timestamp) that do not overlap.
     """
-    if is_in_order(frame) and not overlaps(frame).any():
-        return frame
+    ordered = frame if is_in_order(frame) else frame.sort(_ORDER)
+    if is_in_order(ordered) and not overlaps(ordered).any():
+        return ordered
     rows = frame.sort(written, maintain_order=True) if written else frame
     rows = rows.unique(["tag", "timestamp", "sample_rate", "count"], keep="last", maintain_order=True)
     rows = rows.with_row_index("#age").sort(_ORDER, maintain_order=True)

@@ -70,6 +70,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
         ),
         (replace(LINE1, damaged=2), STORE, "2 batches of the spool could not be read"),
         (replace(LINE1, spool_full=True), STORE, "the spool is full"),
+        (replace(LINE1, discarded=5_000), STORE, "5,000 samples were discarded by the full spool"),
         (
             LINE1,
             replace(STORE, state="permanent", last_error="no token", error_since=T0),

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
 from asyncua import ua
-from asyncua.common.utils import Buffer
 
 from bridge.drivers.opcua.addresses import parse
 from bridge.drivers.opcua.channels import channel_of
@@ -61,7 +60,7 @@ class OpcuaArchive:
         """Number of a tag -> why it has no node."""
         self._opened: Opened | None = None
         self._renewing: asyncio.Task[None] | None = None
-        self._send: Send = _not_open
+        self._send: Send | None = None
         self._paging = Paging(1, 1)
         self._missing: dict[int, str] = {}
 
@@ -128,7 +127,7 @@ class OpcuaArchive:
 
     async def close(self) -> None:
         """See `Archive.close`."""
-        found, self._opened, self._send = self._opened, None, _not_open
+        found, self._opened, self._send = self._opened, None, None
         if self._renewing is not None:
             self._renewing.cancel()
         if found is not None:
@@ -149,6 +148,8 @@ class OpcuaArchive:
 
     async def _pages(self, readings: Sequence[Reading]) -> AsyncGenerator[Columns]:
         """Yield what `read_history` does, without empty pages."""
+        if self._send is None:
+            raise NotConnected("the archive is not open")
         async with aclosing(read_history(self._send, readings, self._paging)) as pages:
             async for columns in pages:
                 if len(columns.handle):
@@ -160,7 +161,3 @@ class OpcuaArchive:
     def _problem(self, number: int, reason: str) -> str:
         tag = self._tags[number]
         return f"{' '.join(tag.listed)}: {tag.name} ({tag.address}): {reason}{_HINTS.get(reason, '')}"
-
-
-async def _not_open(*_: object, **__: object) -> Buffer:
-    raise NotConnected("the archive is not open")

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from features.compute.rows.page_arrays import PageArrays, TagSamples
+from features.compute.rows.page_arrays import PageArrays, TagSamples, TagStretches
+from features.compute.rows.side_by_side import placed_windows
 from features.compute.rows.speed import ShaftSpeed, Speeds, joined_speeds
 from features.define.history import Fact
 from features.define.point_plan import PointPlan
@@ -23,7 +24,7 @@ from features.define.view_plan import PointTag
 from features.kernels.process import HeldWindows, Holds, held_windows, holds, joined_windows, process_windows
 from features.kernels.states import StateWindows, coded
 from features.windows.stretches import Booleans, Integers, Stretches
-from features.windows.tiling import EndRange, Tiling, Windows, burst_windows, epoch_windows, touched_ends
+from features.windows.tiling import EndRange, Tiling, Windows, burst_windows, touched_ends
 from historian.stated import RATE_TOLERANCE
 
 _BATCH_WINDOWS: Final = 1024
@@ -106,27 +107,49 @@ def point_windows(page: PageArrays, plan: PointPlan, due: Sequence[Due]) -> Held
 
 def _waveform_point(page: PageArrays, plan: PointPlan, due: Sequence[Due]) -> WaveformPoint:
     tiling = Tiling(plan.length, plan.hop, plan.point.sample_rate or 0.0)
-    by_bursts = plan.settings.align == "burst"
-    tile = burst_windows if by_bursts else epoch_windows
-    found, speeds = [], []
-    for each in due:
-        stretches, offset = page.stretches(each.tag.name)
-        windows = _of_its_rate(tile(stretches, tiling, each.ends), stretches, tiling, by_bursts=by_bursts)
-        speeds.append(each.speed.at(windows.end))
-        found.append(replace(windows, first=windows.first + offset))
-    counts = [len(windows.end) for windows in found]
+    place = _of_bursts if plan.settings.align == "burst" else _of_the_grid
+    windows, counts, resume = place([page.stretches(each.tag.name) for each in due], tiling, due)
+    ends = np.split(windows.end, np.cumsum(counts)[:-1])
     return WaveformPoint(
         plan,
         np.repeat([each.asset for each in due], counts),
-        _of_one_tag(_joined(found), due[0].tag.changed),
-        tuple((each.tag.name, windows.resume) for each, windows in zip(due, found, strict=True)),
+        _of_one_tag(windows, due[0].tag.changed),
+        tuple((each.tag.name, instant) for each, instant in zip(due, resume, strict=True)),
         due[0].tag.changed,
         tiling,
-        joined_speeds(speeds),
+        joined_speeds([each.speed.at(end) for each, end in zip(due, ends, strict=True)]),
         np.repeat([each.tag.has_geometry for each in due], counts),
         np.repeat(np.array([each.tag.bearing for each in due], np.object_), counts),
         np.repeat(np.array([each.speed.course for each in due], np.object_), counts),
     )
+
+
+class _OfTags(NamedTuple):
+    """The windows of several tags, tag by tag; `first` counts the samples of the page."""
+
+    windows: Windows
+    counts: Sequence[int]
+    """[tags] number of windows."""
+    resume: Sequence[int]
+    """[tags] `Windows.resume`."""
+
+
+def _of_bursts(tags: Sequence[TagStretches], tiling: Tiling, due: Sequence[Due]) -> _OfTags:
+    found = []
+    for (stretches, offset), each in zip(tags, due, strict=True):
+        windows = _of_its_rate(burst_windows(stretches, tiling, each.ends), stretches, tiling, by_bursts=True)
+        found.append(replace(windows, first=windows.first + offset))
+    return _OfTags(_joined(found), [len(each.end) for each in found], [each.resume for each in found])
+
+
+def _of_the_grid(tags: Sequence[TagStretches], tiling: Tiling, due: Sequence[Due]) -> _OfTags:
+    found, counts, resume = list[Windows](), list[int](), list[int]()
+    for each in placed_windows(tags, tiling, [one.ends for one in due]):
+        windows = _of_its_rate(each.windows, each.signal, tiling, by_bursts=False)
+        found.append(replace(windows, first=windows.first + each.shift))
+        counts += each.counts.tolist()
+        resume += each.resume
+    return _OfTags(_joined(found), counts, resume)
 
 
 def _of_one_tag(windows: Windows, changed: frozenset[Fact]) -> Windows:

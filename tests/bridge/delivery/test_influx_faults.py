@@ -17,9 +17,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from bridge.delivery.sink_runner import SinkRunner
+from bridge.edge.batches import Batches
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from historian.errors import AccessDenied, StoreUnavailable
 from historian.intervals import INTERVALS
 from historian.samples import SCHEMA, SampleBatch, normalise, sample_batch

@@ -15,11 +15,12 @@ from polars.testing import assert_frame_equal
 
 from bridge.delivery.retry import FIRST_S, LONGEST_S
 from bridge.delivery.sink_runner import SinkRunner
+from bridge.edge.batches import Batches
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.quarantine_rows import STRETCH
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from historian.errors import AccessDenied, StoreUnavailable
 from historian.intervals import INTERVALS, intervals
 from historian.samples import SCHEMA, SampleBatch, sample_batch

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
-from bridge.edge.spool import Batches
+from bridge.edge.batches import Batches
 from historian.samples import SCHEMA, SampleBatch, sample_batch
 from historian.times import from_micros
 from historian.waveforms.batch import WaveformBatch, waveform_batch

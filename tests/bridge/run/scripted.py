@@ -13,6 +13,7 @@ import polars as pl
 from bridge.edge.database import Edge
 from bridge.run.stream import Bridge, StreamReport
 from historian.plant.connections import ConnectionConfig
+from historian.plant.model import SpoolBounds
 from historian.quality import BAD_NOT_CONNECTED
 from historian.samples import SCHEMA
 from historian.status import StatusFile
@@ -55,11 +56,17 @@ def outage(second: float, *tags: str) -> pl.DataFrame:
 
 
 def bridge_of(
-    edge: Edge, store: Any, connections: Sequence[ConnectionConfig], directory: Path, clock: Clock | None = None
+    edge: Edge,
+    store: Any,
+    connections: Sequence[ConnectionConfig],
+    directory: Path,
+    clock: Clock | None = None,
+    *,
+    bounds: SpoolBounds | None = None,
 ) -> Bridge:
     """A bridge that reconnects at once."""
     status = StatusFile(directory)
-    return Bridge(connections, edge, store, status, clock=clock or Clock(), wait=lambda _, __: 0.02)
+    return Bridge(connections, edge, store, status, clock=clock or Clock(), wait=lambda _, __: 0.02, bounds=bounds)
 
 
 def run(bridge: Bridge, *, until: Callable[[], bool] | None = None) -> StreamReport:

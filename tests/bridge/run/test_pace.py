@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.edge.batches import Batches
 from bridge.edge.database import Edge
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from bridge.run.courtesy import Courtesy, Limits
 from bridge.run.pace import LOOK_S, Flow, Hours, LiveBacklog, Steadiness, parse_hours, rest_for_rate
 from historian.errors import InvalidInput

@@ -7,11 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ByteSize
 
 from benchmarks.results import read_results
-from bridge.run.sizing import INFLUX, LAKE, Costs, PlantSize, size_of
+from bridge.run.sizing import INFLUX, LAKE, Costs, PlantSize, size_of, spool_rate
 from bridge.simulator.plant import write_plant
 from historian.plant.load import load_plant
+from historian.plant.model import SpoolBounds
 from historian.plant.plant import Plant
 from tests.commands import record_of
 
@@ -75,6 +77,16 @@ def test_costs_are_those_that_were_measured(costs: Costs, store: str) -> None:
         low, high = results[figure].value
         assert low * 0.9 <= getattr(costs, cost) <= high * 1.1, figure
     assert costs.spool_waveform_bytes / 4 == pytest.approx(results["spool_waveform_overhead_float32"].value[1], rel=0.1)
+
+
+def test_the_spool_lasts_as_long_as_its_bounds_say(plant: Plant) -> None:
+    """The smaller of bytes and age; what the bridge expects of a source is what the estimate says."""
+    narrow = SpoolBounds(max_size=ByteSize(1 << 30), max_age=timedelta(minutes=30))
+    whole, part = sized(plant), sized(replace(plant, spool=narrow))
+    assert part.sources[0].hours_until_full == 0.5
+    assert whole.sources[0].hours_until_full == pytest.approx((8 << 30) / whole.sources[0].spool_bytes_per_s / 3600)
+    expected = [spool_rate(connection) for connection in plant.sources.values()]
+    assert expected == [each.spool_bytes_per_s for each in whole.sources]
 
 
 def test_the_command_prints_what_it_found(plant: Plant) -> None:

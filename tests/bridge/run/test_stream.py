@@ -12,17 +12,20 @@ from typing import Any
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from pydantic import ByteSize
 
 from bridge.drivers.protocols import open_source
+from bridge.edge.batches import Batches
 from bridge.edge.coverage import Coverage
 from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
-from bridge.edge.spool import Batches, Spool
+from bridge.edge.spool import Spool
 from bridge.ingest.ingest import Ingest
 from bridge.run.source_runner import SourceRunner
 from historian.errors import AccessDenied, ConfigError, NotConnected
 from historian.intervals import intervals
 from historian.plant.connections import Tag
+from historian.plant.model import SpoolBounds
 from historian.quality import OVERFLOW
 from historian.samples import sample_batch
 from historian.status import SourceStatus, StatusFile
@@ -202,6 +205,7 @@ def test_a_damaged_batch_of_one_source_stops_neither_it_nor_another(
     spool.append(Batches(sample_batch(raw(("b", 7, 7.0)))), source="s", now=T0)
     with edge.transaction() as database:
         database.execute("UPDATE spool SET payload = x'00'")
+    edge.recent.forget([1])
     lines = [[raw(("a", number, float(number)))] for number in (1, 2)]
     report = run(bridge_of(edge, store, [live("s", lines[0]), live("t", lines[1])], tmp_path))
     assert_frame_equal(stored(store).filter(quality=0), raw(("a", 1, 1.0), ("a", 2, 2.0)))
@@ -244,7 +248,7 @@ def test_a_source_is_not_read_while_the_spool_is_full(
     store.down = True
     connection = live("s", [raw(("a", number, float(number))) for number in range(count)])
     bridge, spool = bridge_of(edge, store, [connection], tmp_path), Spool(edge)
-    bridge.sources[0].ingest = Ingest(connection, edge, live=True, max_bytes=400)
+    bridge.sources[0].ingest = Ingest(connection, edge, live=True, bounds=SpoolBounds(max_size=ByteSize(400)))
 
     async def main() -> list[int]:
         stop, waiting = asyncio.Event(), []
@@ -261,7 +265,26 @@ def test_a_source_is_not_read_while_the_spool_is_full(
 
     first, later = asyncio.run(main())
     assert 0 < first == later < count
+    assert bridge.sources[0].ingest.refused >= 1
     assert_frame_equal(stored(store.memory), healthy_rows(count))
+
+
+def test_a_full_spool_may_discard_the_oldest_instead(
+    edge: Edge, live: Connections, make_store: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading goes on, the newest samples are stored, and the others are counted; the log says how long room lasts."""
+    store, clock, lines = make_store(), Clock(), list[Any]()
+    store.down = True
+    for number in range(9):
+        lines += [clock.at(number), raw(("a", number, float(number)))]
+    lines.append(lambda: setattr(store, "down", False))
+    bounds = SpoolBounds(max_age=timedelta(seconds=3), when_full="discard-oldest")
+    with caplog.at_level("INFO"):
+        run(bridge_of(edge, store, [live("s", lines)], tmp_path, clock, bounds=bounds))
+    assert_frame_equal(stored(store.memory), raw(*(("a", number, float(number)) for number in range(5, 9))))
+    [status] = StatusFile(tmp_path).bridge().sources
+    assert (status.discarded, status.samples, status.waiting, status.refused) == (5, 9, 0, 0)
+    assert "without the store the spool lasts" in caplog.text
 
 
 def test_a_batch_in_progress_is_finished_when_the_bridge_stops(edge: Edge, live: Connections, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from tests.bridge.drivers.opcua.historian import HistorianPlc
 from tests.bridge.drivers.opcua.plc import connection_of, free_port
 from tests.bridge.drivers.opcua.relay import Relay
 
+OPTIONS = {"history_lag": "100ms", "fill_outages": "1h", "resume": "0s", "heartbeat": "0s"}
+"""Without resuming the session: what the server keeps for it needs no history."""
 ROWS = ("speed,ns=2;s=c101.speed,first", "state,ns=2;s=c101.state,first")
 
 
@@ -38,7 +40,7 @@ class Plant:
     def __init__(self, historian: HistorianPlc, edge: Edge, directory: Path) -> None:
         self.store, self.began, self.port = MemoryStore(), datetime.now(UTC), free_port()
         self._historian = historian
-        connection = connection_of(directory, self.port, ROWS, history_lag="100ms", fill_outages="1h")
+        connection = connection_of(directory, self.port, ROWS, **OPTIONS)
         self._bridge = Bridge([connection], edge, self.store, StatusFile(directory), wait=lambda _, __: 0.05)
 
     def samples(self) -> list[tuple[Any, ...]]:

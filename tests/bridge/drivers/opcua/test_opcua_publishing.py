@@ -132,7 +132,7 @@ def test_a_full_mailbox_stops_the_requests() -> None:
     publishing(work, room=2)
 
 
-@pytest.mark.parametrize("answer", [ua.uaerrors.BadMessageNotAvailable(), republished(None)])
+@pytest.mark.parametrize("answer", [ua.uaerrors.BadMessageNotAvailable(), republished(None)], ids=["refused", "empty"])
 def test_a_message_that_is_lost_for_good_ends_the_subscription(answer: bytes | Exception) -> None:
     """Those that arrived are read first; the new connection leaves a gap in coverage. Some servers send nothing."""
 
