@@ -149,8 +149,7 @@ def test_a_stream_that_never_connects_says_why(plant: Path) -> None:
     command = [str(PENSTOCK), "stream", "--plant", str(plant), "--source", "line1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
-        line = running.stderr.readline()
-        assert "cannot connect" in line
+        line = next(line for line in running.stderr if "cannot connect" in line)
         assert "source=line1" in line
         assert "opc.tcp://127.0.0.1:1" in line
         running.send_signal(signal.SIGTERM)

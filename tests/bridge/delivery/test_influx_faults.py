@@ -146,7 +146,8 @@ def test_an_outage_is_caught_up_with_in_order(edge: Edge, store: InfluxStore, se
 def test_a_full_disk_of_the_server_is_an_outage(edge: Edge, tmp_path: Path) -> None:
     """The spool keeps what InfluxDB cannot: once there is room and it was restarted, every sample is there once.
 
-    InfluxDB 1.6 refuses writes even when there is room again, until it is restarted.
+    InfluxDB 1.6 refuses writes even when there is room again, until it is restarted. What it accepts after that may lie
+    behind a torn entry of its log, which it no longer reads after another kill -9; so there is none here.
     """
     noise = pl.Series(np.random.default_rng(0).normal(size=800_000))  # which it cannot compress
     samples = sample_batch(samples_of("a", 0, 800_000).with_columns(value=noise))
@@ -165,8 +166,6 @@ def test_a_full_disk_of_the_server_is_an_outage(edge: Edge, tmp_path: Path) -> N
         server.stop(signal.SIGKILL)
         server.start()
         drain(runner)
-        server.stop(signal.SIGKILL)
-        server.start()
         assert_frame_equal(stored(store, "a"), samples)
         assert Quarantine(edge).counts().is_empty()
         store.close()
