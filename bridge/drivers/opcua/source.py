@@ -30,7 +30,7 @@ from bridge.drivers.opcua.login import LoginGuard
 from bridge.drivers.opcua.messages import Message
 from bridge.drivers.opcua.reach import wait_for_port
 from bridge.drivers.opcua.saved import Saved, SavedFile
-from bridge.drivers.opcua.security import is_exposed
+from bridge.drivers.opcua.subscriptions import Subscriptions
 from bridge.drivers.opcua.upkeep import Upkeep
 from bridge.drivers.opcua.values import RowMaker, bad_rows
 from bridge.drivers.protocols import Page
@@ -49,8 +49,6 @@ RETRY_S: Final = 0.25
 """Seconds between two attempts to resume."""
 FAILOVER_S: Final = 5.0
 """Seconds for which a session is resumed before another server is used, where there is one."""
-NAMED: Final = 10
-"""Number of tags that a message names."""
 
 log = get_logger(__name__)
 
@@ -82,7 +80,7 @@ class OpcuaSource:
         self._unreachable = False
         self._attempt: tuple[int, float] = (-1, 0.0)
         """Number of responses when resuming began, and when that was."""
-        self._is_exposed = False
+        self._subscriptions = Subscriptions(self._name, options)
         self._changing = asyncio.Lock()
         """Held while the link is resumed or exchanged."""
 
@@ -101,7 +99,7 @@ class OpcuaSource:
         self._maker.name_states(self._link.texts)
         self._maker.heartbeats.margin_us = int(2_000 * self._link.items.publishing_ms)
         self._file.write(self._link.saved())
-        self._report(self._link)
+        self._subscriptions.report(self._link)
         self._upkeep.start()
 
     async def read(self) -> RawRows:
@@ -320,24 +318,6 @@ class OpcuaSource:
     def _new_mailbox(self) -> Mailbox[Message]:
         peer = self._link.url if self._link is not None else self._options.endpoint
         return Mailbox(RESPONSES, peer=peer, silence_s=self._options.silence.total_seconds())
-
-    def _report(self, link: Link) -> None:
-        items = link.items
-        log.info(
-            "subscribed", source=self._name, tags=len(self._channels), profile=link.profile.name, **items.revised()
-        )
-        for reason, tags in items.reasons().items():
-            text = "the server refuses nodes; they are requested again every minute"
-            log.warning(text, source=self._name, reason=reason, tags=tags[:NAMED], number=len(tags))
-        if link.unfiltered:
-            text = "the server takes no deadband and reports every change"
-            log.warning(text, source=self._name, tags=link.unfiltered[:NAMED], number=len(link.unfiltered))
-        if short := items.too_short():
-            text = "the server's queues are shorter than its publishing interval, so values will be dropped; shorten it"
-            log.warning(text, source=self._name, tags=short[:NAMED], number=len(short))
-        if not self._is_exposed and is_exposed(self._options, link.opened.login_policies):
-            self._is_exposed = True
-            log.warning("the password is sent as plain text; set security", source=self._name)
 
     def _why_closed(self) -> str:
         return "" if self._link is not None and self._link.is_up else "the server closed the connection"

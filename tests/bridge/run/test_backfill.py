@@ -19,6 +19,7 @@ from bridge.edge.quarantine import Quarantine
 from bridge.run.backfill import ATTEMPTS, Backfill
 from bridge.run.courtesy import Limits
 from bridge.run.slices import SLICES, Slice, slices
+from bridge.run.source_runner import SourceRunner
 from historian.errors import AccessDenied, ConfigError, NotConnected, SourceError, StoreError, TagsNotRead
 from historian.intervals import INTERVALS, intervals
 from historian.plant.connections import ConnectionConfig
@@ -266,3 +267,9 @@ def test_several_workers_read_at_once_if_the_archive_allows_it(
     starts = [start for _, start, _ in archive.requests]
     assert starts == [T0 + hour * HOUR for hour in (4, 3, 2, 1, 0)]
     assert (done, stored(store).height) == ([1] * 5, 300)
+
+
+def test_an_archive_cannot_be_streamed(edge: Edge, archived: Connections) -> None:
+    """The error is raised before any connection opens."""
+    with pytest.raises(ConfigError, match="it cannot stream"):
+        SourceRunner(archived("old", [minutes("a", 0, 1)]), edge)

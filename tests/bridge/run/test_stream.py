@@ -21,8 +21,7 @@ from bridge.edge.database import Edge
 from bridge.edge.quarantine import Quarantine
 from bridge.edge.spool import Spool
 from bridge.ingest.ingest import Ingest
-from bridge.run.source_runner import SourceRunner
-from historian.errors import AccessDenied, ConfigError, NotConnected
+from historian.errors import AccessDenied, NotConnected
 from historian.intervals import intervals
 from historian.plant.connections import Tag
 from historian.plant.model import SpoolBounds
@@ -345,9 +344,3 @@ def test_values_that_a_servers_queue_dropped_are_counted_by_tag(edge: Edge, live
     run(bridge, until=lambda: bridge.sources[0].overflows.total() == 4)
     [source] = StatusFile(tmp_path).bridge().sources
     assert (source.overflows, source.overflowing) == (4, {"a": 3, "b": 1})
-
-
-def test_an_archive_cannot_be_streamed(edge: Edge, archived: Connections) -> None:
-    """The error is raised before any connection opens."""
-    with pytest.raises(ConfigError, match="it cannot stream"):
-        SourceRunner(archived("old", [raw()]), edge)
