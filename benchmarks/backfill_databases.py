@@ -1,9 +1,9 @@
 """Backfills from databases, end to end into the lake and into InfluxDB, compared with reading and writing alone.
 
 Each source has the same samples: 20 tags, one a second, in Ignition's tables of PostgreSQL and MariaDB, and as fields
-of another program's points in InfluxDB 1.6. `backfill` is the command, in this process, with its planning, its spool
-and its coverage. Prints a JSON line for each source and store; `ratio` is the rate of the backfill over that of the
-slower of both alone, turn by turn in one run.
+of another program's points in InfluxDB 1.6. `backfill` is the command, in this process, with its planning and its
+coverage. Prints a line for each source and store, `backfill_postgresql`, `backfill_mariadb` and `backfill_influx1`;
+`ratio` is the rate of the backfill over that of the slower of both alone, turn by turn in one run.
 
     python -m benchmarks.backfill_databases [--hours 24] [--source postgresql]
 """

@@ -37,8 +37,8 @@ class Costs:
     """Channels of `CHANNEL_HZ` that one core carries from OPC UA to online features."""
 
 
-LAKE: Final = Costs(4.05, 1.5, 4.1, 7.6, 87.0)
-INFLUX: Final = Costs(5.35, 6.5, 4.1, 7.6, 70.0)
+LAKE: Final = Costs(4.05, 1.5, 4.1, 7.6, 105.0)
+INFLUX: Final = Costs(5.35, 6.5, 4.1, 7.6, 83.0)
 
 
 @dataclass(frozen=True)
