@@ -1,4 +1,4 @@
-"""What may be said of a backfill on the command line, and what it comes to."""
+"""The options of a backfill on the command line, and the parameters that they give."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def parameters_of(  # noqa: PLR0913 (a parameter an option)
     window: str | None,
     now: datetime,
 ) -> BackfillParameters:
-    """Return the parameters that options come to.
+    """Return the parameters that options give.
 
     Raises:
         InvalidInput: a time cannot be read, or the window is none.

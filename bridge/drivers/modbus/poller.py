@@ -17,7 +17,7 @@ from bridge.drivers.mailbox import Mailbox
 from bridge.drivers.modbus.blocks import Block, halves
 from bridge.drivers.modbus.client import Link, Response
 from bridge.drivers.modbus.driver import Options
-from bridge.drivers.modbus.places import Place
+from bridge.drivers.modbus.places import BIT_TABLES, Place
 from bridge.drivers.modbus.readings import Reading
 from bridge.drivers.modbus.schedule import Schedule
 from bridge.drivers.modbus.units import SEARCH_AGAIN_S, Unit
@@ -29,6 +29,7 @@ from historian.quality import (
     BAD_OUT_OF_RANGE,
     BAD_TIMEOUT,
 )
+from historian.times import utc_now
 
 _NARROWED: Final = (ExcCodes.ILLEGAL_ADDRESS, ExcCodes.ILLEGAL_VALUE, ExcCodes.DEVICE_FAILURE)
 _REFUSALS: Final[dict[int, int]] = {
@@ -70,6 +71,8 @@ class Poller:
             reopen: opens the connection again; raises `NotConnected`.
         """
         self.link = link
+        self.heard_at = utc_now()
+        """When a device last responded; at first, when the connection was made."""
         blocks = [block for unit in units for block in unit.blocks]
         self.schedule = Schedule((block.every for block in blocks), start=asyncio.get_running_loop().time())
         self.mailbox: Mailbox[list[Reading]] = Mailbox(
@@ -164,7 +167,7 @@ class Poller:
 
     def _parts(self, unit: Unit, block: Block, response: Response) -> list[Block]:
         """Return the blocks in which to read a block instead; the block alone if its response is final."""
-        if unit.responds and response.quality == BAD_TIMEOUT:
+        if unit.responds and response.quality == BAD_TIMEOUT and block.table not in BIT_TABLES:
             unit.largest = max(1, block.count // 2)
             self._log.warning(
                 "a device responds to smaller requests only; set max_registers", device=unit.device_id, to=unit.largest
@@ -202,6 +205,7 @@ class Poller:
         if response.quality == BAD_TIMEOUT and len(block.places) > 1:
             responded = _has_responded(await self._request(unit.greeting, attempts=1))
         if responded:
+            self.heard_at = utc_now()
             if unit.heard():
                 self._log.info("a device responds again", device=unit.device_id)
         elif not self.link.lost and unit.silent(self._now(), cost_s=self._now() - began):

@@ -54,8 +54,8 @@ class ModbusSource:
         return RawRows(rows_of(chain.from_iterable(polls)))
 
     def heard_at(self) -> datetime | None:
-        """See `Audible.heard_at`: the time of the last poll that a device has responded to."""
-        return None if self._poller is None else self._poller.mailbox.heard_at
+        """See `Audible.heard_at`: when a device last responded."""
+        return None if self._poller is None else self._poller.heard_at
 
     async def close(self) -> None:
         """See `Source.close`."""

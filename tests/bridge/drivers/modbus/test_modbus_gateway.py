@@ -16,6 +16,7 @@ from bridge.drivers.modbus.source import ModbusSource
 from historian.errors import NotConnected
 from historian.quality import BAD_DEVICE_FAILURE, BAD_OUT_OF_RANGE, BAD_TIMEOUT, GOOD
 from tests.bridge.drivers.modbus.gateway import (
+    SILENT,
     Device,
     Gateway,
     dropping_above,
@@ -96,10 +97,12 @@ def test_a_lone_device_is_not_left_alone_and_its_connection_not_trusted(tmp_path
             slow = {**FAST, "every": "400ms"}
             source = ModbusSource(connection_of(tmp_path, rows_for(1, [5]), port=gateway.port, **slow))
             await source.connect()
+            heard = source.heard_at()
             for _ in range(3):
                 assert (await source.read()).samples["quality"].to_list() == [BAD_TIMEOUT]
             with pytest.raises(NotConnected, match="no device has responded in 3 polls"):
                 await source.read()
+            assert source.heard_at() == heard
             await source.close()
             return gateway.requests[1]
 
@@ -142,6 +145,19 @@ def test_a_device_that_drops_large_requests_is_asked_in_small_ones(tmp_path: Pat
     assert set(good_rows["tag"]) == {f"t{n}" for n in range(121)}
     assert 15 <= gateway.largest <= 32
     assert read.filter(pl.col("quality") != GOOD).is_empty()
+
+
+def test_coils_that_are_not_answered_do_not_make_requests_for_registers_smaller(tmp_path: Path) -> None:
+    """The limit is one of registers; the coils are Bad, and nothing else changes."""
+    rows = [*rows_for(8, range(0, 40, 2)), "1000,8,coil,,,", "1010,8,coil,,,"]
+    read, gateway = read_for(
+        tmp_path, rows, {8: lambda first, _: SILENT if first >= 1000 else 0}, seconds=0.8, retries=0
+    )
+
+    assert set(read.filter(quality=BAD_TIMEOUT)["tag"]) == {"t20", "t21"}
+    assert set(read.filter(quality=GOOD)["tag"]) == {f"t{n}" for n in range(20)}
+    assert gateway.largest == 39
+    assert gateway.requests[8] <= 1 + 3 * (read.filter(tag="t0").height + 1)
 
 
 def test_a_limit_that_is_configured_is_never_exceeded(tmp_path: Path) -> None:
